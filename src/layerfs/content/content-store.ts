@@ -1,0 +1,70 @@
+/**
+ * ContentStore: immutable bytes by digest. Where pull, unpack, diff and push meet.
+ *
+ *   ingest ──write──► (invisible) ──commit──► blob ──remove──► gone
+ *
+ * 1. A blob is visible under its digest only after its bytes are complete, verified and synced.
+ * 2. A visible blob never changes. Committing the same bytes again is no error and no second copy.
+ * 3. An ingest that is disposed without a commit leaves nothing behind.
+ */
+import type { Algorithm, Digest } from '../../oci/digest.ts'
+
+export interface BlobInfo {
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
+}
+
+/** Half-open: bytes `start` up to, not including, `end`. */
+export interface ByteRange {
+  readonly start: number
+  readonly end?: number
+}
+
+export interface BlobReader {
+  /** `undefined` when there is no such blob. */
+  find(digest: Digest): Promise<BlobInfo | undefined>
+  /** The bytes in order, in chunks of any size. The first chunk throws `not-found`. */
+  open(digest: Digest, range?: ByteRange): AsyncIterable<Uint8Array>
+  /** The whole of a small blob. Throws `not-found`; `too-large` above `maxSize` (default 16 MiB). */
+  read(digest: Digest, maxSize?: number): Promise<Uint8Array>
+}
+
+export interface Expected {
+  readonly digest?: Digest
+  readonly size?: number
+}
+
+export interface Ingest extends AsyncDisposable {
+  /** Appends. Chunks are not kept after the promise resolves. */
+  write(chunk: Uint8Array): Promise<void>
+  /**
+   * Verifies, syncs and makes visible. Throws `digest-mismatch` (also for a wrong size), leaving
+   * nothing. Ends the ingest.
+   */
+  commit(expected?: Expected): Promise<BlobInfo>
+}
+
+export interface BlobWriter {
+  /** Starts bytes arriving; their digest will be of `algorithm` (default sha256). */
+  ingest(algorithm?: Algorithm): Promise<Ingest>
+}
+
+export interface ContentStore extends BlobReader, BlobWriter {
+  /** Where the blob's file is, whether it exists or not: for workers that read it themselves. */
+  pathOf(digest: Digest): string
+  remove(digest: Digest): Promise<void>
+  list(): AsyncIterable<BlobInfo>
+}
+
+/** Streams `chunks` into a new blob; on any failure nothing is left. */
+export async function putBlob(
+  store: BlobWriter,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  expected: Expected = {},
+): Promise<BlobInfo> {
+  const algorithm = expected.digest?.startsWith('sha512:') === true ? 'sha512' : 'sha256'
+  await using ingest = await store.ingest(algorithm)
+  for await (const chunk of chunks) await ingest.write(chunk)
+  return ingest.commit(expected)
+}
