@@ -1,0 +1,164 @@
+/**
+ * The system calls that Node lacks, one function each, without policy.
+ *
+ * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
+ * error: `code: 'ENOENT'`, `errno`, `syscall: 'openat2'`. Names and targets are strings (UTF-8) or
+ * bytes: a file name on Linux is bytes, and only bytes round-trip. A `dirFd` is an open directory
+ * or {@link atCwd}. Times are whole seconds (negative before 1970) and nanoseconds 0–999,999,999.
+ *
+ * Compiled by `npm run build` from syscalls*.c; see scripts/build-native.mjs.
+ */
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { OciError } from '../../oci/errors.ts'
+
+export type Name = string | Uint8Array
+
+/** What `statx` tells. `ino` is exact: an overlay's can exceed 2^53. */
+export interface FileStat {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: number
+  readonly links: number
+  readonly ino: bigint
+  readonly devMajor: number
+  readonly devMinor: number
+  /** Of a device node. */
+  readonly rdevMajor: number
+  readonly rdevMinor: number
+  readonly mtime: Timestamp
+  /** 512-byte units on disk. */
+  readonly blocks: number
+}
+
+export interface Timestamp {
+  readonly seconds: number
+  readonly nanoseconds: number
+}
+
+/** One entry of a directory; `type` is the kernel's d_type (4 directory, 8 file, 10 symlink …). */
+export interface DirectoryEntry {
+  readonly name: Buffer
+  readonly type: number
+}
+
+export interface Syscalls {
+  /** `resolve`: a union of {@link resolve}; retried on EAGAIN. */
+  openat2(
+    dirFd: number,
+    path: Name,
+    how: readonly [flags: number, mode: number, resolve: number],
+  ): number
+  mkdirat(dirFd: number, path: Name, mode: number): void
+  mknodat(
+    dirFd: number,
+    path: Name,
+    node: readonly [mode: number, major: number, minor: number],
+  ): void
+  symlinkat(target: Name, dirFd: number, path: Name): void
+  /** `flags`: 0, or 0x400 (AT_SYMLINK_FOLLOW) to link an open file by its /proc/self/fd path. */
+  linkat(
+    from: readonly [dirFd: number, path: Name],
+    to: readonly [dirFd: number, path: Name],
+    flags: number,
+  ): void
+  /** `flags`: 0 for a file, 0x200 (AT_REMOVEDIR) for an empty directory. */
+  unlinkat(dirFd: number, path: Name, flags: number): void
+  /** `flags`: 0, 1 (RENAME_NOREPLACE) or 2 (RENAME_EXCHANGE). */
+  renameat2(
+    from: readonly [dirFd: number, path: Name],
+    to: readonly [dirFd: number, path: Name],
+    flags: number,
+  ): void
+  readlinkat(dirFd: number, path: Name): Buffer
+  /** Never follows a final symbolic link. An empty path is the open file itself. */
+  fchownat(dirFd: number, path: Name, owner: readonly [uid: number, gid: number]): void
+  /** Follows a final symbolic link: make sure that it is none. */
+  fchmodat(dirFd: number, path: Name, mode: number): void
+  fchmod(fd: number, mode: number): void
+  /** Sets both times to `time`, of the link itself if it is one. An empty path is the open file. */
+  utimensat(dirFd: number, path: Name, time: Timestamp): void
+  /** Of the link itself if it is one. An empty path is the open file. */
+  statx(dirFd: number, path: Name): FileStat
+  /** All entries but `.` and `..`, in the kernel's order. Rewinds first; keeps `fd` open. */
+  readdir(fd: number): DirectoryEntry[]
+  /** Extended attributes by path, of the link itself if it is one: `/proc/self/fd/N/name`. */
+  lgetxattr(path: Name, name: Name): Buffer
+  lsetxattr(path: Name, name: Name, value: Uint8Array): void
+  llistxattr(path: Name): Buffer[]
+  lremovexattr(path: Name, name: Name): void
+  /** Extended attributes of an open file (not O_PATH). */
+  fgetxattr(fd: number, name: Name): Buffer
+  fsetxattr(fd: number, name: Name, value: Uint8Array): void
+  flistxattr(fd: number): Buffer[]
+  fremovexattr(fd: number, name: Name): void
+  /** `operation`: 1 shared, 2 exclusive, 8 unlock; + 4: fail with EAGAIN instead of waiting. */
+  flock(fd: number, operation: number): void
+  syncfs(fd: number): void
+  /** The offset of the next data (`whence` 3) or hole (4); ENXIO past the last. */
+  lseek(fd: number, offset: number, whence: number): number
+  /** Copies up to `length` bytes between files at their offsets given; returns how many. */
+  copyFileRange(
+    from: readonly [fd: number, offset: number],
+    to: readonly [fd: number, offset: number],
+    length: number,
+  ): number
+  fsopen(type: string): number
+  /** `command`: 0 flag, 1 string, 6 create, 7 reconfigure (fsconfig(2)). EINVAL keeps the kernel's own words in `message`. */
+  fsconfig(
+    fd: number,
+    command: number,
+    setting: readonly [key: string | null, value: string | null],
+  ): void
+  /** A detached mount: it lives as long as its descriptor. `attributes`: MOUNT_ATTR_*. */
+  fsmount(fd: number, attributes: number): number
+  /** `flags`: 1 (OPEN_TREE_CLONE) | 0x8000 (AT_RECURSIVE) | O_CLOEXEC. */
+  openTree(dirFd: number, path: Name, flags: number): number
+  moveMount(fromFd: number, toDirFd: number, toPath: Name): void
+  umount2(path: Name, flags: number): void
+}
+
+/** `dirFd` for paths relative to the working directory. */
+export const atCwd = -100
+
+/** How openat2 may walk. */
+export const resolve = {
+  none: 0,
+  noCrossingMounts: 0x01,
+  noMagicLinks: 0x02,
+  noSymlinks: 0x04,
+  beneath: 0x08,
+  inRoot: 0x10,
+} as const
+
+/** open(2) flags that `node:fs` does not name, as on every Linux we build for but alpha and sparc. */
+export const openFlags = {
+  path: 0o10000000,
+  closeOnExec: 0o2000000,
+} as const
+
+let loaded: Syscalls | undefined
+
+/** The addon; throws `unsupported` when it was not built for this machine. */
+export function syscalls(): Syscalls {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): Syscalls {
+  const path = nativePath('syscalls.node')
+  try {
+    return createRequire(import.meta.url)(path) as Syscalls
+  } catch (cause) {
+    throw new OciError('unsupported', `Cannot load the native addon "${path}"`, {
+      cause,
+      hint: 'run "npm run build" in the checkout; it needs a C compiler (Debian: apt-get install gcc libc6-dev)',
+    })
+  }
+}
+
+/** Where the build puts `syscalls.node` and `sandbox`. */
+export function nativePath(name: 'syscalls.node' | 'sandbox'): string {
+  return fileURLToPath(new URL(`../../../build/native/${name}`, import.meta.url))
+}
