@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { ClosingLine } from './scripts/closing-line.mjs'
 
 /**
  * unit: no rights needed. sandbox: the kernel's namespaces and mounts. e2e: the built programs as a
@@ -6,6 +7,7 @@ import { defineConfig } from 'vitest/config'
  */
 export default defineConfig({
   test: {
+    reporters: ['default', new ClosingLine()],
     projects: [
       {
         test: {

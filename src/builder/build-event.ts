@@ -1,0 +1,52 @@
+/**
+ * What a build tells while it runs. A vertex is one line of work as BuildKit numbers them: loading
+ * the Dockerfile, a step, an export. Whoever renders decides about numbers, time and width.
+ *
+ *   started ──(log | status | warning)*──► done | failed | canceled
+ */
+
+export type BuildEvent =
+  | {
+      readonly kind: 'started'
+      readonly id: VertexId
+      /** `[stage-1 2/5] RUN make`, `[internal] load build context`. */
+      readonly name: string
+    }
+  | {
+      readonly kind: 'log'
+      readonly id: VertexId
+      readonly stream: 'stdout' | 'stderr'
+      /** As the process wrote them: any bytes, lines cut anywhere. */
+      readonly bytes: Uint8Array
+    }
+  | {
+      readonly kind: 'status'
+      readonly id: VertexId
+      /** What moves: a layer's digest, `exporting layers`. */
+      readonly item: string
+      /** Bytes. */
+      readonly current: number
+      readonly total?: number
+      readonly isDone: boolean
+    }
+  | {
+      readonly kind: 'done'
+      readonly id: VertexId
+      /** `cached`: an earlier result was used. */
+      readonly how: 'cached' | 'worked'
+      /** Why an earlier result could not be used, in one line. */
+      readonly reason?: string
+    }
+  | { readonly kind: 'failed'; readonly id: VertexId; readonly message: string }
+  | { readonly kind: 'canceled'; readonly id: VertexId }
+  | {
+      readonly kind: 'warning'
+      /** Absent: of the build as a whole. */
+      readonly id?: VertexId
+      readonly message: string
+    }
+
+/** Equal for all events of one vertex; no other meaning. */
+export type VertexId = string
+
+export type EmitBuildEvent = (event: BuildEvent) => void

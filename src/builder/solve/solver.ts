@@ -1,0 +1,150 @@
+/**
+ * The solver: runs a graph of steps, as many at once as it may, reusing what is known.
+ *
+ * 1. A node starts when all its inputs are done, and runs at most once.
+ * 2. The first failure cancels everything that runs; the promise settles after all of it is gone.
+ * 3. A result is remembered only after its step ended well.
+ *
+ * It knows no Dockerfile and no disk: what a step keys on and does comes as an {@link Executor}.
+ */
+import type { EmitBuildEvent } from '../build-event.ts'
+import { cacheKey, explainMiss } from './cache-key.ts'
+import type { CacheKey, KeyParts, Node, StepResult } from './graph.ts'
+import type { Semaphore } from './semaphore.ts'
+import type { StepCache, StepRecord } from './step-cache.ts'
+
+export interface Executor<Work> {
+  /**
+   * What the step's result depends on; `undefined` when it has no key (a base image, whose result
+   * is its identity).
+   */
+  keyParts(node: Node<Work>, inputs: readonly StepResult[]): Promise<KeyParts | undefined>
+  execute(
+    node: Node<Work>,
+    inputs: readonly StepResult[],
+    signal: AbortSignal,
+  ): Promise<ExecutedStep>
+  /** Whether earlier results may be used for this node. */
+  mayReuse(node: Node<Work>): boolean
+}
+
+export interface ExecutedStep extends StepResult {
+  /** `forget`: the inputs changed while the step read them, so the key does not stand for it. */
+  readonly remember: 'remember' | 'forget'
+}
+
+export interface SolveWorld<Work> {
+  readonly executor: Executor<Work>
+  readonly cache: StepCache
+  readonly slots: Semaphore
+  readonly emit: EmitBuildEvent
+  readonly signal: AbortSignal
+}
+
+/** The results by node id. Rejects with the first failure, or with the signal's reason. */
+export async function solve<Work>(
+  nodes: readonly Node<Work>[],
+  world: SolveWorld<Work>,
+): Promise<ReadonlyMap<string, StepResult>> {
+  const failure = new AbortController()
+  const signal = AbortSignal.any([world.signal, failure.signal])
+  const running = new Map<string, Promise<StepResult>>()
+  for (const node of nodes) {
+    const inputs = node.inputs.map(id => running.get(id) ?? missingInput(node, id))
+    const result = runNode(node, inputs, { ...world, signal })
+    result.catch((error: unknown) => failure.abort(error))
+    running.set(node.id, result)
+  }
+  const settled = await Promise.allSettled(running.values())
+  signal.throwIfAborted()
+  const results = settled.map(outcome => {
+    if (outcome.status === 'rejected') throw outcome.reason
+    return outcome.value
+  })
+  return new Map(nodes.map((node, index) => [node.id, results[index] as StepResult]))
+}
+
+function missingInput<Work>(node: Node<Work>, id: string): never {
+  throw new Error(`Node ${node.id} reads ${id}, which does not stand before it`)
+}
+
+async function runNode<Work>(
+  node: Node<Work>,
+  pending: readonly Promise<StepResult>[],
+  world: SolveWorld<Work>,
+): Promise<StepResult> {
+  const inputs = await Promise.all(pending)
+  using _slot = await world.slots.acquire(world.signal)
+  world.emit({ kind: 'started', id: node.id, name: node.name })
+  try {
+    const outcome = await findOrExecute(node, inputs, world)
+    world.emit({ kind: 'done', id: node.id, ...outcome.told })
+    return outcome.result
+  } catch (error) {
+    world.emit(endOf(node.id, error, world.signal))
+    throw error
+  }
+}
+
+function endOf(id: string, error: unknown, signal: AbortSignal) {
+  if (signal.aborted) return { kind: 'canceled', id } as const
+  const message = error instanceof Error ? error.message : String(error)
+  return { kind: 'failed', id, message } as const
+}
+
+interface Outcome {
+  readonly result: StepResult
+  readonly told: { readonly how: 'cached' | 'worked'; readonly reason?: string }
+}
+
+async function findOrExecute<Work>(
+  node: Node<Work>,
+  inputs: readonly StepResult[],
+  world: SolveWorld<Work>,
+): Promise<Outcome> {
+  const parts = await world.executor.keyParts(node, inputs)
+  if (parts === undefined) {
+    const result = await world.executor.execute(node, inputs, world.signal)
+    return { result, told: { how: 'worked' } }
+  }
+  const key = cacheKey(parts)
+  const hit = await reusable(node, key, world)
+  if (hit !== undefined) return { result: hit, told: { how: 'cached' } }
+  return world.cache.exclusively(key, async () => {
+    // Another process may have run the step while this one waited for it.
+    const late = await reusable(node, key, world)
+    if (late !== undefined) return { result: late, told: { how: 'cached' } }
+    const reason = await missReason(node, parts, world)
+    const result = await world.executor.execute(node, inputs, world.signal)
+    if (result.remember === 'remember') {
+      await world.cache.put(key, node.name, { chain: result.chain, parts })
+    }
+    return { result, told: { how: 'worked', ...(reason === undefined ? {} : { reason }) } }
+  })
+}
+
+async function reusable<Work>(
+  node: Node<Work>,
+  key: CacheKey,
+  world: SolveWorld<Work>,
+): Promise<StepRecord | undefined> {
+  return world.executor.mayReuse(node) ? world.cache.find(key) : undefined
+}
+
+/** At most this many differences are told in one line. */
+const toldDifferences = 3
+
+async function missReason<Work>(
+  node: Node<Work>,
+  parts: KeyParts,
+  world: SolveWorld<Work>,
+): Promise<string | undefined> {
+  if (!world.executor.mayReuse(node)) return 'earlier results are not used (--no-cache)'
+  const earlier = await world.cache.latest(node.name)
+  if (earlier === undefined) return undefined
+  const differences = explainMiss(earlier.parts, parts)
+  if (differences.length === 0) return 'the earlier result is no longer in the store'
+  const more = differences.length - toldDifferences
+  const told = differences.slice(0, toldDifferences).join(', ')
+  return more > 0 ? `${told} and ${more} more` : told
+}
