@@ -79,7 +79,7 @@ async function runNode<Work>(
   try {
     const outcome = await findOrExecute(node, inputs, world)
     world.emit({ kind: 'done', id: node.id, ...outcome.told })
-    return outcome.result
+    return { chain: outcome.result.chain }
   } catch (error) {
     world.emit(endOf(node.id, error, world.signal))
     throw error

@@ -1,0 +1,168 @@
+import { describe, expect, it } from 'vitest'
+import type { BuildEvent } from '../../../src/builder/build-event.ts'
+import { cacheKey } from '../../../src/builder/solve/cache-key.ts'
+import type { CacheKey, KeyParts, Node, StepResult } from '../../../src/builder/solve/graph.ts'
+import { semaphore } from '../../../src/builder/solve/semaphore.ts'
+import { type ExecutedStep, type Executor, solve } from '../../../src/builder/solve/solver.ts'
+import type { StepCache, StepRecord } from '../../../src/builder/solve/step-cache.ts'
+import { type ChainId, digestOf } from '../../../src/oci/digest.ts'
+
+type Work = (signal: AbortSignal) => Promise<void>
+
+const idle: Work = async () => {}
+
+function node(id: string, inputs: readonly string[] = [], work: Work = idle): Node<Work> {
+  return { id, name: `step ${id}`, inputs, work }
+}
+
+/** A step's result is the digest of its name and inputs; `extra` enters its key. */
+function fakeExecutor(extra: KeyParts = {}, remember: ExecutedStep['remember'] = 'remember') {
+  const executed: string[] = []
+  const executor: Executor<Work> = {
+    keyParts: async (step, inputs) => ({ ...extra, step: step.id, ...chainsOf(inputs) }),
+    execute: async (step, inputs, signal) => {
+      executed.push(step.id)
+      await step.work(signal)
+      const chain = digestOf(JSON.stringify([step.id, inputs])) as string as ChainId
+      return { chain, remember }
+    },
+    mayReuse: () => true,
+  }
+  return { executor, executed }
+}
+
+function chainsOf(inputs: readonly StepResult[]): KeyParts {
+  return Object.fromEntries(inputs.map(({ chain }, index) => [`input ${index}`, chain ?? 'empty']))
+}
+
+function memoryCache() {
+  const records = new Map<CacheKey, StepRecord>()
+  const latest = new Map<string, StepRecord>()
+  const cache: StepCache = {
+    find: async key => records.get(key),
+    put: async (key, name, record) => {
+      records.set(key, record)
+      latest.set(name, record)
+    },
+    latest: async name => latest.get(name),
+    exclusively: (_key, work) => work(),
+  }
+  return { cache, records }
+}
+
+function world(executor: Executor<Work>, cache: StepCache, slots = 4) {
+  const events: BuildEvent[] = []
+  const stop = new AbortController()
+  const emit = (event: BuildEvent) => events.push(event)
+  return { executor, cache, slots: semaphore(slots), emit, signal: stop.signal, events, stop }
+}
+
+describe('solve()', () => {
+  it('runs independent steps at once and a dependent one after its inputs', async () => {
+    const order: string[] = []
+    let release = () => {}
+    const both = new Promise<void>(resolve => {
+      release = resolve
+    })
+    const meet: Work = async () => {
+      order.push('side')
+      if (order.length === 2) release()
+      await both
+    }
+    const { executor } = fakeExecutor()
+    const last: Work = async () => void order.push('last')
+    const nodes = [node('a', [], meet), node('b', [], meet), node('c', ['a', 'b'], last)]
+    await solve(nodes, world(executor, memoryCache().cache))
+    expect(order).toEqual(['side', 'side', 'last'])
+  })
+
+  it('reuses every result of an unchanged graph and says so', async () => {
+    const nodes = [node('a'), node('b', ['a'])]
+    const { cache } = memoryCache()
+    const first = await solve(nodes, world(fakeExecutor().executor, cache))
+    const { executor, executed } = fakeExecutor()
+    const again = world(executor, cache)
+    expect(await solve(nodes, again)).toEqual(first)
+    expect(executed).toEqual([])
+    expect(again.events.filter(event => event.kind === 'done')).toEqual([
+      { kind: 'done', id: 'a', how: 'cached' },
+      { kind: 'done', id: 'b', how: 'cached' },
+    ])
+  })
+
+  it('tells on a miss which part of the key changed', async () => {
+    const { cache } = memoryCache()
+    await solve([node('a')], world(fakeExecutor({ 'arg VERSION': '1' }).executor, cache))
+    const changed = world(fakeExecutor({ 'arg VERSION': '2', 'file b.txt': 'x' }).executor, cache)
+    await solve([node('a')], changed)
+    expect(changed.events).toContainEqual({
+      kind: 'done',
+      id: 'a',
+      how: 'worked',
+      reason: 'arg VERSION changed, file b.txt is new',
+    })
+  })
+
+  it('cancels what runs on the first failure, waits for it, and rejects with that failure', async () => {
+    const ended: string[] = []
+    const slow: Work = signal =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          ended.push('slow')
+          reject(signal.reason)
+        })
+      })
+    const broken: Work = async () => {
+      throw new Error('exit code: 1')
+    }
+    const { executor, executed } = fakeExecutor()
+    const here = world(executor, memoryCache().cache)
+    const nodes = [node('slow', [], slow), node('broken', [], broken), node('after', ['broken'])]
+    await expect(solve(nodes, here)).rejects.toThrow('exit code: 1')
+    expect(ended).toEqual(['slow'])
+    expect(executed).not.toContain('after')
+    expect(here.events).toContainEqual({ kind: 'canceled', id: 'slow' })
+  })
+
+  it('does not remember a failed step, nor one whose inputs changed while it ran', async () => {
+    const { cache, records } = memoryCache()
+    const broken: Work = async () => {
+      throw new Error('no')
+    }
+    await expect(
+      solve([node('a', [], broken)], world(fakeExecutor().executor, cache)),
+    ).rejects.toThrow('no')
+    await solve([node('b')], world(fakeExecutor({}, 'forget').executor, cache))
+    expect(records.size).toBe(0)
+  })
+
+  it('runs no more steps at once than there are slots', async () => {
+    let running = 0
+    let most = 0
+    const busy: Work = async () => {
+      running += 1
+      most = Math.max(most, running)
+      await new Promise(resolve => setTimeout(resolve, 1))
+      running -= 1
+    }
+    const nodes = Array.from({ length: 12 }, (_, index) => node(`n${index}`, [], busy))
+    await solve(nodes, world(fakeExecutor().executor, memoryCache().cache, 3))
+    expect(most).toBe(3)
+  })
+
+  it('rejects with the reason of the signal and starts nothing more', async () => {
+    const { executor, executed } = fakeExecutor()
+    const here = world(executor, memoryCache().cache)
+    here.stop.abort(new Error('interrupted'))
+    await expect(solve([node('a')], here)).rejects.toThrow('interrupted')
+    expect(executed).toEqual([])
+  })
+})
+
+describe('cacheKey()', () => {
+  it('depends on names and values of the parts, not on their order', () => {
+    expect(cacheKey({ a: '1', b: '2' })).toBe(cacheKey({ b: '2', a: '1' }))
+    expect(cacheKey({ a: '1', b: '2' })).not.toBe(cacheKey({ a: '2', b: '1' }))
+    expect(cacheKey({ a: '1' })).not.toBe(cacheKey({ a: '1', b: '' }))
+  })
+})
