@@ -1,0 +1,164 @@
+/**
+ * Runs one command line of a program: finds the command, loads it, runs it, reports how it failed.
+ *
+ * Exit codes (`cli-error.ts`): what the command returns; 125 for a wrong command line; 1 for a
+ * failure; 100 for a bug; 130 and 143 when stopped. Only this file ends the process.
+ */
+import { createRequire } from 'node:module'
+import { suggest } from '../oci/suggest.ts'
+import { exitCodes, usageError } from './cli-error.ts'
+import type { CliContext, Command } from './command.ts'
+import { readEnvironment } from './environment.ts'
+import { catchInterrupts } from './interrupts.ts'
+import { reportFailure } from './report-failure.ts'
+import { terminalOf } from './terminal.ts'
+
+export interface CommandEntry {
+  readonly name: string
+  /** Other names; may be two words: `image ls`. */
+  readonly aliases?: readonly string[]
+  readonly summary: string
+  /** Heading in the program's help; "Commands" unless given. */
+  readonly group?: string
+  /** Imports the command: only the one that runs is ever loaded. */
+  load(): Promise<Command>
+}
+
+export interface Program {
+  readonly name: string
+  readonly summary: string
+  readonly examples: readonly string[]
+  readonly commands: readonly CommandEntry[]
+  /** The command that runs when the first word names none: `tsrun busybox` is `tsrun run busybox`. */
+  readonly fallback?: string
+}
+
+/** Runs the process's command line and ends the process. */
+export async function runProgram(program: Program): Promise<never> {
+  ignoreClosedPipes()
+  const environment = readEnvironment()
+  using interrupts = catchInterrupts()
+  const context: CliContext = {
+    environment,
+    interrupts,
+    signal: interrupts.signal,
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: terminalOf(process.stderr, environment),
+  }
+  const code = await runCommandLine(program, process.argv.slice(2), context)
+  // Ends whatever still keeps the process alive; writes to stdout and stderr are synchronous.
+  process.exit(code)
+}
+
+/** A reader that has seen enough (`| head`) is no failure: what a program killed by SIGPIPE returns. */
+function ignoreClosedPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      process.exit(error.code === 'EPIPE' ? 141 : exitCodes.failure)
+    })
+  }
+}
+
+/** Never throws: failures are reported on stderr and become the exit code. */
+export async function runCommandLine(
+  program: Program,
+  words: readonly string[],
+  context: CliContext,
+): Promise<number> {
+  let command: Command | undefined
+  try {
+    const line = findCommand(program, words)
+    if (line.kind === 'text') return await print(line, program, context)
+    command = await line.entry.load()
+    const code = await command.invoke(line.args, context)
+    return code === 'help' ? await printCommandHelp(program, command, context) : code
+  } catch (error) {
+    return reportFailure(error, { program, command, ...context })
+  }
+}
+
+type CommandLine =
+  | { readonly kind: 'text'; readonly text: 'help' | 'version' }
+  | { readonly kind: 'command'; readonly entry: CommandEntry; readonly args: readonly string[] }
+
+function findCommand(program: Program, words: readonly string[]): CommandLine {
+  const [first, ...rest] = words
+  if (first === undefined || first === '--help' || first === '-h') {
+    return { kind: 'text', text: 'help' }
+  }
+  if (first === '--version' || first === '-v' || (first === 'version' && rest.length === 0)) {
+    return { kind: 'text', text: 'version' }
+  }
+  if (first === 'help') {
+    if (rest.length === 0) return { kind: 'text', text: 'help' }
+    return findCommand(program, [...rest, '--help'])
+  }
+  const named = namedCommand(program, words) ?? fallbackCommand(program, words)
+  if (named === undefined) throw unknownCommand(program, first)
+  return { kind: 'command', ...named }
+}
+
+/** By one word or, for an alias such as `image ls`, by two. */
+function namedCommand(
+  { commands }: Program,
+  words: readonly string[],
+): { entry: CommandEntry; args: readonly string[] } | undefined {
+  for (const length of [1, 2]) {
+    const name = words.slice(0, length).join(' ')
+    const entry = commands.find(
+      ({ name: own, aliases = [] }) => own === name || aliases.includes(name),
+    )
+    if (entry !== undefined) return { entry, args: words.slice(length) }
+  }
+  return undefined
+}
+
+function fallbackCommand(
+  { commands, fallback }: Program,
+  words: readonly string[],
+): { entry: CommandEntry; args: readonly string[] } | undefined {
+  const entry = commands.find(({ name }) => name === fallback)
+  return entry === undefined ? undefined : { entry, args: words }
+}
+
+function unknownCommand(program: Program, word: string): Error {
+  const meant = suggest(
+    word,
+    program.commands.flatMap(({ name, aliases = [] }) => [name, ...aliases]),
+  )
+  const kind = word.startsWith('-') ? 'flag' : 'command'
+  return usageError(
+    `Unknown ${kind} ${JSON.stringify(word)}`,
+    meant === undefined ? undefined : `Did you mean "${program.name} ${meant}"?`,
+  )
+}
+
+async function print(
+  { text }: { readonly text: 'help' | 'version' },
+  program: Program,
+  { stdout, stderr }: CliContext,
+): Promise<number> {
+  if (text === 'version') {
+    stdout.write(`${program.name} ${programVersion()}\n`)
+    return exitCodes.ok
+  }
+  const { programHelp } = await import('./help.ts')
+  stdout.write(programHelp(program, stderr.size().columns))
+  return exitCodes.ok
+}
+
+async function printCommandHelp(
+  program: Program,
+  command: Command,
+  { stdout, stderr }: CliContext,
+): Promise<number> {
+  const { commandHelp } = await import('./help.ts')
+  stdout.write(commandHelp(program.name, command, stderr.size().columns))
+  return exitCodes.ok
+}
+
+export function programVersion(): string {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
+  return version
+}

@@ -1,0 +1,105 @@
+/**
+ * How a command's failure looks on stderr, and which exit code it becomes:
+ *
+ *   <excerpt, when the error carries one>
+ *   ERROR: message
+ *   hint
+ */
+import { getSystemErrorName } from 'node:util'
+import { OciError, printable } from '../oci/errors.ts'
+import { CliError, exitCodes } from './cli-error.ts'
+import type { CliContext, Command } from './command.ts'
+import { styled } from './terminal.ts'
+
+export interface FailedCommand extends Pick<CliContext, 'environment' | 'signal' | 'stderr'> {
+  readonly program: { readonly name: string }
+  /** `undefined`: the failure came before a command was found. */
+  readonly command: Pick<Command, 'name' | 'errorPrefix' | 'failureCode'> | undefined
+}
+
+/** Writes the report and returns the exit code. */
+export function reportFailure(error: unknown, failed: FailedCommand): number {
+  const { signal, command } = failed
+  if (signal.aborted) return reportCancelled(failed)
+  if (error instanceof CliError) {
+    if (error.message !== '') {
+      const isUsage = error.exitCode === exitCodes.usage
+      write(failed, {
+        message: error.message,
+        hint: isUsage ? usageHint(error, failed) : error.hint,
+      })
+    }
+    return error.exitCode
+  }
+  const failureCode = command?.failureCode ?? exitCodes.failure
+  if (error instanceof OciError) {
+    const message = `${command?.errorPrefix ?? ''}${error.message}`
+    write(failed, { message, hint: error.hint, excerpt: excerptOf(error) })
+    return failureCode
+  }
+  if (isSystemError(error)) {
+    write(failed, { message: `${command?.errorPrefix ?? ''}${error.message}` })
+    return failureCode
+  }
+  reportBug(error, failed)
+  return command?.failureCode ?? exitCodes.internal
+}
+
+function reportCancelled({ signal, stderr }: FailedCommand): number {
+  const reason: unknown = signal.reason
+  stderr.write(`${styled('ERROR:', 'red', stderr)} cancelled\n`)
+  return reason instanceof CliError ? reason.exitCode : exitCodes.interrupted
+}
+
+function usageHint({ hint }: CliError, { program, command }: FailedCommand): string {
+  const line = [program.name, ...(command === undefined ? [] : [command.name]), '--help'].join(' ')
+  return `${hint === undefined ? '' : `${hint}\n`}See "${line}"`
+}
+
+/** The failing lines of a Dockerfile; several lines, already laid out. */
+function excerptOf(error: Error): string | undefined {
+  return 'excerpt' in error && typeof error.excerpt === 'string' ? error.excerpt : undefined
+}
+
+interface Report {
+  readonly message: string
+  readonly hint?: string | undefined
+  readonly excerpt?: string | undefined
+}
+
+function write({ stderr }: FailedCommand, { message, hint, excerpt }: Report): void {
+  if (excerpt !== undefined) stderr.write(`${printableLines(excerpt)}\n`)
+  stderr.write(`${styled('ERROR:', 'red', stderr)} ${printableLines(message)}\n`)
+  if (hint !== undefined) stderr.write(`${printableLines(hint)}\n`)
+}
+
+/** Messages may quote outside text: no escape sequence reaches the terminal. */
+function printableLines(text: string): string {
+  return text
+    .trimEnd()
+    .split('\n')
+    .map(line => printable(line.replaceAll('\t', '    '), 10_000))
+    .join('\n')
+}
+
+/** The kernel refused something: a full disk, a missing file; nothing a stack trace would explain. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return (
+    error instanceof Error &&
+    'errno' in error &&
+    typeof error.errno === 'number' &&
+    getSystemErrorName(-Math.abs(error.errno)) !== undefined
+  )
+}
+
+function reportBug(error: unknown, { environment, stderr }: FailedCommand): void {
+  const summary = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  stderr.write(`${styled('ERROR:', 'red', stderr)} internal error: ${printable(summary, 1000)}\n`)
+  if (!environment.isDebug) {
+    stderr.write('This is a bug. TSBUILD_DEBUG=1 shows where it happened\n')
+    return
+  }
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    stderr.write(`${cause.stack ?? cause.message}\n`)
+  }
+}
