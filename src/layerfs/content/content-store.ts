@@ -7,7 +7,8 @@
  * 2. A visible blob never changes. Committing the same bytes again is no error and no second copy.
  * 3. An ingest that is disposed without a commit leaves nothing behind.
  */
-import type { Algorithm, Digest } from '../../oci/digest.ts'
+import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
 
 export interface BlobInfo {
   readonly digest: Digest
@@ -21,12 +22,18 @@ export interface ByteRange {
   readonly end?: number
 }
 
+/** What {@link BlobReader.read} takes into memory unless told otherwise. */
+export const maxDocumentSize = 16 * 1024 * 1024
+
 export interface BlobReader {
   /** `undefined` when there is no such blob. */
   find(digest: Digest): Promise<BlobInfo | undefined>
   /** The bytes in order, in chunks of any size. The first chunk throws `not-found`. */
   open(digest: Digest, range?: ByteRange): AsyncIterable<Uint8Array>
-  /** The whole of a small blob. Throws `not-found`; `too-large` above `maxSize` (default 16 MiB). */
+  /**
+   * The whole of a small blob, verified again. Throws `not-found`; `too-large` above `maxSize`
+   * (default {@link maxDocumentSize}); `digest-mismatch` when the disk changed it.
+   */
   read(digest: Digest, maxSize?: number): Promise<Uint8Array>
 }
 
@@ -36,7 +43,7 @@ export interface Expected {
 }
 
 export interface Ingest extends AsyncDisposable {
-  /** Appends. Chunks are not kept after the promise resolves. */
+  /** Appends. Throws `unavailable` when the disk is full. Chunks are not kept after the promise resolves. */
   write(chunk: Uint8Array): Promise<void>
   /**
    * Verifies, syncs and makes visible. Throws `digest-mismatch` (also for a wrong size), leaving
@@ -53,6 +60,7 @@ export interface BlobWriter {
 export interface ContentStore extends BlobReader, BlobWriter {
   /** Where the blob's file is, whether it exists or not: for workers that read it themselves. */
   pathOf(digest: Digest): string
+  /** Idempotent. */
   remove(digest: Digest): Promise<void>
   list(): AsyncIterable<BlobInfo>
 }
@@ -63,8 +71,25 @@ export async function putBlob(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   expected: Expected = {},
 ): Promise<BlobInfo> {
-  const algorithm = expected.digest?.startsWith('sha512:') === true ? 'sha512' : 'sha256'
-  await using ingest = await store.ingest(algorithm)
+  const { digest } = expected
+  await using ingest = await store.ingest(digest === undefined ? 'sha256' : algorithmOf(digest))
   for await (const chunk of chunks) await ingest.write(chunk)
-  return ingest.commit(expected)
+  // Awaited here: a bare return would dispose the ingest while it commits.
+  return await ingest.commit(expected)
+}
+
+/** What every `commit` checks; `digest-mismatch` with both values. */
+export function assertExpected(info: BlobInfo, expected: Expected): void {
+  if (expected.size !== undefined && expected.size !== info.size) {
+    throw new OciError(
+      'digest-mismatch',
+      `Cannot store blob ${expected.digest ?? info.digest}: expected ${expected.size} bytes, got ${info.size}`,
+    )
+  }
+  if (expected.digest !== undefined && expected.digest !== info.digest) {
+    throw new OciError(
+      'digest-mismatch',
+      `Cannot store blob ${expected.digest}: the bytes received are ${info.digest}`,
+    )
+  }
 }

@@ -1,0 +1,79 @@
+/**
+ * Small files that are replaced whole: a reader sees the old bytes or the new ones, never a mix.
+ *
+ *   .name.<random>.tmp ──write, fsync──► rename ──► name ──► fsync of the directory
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { hasCode } from '../../oci/errors.ts'
+
+export interface AtomicOptions {
+  /** Permission bits of the new file; default 0o600. */
+  readonly mode?: number
+  /**
+   * `synced` (the default) survives a power failure. `unsynced` may come back empty or missing
+   * after one: for what a reader checks and can make again.
+   */
+  readonly durability?: 'synced' | 'unsynced'
+}
+
+/**
+ * Replaces `path`, making its directory when missing. On failure the old file stands and no
+ * temporary one is left; a killed process leaves one for {@link sweepTemporaries}.
+ */
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array,
+  options: AtomicOptions = {},
+): Promise<void> {
+  const directory = dirname(path)
+  const temporary = join(directory, `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`)
+  const isSynced = options.durability !== 'unsynced'
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  try {
+    await using file = await open(temporary, 'wx', options.mode ?? 0o600)
+    await file.writeFile(data)
+    if (isSynced) await file.sync()
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  if (isSynced) await syncDirectory(directory)
+}
+
+/** Makes the names in a directory (files made, renamed, removed) survive a power failure. */
+export async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r')
+  await directory.sync()
+}
+
+/** Whether a directory entry is a file of {@link writeFileAtomic} that is not finished. */
+export function isTemporary(name: string): boolean {
+  return name.startsWith('.') && name.endsWith('.tmp')
+}
+
+/** A write takes milliseconds: older than this, its process is gone. */
+const abandonedAfterMs = 60 * 60 * 1000
+
+/** Removes what killed processes left in `directory`, which need not exist. */
+export async function sweepTemporaries(directory: string, now = Date.now()): Promise<void> {
+  for (const name of await namesIn(directory)) {
+    if (!isTemporary(name)) continue
+    const path = join(directory, name)
+    const modified = await stat(path).then(info => info.mtimeMs, ignoreMissing)
+    if (modified !== undefined && now - modified > abandonedAfterMs) await rm(path, { force: true })
+  }
+}
+
+/** The names in a directory, sorted; none when it does not exist. */
+export async function namesIn(directory: string): Promise<string[]> {
+  const names = await readdir(directory).catch(ignoreMissing)
+  return names?.sort() ?? []
+}
+
+/** For `catch`: a missing file is `undefined`, any other failure is thrown on. */
+export function ignoreMissing(error: unknown): undefined {
+  if (!hasCode(error, 'ENOENT')) throw error
+}

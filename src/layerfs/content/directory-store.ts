@@ -1,0 +1,127 @@
+/**
+ * The ContentStore in a directory.
+ *
+ *   blobs/<algorithm>/<hex>    a blob, read-only; its name is its digest
+ *   ingest/<random>            bytes arriving, locked by the process that writes them
+ *
+ * The invariants are those of content-store.ts. (1) holds by order: write, verify, fsync, rename,
+ * fsync of the directory. (3) holds after kill -9 too: the first ingest of the next process removes
+ * the files in ingest/ that nobody holds a lock on.
+ */
+import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  type Algorithm,
+  algorithmOf,
+  type Digest,
+  digestOf,
+  hexLengths,
+  hexOf,
+  isAlgorithm,
+  parseDigest,
+} from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import { ignoreMissing, namesIn } from './atomic-file.ts'
+import {
+  type BlobInfo,
+  type ByteRange,
+  type ContentStore,
+  type Ingest,
+  maxDocumentSize,
+} from './content-store.ts'
+import { beginIngest, sweepIngests } from './directory-ingest.ts'
+
+const readSize = 256 * 1024
+
+/** The store in `root`, whose directories are made when the first blob arrives. */
+export function openContentStore(root: string): ContentStore {
+  return new DirectoryStore(root)
+}
+
+class DirectoryStore implements ContentStore {
+  readonly #root: string
+  #swept: Promise<void> | undefined
+
+  constructor(root: string) {
+    this.#root = root
+  }
+
+  pathOf(digest: Digest): string {
+    return join(this.#root, 'blobs', algorithmOf(digest), hexOf(digest))
+  }
+
+  async find(digest: Digest): Promise<BlobInfo | undefined> {
+    const info = await stat(this.pathOf(digest)).catch(ignoreMissing)
+    return info === undefined ? undefined : { digest, size: info.size }
+  }
+
+  async *open(digest: Digest, range: ByteRange = { start: 0 }): AsyncGenerator<Uint8Array> {
+    const file = await open(this.pathOf(digest), 'r').catch(ignoreMissing)
+    if (file === undefined) throw notFound(digest)
+    await using _closed = file
+    const end = range.end ?? Number.MAX_SAFE_INTEGER
+    for (let position = range.start; position < end; ) {
+      const length = Math.min(readSize, end - position)
+      const { bytesRead, buffer } = await file.read({
+        buffer: Buffer.allocUnsafe(length),
+        position,
+      })
+      if (bytesRead === 0) return
+      position += bytesRead
+      yield buffer.subarray(0, bytesRead)
+    }
+  }
+
+  async read(digest: Digest, maxSize = maxDocumentSize): Promise<Uint8Array> {
+    const info = await this.find(digest)
+    if (info === undefined) throw notFound(digest)
+    if (info.size > maxSize) {
+      throw new OciError(
+        'too-large',
+        `Cannot read blob ${digest} at once: it has ${info.size} bytes, more than ${maxSize}`,
+      )
+    }
+    const bytes = await readFile(this.pathOf(digest)).catch(ignoreMissing)
+    if (bytes === undefined) throw notFound(digest)
+    assertUndamaged(bytes, digest)
+    return bytes
+  }
+
+  async ingest(algorithm: Algorithm = 'sha256'): Promise<Ingest> {
+    const directory = join(this.#root, 'ingest')
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    this.#swept ??= sweepIngests(directory)
+    await this.#swept
+    return beginIngest({ directory, algorithm, pathOf: digest => this.pathOf(digest) })
+  }
+
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.pathOf(digest), { force: true })
+  }
+
+  async *list(): AsyncGenerator<BlobInfo> {
+    for (const algorithm of await namesIn(join(this.#root, 'blobs'))) {
+      if (!isAlgorithm(algorithm)) continue
+      for (const hex of await readdir(join(this.#root, 'blobs', algorithm))) {
+        if (hex.length !== hexLengths[algorithm] || !/^[0-9a-f]+$/.test(hex)) continue
+        const info = await this.find(parseDigest(`${algorithm}:${hex}`))
+        if (info !== undefined) yield info
+      }
+    }
+  }
+}
+
+/** Documents are small and decide what runs: a disk that changed them is noticed here. */
+function assertUndamaged(bytes: Uint8Array, digest: Digest): void {
+  const found = digestOf(bytes, algorithmOf(digest))
+  if (found === digest) return
+  throw new OciError(
+    'digest-mismatch',
+    `Cannot read blob ${digest}: its file is damaged, its bytes are ${found}`,
+    { hint: 'remove the image and pull or build it again' },
+  )
+}
+
+function notFound(digest: Digest): OciError {
+  return new OciError('not-found', `Cannot open blob ${digest}: not in the store`)
+}

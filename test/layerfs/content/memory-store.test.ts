@@ -1,0 +1,5 @@
+import { describe } from 'vitest'
+import { memoryStore } from '../../../src/layerfs/content/memory-store.ts'
+import { contentStoreContract } from './content-store.contract.ts'
+
+describe('memoryStore', () => contentStoreContract(async () => memoryStore()))
