@@ -4,7 +4,7 @@
  * A node's inputs are the nodes whose filesystems it reads; the first is the one it is built on.
  * Nodes are in an order in which every input stands before its reader, so the graph has no cycles.
  */
-import type { ChainId, Digest } from '../../oci/digest.ts'
+import { type ChainId, chainIds, type DiffId, type Digest } from '../../oci/digest.ts'
 
 export interface Node<Work> {
   readonly id: string
@@ -13,9 +13,17 @@ export interface Node<Work> {
   readonly work: Work
 }
 
-/** A filesystem: the stack of layers that shows it; `undefined` is the empty one. */
+/** A filesystem, as the stack of layers that shows it. */
 export interface StepResult {
-  readonly chain: ChainId | undefined
+  /** Lowest first; empty: the empty filesystem. */
+  readonly layers: readonly DiffId[]
+  /** When the step ran (RFC 3339), also when its result is reused; absent for a base image. */
+  readonly created?: string
+}
+
+/** The identity of a filesystem; `undefined` is the empty one. */
+export function chainOf(result: StepResult): ChainId | undefined {
+  return chainIds(result.layers).at(-1)
 }
 
 declare const brand: unique symbol

@@ -79,11 +79,16 @@ async function runNode<Work>(
   try {
     const outcome = await findOrExecute(node, inputs, world)
     world.emit({ kind: 'done', id: node.id, ...outcome.told })
-    return { chain: outcome.result.chain }
+    return resultAlone(outcome.result)
   } catch (error) {
     world.emit(endOf(node.id, error, world.signal))
     throw error
   }
+}
+
+/** Without what a record or an execution says beside the result: it must not enter any key. */
+function resultAlone({ layers, created }: StepResult): StepResult {
+  return { layers, ...(created === undefined ? {} : { created }) }
 }
 
 function endOf(id: string, error: unknown, signal: AbortSignal) {
@@ -117,7 +122,7 @@ async function findOrExecute<Work>(
     const reason = await missReason(node, parts, world)
     const result = await world.executor.execute(node, inputs, world.signal)
     if (result.remember === 'remember') {
-      await world.cache.put(key, node.name, { chain: result.chain, parts })
+      await world.cache.put(key, node.name, { ...resultAlone(result), parts })
     }
     return { result, told: { how: 'worked', ...(reason === undefined ? {} : { reason }) } }
   })

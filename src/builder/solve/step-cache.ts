@@ -2,11 +2,9 @@
  * StepCache: results of earlier steps by key. An interface here, so that the solver knows no disk;
  * `builder/record-cache.ts` keeps them in the store.
  */
-import type { ChainId } from '../../oci/digest.ts'
-import type { CacheKey, KeyParts } from './graph.ts'
+import type { CacheKey, KeyParts, StepResult } from './graph.ts'
 
-export interface StepRecord {
-  readonly chain: ChainId | undefined
+export interface StepRecord extends StepResult {
   readonly parts: KeyParts
 }
 

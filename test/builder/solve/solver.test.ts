@@ -1,11 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import type { BuildEvent } from '../../../src/builder/build-event.ts'
 import { cacheKey } from '../../../src/builder/solve/cache-key.ts'
-import type { CacheKey, KeyParts, Node, StepResult } from '../../../src/builder/solve/graph.ts'
+import {
+  type CacheKey,
+  chainOf,
+  type KeyParts,
+  type Node,
+  type StepResult,
+} from '../../../src/builder/solve/graph.ts'
 import { semaphore } from '../../../src/builder/solve/semaphore.ts'
 import { type ExecutedStep, type Executor, solve } from '../../../src/builder/solve/solver.ts'
 import type { StepCache, StepRecord } from '../../../src/builder/solve/step-cache.ts'
-import { type ChainId, digestOf } from '../../../src/oci/digest.ts'
+import { type DiffId, digestOf } from '../../../src/oci/digest.ts'
 
 type Work = (signal: AbortSignal) => Promise<void>
 
@@ -23,8 +29,8 @@ function fakeExecutor(extra: KeyParts = {}, remember: ExecutedStep['remember'] =
     execute: async (step, inputs, signal) => {
       executed.push(step.id)
       await step.work(signal)
-      const chain = digestOf(JSON.stringify([step.id, inputs])) as string as ChainId
-      return { chain, remember }
+      const layer = digestOf(JSON.stringify([step.id, inputs])) as string as DiffId
+      return { layers: [...(inputs[0]?.layers ?? []), layer], remember }
     },
     mayReuse: () => true,
   }
@@ -32,7 +38,9 @@ function fakeExecutor(extra: KeyParts = {}, remember: ExecutedStep['remember'] =
 }
 
 function chainsOf(inputs: readonly StepResult[]): KeyParts {
-  return Object.fromEntries(inputs.map(({ chain }, index) => [`input ${index}`, chain ?? 'empty']))
+  return Object.fromEntries(
+    inputs.map((input, index) => [`input ${index}`, chainOf(input) ?? 'empty']),
+  )
 }
 
 function memoryCache() {
