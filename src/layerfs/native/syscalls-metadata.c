@@ -83,10 +83,18 @@ static void set(napi_env env, napi_value object, const char *key, int64_t value)
   napi_set_named_property(env, object, key, number(env, value));
 }
 
+static void set_time(napi_env env, napi_value object, const char *key,
+                     const struct statx_timestamp *time) {
+  napi_value timestamp;
+  napi_create_object(env, &timestamp);
+  set(env, timestamp, "seconds", time->tv_sec);
+  set(env, timestamp, "nanoseconds", time->tv_nsec);
+  napi_set_named_property(env, object, key, timestamp);
+}
+
 static napi_value file_stat(napi_env env, const struct statx *stat) {
-  napi_value object, ino, mtime;
+  napi_value object, ino;
   napi_create_object(env, &object);
-  napi_create_object(env, &mtime);
   set(env, object, "mode", stat->stx_mode);
   set(env, object, "uid", stat->stx_uid);
   set(env, object, "gid", stat->stx_gid);
@@ -98,9 +106,8 @@ static napi_value file_stat(napi_env env, const struct statx *stat) {
   set(env, object, "devMinor", stat->stx_dev_minor);
   set(env, object, "rdevMajor", stat->stx_rdev_major);
   set(env, object, "rdevMinor", stat->stx_rdev_minor);
-  set(env, mtime, "seconds", stat->stx_mtime.tv_sec);
-  set(env, mtime, "nanoseconds", stat->stx_mtime.tv_nsec);
-  napi_set_named_property(env, object, "mtime", mtime);
+  set_time(env, object, "mtime", &stat->stx_mtime);
+  set_time(env, object, "ctime", &stat->stx_ctime);
   set(env, object, "blocks", (int64_t)stat->stx_blocks);
   return object;
 }

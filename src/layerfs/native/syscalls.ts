@@ -28,6 +28,8 @@ export interface FileStat {
   readonly rdevMajor: number
   readonly rdevMinor: number
   readonly mtime: Timestamp
+  /** Of the last change of content or attributes; nobody can set it. */
+  readonly ctime: Timestamp
   /** 512-byte units on disk. */
   readonly blocks: number
 }
