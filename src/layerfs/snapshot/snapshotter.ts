@@ -5,7 +5,12 @@
  * chain ID; never changes again). Its parent is always committed.
  *
  *   prepare ──► active ──commit──► committed ──remove──► gone
- *                 └────dispose────► gone
+ *   stage   ──►   └────dispose────► gone
+ *
+ * 1. A committed snapshot never changes, and all its ancestors are committed.
+ * 2. A snapshot is committed whole or not at all; of several commits under one name the first one
+ *    stands.
+ * 3. An active snapshot that is disposed without a commit, or whose process dies, leaves nothing.
  *
  * Unpack an image of layers A, B:   stage() for A and B side by side → extract → commit(A, undefined)
  * → commit(B, chain(A)). Run a step: prepare(chain(B)) → mount → run → diff → commit under its new
@@ -15,17 +20,22 @@ import type { ChainId, DiffId } from '../../oci/digest.ts'
 import type { RootMount } from '../mount.ts'
 
 export interface SnapshotInfo {
+  /** The chain ID of `parent` and `diffId`. */
   readonly name: ChainId
   readonly parent?: ChainId
   readonly diffId: DiffId
 }
 
-/** Disposing it removes what was written, unless it was committed. */
-export interface ActiveSnapshot extends AsyncDisposable {
+/** A layer directory being filled. Disposing it removes what was written, unless it was committed. */
+export interface StagedLayer extends AsyncDisposable {
   readonly key: string
-  readonly parent?: ChainId
-  /** The writable layer's directory: what a diff walks. */
+  /** The layer's directory: what a layer is applied to and a diff walks. */
   readonly upper: string
+}
+
+/** A staged layer on top of a parent. */
+export interface ActiveSnapshot extends StagedLayer {
+  readonly parent?: ChainId
   /** The state as the kernel can mount it, writable. */
   readonly mount: RootMount
 }
@@ -34,15 +44,19 @@ export interface Snapshotter {
   find(name: ChainId): Promise<SnapshotInfo | undefined>
   /** A writable state on top of `parent` (nothing: an empty root). Throws `not-found`. */
   prepare(parent: ChainId | undefined): Promise<ActiveSnapshot>
+  /** An empty layer directory whose parent is only known, or committed, later. */
+  stage(): Promise<StagedLayer>
   /**
-   * Names the active snapshot. Idempotent across processes: when `info.name` exists already, the
-   * active one is removed and the existing one stands.
+   * Names the layer; it must not be mounted any more. Idempotent across processes: when
+   * `info.name` exists already, the active one is removed and the existing one stands. Throws
+   * `not-found` when `info.parent` is not committed; the active one is then still to be disposed.
    */
-  commit(active: ActiveSnapshot, info: SnapshotInfo): Promise<void>
+  commit(active: StagedLayer, info: SnapshotInfo): Promise<void>
   /** A read-only state. Throws `not-found`. */
   view(name: ChainId): Promise<RootMount>
   /** Layer directories of `name`, **top first**. Throws `not-found`. */
   layers(name: ChainId): Promise<string[]>
+  /** Idempotent. Throws `conflict` while another snapshot, committed or active, builds on it. */
   remove(name: ChainId): Promise<void>
   list(): AsyncIterable<SnapshotInfo>
 }

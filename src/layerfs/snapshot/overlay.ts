@@ -1,0 +1,215 @@
+/**
+ * The Snapshotter for overlayfs: one directory per layer, stacked by the kernel when mounted.
+ *
+ *   snapshots/<chain hex>/fs          a committed layer, in overlayfs's own format
+ *                        /meta.json   its name, parent and diff ID
+ *                        /synced      it has reached the disk: see durability.ts
+ *   active/<key>/fs, work             a layer being written, locked by its owner
+ *              /parent                what it builds on
+ *   trash/                            what was removed: see trash.ts
+ *   locks/snapshots                   shared by who builds on a snapshot, exclusive to remove one
+ *
+ * The invariants are those of snapshotter.ts. (2) holds because a commit is the rename of a
+ * complete directory to a name that must not exist. (1) holds because a removal, under the
+ * exclusive lock, refuses a snapshot that another builds on.
+ */
+import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ChainId, hexOf } from '../../oci/digest.ts'
+import { hasCode, OciError } from '../../oci/errors.ts'
+import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
+import { withLock } from '../content/file-lock.ts'
+import type { RootMount } from '../mount.ts'
+import { discardUnsynced, syncInBackground } from './durability.ts'
+import { type OwnedDirectory, openOwned, sweepOwned } from './owned-directory.ts'
+import { assertConsistent, findSnapshotRecord, writeSnapshotRecord } from './snapshot-record.ts'
+import type { ActiveSnapshot, SnapshotInfo, Snapshotter, StagedLayer } from './snapshotter.ts'
+import { openTrash, type Trash } from './trash.ts'
+
+export interface OverlaySnapshotter extends Snapshotter {
+  /** Discards what dead processes left active and what a power failure may have damaged. */
+  sweep(): Promise<void>
+  /** Lets what was committed reach the disk; does not wait. To be called when work is done. */
+  settle(): void
+}
+
+export function openSnapshotter(
+  root: string,
+  trash: Trash = openTrash(join(root, 'trash')),
+): OverlaySnapshotter {
+  return new DirectorySnapshotter(root, trash)
+}
+
+class DirectorySnapshotter implements OverlaySnapshotter {
+  readonly #root: string
+  readonly #trash: Trash
+  readonly #active: string
+  readonly #committed: string
+  readonly #lock: string
+  /** Directories committed since the last {@link settle}. */
+  readonly #unsettled = new Set<string>()
+
+  constructor(root: string, trash: Trash) {
+    this.#root = root
+    this.#trash = trash
+    this.#active = join(root, 'active')
+    this.#committed = join(root, 'snapshots')
+    this.#lock = join(root, 'locks', 'snapshots')
+  }
+
+  find(name: ChainId): Promise<SnapshotInfo | undefined> {
+    return findSnapshotRecord(this.#directoryOf(name))
+  }
+
+  async prepare(parent: ChainId | undefined): Promise<ActiveSnapshot> {
+    return withLock(this.#lock, 'shared', async () => {
+      const lower = parent === undefined ? [] : await this.layers(parent)
+      const owned = await openOwned(this.#active, this.#trash)
+      return this.#disposingOnFailure(owned, async () => {
+        const upper = await makeUpper(owned.path, lower[0])
+        const work = join(owned.path, 'work')
+        await mkdir(work, { mode: 0o700 })
+        if (parent !== undefined) await writeFile(join(owned.path, 'parent'), parent)
+        const mount: RootMount = { kind: 'overlay', lower, upper, work }
+        return { ...owned, upper, mount, ...(parent === undefined ? {} : { parent }) }
+      })
+    })
+  }
+
+  async stage(): Promise<StagedLayer> {
+    const owned = await openOwned(this.#active, this.#trash)
+    return this.#disposingOnFailure(owned, async () => ({
+      ...owned,
+      upper: await makeUpper(owned.path, undefined),
+    }))
+  }
+
+  async #disposingOnFailure<T>(owned: OwnedDirectory, make: () => Promise<T>): Promise<T> {
+    try {
+      return await make()
+    } catch (error) {
+      await owned[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  async commit(active: StagedLayer, info: SnapshotInfo): Promise<void> {
+    assertConsistent(info)
+    await withLock(this.#lock, 'shared', async () => {
+      if (info.parent !== undefined) await this.#get(info.parent)
+      await this.#publish(join(this.#active, active.key), info)
+    })
+    // Ends the ownership; the directory is no longer where the disposal would look for it, unless
+    // another process was first.
+    await active[Symbol.asyncDispose]()
+  }
+
+  async #publish(directory: string, info: SnapshotInfo): Promise<void> {
+    const target = this.#directoryOf(info.name)
+    await rm(join(directory, 'work'), { recursive: true, force: true })
+    await rm(join(directory, 'parent'), { force: true })
+    await writeSnapshotRecord(directory, info)
+    await mkdir(this.#committed, { recursive: true, mode: 0o700 })
+    if (await this.#claim(directory, target)) return
+    if ((await findSnapshotRecord(target)) !== undefined) return
+    // What stands there is damaged and no snapshot.
+    await this.#trash.discard(target)
+    await this.#claim(directory, target)
+  }
+
+  /** Gives the layer its final name, unless something has it. */
+  async #claim(directory: string, target: string): Promise<boolean> {
+    try {
+      await rename(directory, target)
+    } catch (error) {
+      if (hasCode(error, 'ENOTEMPTY') || hasCode(error, 'EEXIST')) return false
+      throw error
+    }
+    this.#unsettled.add(target)
+    return true
+  }
+
+  async view(name: ChainId): Promise<RootMount> {
+    const lower = await this.layers(name)
+    const [only] = lower
+    // Without a writable layer, overlayfs takes no fewer than two.
+    if (only !== undefined && lower.length === 1) {
+      return { kind: 'directory', path: only, readOnly: true }
+    }
+    return { kind: 'overlay', lower }
+  }
+
+  async layers(name: ChainId): Promise<string[]> {
+    const directories: string[] = []
+    for (let next: ChainId | undefined = name; next !== undefined; ) {
+      directories.push(join(this.#directoryOf(next), 'fs'))
+      next = (await this.#get(next)).parent
+    }
+    return directories
+  }
+
+  async #get(name: ChainId): Promise<SnapshotInfo> {
+    const info = await this.find(name)
+    if (info !== undefined) return info
+    throw new OciError('not-found', `Cannot open snapshot ${name}: not in the store`)
+  }
+
+  async remove(name: ChainId): Promise<void> {
+    await withLock(this.#lock, 'exclusive', async () => {
+      const user = await this.#userOf(name)
+      if (user === undefined) return this.#trash.discard(this.#directoryOf(name))
+      throw new OciError('conflict', `Cannot remove snapshot ${name}: ${user} builds on it`)
+    })
+  }
+
+  /** What builds on `name`, in words. */
+  async #userOf(name: ChainId): Promise<string | undefined> {
+    for await (const other of this.list()) {
+      if (other.parent === name) return `snapshot ${other.name}`
+    }
+    for (const key of await namesIn(this.#active)) {
+      const parent = await readFile(join(this.#active, key, 'parent'), 'utf8').catch(ignoreMissing)
+      if (parent === name) return 'a running build or container'
+    }
+    return undefined
+  }
+
+  async *list(): AsyncGenerator<SnapshotInfo> {
+    for (const name of await namesIn(this.#committed)) {
+      const info = await findSnapshotRecord(join(this.#committed, name))
+      if (info !== undefined) yield info
+    }
+  }
+
+  async sweep(): Promise<void> {
+    await sweepOwned(this.#active, this.#trash)
+    await discardUnsynced({
+      stampFile: join(this.#root, 'boot'),
+      lockFile: join(this.#root, 'locks', 'boot'),
+      snapshots: this.#committed,
+      trash: this.#trash,
+    })
+  }
+
+  settle(): void {
+    syncInBackground(this.#root, [...this.#unsettled])
+    this.#unsettled.clear()
+  }
+
+  #directoryOf(name: ChainId): string {
+    return join(this.#committed, hexOf(name))
+  }
+}
+
+/**
+ * The layer's directory, with the owner and mode of the one below: overlayfs takes those of `/`
+ * from the topmost layer.
+ */
+async function makeUpper(directory: string, below: string | undefined): Promise<string> {
+  const upper = join(directory, 'fs')
+  await mkdir(upper)
+  const like = below === undefined ? { mode: 0o755, uid: -1, gid: -1 } : await stat(below)
+  await chown(upper, like.uid, like.gid)
+  await chmod(upper, like.mode & 0o7777)
+  return upper
+}

@@ -1,0 +1,38 @@
+/**
+ * Directories that nobody needs any more, moved out of sight at once and deleted later.
+ *
+ *   trash/<milliseconds, base 36>-<random>
+ *
+ * Moving is one rename, so what is removed disappears whole, however it is interrupted. Deleting
+ * waits because ext4 without a journal will not reuse an inode for minutes after its file was
+ * deleted, and searches past each one: unpacking 20,000 files right after deleting as many took
+ * 15.5 s instead of 0.65 s (measured). So a store is emptied at the end of a command, not before.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
+
+export interface Trash {
+  /** Moves a file or directory of the same file system away; one that is missing is no error. */
+  discard(path: string): Promise<void>
+  /** Deletes what was discarded at least `minAgeMs` ago. */
+  empty(minAgeMs: number): Promise<void>
+}
+
+export function openTrash(directory: string, now: () => number = Date.now): Trash {
+  return {
+    discard: async path => {
+      await mkdir(directory, { recursive: true, mode: 0o700 })
+      const name = `${now().toString(36)}-${randomBytes(8).toString('hex')}`
+      await rename(path, join(directory, name)).catch(ignoreMissing)
+    },
+    empty: async minAgeMs => {
+      for (const name of await namesIn(directory)) {
+        const discarded = Number.parseInt(name, 36)
+        if (now() - discarded < minAgeMs) continue
+        await rm(join(directory, name), { recursive: true, force: true })
+      }
+    },
+  }
+}
