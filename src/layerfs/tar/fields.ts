@@ -1,0 +1,140 @@
+/**
+ * The fields of a header block: one table that decoding and encoding both read.
+ *
+ *   0      100  108 116 124  136   148 156 157      257   265  297  329 337 345        500
+ *   │ name │mode│uid│gid│size│mtime│sum│ t │linkname│magic│unam│gnam│maj│min│ prefix   │
+ *
+ * Spec: POSIX.1-2024 pax, ustar Interchange Format; GNU tar manual, Basic Tar Format.
+ */
+import { OciError } from '../../oci/errors.ts'
+
+interface Field<T> {
+  readonly offset: number
+  readonly length: number
+  decode(bytes: Buffer, name: string): T
+  /** `value` must fit: see {@link fitsNumber} and the length of a text. */
+  encode(value: T, target: Buffer): void
+}
+
+export const fields = {
+  name: text(0, 100),
+  mode: number(100, 8),
+  uid: number(108, 8),
+  gid: number(116, 8),
+  size: number(124, 12),
+  mtime: number(136, 12),
+  checksum: number(148, 8),
+  type: text(156, 1),
+  linkName: text(157, 100),
+  magic: raw(257, 8),
+  devMajor: number(329, 8),
+  devMinor: number(337, 8),
+  prefix: text(345, 155),
+  starPrefix: text(345, 131),
+  starTrailer: raw(508, 4),
+  gnuAccessTime: number(345, 12),
+  gnuChangeTime: number(357, 12),
+  gnuSparseExtended: raw(482, 1),
+  gnuRealSize: number(483, 12),
+} as const
+
+type Fields = typeof fields
+type ValueOf<F> = F extends Field<infer T> ? T : never
+
+export function readField<K extends keyof Fields>(block: Buffer, key: K): ValueOf<Fields[K]> {
+  const { offset, length, decode } = fields[key]
+  return decode(block.subarray(offset, offset + length), key) as ValueOf<Fields[K]>
+}
+
+export function writeField<K extends keyof Fields>(
+  block: Buffer,
+  key: K,
+  value: ValueOf<Fields[K]>,
+): void {
+  const field = fields[key] as Field<ValueOf<Fields[K]>>
+  field.encode(value, block.subarray(field.offset, field.offset + field.length))
+}
+
+/** Whether `value` can be written in octal with a closing NUL in a field of `key`. */
+export function fitsNumber(key: keyof Fields, value: number): boolean {
+  return value >= 0 && value < 8 ** (fields[key].length - 1)
+}
+
+/** Up to the first NUL, or the whole field. */
+function text(offset: number, length: number): Field<Buffer> {
+  return {
+    offset,
+    length,
+    decode(bytes) {
+      const end = bytes.indexOf(0)
+      return end < 0 ? bytes : bytes.subarray(0, end)
+    },
+    encode(value, target) {
+      target.fill(0)
+      value.copy(target)
+    },
+  }
+}
+
+function raw(offset: number, length: number): Field<Buffer> {
+  return {
+    offset,
+    length,
+    decode: bytes => bytes,
+    encode(value, target) {
+      value.copy(target)
+    },
+  }
+}
+
+function number(offset: number, length: number): Field<number> {
+  return {
+    offset,
+    length,
+    decode: decodeNumber,
+    encode(value, target) {
+      target.write(`${value.toString(8).padStart(length - 1, '0')}\0`, 'latin1')
+    },
+  }
+}
+
+/**
+ * Octal digits between blanks and NULs, or base-256 when the top bit is set (GNU). An empty field
+ * is 0, as old writers leave device numbers. Throws `invalid` for anything else, and for what a
+ * number cannot hold exactly.
+ */
+export function decodeNumber(bytes: Buffer, name: string): number {
+  const value = ((bytes[0] ?? 0) & 0x80) === 0 ? decodeOctal(bytes) : decodeBase256(bytes)
+  if (value === undefined || !Number.isSafeInteger(value)) {
+    throw new OciError('invalid', `Cannot read tar header: field "${name}" is not a number we hold`)
+  }
+  return value
+}
+
+function decodeOctal(bytes: Buffer): number | undefined {
+  let start = 0
+  let end = bytes.length
+  while (start < end && isBlank(bytes[start])) start++
+  while (end > start && isBlank(bytes[end - 1])) end--
+  let value = 0
+  for (const byte of bytes.subarray(start, end)) {
+    // Some writers end the digits with a NUL and leave rubbish behind it.
+    if (byte === 0) break
+    if (byte < 0x30 || byte > 0x37) return undefined
+    value = value * 8 + (byte - 0x30)
+  }
+  return value
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0
+}
+
+/** Two's complement, the top bit being the mark: 0x80… is positive, 0xff… negative. */
+function decodeBase256(bytes: Buffer): number | undefined {
+  const [first = 0, ...rest] = bytes
+  let value = BigInt(first & 0x3f) - ((first & 0x40) === 0 ? 0n : 0x40n)
+  for (const byte of rest) value = value * 256n + BigInt(byte)
+  const result = Number(value)
+  return BigInt(result) === value ? result : undefined
+}
