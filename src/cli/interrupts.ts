@@ -23,10 +23,13 @@ export function catchInterrupts(): Interrupts {
   const controller = new AbortController()
   let receiver: ((signal: NodeJS.Signals) => void) | undefined
   const interrupt = (signal: NodeJS.Signals) => {
-    if (receiver !== undefined) return receiver(signal)
+    if (receiver !== undefined) {
+      receiver(signal)
+      return
+    }
     const exitCode = signal === 'SIGTERM' ? exitCodes.terminated : exitCodes.interrupted
     if (controller.signal.aborted) process.exit(exitCode)
-    controller.abort(new CliError(exitCode, 'Cancelled'))
+    controller.abort(new CliError(exitCode, 'Canceled'))
   }
   const own: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
   for (const signal of own) process.on(signal, interrupt)

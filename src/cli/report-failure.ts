@@ -20,7 +20,7 @@ export interface FailedCommand extends Pick<CliContext, 'environment' | 'signal'
 /** Writes the report and returns the exit code. */
 export function reportFailure(error: unknown, failed: FailedCommand): number {
   const { signal, command } = failed
-  if (signal.aborted) return reportCancelled(failed)
+  if (signal.aborted) return reportCanceled(failed)
   if (error instanceof CliError) {
     if (error.message !== '') {
       const isUsage = error.exitCode === exitCodes.usage
@@ -45,9 +45,9 @@ export function reportFailure(error: unknown, failed: FailedCommand): number {
   return command?.failureCode ?? exitCodes.internal
 }
 
-function reportCancelled({ signal, stderr }: FailedCommand): number {
+function reportCanceled({ signal, stderr }: FailedCommand): number {
   const reason: unknown = signal.reason
-  stderr.write(`${styled('ERROR:', 'red', stderr)} cancelled\n`)
+  stderr.write(`${styled('ERROR:', 'red', stderr)} canceled\n`)
   return reason instanceof CliError ? reason.exitCode : exitCodes.interrupted
 }
 

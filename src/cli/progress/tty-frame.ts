@@ -1,0 +1,125 @@
+/**
+ * One frame of the terminal progress: a function of the trace, the time and the terminal's size.
+ *
+ *   [+] Building 1.2s (5/7)
+ *    => CACHED [stage 1/2] FROM busybox                       0.0s
+ *    => [stage 2/2] RUN make                                  1.1s
+ *    => => # the last lines of its output
+ *
+ * No line is wider than the terminal, and no frame higher: finished vertices make room first, then
+ * the log tails, then the oldest running ones.
+ */
+import { type Style, styled } from '../terminal.ts'
+import { displayWidth, padTo, truncate } from './display-width.ts'
+import { formatAmount, formatSeconds } from './format.ts'
+import { safeLine } from './log-lines.ts'
+import type { ProgressItem, Trace, Vertex } from './trace.ts'
+
+export interface FrameOptions {
+  readonly title: string
+  /** Milliseconds. */
+  readonly now: number
+  readonly columns: number
+  /** `all`: the last frame, which may scroll. */
+  readonly rows: number | 'all'
+  readonly hasColor: boolean
+  /** Lines of output under a running step. */
+  readonly tailLines: number
+}
+
+export function frameLines(trace: Trace, options: FrameOptions): string[] {
+  const { vertices } = trace
+  const rows = options.rows === 'all' ? Number.POSITIVE_INFINITY : Math.max(1, options.rows)
+  const blocks = vertices.map(vertex => vertexLines(vertex, options))
+  return [headerLine(trace, options), ...fitBlocks(vertices, blocks, rows - 1).flat()]
+}
+
+function headerLine({ vertices, startedAt }: Trace, options: FrameOptions): string {
+  const ended = vertices.filter(vertex => vertex.end !== undefined).length
+  const isFinished = options.rows === 'all' && ended === vertices.length && ended > 0
+  const text = `[+] ${options.title} ${formatSeconds(options.now - startedAt)} (${ended}/${vertices.length})${isFinished ? ' FINISHED' : ''}`
+  const cut = truncate(text, options.columns)
+  return isFinished ? styled(cut, 'blue', options) : cut
+}
+
+type Block = readonly string[]
+
+/** Drops blocks of ended vertices, oldest first; then tails; then whatever stands highest. */
+function fitBlocks(vertices: readonly Vertex[], blocks: readonly Block[], rows: number): Block[] {
+  const height = (all: readonly Block[]) => all.reduce((sum, block) => sum + block.length, 0)
+  let excess = height(blocks) - rows
+  const kept = blocks.filter((block, index) => {
+    if (excess <= 0 || vertices[index]?.end === undefined) return true
+    excess -= block.length
+    return false
+  })
+  const trimmed = kept.map(block => {
+    const dropped = Math.min(Math.max(0, excess), block.length - 1)
+    excess -= dropped
+    return dropped === 0 ? block : [...block.slice(0, 1), ...block.slice(1 + dropped)]
+  })
+  return trimmed.slice(Math.max(0, Math.min(excess, trimmed.length)))
+}
+
+function vertexLines(vertex: Vertex, options: FrameOptions): string[] {
+  const { label, style } = appearance(vertex)
+  const took = (vertex.end?.at ?? options.now) - vertex.startedAt
+  return [
+    columnsLine(` => ${label}${vertex.name}`, { time: took, style }, options),
+    ...Array.from(vertex.items.values(), item => itemLine(item, vertex, options)),
+    ...reasonLines(vertex, options),
+    ...tailLines(vertex, options),
+  ]
+}
+
+function appearance({ end }: Vertex): { label: string; style: Style | undefined } {
+  switch (end?.outcome.kind) {
+    case undefined:
+      return { label: '', style: undefined }
+    case 'cached':
+      return { label: 'CACHED ', style: 'blue' }
+    case 'worked':
+      return { label: '', style: 'blue' }
+    case 'failed':
+      return { label: 'ERROR ', style: 'red' }
+    case 'canceled':
+      return { label: 'CANCELED ', style: 'yellow' }
+  }
+}
+
+function itemLine(item: ProgressItem, { end }: Vertex, options: FrameOptions): string {
+  const isOver = item.isDone || end !== undefined
+  const time = (isOver ? item.updatedAt : options.now) - item.startedAt
+  const text = ` => => ${item.name}`
+  const amount = formatAmount(item)
+  const room = options.columns - displayWidth(amount) - formatSeconds(time).length - 1
+  const style = isOver ? 'blue' : undefined
+  return columnsLine(`${truncate(text, room)}${amount}`, { time, style }, options)
+}
+
+function reasonLines({ end }: Vertex, options: FrameOptions): string[] {
+  if (end?.outcome.kind !== 'worked' || end.outcome.reason === undefined) return []
+  const text = truncate(` => => not cached: ${end.outcome.reason}`, options.columns)
+  return [styled(text, 'dim', options)]
+}
+
+function tailLines(vertex: Vertex, options: FrameOptions): string[] {
+  if (vertex.end !== undefined) return []
+  const tail = options.tailLines > 0 ? vertex.tail.slice(-options.tailLines) : []
+  return tail.map(({ text }) => {
+    const line = truncate(` => => # ${safeLine(text, 'strip')}`, options.columns)
+    return styled(line, 'dim', options)
+  })
+}
+
+/** Text on the left, the time at the right edge. */
+function columnsLine(
+  text: string,
+  { time, style }: { readonly time: number; readonly style: Style | undefined },
+  options: FrameOptions,
+): string {
+  const right = formatSeconds(time)
+  const room = options.columns - right.length - 1
+  const line = room < 8 ? truncate(text, options.columns) : `${padTo(text, room)} ${right}`
+  return style === undefined ? line : styled(line, style, options)
+}
