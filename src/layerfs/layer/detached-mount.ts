@@ -1,0 +1,69 @@
+/**
+ * An overlay as a descriptor: mounted nowhere, gone with its descriptor, also after kill -9.
+ */
+import { closeSync, constants, openSync } from 'node:fs'
+import { OciError } from '../../oci/errors.ts'
+import type { RootMount } from '../mount.ts'
+import { openFlags, syscalls } from '../native/syscalls.ts'
+import { overlayFormat } from './overlay-format.ts'
+
+const fsconfig = { flag: 0, string: 1, create: 6 } as const
+const readOnlyAttribute = 1
+
+/**
+ * A descriptor of the root directory of `mount`. The caller closes it. Throws `not-found` when a
+ * directory is missing; otherwise the kernel's error, with what the kernel said about it.
+ */
+export function openMount(mount: RootMount): number {
+  if (mount.kind === 'directory') return openDirectory(mount.path)
+  const [only, ...more] = mount.lower
+  // The kernel wants two directories at least; one alone needs no overlay.
+  if (mount.upper === undefined && only !== undefined && more.length === 0) {
+    return openDirectory(only)
+  }
+  if (mount.upper !== undefined && only === undefined) return openDirectory(mount.upper)
+  if (only === undefined) throw new Error('A mount without a directory')
+  return mountOverlay(mount)
+}
+
+function openDirectory(path: string): number {
+  try {
+    return openSync(path, openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec)
+  } catch (cause) {
+    throw new OciError('not-found', `Cannot open directory "${path}"`, { cause })
+  }
+}
+
+function mountOverlay(mount: RootMount & { kind: 'overlay' }): number {
+  const calls = syscalls()
+  const context = calls.fsopen('overlay')
+  try {
+    for (const [key, value] of overlaySettings(mount)) {
+      calls.fsconfig(context, value === null ? fsconfig.flag : fsconfig.string, [key, value])
+    }
+    calls.fsconfig(context, fsconfig.create, [null, null])
+    return calls.fsmount(context, mount.upper === undefined ? readOnlyAttribute : 0)
+  } finally {
+    closeSync(context)
+  }
+}
+
+/**
+ * Off is what keeps the upper directory plain: no `redirect`, no `metacopy`, so that a diff can
+ * read it by itself. `volatile`: nobody mounts this upper again after a crash, so no sync.
+ */
+function* overlaySettings({
+  lower,
+  upper,
+  work,
+}: RootMount & { kind: 'overlay' }): Generator<[string, string | null]> {
+  for (const directory of lower) yield ['lowerdir+', directory]
+  if (overlayFormat().xattrPrefix === 'user.overlay.') yield ['userxattr', null]
+  else yield ['metacopy', 'off']
+  if (upper === undefined || work === undefined) return
+  yield ['upperdir', upper]
+  yield ['workdir', work]
+  yield ['redirect_dir', 'off']
+  yield ['index', 'off']
+  yield ['volatile', null]
+}

@@ -1,0 +1,43 @@
+/**
+ * How a layer lies on disk: overlayfs's own format.
+ *
+ *   whiteout            character device 0:0
+ *   opaque directory    PREFIX.opaque = "y"
+ *   xattr of an image   PREFIX.x is stored as PREFIX.overlay.x: the kernel (≥ 6.7) shows it as
+ *                       PREFIX.x again, and it never becomes an instruction to our own mount
+ *
+ * PREFIX is `trusted.overlay`; inside a user namespace, where nobody may set those,
+ * `user.overlay`, which wants the mount option `userxattr`.
+ */
+import { readFileSync } from 'node:fs'
+import type { FileStat } from '../native/syscalls.ts'
+import { fileType, typeMask } from './file-type.ts'
+
+/** Names by which a tar speaks of what a layer hides. Spec: image-spec layer.md, Whiteouts. */
+export const whiteoutPrefix = '.wh.'
+export const opaqueMarker = '.wh..wh..opq'
+/** Names that aufs kept for itself; none of them is content. */
+export const aufsPrefix = '.wh..wh.'
+
+export interface OverlayFormat {
+  readonly xattrPrefix: 'trusted.overlay.' | 'user.overlay.'
+}
+
+/** The format that this process can write and mount. */
+export function overlayFormat(): OverlayFormat {
+  return { xattrPrefix: isInUserNamespace() ? 'user.overlay.' : 'trusted.overlay.' }
+}
+
+/** The initial namespace maps every id to itself. */
+function isInUserNamespace(): boolean {
+  const map = readFileSync('/proc/self/uid_map', 'latin1').trim().split(/\s+/)
+  return map.join(' ') !== '0 0 4294967295'
+}
+
+export function isWhiteout(stat: FileStat): boolean {
+  return (
+    (stat.mode & typeMask) === fileType.characterDevice &&
+    stat.rdevMajor === 0 &&
+    stat.rdevMinor === 0
+  )
+}
