@@ -1,0 +1,85 @@
+/**
+ * Dispatchers: undici's connection pools, one per proxy and level of trust, made when first needed.
+ *
+ * undici itself is imported with the first request: it takes longer to load than most commands
+ * that never talk to a registry take to run.
+ */
+import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
+import type { Dispatcher } from 'undici'
+import { type HostSet, includesHost } from './endpoint.ts'
+import { type ProxySettings, proxyFor } from './proxy.ts'
+
+export interface DispatcherOptions {
+  readonly proxies?: ProxySettings
+  /**
+   * Authorities (PEM) trusted beside Node's own list. With them, NODE_EXTRA_CA_CERTS counts only
+   * if its content is among them.
+   */
+  readonly ca?: readonly (string | Uint8Array)[]
+  /** Hosts whose certificates are not verified. */
+  readonly insecure?: HostSet
+  readonly connectMs: number
+  /** Open at once to one host; more requests wait. */
+  readonly connectionsPerHost: number
+}
+
+export interface Dispatchers {
+  dispatcherFor(url: URL): Promise<Dispatcher>
+  /** Drops every connection; requests still running fail. */
+  close(): Promise<void>
+}
+
+export function createDispatchers(options: DispatcherOptions): Dispatchers {
+  const pools = new Map<string, Promise<Dispatcher>>()
+  const trust = { verified: tlsOptions(options, true), unverified: tlsOptions(options, false) }
+
+  return {
+    dispatcherFor(url) {
+      const level = includesHost(options.insecure, url.host) ? 'unverified' : 'verified'
+      const proxy = proxyFor(url, options.proxies ?? {})
+      const key = `${level} ${proxy?.href ?? 'direct'}`
+      const known = pools.get(key)
+      if (known !== undefined) return known
+      const made = makeDispatcher(options, trust[level], proxy)
+      pools.set(key, made)
+      return made
+    },
+    async close() {
+      const open = [...pools.values()]
+      pools.clear()
+      await Promise.all(open.map(async dispatcher => (await dispatcher).destroy()))
+    },
+  }
+}
+
+interface TlsOptions {
+  readonly secureContext?: SecureContext
+  readonly rejectUnauthorized: boolean
+  readonly timeout: number
+}
+
+/** One context for all connections: parsing some hundred authorities each time costs more. */
+function tlsOptions(options: DispatcherOptions, rejectUnauthorized: boolean): TlsOptions {
+  const base = { rejectUnauthorized, timeout: options.connectMs }
+  if (options.ca === undefined || options.ca.length === 0) return base
+  const ca = [...rootCertificates, ...options.ca.map(pem => Buffer.from(pem))]
+  return { ...base, secureContext: createSecureContext({ ca }) }
+}
+
+async function makeDispatcher(
+  options: DispatcherOptions,
+  tls: TlsOptions,
+  proxy: URL | undefined,
+): Promise<Dispatcher> {
+  const { Agent, ProxyAgent } = await import('undici')
+  const connections = options.connectionsPerHost
+  if (proxy === undefined) return new Agent({ connections, connect: tls })
+  return new ProxyAgent({
+    uri: proxy.href,
+    connections,
+    // Plain HTTP is sent as absolute URLs: many proxies refuse CONNECT to any port but 443.
+    proxyTunnel: false,
+    requestTls: tls,
+    proxyTls: tls,
+  })
+}

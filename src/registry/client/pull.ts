@@ -1,0 +1,120 @@
+/**
+ * Pull: an image from a registry into a content store.
+ *
+ * Blobs first, then the manifest, then the indexes it was found in: what is in the store never
+ * names what is not, except layers that were not asked for. Every byte is verified on its way in;
+ * a pull that fails leaves the blobs that were complete, and the next one does not fetch them again.
+ */
+import { type ContentStore, putBlob } from '../../layerfs/content/content-store.ts'
+import type { Descriptor, Document } from '../../oci/descriptor.ts'
+import { OciError, printable } from '../../oci/errors.ts'
+import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
+import type { Index, Manifest } from '../../oci/manifest.ts'
+import { isForeignLayer, isImageConfig } from '../../oci/media-type.ts'
+import type { Platform } from '../../oci/platform.ts'
+import type { Reference } from '../../oci/reference.ts'
+import { streamBlob } from './blob.ts'
+import type { RegistryClient } from './client.ts'
+import { countBytes } from './count-bytes.ts'
+import { parallel } from './parallel.ts'
+import { describeRepository } from './request.ts'
+import { type Resolved, resolveImage } from './resolve.ts'
+import type { OnTransfer } from './transfer-event.ts'
+
+export interface PullOptions {
+  readonly platform: Platform
+  readonly into: ContentStore
+  /** `none` leaves the layers in the registry: enough to know what an image is and runs. */
+  readonly layers: 'all' | 'none'
+  /** Blobs at a time; default 4. */
+  readonly concurrency?: number
+  readonly onEvent?: OnTransfer
+  readonly signal?: AbortSignal
+}
+
+export interface PulledImage {
+  /** Of the manifest for the platform. */
+  readonly descriptor: Descriptor
+  readonly manifest: Document<Manifest>
+  readonly config: Document<ImageConfig>
+  /** The indexes that led to the manifest, outermost first. */
+  readonly indexes: readonly Resolved<Index>[]
+}
+
+const defaultConcurrency = 4
+const maxConfigSize = 8 * 1024 * 1024
+
+/**
+ * Throws as `resolveImage` and `streamBlob` do; `unsupported` for what is no image, or has layers
+ * that no registry stores; `digest-mismatch`, leaving nothing of that blob.
+ */
+export async function pullImage(
+  client: RegistryClient,
+  reference: Reference,
+  options: PullOptions,
+): Promise<PulledImage> {
+  const { into, onEvent, signal } = options
+  const image = await resolveImage(client, reference, { ...options, cache: into })
+  const manifest = image.document
+  checkImage(reference, manifest.value)
+
+  const layers = options.layers === 'all' ? manifest.value.layers : []
+  const limit = options.concurrency ?? defaultConcurrency
+  const blobs = uniqueBlobs([manifest.value.config, ...layers])
+  await parallel(blobs, { limit, signal }, async (descriptor, stop) => {
+    await pullBlob(client, reference, { descriptor, into, onEvent, signal: stop })
+  })
+  const config = parseImageConfig(await into.read(manifest.value.config.digest, maxConfigSize))
+
+  for (const { document } of [image, ...[...image.indexes].reverse()]) {
+    await putBlob(into, [document.bytes], { digest: document.digest })
+    onEvent?.({ kind: 'manifest', digest: document.digest, direction: 'pull' })
+  }
+  return { descriptor: image.descriptor, manifest, config, indexes: image.indexes }
+}
+
+/** Layers and config may be the same bytes; one download is enough. */
+function uniqueBlobs(descriptors: readonly Descriptor[]): Descriptor[] {
+  return [...new Map(descriptors.map(blob => [blob.digest, blob])).values()]
+}
+
+function checkImage(reference: Reference, { config, layers }: Manifest): void {
+  const fail = (reason: string) =>
+    new OciError('unsupported', `Cannot pull "${describeRepository(reference)}": ${reason}`)
+  // Docker 1.10 pushed configs without a type of their own.
+  if (!isImageConfig(config.mediaType) && config.mediaType !== 'application/octet-stream') {
+    throw fail(`no image: its config is "${printable(config.mediaType)}"`)
+  }
+  if (config.size > maxConfigSize) throw fail(`its config exceeds ${maxConfigSize} bytes`)
+  // Their bytes are at URLs that the image's author chose: fetching them would send requests, and
+  // with other clients sent credentials (CVE-2020-15157), wherever he likes.
+  const foreign = layers.find(({ mediaType }) => isForeignLayer(mediaType))
+  if (foreign !== undefined) {
+    throw fail(`layer ${foreign.digest} is foreign: only its URLs are in the registry`)
+  }
+}
+
+interface BlobPull {
+  readonly descriptor: Descriptor
+  readonly into: ContentStore
+  readonly onEvent: OnTransfer | undefined
+  readonly signal: AbortSignal
+}
+
+async function pullBlob(
+  client: RegistryClient,
+  reference: Reference,
+  { descriptor, into, onEvent, signal }: BlobPull,
+): Promise<void> {
+  const { digest, size: total } = descriptor
+  if ((await into.find(digest)) !== undefined) {
+    onEvent?.({ kind: 'blob-exists', digest, total })
+    return
+  }
+  const chunks = streamBlob(client, reference, { descriptor, signal })
+  const counted = countBytes(chunks, bytes =>
+    onEvent?.({ kind: 'blob-progress', digest, bytes, total, direction: 'pull' }),
+  )
+  await putBlob(into, counted, { digest, size: total })
+  onEvent?.({ kind: 'blob-done', digest, total, direction: 'pull' })
+}

@@ -1,0 +1,118 @@
+/**
+ * Push: an image or index from a blob reader into a repository.
+ *
+ * Nothing is uploaded that the registry has. The tag moves last, in one request, so a push that
+ * fails or is killed leaves the old image in place and at most unreferenced blobs.
+ */
+import type { BlobReader } from '../../layerfs/content/content-store.ts'
+import type { Descriptor } from '../../oci/descriptor.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import {
+  formatReference,
+  type Reference,
+  type RepositoryName,
+  type Tag,
+} from '../../oci/reference.ts'
+import type { RegistryClient } from './client.ts'
+import { parallel } from './parallel.ts'
+import { type PlannedManifest, planPush } from './push-plan.ts'
+import { describeRepository, type Repository, sendRequest } from './request.ts'
+import type { OnTransfer } from './transfer-event.ts'
+import { pushBlob } from './upload.ts'
+
+export interface PushOptions {
+  /** The manifest or index that the target will name. */
+  readonly root: Descriptor
+  /** Has all of it, except blobs that the registry has or can mount. */
+  readonly from: BlobReader
+  /** Per blob, repositories of the target's registry that have it. */
+  readonly mountFrom?: ReadonlyMap<Digest, readonly RepositoryName[]>
+  /** More tags of the target's repository for the same root. */
+  readonly tags?: readonly Tag[]
+  /** Requests at a time; default 4. */
+  readonly concurrency?: number
+  readonly onEvent?: OnTransfer
+  readonly signal?: AbortSignal
+}
+
+const defaultConcurrency = 4
+
+/**
+ * Resolves when every tag names the root. Throws `not-found` for a blob that is nowhere, `invalid`
+ * for a target whose digest is not the root's, and what `planPush` and `sendRequest` throw.
+ */
+export async function pushImage(
+  client: RegistryClient,
+  target: Reference,
+  options: PushOptions,
+): Promise<void> {
+  checkTarget(target, options.root)
+  const { from, onEvent, mountFrom, signal } = options
+  const plan = await planPush(from, options.root)
+  const limits = { limit: options.concurrency ?? defaultConcurrency, signal }
+
+  for (const blobs of [plan.layers, plan.configs]) {
+    await parallel(blobs, limits, (descriptor, stop) =>
+      pushBlob(client, target, {
+        descriptor,
+        from,
+        mountFrom: mountFrom?.get(descriptor.digest) ?? [],
+        onEvent,
+        signal: stop,
+      }),
+    )
+  }
+  for (const manifests of plan.levels.slice(0, -1)) {
+    await parallel(manifests, limits, (manifest, stop) =>
+      putManifest(client, target, { manifest, onEvent, signal: stop }),
+    )
+  }
+  for (const manifest of plan.levels.at(-1) ?? []) {
+    for (const tag of namesOf(target, options.tags)) {
+      await putManifest(client, target, { manifest, tag, onEvent, signal })
+    }
+  }
+}
+
+function checkTarget(target: Reference, root: Descriptor): void {
+  if (target.digest === undefined || target.digest === root.digest) return
+  throw new OciError(
+    'invalid',
+    `Cannot push to "${formatReference(target)}": expected the digest ${root.digest}`,
+  )
+}
+
+/** Under which the root is put: each tag once, or `undefined` for its digest. */
+function namesOf(target: Reference, tags: readonly Tag[] = []): (Tag | undefined)[] {
+  const names = [...new Set([...(target.tag === undefined ? [] : [target.tag]), ...tags])]
+  return names.length === 0 ? [undefined] : names
+}
+
+interface ManifestPut {
+  readonly manifest: PlannedManifest
+  /** Its digest is its name when there is none. */
+  readonly tag?: Tag | undefined
+  readonly onEvent: OnTransfer | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+async function putManifest(
+  client: RegistryClient,
+  to: Repository,
+  { manifest, tag, onEvent, signal }: ManifestPut,
+): Promise<void> {
+  const { bytes, digest } = manifest.document
+  const name = tag === undefined ? `@${digest}` : `:${tag}`
+  await using _ = await sendRequest(client, to, {
+    method: 'PUT',
+    path: `manifests/${tag ?? digest}`,
+    action: `push "${describeRepository(to)}${name}"`,
+    access: 'push',
+    headers: { 'content-type': manifest.mediaType },
+    body: bytes,
+    expect: [200, 201, 202],
+    signal,
+  })
+  onEvent?.({ kind: 'manifest', digest, direction: 'push', ...(tag === undefined ? {} : { tag }) })
+}

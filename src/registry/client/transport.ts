@@ -1,0 +1,222 @@
+/**
+ * Transport: one HTTP request and its answer, redirects followed by hand.
+ *
+ * 1. `Authorization` goes to the origin it was made for; once a redirect has left it, no further
+ *    hop gets it, not even one that leads back.
+ * 2. A redirect never leads from https to http, and never to another scheme.
+ * 3. Only idleness is limited (connect, headers, pause between bytes), never the whole: a large
+ *    layer on a slow line is no error.
+ * 4. An answer's body is read or disposed; otherwise its connection is lost to the pool.
+ */
+import { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { OciError, printable } from '../../oci/errors.ts'
+import { createDispatchers, type DispatcherOptions, type Dispatchers } from './dispatchers.ts'
+import { describeUrl, TransportError } from './registry-error.ts'
+
+export type HttpMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
+
+/** Makes the body anew for every time it is sent. */
+export type BodySource = () => AsyncIterable<Uint8Array>
+
+export interface HttpRequest {
+  readonly method: HttpMethod
+  readonly url: URL
+  /** What is being done, for `Cannot …` messages. */
+  readonly action: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: BodySource | Uint8Array
+  /** `same-origin` when the body is a secret. Default `anywhere`. */
+  readonly redirects?: 'anywhere' | 'same-origin'
+  /** How long the answer may take to start once the request is sent; default from the options. */
+  readonly headersMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface HttpResponse extends AsyncDisposable {
+  readonly status: number
+  /** Where the answer came from, after redirects. */
+  readonly url: URL
+  /** A header's first value; names are lower case. */
+  header(name: string): string | undefined
+  /** All values of a header that may come several times. */
+  headerList(name: string): readonly string[]
+  /** Throws {@link TransportError} when the connection breaks. */
+  readonly body: AsyncIterable<Uint8Array>
+}
+
+export interface TransportOptions extends DispatcherOptions {
+  readonly userAgent: string
+  readonly headersMs: number
+  readonly bodyIdleMs: number
+}
+
+export interface Transport {
+  /**
+   * Resolves with any status but a followed redirect. Throws {@link TransportError}; `invalid` for
+   * a redirect that must not be followed; the signal's reason.
+   */
+  send(request: HttpRequest): Promise<HttpResponse>
+  close(): Promise<void>
+}
+
+const maxRedirects = 5
+
+export function createTransport(options: TransportOptions): Transport {
+  const dispatchers = createDispatchers(options)
+  return {
+    send: request => follow(request, hop => exchange(options, dispatchers, hop)),
+    close: () => dispatchers.close(),
+  }
+}
+
+async function follow(
+  request: HttpRequest,
+  exchangeOnce: (hop: HttpRequest) => Promise<HttpResponse>,
+): Promise<HttpResponse> {
+  let hop = request
+  for (let count = 0; ; count++) {
+    const response = await exchangeOnce(hop)
+    const target = redirectTarget(hop, response)
+    if (target === undefined) return response
+    await response[Symbol.asyncDispose]()
+    if (count === maxRedirects) {
+      throw new OciError('invalid', `Cannot ${request.action}: more than ${maxRedirects} redirects`)
+    }
+    hop = { ...hop, url: target, headers: headersFor(target, hop) }
+  }
+}
+
+function headersFor(target: URL, from: HttpRequest): Readonly<Record<string, string>> {
+  if (target.origin === from.url.origin) return from.headers ?? {}
+  const { authorization: _, ...others } = from.headers ?? {}
+  return others
+}
+
+/** 301, 302 and 303 may turn a request with a body into a GET, which no upload means. */
+function redirectTarget(request: HttpRequest, response: HttpResponse): URL | undefined {
+  const { status } = response
+  const isRead = request.method === 'GET' || request.method === 'HEAD'
+  const isRedirect =
+    status === 307 || status === 308 || (isRead && [301, 302, 303].includes(status))
+  const location = response.header('location')
+  if (!isRedirect || location === undefined) return undefined
+  const target = resolveLocation(request.action, location, response.url)
+  if (request.redirects === 'same-origin' && target.origin !== request.url.origin) {
+    throw new OciError(
+      'invalid',
+      `Cannot ${request.action}: refusing to repeat it at "${describeUrl(target)}", where it was redirected to`,
+    )
+  }
+  return target
+}
+
+/**
+ * A `Location`, absolute or relative to `base`. Throws `invalid` when it is none, leads from https
+ * to http, or to another scheme.
+ */
+export function resolveLocation(action: string, location: string, base: URL): URL {
+  if (!URL.canParse(location, base.href)) {
+    throw new OciError('invalid', `Cannot ${action}: invalid Location "${printable(location, 60)}"`)
+  }
+  const target = new URL(location, base)
+  target.username = ''
+  target.password = ''
+  const isSafe =
+    target.protocol === 'https:' || (target.protocol === 'http:' && base.protocol === 'http:')
+  if (!isSafe) {
+    throw new OciError(
+      'invalid',
+      `Cannot ${action}: refusing to go from ${base.protocol} to ${target.protocol} ("${describeUrl(target)}")`,
+    )
+  }
+  return target
+}
+
+async function exchange(
+  options: TransportOptions,
+  dispatchers: Dispatchers,
+  request: HttpRequest,
+): Promise<HttpResponse> {
+  const { url, action, signal } = request
+  try {
+    signal?.throwIfAborted()
+    const dispatcher = await dispatchers.dispatcherFor(url)
+    const answer = await dispatcher.request({
+      origin: url.origin,
+      path: `${url.pathname}${url.search}`,
+      method: request.method,
+      headers: {
+        'user-agent': options.userAgent,
+        // Digests name the bytes as stored: an encoding added on the way would change them.
+        'accept-encoding': 'identity',
+        ...request.headers,
+      },
+      body: bodyOf(request),
+      headersTimeout: request.headersMs ?? options.headersMs,
+      bodyTimeout: options.bodyIdleMs,
+      signal: signal ?? null,
+    })
+    return responseOf(request, answer)
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error instanceof OciError ? error : new TransportError(action, url, error)
+  }
+}
+
+function bodyOf({ body }: HttpRequest): Readable | Uint8Array | null {
+  if (typeof body !== 'function') return body ?? null
+  return Readable.from(body(), { objectMode: false })
+}
+
+function responseOf(request: HttpRequest, answer: Dispatcher.ResponseData): HttpResponse {
+  const headerList = (name: string) => [answer.headers[name] ?? []].flat()
+  return {
+    status: answer.statusCode,
+    url: request.url,
+    header: name => headerList(name)[0],
+    headerList,
+    body: readTranslating(request, answer.body),
+    [Symbol.asyncDispose]: () => discard(answer.body),
+  }
+}
+
+async function* readTranslating(
+  { action, url, signal }: HttpRequest,
+  body: Dispatcher.ResponseData['body'],
+): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of body) yield chunk
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw new TransportError(action, url, error)
+  }
+}
+
+/** What is left of a body is read when it is little, so that the connection can be used again. */
+const discardLimit = 64 * 1024
+const discardMs = 1000
+
+async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
+  if (body.readableEnded || body.destroyed) return
+  body.on('error', () => {})
+  await body.dump({ limit: discardLimit, signal: AbortSignal.timeout(discardMs) }).catch(() => {})
+  body.destroy()
+}
+
+/** The whole body; throws `too-large` beyond `limit` bytes, having read no more than that. */
+export async function readBody(
+  { body }: HttpResponse,
+  { action, limit }: { readonly action: string; readonly limit: number },
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.byteLength
+    if (size > limit) {
+      throw new OciError('too-large', `Cannot ${action}: the answer exceeds ${limit} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}

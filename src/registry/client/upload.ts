@@ -1,0 +1,227 @@
+/**
+ * One blob into a repository: found there, mounted from another, or uploaded.
+ *
+ *   HEAD ─200─► there already
+ *     └404─► POST ?mount&from ─201─► mounted
+ *              └202 (or POST) ─► PUT bytes ─201─► uploaded
+ *                                  └─ broken, 5xx, session gone ─► POST again, from the start
+ *
+ * No client resumes uploads: registries keep too little, and the bytes are on this disk anyway.
+ */
+import type { BlobReader } from '../../layerfs/content/content-store.ts'
+import type { Descriptor } from '../../oci/descriptor.ts'
+import { OciError } from '../../oci/errors.ts'
+import type { RepositoryName } from '../../oci/reference.ts'
+import type { RegistryClient } from './client.ts'
+import { countBytes } from './count-bytes.ts'
+import { RegistryError } from './registry-error.ts'
+import { describeRepository, type Repository, sendRequest } from './request.ts'
+import { pause, pauseBefore } from './retry.ts'
+import type { OnTransfer } from './transfer-event.ts'
+import { type HttpResponse, resolveLocation } from './transport.ts'
+
+export interface BlobUpload {
+  readonly descriptor: Descriptor
+  readonly from: BlobReader
+  /** Repositories of the same registry that have the blob, best first. */
+  readonly mountFrom: readonly RepositoryName[]
+  readonly onEvent: OnTransfer | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/**
+ * Makes sure that the repository has the blob. Throws `not-found` when it has to be uploaded and
+ * `from` lacks it, and what `sendRequest` throws.
+ */
+export async function pushBlob(
+  client: RegistryClient,
+  to: Repository,
+  upload: BlobUpload,
+): Promise<void> {
+  const { digest, size: total } = upload.descriptor
+  if (await hasBlob(client, to, upload)) {
+    upload.onEvent?.({ kind: 'blob-exists', digest, total })
+    return
+  }
+  const mounted = await tryMounts(client, to, upload)
+  if (mounted.kind === 'mounted') {
+    upload.onEvent?.({ kind: 'blob-mounted', digest, total, from: mounted.from })
+    return
+  }
+  await uploadBlob(client, to, { ...upload, session: mounted.session })
+  upload.onEvent?.({ kind: 'blob-done', digest, total, direction: 'push' })
+}
+
+async function hasBlob(
+  client: RegistryClient,
+  to: Repository,
+  { descriptor, signal }: BlobUpload,
+): Promise<boolean> {
+  await using response = await sendRequest(client, to, {
+    method: 'HEAD',
+    path: `blobs/${descriptor.digest}`,
+    action: actionOf(to, descriptor),
+    access: 'push',
+    expect: [200, 404],
+    signal,
+  })
+  return response.status === 200
+}
+
+type MountOutcome =
+  | { readonly kind: 'mounted'; readonly from: RepositoryName }
+  /** A registry that cannot mount opens an upload in its place. */
+  | { readonly kind: 'not-mounted'; readonly session: URL | undefined }
+
+async function tryMounts(
+  client: RegistryClient,
+  to: Repository,
+  upload: BlobUpload,
+): Promise<MountOutcome> {
+  let session: URL | undefined
+  for (const from of upload.mountFrom.filter(name => name !== to.repository)) {
+    const outcome = await tryMount(client, to, { ...upload, mount: from })
+    if (outcome.kind === 'mounted') return outcome
+    session = outcome.session ?? session
+  }
+  return { kind: 'not-mounted', session }
+}
+
+async function tryMount(
+  client: RegistryClient,
+  to: Repository,
+  { descriptor, mount, signal }: BlobUpload & { readonly mount: RepositoryName },
+): Promise<MountOutcome> {
+  const query = new URLSearchParams({ mount: descriptor.digest, from: mount })
+  const action = actionOf(to, descriptor)
+  try {
+    await using response = await startUpload(client, to, {
+      action,
+      signal,
+      path: `blobs/uploads/?${query}`,
+      alsoReads: [mount],
+      expect: [201, 202],
+    })
+    if (response.status === 201) return { kind: 'mounted', from: mount }
+    return { kind: 'not-mounted', session: locationOf(action, response) }
+  } catch (error) {
+    // The user may push here without the right to read there; then the bytes are sent.
+    const isRefusal =
+      error instanceof RegistryError && [400, 401, 403, 404, 405].includes(error.status)
+    if (!isRefusal) throw error
+    return { kind: 'not-mounted', session: undefined }
+  }
+}
+
+interface StartRequest {
+  readonly action: string
+  readonly path: string
+  readonly alsoReads?: readonly string[]
+  readonly expect: readonly number[]
+  readonly signal: AbortSignal | undefined
+}
+
+function startUpload(
+  client: RegistryClient,
+  to: Repository,
+  request: StartRequest,
+): Promise<HttpResponse> {
+  return sendRequest(client, to, {
+    ...request,
+    method: 'POST',
+    access: 'push',
+    headers: { 'content-length': '0' },
+  })
+}
+
+type SessionUpload = BlobUpload & { readonly session: URL | undefined }
+
+async function uploadBlob(
+  client: RegistryClient,
+  to: Repository,
+  upload: SessionUpload,
+): Promise<void> {
+  if ((await upload.from.find(upload.descriptor.digest)) === undefined) {
+    const action = actionOf(to, upload.descriptor)
+    throw new OciError('not-found', `Cannot ${action}: the blob is not in the local store`)
+  }
+  let { session } = upload
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await putBytes(client, to, {
+        ...upload,
+        session: session ?? (await openSession(client, to, upload)),
+      })
+    } catch (error) {
+      const pauseMs = pauseBefore(client.retry, attempt, startsOver(error) ? busy(error) : error)
+      if (pauseMs === undefined) throw error
+      await pause(pauseMs, upload.signal)
+      session = undefined
+    }
+  }
+}
+
+/** The session ended under us: another replica answered, or the registry forgot it. */
+function startsOver(error: unknown): error is RegistryError {
+  return error instanceof RegistryError && [404, 409, 416].includes(error.status)
+}
+
+/** The same error, as one that is worth another attempt. */
+function busy({ errors }: RegistryError): RegistryError {
+  return new RegistryError({ action: 'upload', status: 503, errors })
+}
+
+async function openSession(
+  client: RegistryClient,
+  to: Repository,
+  { descriptor, signal }: BlobUpload,
+): Promise<URL> {
+  const action = actionOf(to, descriptor)
+  const request = { action, path: 'blobs/uploads/', expect: [202], signal }
+  await using response = await startUpload(client, to, request)
+  return locationOf(action, response)
+}
+
+/** Registries on object storage may copy the whole blob before they answer. */
+const commitPatience = 10
+
+async function putBytes(
+  client: RegistryClient,
+  to: Repository,
+  upload: BlobUpload & { readonly session: URL },
+): Promise<void> {
+  const { descriptor, from, onEvent, session, signal } = upload
+  const { digest, size: total } = descriptor
+  const url = new URL(session)
+  url.searchParams.set('digest', digest)
+  const body = () =>
+    countBytes(from.open(digest), bytes =>
+      onEvent?.({ kind: 'blob-progress', digest, bytes, total, direction: 'push' }),
+    )
+  await using _ = await sendRequest(client, to, {
+    method: 'PUT',
+    path: url,
+    action: actionOf(to, descriptor),
+    access: 'push',
+    headers: { 'content-type': 'application/octet-stream', 'content-length': `${total}` },
+    // An empty stream would be sent chunked.
+    body: total === 0 ? new Uint8Array() : body,
+    expect: [201, 204],
+    onFailure: 'once',
+    headersMs: client.timeouts.headersMs * commitPatience,
+    signal,
+  })
+}
+
+/** Absolute or relative to the answer; its query is the registry's and is kept. */
+function locationOf(action: string, response: HttpResponse): URL {
+  const location = response.header('location')
+  if (location === undefined) {
+    throw new OciError('invalid', `Cannot ${action}: the registry gave no Location to upload to`)
+  }
+  return resolveLocation(action, location, response.url)
+}
+
+function actionOf(to: Repository, { digest }: Descriptor): string {
+  return `push ${digest} to "${describeRepository(to)}"`
+}

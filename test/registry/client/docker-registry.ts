@@ -1,0 +1,65 @@
+/** Debian's `docker-registry` on a loopback port: a registry that somebody else wrote. */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const program = '/usr/bin/docker-registry'
+
+export const hasDockerRegistry = existsSync(program)
+
+export interface DockerRegistry extends AsyncDisposable {
+  readonly host: string
+}
+
+export interface DockerRegistryOptions {
+  /** A line of an htpasswd file (bcrypt). */
+  readonly htpasswd?: string
+}
+
+export async function startDockerRegistry({
+  htpasswd,
+}: DockerRegistryOptions = {}): Promise<DockerRegistry> {
+  const root = await mkdtemp(join(tmpdir(), 'client-registry-'))
+  const host = `127.0.0.1:${await freePort()}`
+  const auth =
+    htpasswd === undefined
+      ? ''
+      : `auth: {htpasswd: {realm: test, path: ${join(root, 'htpasswd')}}}\n`
+  await writeFile(join(root, 'htpasswd'), `${htpasswd ?? ''}\n`)
+  await writeFile(
+    join(root, 'config.yml'),
+    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${root}/data}}\n${auth}http: {addr: '${host}'}\n`,
+  )
+  const child = spawn(program, ['serve', join(root, 'config.yml')], { stdio: 'ignore' })
+  const gone = new Promise(resolve => child.once('exit', resolve))
+  await untilItAnswers(host)
+  return {
+    host,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await gone
+      await rm(root, { recursive: true, force: true })
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+async function untilItAnswers(host: string): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const answer = await fetch(`http://${host}/v2/`).catch(() => undefined)
+    if (answer !== undefined) return
+    await sleep(100)
+  }
+  throw new Error(`docker-registry does not answer at ${host}`)
+}
