@@ -27,8 +27,7 @@ struct names {
   char comment[NAME_BYTES];
 };
 
-static struct names names_of(const struct firewall *firewall)
-{
+static struct names names_of(const struct firewall *firewall) {
   struct names names;
   const struct in_addr network = {htonl(firewall->subnet.network)};
   char address[INET_ADDRSTRLEN];
@@ -43,8 +42,7 @@ static struct names names_of(const struct firewall *firewall)
 /* ------------------------------------------------------------------ our own table */
 
 static void put_postrouting(struct netlink_batch *batch, const struct nft_place *chain,
-                            const struct firewall *firewall, const char *comment)
-{
+                            const struct firewall *firewall, const char *comment) {
   const size_t rule = nft_begin_rule(batch, chain, NFT_LAST);
   nft_match_source(batch, &firewall->subnet);
   nft_match_interface(batch, NFT_META_OIFNAME, NFT_CMP_NEQ, firewall->bridge);
@@ -53,8 +51,7 @@ static void put_postrouting(struct netlink_batch *batch, const struct nft_place 
 }
 
 static void put_forward(struct netlink_batch *batch, const struct nft_place *chain,
-                        const char *bridge, const char *comment)
-{
+                        const char *bridge, const char *comment) {
   const struct {
     uint32_t interface;
     uint32_t conntrack; /* 0 with no bits: whatever the connection */
@@ -70,8 +67,7 @@ static void put_forward(struct netlink_batch *batch, const struct nft_place *cha
   for (unsigned i = 0; i < FORWARD_RULES; i++) {
     const size_t rule = nft_begin_rule(batch, chain, NFT_LAST);
     nft_match_interface(batch, rules[i].interface, NFT_CMP_EQ, bridge);
-    if (rules[i].bits != 0)
-      nft_match_conntrack(batch, rules[i].conntrack, rules[i].bits);
+    if (rules[i].bits != 0) nft_match_conntrack(batch, rules[i].conntrack, rules[i].bits);
     nft_verdict(batch, rules[i].verdict);
     nft_end_rule(batch, rule, comment);
   }
@@ -79,14 +75,12 @@ static void put_forward(struct netlink_batch *batch, const struct nft_place *cha
 
 /* 1: the chain is as we write it; 0: it is not; -1 with errno. */
 static int is_current(struct netlink *nl, const struct nft_place *chain, const char *comment,
-                      unsigned count)
-{
+                      unsigned count) {
   struct nft_rules rules = {.comment = comment};
   return nft_find_rules(nl, chain, &rules) == -1 ? -1 : rules.count == count;
 }
 
-static int ensure_table(struct netlink *nl, const struct firewall *firewall, const char **step)
-{
+static int ensure_table(struct netlink *nl, const struct firewall *firewall, const char **step) {
   static const struct nft_hook nat = {"nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC};
   static const struct nft_hook filter = {"filter", NF_INET_FORWARD, NF_IP_PRI_FILTER};
   const struct names names = names_of(firewall);
@@ -96,10 +90,8 @@ static int ensure_table(struct netlink *nl, const struct firewall *firewall, con
   *step = "read the firewall's rules";
   const int translated = is_current(nl, &postrouting, names.comment, POSTROUTING_RULES);
   const int filtered = is_current(nl, &forward, names.comment, FORWARD_RULES);
-  if (translated == -1 || filtered == -1)
-    return -1;
-  if (translated && filtered)
-    return 0;
+  if (translated == -1 || filtered == -1) return -1;
+  if (translated && filtered) return 0;
 
   struct netlink_batch batch = {0};
   nft_begin_transaction(&batch);
@@ -118,8 +110,7 @@ static int ensure_table(struct netlink *nl, const struct firewall *firewall, con
 
 /* Only what iptables itself could have written, or it would refuse to list the whole table. */
 static void put_docker_rule(struct netlink_batch *batch, uint32_t interface, const char *bridge,
-                            const char *comment)
-{
+                            const char *comment) {
   const size_t rule = nft_begin_rule(batch, &docker_user, NFT_FIRST);
   nft_match_interface(batch, interface, NFT_CMP_EQ, bridge);
   nft_counter(batch);
@@ -127,16 +118,13 @@ static void put_docker_rule(struct netlink_batch *batch, uint32_t interface, con
   nft_end_rule(batch, rule, comment);
 }
 
-static int ensure_docker(struct netlink *nl, const char *bridge, const char **step)
-{
+static int ensure_docker(struct netlink *nl, const char *bridge, const char **step) {
   char comment[NAME_BYTES];
   snprintf(comment, sizeof comment, "tsrun %.15s", bridge);
   struct nft_rules rules = {.comment = comment};
   *step = "read the chain DOCKER-USER";
-  if (nft_find_rules(nl, &docker_user, &rules) == -1)
-    return -1;
-  if (rules.count == DOCKER_RULES)
-    return 0;
+  if (nft_find_rules(nl, &docker_user, &rules) == -1) return -1;
+  if (rules.count == DOCKER_RULES) return 0;
 
   struct netlink_batch batch = {0};
   nft_begin_transaction(&batch);
@@ -145,8 +133,7 @@ static int ensure_docker(struct netlink *nl, const char *bridge, const char **st
   put_docker_rule(&batch, NFT_META_OIFNAME, bridge, comment);
   put_docker_rule(&batch, NFT_META_IIFNAME, bridge, comment);
   nft_end_transaction(&batch);
-  if (netlink_commit(nl, &batch, step) == 0)
-    return 0;
+  if (netlink_commit(nl, &batch, step) == 0) return 0;
   *step = "let the bridge through the chain DOCKER-USER";
   return -1;
 }
@@ -163,8 +150,7 @@ static const struct known_chain {
     {{NFPROTO_INET, "filter", "forward"}, "inet filter forward", false},
 };
 
-static const char *find_block(struct netlink *nl, bool docker)
-{
+static const char *find_block(struct netlink *nl, bool docker) {
   for (unsigned i = 0; i < sizeof known_chains / sizeof known_chains[0]; i++) {
     const struct known_chain *known = &known_chains[i];
     enum nft_policy policy;
@@ -176,28 +162,21 @@ static const char *find_block(struct netlink *nl, bool docker)
 }
 
 static int ensure_all(struct netlink *nl, const struct firewall *firewall,
-                      const char **blocked_by, const char **step)
-{
-  if (ensure_table(nl, firewall, step) == -1)
-    return -1;
+                      const char **blocked_by, const char **step) {
+  if (ensure_table(nl, firewall, step) == -1) return -1;
   enum nft_policy policy;
   *step = "look for the chain DOCKER-USER";
   const bool docker = nft_find_chain(nl, &docker_user, &policy) == 0;
-  if (!docker && errno != ENOENT)
-    return -1;
+  if (!docker && errno != ENOENT) return -1;
   *blocked_by = find_block(nl, docker);
   return docker ? ensure_docker(nl, firewall->bridge, step) : 0;
 }
 
-int firewall_ensure(const struct firewall *firewall, const char **blocked_by, const char **step)
-{
+int firewall_ensure(const struct firewall *firewall, const char **blocked_by, const char **step) {
   struct netlink nl;
   *step = "open a netlink socket to the firewall";
-  if (netlink_open(&nl, NETLINK_NETFILTER) == -1)
-    return -1;
+  if (netlink_open(&nl, NETLINK_NETFILTER) == -1) return -1;
   const int status = ensure_all(&nl, firewall, blocked_by, step);
-  const int error = errno;
   netlink_close(&nl);
-  errno = error;
   return status;
 }

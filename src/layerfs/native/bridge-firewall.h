@@ -7,14 +7,16 @@
  *                          and what comes from its neighbours; nothing else. Forwarding may have
  *                          been switched on by us, so others must not reach containers by routing.
  * They are written in one transaction, when they are missing or not as we write them: each rule
- * carries a comment that names bridge, subnet and version. Other chains of the table are left alone.
+ * carries a comment naming bridge, subnet and version. Other chains of the table are left alone.
  *
  * An accept of ours cannot overrule another's drop: a packet must pass every base chain of a hook.
- * Docker sets the policy of `ip filter FORWARD` to drop, and keeps the chain DOCKER-USER for others
- * to say what may pass: there two rules accept what enters or leaves our bridge (the second is safe
- * because the chain above has the last word). They precede Docker's own, so our containers reach
- * Docker's. Where such a policy stands without DOCKER-USER, or Docker uses iptables-legacy, which
- * nf_tables cannot see, the owner of the host must accept the bridge's packets.
+ * Docker, when it is the one that switches forwarding on, sets the policy of `ip filter FORWARD` to
+ * drop, and keeps the chain DOCKER-USER for others to say what may pass: there two rules accept what
+ * enters or leaves our bridge (the second is safe because the chain above has the last word). They
+ * precede Docker's own, so our containers reach Docker's. A Docker started later than a container
+ * cuts it off until the next attach adds them. Where a drop stands without DOCKER-USER (ufw,
+ * firewalld), or Docker uses iptables-legacy, which nf_tables cannot see, the owner of the host must
+ * accept the bridge's packets.
  */
 #ifndef LAYERFS_BRIDGE_FIREWALL_H
 #define LAYERFS_BRIDGE_FIREWALL_H

@@ -23,20 +23,17 @@ struct mac {
 
 /* Locally administered, and a function of the address: whoever gets an address next is reached
    through neighbours' ARP caches as they are. */
-static struct mac mac_of(uint32_t address)
-{
+static struct mac mac_of(uint32_t address) {
   return (struct mac){{0x02, 0x42, (unsigned char)(address >> 24), (unsigned char)(address >> 16),
                        (unsigned char)(address >> 8), (unsigned char)address}};
 }
 
 /* In the network namespace the caller is in. A kernel without IPv6 has no such file. */
-static int disable_ipv6(const char *link)
-{
+static int disable_ipv6(const char *link) {
   char path[64 + IFNAMSIZ];
   snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", link);
   const int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd == -1)
-    return errno == ENOENT ? 0 : -1;
+  if (fd == -1) return errno == ENOENT ? 0 : -1;
   const ssize_t written = TEMP_FAILURE_RETRY(write(fd, "1", 1));
   const int error = errno;
   close(fd);
@@ -45,22 +42,19 @@ static int disable_ipv6(const char *link)
 }
 
 static struct ifinfomsg *begin_link(struct netlink_batch *batch, const char *step, uint16_t flags,
-                                    const char *name)
-{
+                                    const char *name) {
   struct ifinfomsg *link = netlink_begin(batch, step, RTM_NEWLINK, flags, sizeof *link);
   netlink_put_string(batch, IFLA_IFNAME, name);
   return link;
 }
 
-static void put_up(struct netlink_batch *batch, const char *step, const char *name)
-{
+static void put_up(struct netlink_batch *batch, const char *step, const char *name) {
   struct ifinfomsg *link = begin_link(batch, step, 0, name);
   link->ifi_flags = link->ifi_change = IFF_UP;
 }
 
 static void put_address(struct netlink_batch *batch, const char *step, int index,
-                        const struct subnet *subnet, uint32_t address)
-{
+                        const struct subnet *subnet, uint32_t address) {
   struct ifaddrmsg *header =
       netlink_begin(batch, step, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, sizeof *header);
   header->ifa_family = AF_INET;
@@ -77,12 +71,10 @@ struct link {
   bool bridge;
 };
 
-static void read_link(const struct nlmsghdr *message, void *context)
-{
+static void read_link(const struct nlmsghdr *message, void *context) {
   struct link *link = context;
   *link = (struct link){0};
-  if (message == NULL || message->nlmsg_type != RTM_NEWLINK)
-    return;
+  if (message == NULL || message->nlmsg_type != RTM_NEWLINK) return;
   const struct ifinfomsg *header = NLMSG_DATA(message);
   const struct nlattr *kind =
       netlink_find_in(netlink_find(message, sizeof *header, IFLA_LINKINFO), IFLA_INFO_KIND);
@@ -93,8 +85,7 @@ static void read_link(const struct nlmsghdr *message, void *context)
 }
 
 /* ENODEV: there is none of that name. */
-static int find_link(struct netlink *nl, const char *name, struct link *link)
-{
+static int find_link(struct netlink *nl, const char *name, struct link *link) {
   struct netlink_batch batch = {0};
   netlink_begin(&batch, "look for a link", RTM_GETLINK, 0, sizeof(struct ifinfomsg));
   netlink_put_string(&batch, IFLA_IFNAME, name);
@@ -107,8 +98,7 @@ struct found_address {
   struct subnet subnet; /* prefix 0: none */
 };
 
-static void read_address(const struct nlmsghdr *message, void *context)
-{
+static void read_address(const struct nlmsghdr *message, void *context) {
   struct found_address *found = context;
   if (message == NULL) {
     *found = (struct found_address){.index = found->index};
@@ -116,8 +106,9 @@ static void read_address(const struct nlmsghdr *message, void *context)
   }
   const struct ifaddrmsg *header = NLMSG_DATA(message);
   if (message->nlmsg_type != RTM_NEWADDR || (int)header->ifa_index != found->index ||
-      found->subnet.prefix != 0 || header->ifa_prefixlen == 0)
+      found->subnet.prefix != 0 || header->ifa_prefixlen == 0) {
     return;
+  }
   found->local = ntohl(netlink_u32(netlink_find(message, sizeof *header, IFA_LOCAL)));
   found->subnet.prefix = header->ifa_prefixlen;
   found->subnet.network = found->local & subnet_mask(&found->subnet);
@@ -125,18 +116,15 @@ static void read_address(const struct nlmsghdr *message, void *context)
 
 /* `subnet` becomes the bridge's own when it has one. 1: it has; 0: it has not; -1 with errno;
    EADDRINUSE: somebody gave it an address that cannot be our gateway. */
-static int find_subnet(struct netlink *nl, int index, struct subnet *subnet)
-{
+static int find_subnet(struct netlink *nl, int index, struct subnet *subnet) {
   struct netlink_batch batch = {0};
   struct ifaddrmsg *filter =
       netlink_begin(&batch, "list addresses", RTM_GETADDR, NLM_F_DUMP, sizeof *filter);
   filter->ifa_family = AF_INET;
   filter->ifa_index = (unsigned)index;
   struct found_address found = {.index = index};
-  if (netlink_ask(nl, &batch, read_address, &found) == -1)
-    return -1;
-  if (found.subnet.prefix == 0)
-    return 0;
+  if (netlink_ask(nl, &batch, read_address, &found) == -1) return -1;
+  if (found.subnet.prefix == 0) return 0;
   if (!subnet_usable(&found.subnet) || found.local != subnet_gateway(&found.subnet)) {
     errno = EADDRINUSE;
     return -1;
@@ -145,11 +133,10 @@ static int find_subnet(struct netlink *nl, int index, struct subnet *subnet)
   return 1;
 }
 
-/* The MAC is set: a bridge without one of its own takes that of a port, and changes it as ports come
-   and go, which breaks its neighbours' ARP caches. */
+/* The MAC is set: a bridge without one of its own takes that of a port, and changes it as ports
+   come and go, which breaks its neighbours' ARP caches. */
 static int create_bridge(struct netlink *nl, const char *name, const struct subnet *subnet,
-                         const char **step)
-{
+                         const char **step) {
   const struct mac mac = mac_of(subnet_gateway(subnet));
   struct netlink_batch batch = {0};
   begin_link(&batch, "create the bridge", NLM_F_CREATE | NLM_F_EXCL, name);
@@ -162,11 +149,9 @@ static int create_bridge(struct netlink *nl, const char *name, const struct subn
 
 /* Up comes last: a bridge that is up and has an address is complete. */
 static int complete_bridge(struct netlink *nl, const char *name, int index,
-                           const struct subnet *subnet, const char **step)
-{
+                           const struct subnet *subnet, const char **step) {
   *step = "switch IPv6 off on the bridge";
-  if (disable_ipv6(name) == -1)
-    return -1;
+  if (disable_ipv6(name) == -1) return -1;
   struct netlink_batch batch = {0};
   put_address(&batch, "give the bridge its address", index, subnet, subnet_gateway(subnet));
   put_up(&batch, "bring the bridge up", name);
@@ -174,13 +159,11 @@ static int complete_bridge(struct netlink *nl, const char *name, int index,
 }
 
 int links_bridge(struct netlink *nl, const char *name, struct subnet *subnet, int *index,
-                 const char **step)
-{
+                 const char **step) {
   struct link link;
   *step = "look for the bridge";
   const bool exists = find_link(nl, name, &link) == 0;
-  if (!exists && errno != ENODEV)
-    return -1;
+  if (!exists && errno != ENODEV) return -1;
   if (exists && !link.bridge) {
     *step = "reuse the interface, which is no bridge";
     errno = EEXIST;
@@ -188,24 +171,19 @@ int links_bridge(struct netlink *nl, const char *name, struct subnet *subnet, in
   }
   *step = "use the bridge's address as the gateway";
   const int addressed = exists ? find_subnet(nl, link.index, subnet) : 0;
-  if (addressed == -1)
-    return -1;
+  if (addressed == -1) return -1;
   *step = "find a subnet that no route overlaps";
-  if (addressed == 0 && subnet_choose(nl, subnet) == -1)
-    return -1;
+  if (addressed == 0 && subnet_choose(nl, subnet) == -1) return -1;
   if (!exists) {
-    if (create_bridge(nl, name, subnet, step) == -1)
-      return -1;
+    if (create_bridge(nl, name, subnet, step) == -1) return -1;
     *step = "look for the new bridge";
-    if (find_link(nl, name, &link) == -1)
-      return -1;
+    if (find_link(nl, name, &link) == -1) return -1;
   }
   *index = link.index;
   return link.up && addressed == 1 ? 0 : complete_bridge(nl, name, link.index, subnet, step);
 }
 
-static int create_veth(struct netlink *nl, const struct veth *veth, const char **step)
-{
+static int create_veth(struct netlink *nl, const struct veth *veth, const char **step) {
   const struct mac mac = mac_of(veth->address);
   struct netlink_batch batch = {0};
   struct ifinfomsg *link =
@@ -226,8 +204,7 @@ static int create_veth(struct netlink *nl, const struct veth *veth, const char *
   return netlink_commit(nl, &batch, step);
 }
 
-int links_veth(struct netlink *nl, const struct veth *veth, const char **step)
-{
+int links_veth(struct netlink *nl, const struct veth *veth, const char **step) {
   int status = create_veth(nl, veth, step);
   if (status == -1 && errno == EEXIST) {
     /* The address is ours by its lock, so a link of its name is a leftover: of a container that
@@ -235,25 +212,19 @@ int links_veth(struct netlink *nl, const struct veth *veth, const char **step)
     links_remove(nl, veth->name);
     status = create_veth(nl, veth, step);
   }
-  if (status == -1)
-    return -1;
+  if (status == -1) return -1;
   /* Before eth0 is up there is no carrier, so no address has been made yet. */
   *step = "switch IPv6 off on the host's end of the veth pair";
-  if (disable_ipv6(veth->name) == 0)
-    return 0;
-  const int error = errno;
+  if (disable_ipv6(veth->name) == 0) return 0;
   links_remove(nl, veth->name);
-  errno = error;
   return -1;
 }
 
 /* Goes into the namespace, does there what cannot be done through a socket, and comes back. */
-static int open_inside(const struct veth *veth, struct netlink *inside, const char **step)
-{
+static int open_inside(const struct veth *veth, struct netlink *inside, const char **step) {
   *step = "open the host's network namespace";
   const int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-  if (home == -1)
-    return -1;
+  if (home == -1) return -1;
   *step = "enter the container's network namespace";
   int status = setns(veth->namespace, CLONE_NEWNET);
   if (status == 0) {
@@ -273,8 +244,7 @@ static int open_inside(const struct veth *veth, struct netlink *inside, const ch
   return status;
 }
 
-static void put_default_route(struct netlink_batch *batch, const struct veth *veth, int index)
-{
+static void put_default_route(struct netlink_batch *batch, const struct veth *veth, int index) {
   struct rtmsg *route = netlink_begin(batch, "add the default route", RTM_NEWROUTE,
                                       NLM_F_CREATE | NLM_F_EXCL, sizeof *route);
   *route = (struct rtmsg){.rtm_family = AF_INET,
@@ -286,11 +256,9 @@ static void put_default_route(struct netlink_batch *batch, const struct veth *ve
   netlink_put_u32(batch, RTA_OIF, (uint32_t)index);
 }
 
-int links_inside(const struct veth *veth, const char **step)
-{
+int links_inside(const struct veth *veth, const char **step) {
   struct netlink inside;
-  if (open_inside(veth, &inside, step) == -1)
-    return -1;
+  if (open_inside(veth, &inside, step) == -1) return -1;
   *step = "find eth0";
   struct link link;
   int status = find_link(&inside, INSIDE, &link);
@@ -302,33 +270,27 @@ int links_inside(const struct veth *veth, const char **step)
     put_default_route(&batch, veth, link.index);
     status = netlink_commit(&inside, &batch, step);
   }
-  const int error = errno;
   netlink_close(&inside);
-  errno = error;
   return status;
 }
 
-void links_remove(struct netlink *nl, const char *name)
-{
+void links_remove(struct netlink *nl, const char *name) {
   struct netlink_batch batch = {0};
   const char *step;
   netlink_begin(&batch, "remove a link", RTM_DELLINK, 0, sizeof(struct ifinfomsg));
   netlink_put_string(&batch, IFLA_IFNAME, name);
-  /* Gone already is as good. */
-  (void)netlink_commit(nl, &batch, &step);
+  const int error = errno;
+  (void)netlink_commit(nl, &batch, &step); /* gone already is as good */
+  errno = error;
 }
 
-int network_loopback_up(void)
-{
+int network_loopback_up(void) {
   struct netlink nl;
-  if (netlink_open(&nl, NETLINK_ROUTE) == -1)
-    return -1;
+  if (netlink_open(&nl, NETLINK_ROUTE) == -1) return -1;
   struct netlink_batch batch = {0};
   const char *step;
   put_up(&batch, "bring lo up", "lo");
   const int status = netlink_commit(&nl, &batch, &step);
-  const int error = errno;
   netlink_close(&nl);
-  errno = error;
   return status;
 }

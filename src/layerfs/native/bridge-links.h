@@ -31,6 +31,7 @@ int links_veth(struct netlink *nl, const struct veth *veth, const char **step);
 /* Inside the container's namespace: lo and eth0 up, address, default route. */
 int links_inside(const struct veth *veth, const char **step);
 
+/* Removes a link if there is one of that name; with a veth, both ends. Keeps errno. */
 void links_remove(struct netlink *nl, const char *name);
 
 #endif

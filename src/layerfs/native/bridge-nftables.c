@@ -11,38 +11,32 @@
 #include <string.h>
 
 static void begin_message(struct netlink_batch *batch, const char *step, uint16_t type,
-                          uint16_t flags, uint8_t family)
-{
+                          uint16_t flags, uint8_t family) {
   struct nfgenmsg *header =
       netlink_begin(batch, step, (NFNL_SUBSYS_NFTABLES << 8) | type, flags, sizeof *header);
   *header = (struct nfgenmsg){.nfgen_family = family, .version = NFNETLINK_V0};
 }
 
-static void put_boundary(struct netlink_batch *batch, uint16_t type)
-{
+static void put_boundary(struct netlink_batch *batch, uint16_t type) {
   struct nfgenmsg *header = netlink_begin(batch, NULL, type, 0, sizeof *header);
   *header = (struct nfgenmsg){.version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES)};
 }
 
-void nft_begin_transaction(struct netlink_batch *batch)
-{
+void nft_begin_transaction(struct netlink_batch *batch) {
   put_boundary(batch, NFNL_MSG_BATCH_BEGIN);
 }
 
-void nft_end_transaction(struct netlink_batch *batch)
-{
+void nft_end_transaction(struct netlink_batch *batch) {
   put_boundary(batch, NFNL_MSG_BATCH_END);
 }
 
-void nft_add_table(struct netlink_batch *batch, const struct nft_place *place)
-{
+void nft_add_table(struct netlink_batch *batch, const struct nft_place *place) {
   begin_message(batch, "create the firewall table", NFT_MSG_NEWTABLE, NLM_F_CREATE, place->family);
   netlink_put_string(batch, NFTA_TABLE_NAME, place->table);
 }
 
 void nft_add_chain(struct netlink_batch *batch, const struct nft_place *place,
-                   const struct nft_hook *hook)
-{
+                   const struct nft_hook *hook) {
   begin_message(batch, "create a firewall chain", NFT_MSG_NEWCHAIN, NLM_F_CREATE, place->family);
   netlink_put_string(batch, NFTA_CHAIN_TABLE, place->table);
   netlink_put_string(batch, NFTA_CHAIN_NAME, place->chain);
@@ -53,20 +47,17 @@ void nft_add_chain(struct netlink_batch *batch, const struct nft_place *place,
   netlink_end(batch, nest);
 }
 
-static void put_rule_place(struct netlink_batch *batch, const struct nft_place *place)
-{
+static void put_rule_place(struct netlink_batch *batch, const struct nft_place *place) {
   netlink_put_string(batch, NFTA_RULE_TABLE, place->table);
   netlink_put_string(batch, NFTA_RULE_CHAIN, place->chain);
 }
 
-void nft_flush_chain(struct netlink_batch *batch, const struct nft_place *place)
-{
+void nft_flush_chain(struct netlink_batch *batch, const struct nft_place *place) {
   begin_message(batch, "empty a firewall chain", NFT_MSG_DELRULE, 0, place->family);
   put_rule_place(batch, place);
 }
 
-void nft_delete_rule(struct netlink_batch *batch, const struct nft_place *place, uint64_t handle)
-{
+void nft_delete_rule(struct netlink_batch *batch, const struct nft_place *place, uint64_t handle) {
   const uint64_t value = htobe64(handle);
   begin_message(batch, "remove an old firewall rule", NFT_MSG_DELRULE, 0, place->family);
   put_rule_place(batch, place);
@@ -74,8 +65,7 @@ void nft_delete_rule(struct netlink_batch *batch, const struct nft_place *place,
 }
 
 size_t nft_begin_rule(struct netlink_batch *batch, const struct nft_place *place,
-                      enum nft_position position)
-{
+                      enum nft_position position) {
   const uint16_t flags = NLM_F_CREATE | (position == NFT_LAST ? NLM_F_APPEND : 0);
   begin_message(batch, "add a firewall rule", NFT_MSG_NEWRULE, flags, place->family);
   put_rule_place(batch, place);
@@ -85,8 +75,7 @@ size_t nft_begin_rule(struct netlink_batch *batch, const struct nft_place *place
 /* Userdata as nft and iptables-nft read it: type 0 is a comment, then its length. */
 enum { COMMENT = 0, COMMENT_BYTES = 128 };
 
-void nft_end_rule(struct netlink_batch *batch, size_t rule, const char *comment)
-{
+void nft_end_rule(struct netlink_batch *batch, size_t rule, const char *comment) {
   netlink_end(batch, rule);
   unsigned char userdata[2 + COMMENT_BYTES] = {COMMENT};
   const size_t length = strnlen(comment, COMMENT_BYTES - 1) + 1;
@@ -100,36 +89,32 @@ struct expression {
   size_t data;
 };
 
-static struct expression begin_expression(struct netlink_batch *batch, const char *name)
-{
+static struct expression begin_expression(struct netlink_batch *batch, const char *name) {
   const size_t element = netlink_nest(batch, NFTA_LIST_ELEM);
   netlink_put_string(batch, NFTA_EXPR_NAME, name);
   return (struct expression){.element = element, .data = netlink_nest(batch, NFTA_EXPR_DATA)};
 }
 
-static void end_expression(struct netlink_batch *batch, struct expression expression)
-{
+static void end_expression(struct netlink_batch *batch, struct expression expression) {
   netlink_end(batch, expression.data);
   netlink_end(batch, expression.element);
 }
 
-static void put_value(struct netlink_batch *batch, uint16_t type, const void *data, size_t size)
-{
+static void put_value(struct netlink_batch *batch, uint16_t type, const void *data, size_t size) {
   const size_t nest = netlink_nest(batch, type);
   netlink_put(batch, NFTA_DATA_VALUE, data, size);
   netlink_end(batch, nest);
 }
 
-static void load_meta(struct netlink_batch *batch, uint32_t key)
-{
+static void load_meta(struct netlink_batch *batch, uint32_t key) {
   const struct expression meta = begin_expression(batch, "meta");
   netlink_put_be32(batch, NFTA_META_DREG, NFT_REG_1);
   netlink_put_be32(batch, NFTA_META_KEY, key);
   end_expression(batch, meta);
 }
 
-static void compare(struct netlink_batch *batch, uint32_t operation, const void *data, size_t size)
-{
+static void compare(struct netlink_batch *batch, uint32_t operation, const void *data,
+                    size_t size) {
   const struct expression cmp = begin_expression(batch, "cmp");
   netlink_put_be32(batch, NFTA_CMP_SREG, NFT_REG_1);
   netlink_put_be32(batch, NFTA_CMP_OP, operation);
@@ -137,8 +122,7 @@ static void compare(struct netlink_batch *batch, uint32_t operation, const void 
   end_expression(batch, cmp);
 }
 
-static void mask(struct netlink_batch *batch, uint32_t bits)
-{
+static void mask(struct netlink_batch *batch, uint32_t bits) {
   const uint32_t zero = 0;
   const struct expression bitwise = begin_expression(batch, "bitwise");
   netlink_put_be32(batch, NFTA_BITWISE_SREG, NFT_REG_1);
@@ -150,16 +134,14 @@ static void mask(struct netlink_batch *batch, uint32_t bits)
 }
 
 void nft_match_interface(struct netlink_batch *batch, uint32_t meta_key, uint32_t operation,
-                         const char *name)
-{
+                         const char *name) {
   char padded[IFNAMSIZ] = {0};
   snprintf(padded, sizeof padded, "%s", name);
   load_meta(batch, meta_key);
   compare(batch, operation, padded, sizeof padded);
 }
 
-void nft_match_source(struct netlink_batch *batch, const struct subnet *subnet)
-{
+void nft_match_source(struct netlink_batch *batch, const struct subnet *subnet) {
   enum { SOURCE_OFFSET = 12 }; /* in the IPv4 header */
   const uint8_t ipv4 = NFPROTO_IPV4;
   const uint32_t network = htonl(subnet->network);
@@ -175,8 +157,7 @@ void nft_match_source(struct netlink_batch *batch, const struct subnet *subnet)
   compare(batch, NFT_CMP_EQ, &network, sizeof network);
 }
 
-void nft_match_conntrack(struct netlink_batch *batch, uint32_t key, uint32_t bits)
-{
+void nft_match_conntrack(struct netlink_batch *batch, uint32_t key, uint32_t bits) {
   const uint32_t zero = 0;
   const struct expression ct = begin_expression(batch, "ct");
   netlink_put_be32(batch, NFTA_CT_DREG, NFT_REG_1);
@@ -186,18 +167,15 @@ void nft_match_conntrack(struct netlink_batch *batch, uint32_t key, uint32_t bit
   compare(batch, NFT_CMP_NEQ, &zero, sizeof zero);
 }
 
-void nft_counter(struct netlink_batch *batch)
-{
+void nft_counter(struct netlink_batch *batch) {
   end_expression(batch, begin_expression(batch, "counter"));
 }
 
-void nft_masquerade(struct netlink_batch *batch)
-{
+void nft_masquerade(struct netlink_batch *batch) {
   end_expression(batch, begin_expression(batch, "masq"));
 }
 
-void nft_verdict(struct netlink_batch *batch, uint32_t verdict)
-{
+void nft_verdict(struct netlink_batch *batch, uint32_t verdict) {
   const struct expression immediate = begin_expression(batch, "immediate");
   netlink_put_be32(batch, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
   const size_t data = netlink_nest(batch, NFTA_IMMEDIATE_DATA);
@@ -208,16 +186,14 @@ void nft_verdict(struct netlink_batch *batch, uint32_t verdict)
   end_expression(batch, immediate);
 }
 
-static bool has_comment(const struct nlattr *userdata, const char *comment)
-{
+static bool has_comment(const struct nlattr *userdata, const char *comment) {
   const size_t length = strlen(comment) + 1;
-  const unsigned char *bytes = userdata == NULL ? NULL : netlink_data(userdata);
-  return netlink_size(userdata) == 2 + length && bytes[0] == COMMENT && bytes[1] == length &&
-         memcmp(bytes + 2, comment, length) == 0;
+  if (userdata == NULL || netlink_size(userdata) != 2 + length) return false;
+  const unsigned char *bytes = netlink_data(userdata);
+  return bytes[0] == COMMENT && bytes[1] == length && memcmp(bytes + 2, comment, length) == 0;
 }
 
-static void read_rule(const struct nlmsghdr *message, void *context)
-{
+static void read_rule(const struct nlmsghdr *message, void *context) {
   struct nft_rules *rules = context;
   if (message == NULL) {
     rules->count = 0;
@@ -230,33 +206,28 @@ static void read_rule(const struct nlmsghdr *message, void *context)
     return;
   uint64_t value;
   memcpy(&value, netlink_data(handle), sizeof value);
-  if (rules->count < NFT_HANDLES)
-    rules->handles[rules->count] = be64toh(value);
+  if (rules->count < NFT_HANDLES) rules->handles[rules->count] = be64toh(value);
   rules->count++;
 }
 
-int nft_find_rules(struct netlink *nl, const struct nft_place *place, struct nft_rules *rules)
-{
+int nft_find_rules(struct netlink *nl, const struct nft_place *place, struct nft_rules *rules) {
   struct netlink_batch batch = {0};
   begin_message(&batch, "list firewall rules", NFT_MSG_GETRULE, NLM_F_DUMP, place->family);
   put_rule_place(&batch, place);
   return netlink_ask(nl, &batch, read_rule, rules);
 }
 
-static void read_policy(const struct nlmsghdr *message, void *context)
-{
+static void read_policy(const struct nlmsghdr *message, void *context) {
   enum nft_policy *policy = context;
   *policy = NFT_POLICY_NONE;
-  if (message == NULL)
-    return;
+  if (message == NULL) return;
   const struct nlattr *found =
       netlink_find(message, sizeof(struct nfgenmsg), NFTA_CHAIN_POLICY);
   if (found != NULL)
     *policy = ntohl(netlink_u32(found)) == NF_DROP ? NFT_POLICY_DROP : NFT_POLICY_ACCEPT;
 }
 
-int nft_find_chain(struct netlink *nl, const struct nft_place *place, enum nft_policy *policy)
-{
+int nft_find_chain(struct netlink *nl, const struct nft_place *place, enum nft_policy *policy) {
   struct netlink_batch batch = {0};
   begin_message(&batch, "look for a firewall chain", NFT_MSG_GETCHAIN, 0, place->family);
   netlink_put_string(&batch, NFTA_CHAIN_TABLE, place->table);

@@ -17,8 +17,8 @@ struct netlink {
   uint32_t sequence;
 };
 
-/* Start with `= {0}`. What does not fit makes netlink_commit() and netlink_ask() fail with EMSGSIZE;
-   nothing is ever written outside `bytes`. */
+/* Start with `= {0}`. Attributes are far smaller than `bytes`; when there are too many of them,
+   netlink_commit() and netlink_ask() fail with EMSGSIZE and nothing is written outside. */
 struct netlink_batch {
   _Alignas(struct nlmsghdr) unsigned char bytes[NETLINK_BATCH_BYTES];
   size_t length;
@@ -30,6 +30,7 @@ struct netlink_batch {
 
 /* A socket of the network namespace that the caller is in at this moment; it stays there. */
 int netlink_open(struct netlink *nl, int protocol);
+/* Keeps errno. */
 void netlink_close(struct netlink *nl);
 
 /* Begins a message and returns its zeroed family header of `size` bytes. `step` names the message

@@ -1,0 +1,69 @@
+/*
+ * For bridge.test.ts: what the sandbox's monitor does about the network, and nothing else.
+ *   bridge-attach NAME SUBNET LOCK_DIR [host]
+ * Makes a child in a network namespace of its own (or, with `host`, in this one), attaches it, prints
+ * one line of JSON and waits until standard input ends.
+ */
+#define _GNU_SOURCE
+#include "../../src/layerfs/native/bridge.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static pid_t start_child(bool isolated) {
+  int ready[2];
+  char byte = 0;
+  if (pipe2(ready, O_CLOEXEC) != 0) return -1;
+  const pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (isolated && unshare(CLONE_NEWNET) != 0) _exit(1);
+    if (write(ready[1], "", 1) != 1) _exit(1);
+    for (;;) pause();
+  }
+  close(ready[1]);
+  const ssize_t got = read(ready[0], &byte, 1);
+  close(ready[0]);
+  return got == 1 ? child : -1;
+}
+
+static double milliseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+int main(int count, char **arguments) {
+  if (count < 4) return 2;
+  const pid_t child = start_child(count == 4);
+  if (child == -1) return 2;
+  const struct bridge_request request = {arguments[1], arguments[2], arguments[3]};
+  struct bridge_result result;
+  const double start = milliseconds();
+  const int status = bridge_attach(child, &request, &result);
+  const int error = errno;
+  const double took = milliseconds() - start;
+  if (status == 0) {
+    printf("{\"pid\":%d,\"address\":\"%s\",\"prefix\":%u,\"blockedBy\":\"%s\",\"took\":%.3f}\n",
+           (int)child, inet_ntoa(result.address), result.prefix,
+           result.blocked_by == NULL ? "" : result.blocked_by, took);
+  } else {
+    printf("{\"failedStep\":\"%s\",\"error\":\"%s\"}\n", result.failed_step, strerrorname_np(error));
+  }
+  fflush(stdout);
+  char byte;
+  while (status == 0 && read(STDIN_FILENO, &byte, 1) > 0) continue;
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  return status == 0 ? 0 : 1;
+}
