@@ -6,6 +6,7 @@
  *                        /synced      it has reached the disk: see durability.ts
  *   active/<key>/fs, work             a layer being written, locked by its owner
  *              /parent                what it builds on
+ *   containers/                       layers that outlive their process: see containers.ts
  *   trash/                            what was removed: see trash.ts
  *   locks/snapshots                   shared by who builds on a snapshot, exclusive to remove one
  *
@@ -18,7 +19,7 @@ import { join } from 'node:path'
 import { type ChainId, hexOf } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
-import { withLock } from '../content/file-lock.ts'
+import { type FileLock, withLock } from '../content/file-lock.ts'
 import type { RootMount } from '../mount.ts'
 import { discardUnsynced, syncInBackground } from './durability.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './owned-directory.ts'
@@ -26,7 +27,13 @@ import { assertConsistent, findSnapshotRecord, writeSnapshotRecord } from './sna
 import type { ActiveSnapshot, SnapshotInfo, Snapshotter, StagedLayer } from './snapshotter.ts'
 import { openTrash, type Trash } from './trash.ts'
 
+export interface OverlayActive extends ActiveSnapshot {
+  /** Moves the layer, with what it builds on, to where it outlives us; still locked. */
+  moveTo(path: string): Promise<FileLock>
+}
+
 export interface OverlaySnapshotter extends Snapshotter {
+  prepare(parent: ChainId | undefined): Promise<OverlayActive>
   /** Discards what dead processes left active and what a power failure may have damaged. */
   sweep(): Promise<void>
   /** Lets what was committed reach the disk; does not wait. To be called when work is done. */
@@ -61,7 +68,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     return findSnapshotRecord(this.#directoryOf(name))
   }
 
-  async prepare(parent: ChainId | undefined): Promise<ActiveSnapshot> {
+  async prepare(parent: ChainId | undefined): Promise<OverlayActive> {
     return withLock(this.#lock, 'shared', async () => {
       const lower = parent === undefined ? [] : await this.layers(parent)
       const owned = await openOwned(this.#active, this.#trash)
@@ -167,10 +174,8 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     for await (const other of this.list()) {
       if (other.parent === name) return `snapshot ${other.name}`
     }
-    for (const key of await namesIn(this.#active)) {
-      const parent = await readFile(join(this.#active, key, 'parent'), 'utf8').catch(ignoreMissing)
-      if (parent === name) return 'a running build or container'
-    }
+    if (await isParentIn(this.#active, name)) return 'a running build'
+    if (await isParentIn(join(this.#root, 'containers'), name)) return 'a container'
     return undefined
   }
 
@@ -199,6 +204,14 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   #directoryOf(name: ChainId): string {
     return join(this.#committed, hexOf(name))
   }
+}
+
+async function isParentIn(directory: string, name: ChainId): Promise<boolean> {
+  for (const key of await namesIn(directory)) {
+    const parent = await readFile(join(directory, key, 'parent'), 'utf8').catch(ignoreMissing)
+    if (parent === name) return true
+  }
+  return false
 }
 
 /**

@@ -7,7 +7,7 @@
  * directory.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
@@ -17,12 +17,17 @@ import type { Trash } from './trash.ts'
 export interface OwnedDirectory extends AsyncDisposable {
   readonly key: string
   readonly path: string
+  /** Moves it to where it outlives us. The lock, which stays on it, is now the caller's. */
+  moveTo(path: string): Promise<FileLock>
 }
+
+/** As long as a container's ID, which such a key can become. */
+const keyBytes = 32
 
 export async function openOwned(parent: string, trash: Trash): Promise<OwnedDirectory> {
   await mkdir(parent, { recursive: true, mode: 0o700 })
   for (;;) {
-    const key = randomBytes(16).toString('hex')
+    const key = randomBytes(keyBytes).toString('hex')
     const path = join(parent, key)
     await mkdir(path, { mode: 0o700 })
     const lock = lockUnlessSwept(path)
@@ -47,6 +52,11 @@ function owned(
   let isOpen = true
   return {
     ...place,
+    moveTo: async path => {
+      await rename(place.path, path)
+      isOpen = false
+      return lock
+    },
     [Symbol.asyncDispose]: async () => {
       if (!isOpen) return
       isOpen = false

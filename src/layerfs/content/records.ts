@@ -1,0 +1,74 @@
+/**
+ * Small JSON values by key, for what can be made again: the build cache.
+ *
+ *   <root>/<kind>/<hex>.json
+ *
+ * A record is whole or absent. It is not synced: after a power failure it may be missing or
+ * damaged, and both read as absent.
+ */
+import { readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ignoreMissing, namesIn, sweepTemporaries, writeFileAtomic } from './atomic-file.ts'
+
+export interface Record {
+  readonly hex: string
+  readonly value: unknown
+  /** When it was last put. */
+  readonly putAt: Date
+}
+
+export interface Records {
+  /** `undefined` when absent. The value is as it was parsed: to be decoded by the caller. */
+  get(kind: string, hex: string): Promise<unknown>
+  put(kind: string, hex: string, value: object): Promise<void>
+  /** Idempotent. */
+  remove(kind: string, hex: string): Promise<void>
+  list(kind: string): AsyncIterable<Record>
+}
+
+const suffix = '.json'
+
+/** `kind` and `hex` become file names: anything else is a bug of the caller, and throws. */
+export function openRecords(root: string): Records {
+  const pathOf = (kind: string, hex: string) => {
+    if (!/^[0-9a-f]{1,128}$/.test(hex)) throw new Error(`Not a record key: ${hex}`)
+    return join(directoryOf(root, kind), `${hex}${suffix}`)
+  }
+  return {
+    get: async (kind, hex) => parseOrAbsent(await readText(pathOf(kind, hex))),
+    put: (kind, hex, value) =>
+      writeFileAtomic(pathOf(kind, hex), JSON.stringify(value), { durability: 'unsynced' }),
+    remove: (kind, hex) => rm(pathOf(kind, hex), { force: true }),
+    list: kind => listRecords(directoryOf(root, kind)),
+  }
+}
+
+function directoryOf(root: string, kind: string): string {
+  if (!/^[a-z][a-z0-9-]*$/.test(kind)) throw new Error(`Not a kind of record: ${kind}`)
+  return join(root, kind)
+}
+
+async function* listRecords(directory: string): AsyncGenerator<Record> {
+  await sweepTemporaries(directory)
+  for (const name of await namesIn(directory)) {
+    if (!name.endsWith(suffix)) continue
+    const path = join(directory, name)
+    const value = parseOrAbsent(await readText(path))
+    const info = await stat(path).catch(ignoreMissing)
+    if (value === undefined || info === undefined) continue
+    yield { hex: name.slice(0, -suffix.length), value, putAt: info.mtime }
+  }
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  return await readFile(path, 'utf8').catch(ignoreMissing)
+}
+
+function parseOrAbsent(text: string | undefined): unknown {
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * ImageStore: names of images, and what each names.
+ *
+ *   images/<sha256 of the name>.json     { "name": …, "target": descriptor }
+ *
+ * An image without a name is kept under its digest. A name is replaced whole, by one rename, and
+ * two processes that set it leave one of both values. What a name points at is in the content
+ * store; removing a name removes no bytes.
+ */
+import { createHash } from 'node:crypto'
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
+import { hasCode } from '../../oci/errors.ts'
+import { asString, field, member, optional, parseJson } from '../../oci/json.ts'
+import { formatReference, parseReference, type Reference } from '../../oci/reference.ts'
+import {
+  ignoreMissing,
+  namesIn,
+  sweepTemporaries,
+  syncDirectory,
+  writeFileAtomic,
+} from '../content/atomic-file.ts'
+
+export interface ImageRecord {
+  /** Absent: an image that was built or loaded without a name. */
+  readonly reference?: Reference
+  /** A manifest or an index. */
+  readonly target: Descriptor
+}
+
+export interface ImageStore {
+  get(reference: Reference): Promise<ImageRecord | undefined>
+  /** Adds or replaces. */
+  set(record: ImageRecord): Promise<void>
+  /** Whether there was such a name. */
+  remove(record: ImageRecord | Reference): Promise<boolean>
+  /** Sorted by name; those without one last. */
+  list(): Promise<ImageRecord[]>
+}
+
+export function openImageStore(directory: string): ImageStore {
+  const pathOf = (name: string) => {
+    const hex = createHash('sha256').update(name).digest('hex')
+    return join(directory, `${hex}.json`)
+  }
+  return {
+    get: reference => readRecord(pathOf(formatReference(reference))),
+    set: record => writeFileAtomic(pathOf(nameOf(record)), encodeRecord(record)),
+    remove: async record => {
+      const path = pathOf('target' in record ? nameOf(record) : formatReference(record))
+      if ((await readRecord(path)) === undefined) return false
+      await rm(path, { force: true })
+      await syncDirectory(directory)
+      return true
+    },
+    list: async () => {
+      await sweepTemporaries(directory)
+      const records = (await namesIn(directory))
+        .filter(name => name.endsWith('.json'))
+        .map(name => readRecord(join(directory, name)))
+      const found = (await Promise.all(records)).filter(record => record !== undefined)
+      return found.sort((a, b) => compare(sortKey(a), sortKey(b)))
+    },
+  }
+}
+
+function nameOf({ reference, target }: ImageRecord): string {
+  return reference === undefined ? `@${target.digest}` : formatReference(reference)
+}
+
+/** `~` sorts after every name. */
+function sortKey({ reference, target }: ImageRecord): string {
+  return reference === undefined ? `~${target.digest}` : formatReference(reference)
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
+}
+
+function encodeRecord({ reference, target }: ImageRecord): string {
+  const name = reference === undefined ? undefined : formatReference(reference)
+  return `${JSON.stringify({ ...field('name', name), target })}\n`
+}
+
+/** A record that a power failure damaged is absent: the image can be pulled or built again. */
+async function readRecord(path: string): Promise<ImageRecord | undefined> {
+  const bytes = await readFile(path).catch(ignoreMissing)
+  if (bytes === undefined) return undefined
+  try {
+    const node = parseJson('image record', bytes)
+    const name = optional(member(node, 'name'), asString)
+    return {
+      ...field('reference', name === undefined ? undefined : parseReference(name)),
+      target: descriptorFrom(member(node, 'target')),
+    }
+  } catch (error) {
+    if (hasCode(error, 'invalid')) return undefined
+    throw error
+  }
+}

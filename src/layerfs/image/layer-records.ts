@@ -1,0 +1,52 @@
+/**
+ * Which blobs hold a layer: `layers/<diff ID hex>.json`.
+ *
+ * One layer can be in the store compressed in several ways. A record only remembers: whether the
+ * blob is still there is for the reader to check.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
+import { type DiffId, hexOf } from '../../oci/digest.ts'
+import { hasCode } from '../../oci/errors.ts'
+import { asArray, asString, member, parseJson } from '../../oci/json.ts'
+import { ignoreMissing, writeFileAtomic } from '../content/atomic-file.ts'
+
+export interface LayerRecord {
+  /** `received` from a registry or an archive, or `made` here from a snapshot. */
+  readonly origin: 'received' | 'made'
+  readonly descriptor: Descriptor
+}
+
+/** Latest first; none when there is no record, or a damaged one. */
+export async function readLayerRecords(directory: string, diffId: DiffId): Promise<LayerRecord[]> {
+  const bytes = await readFile(pathOf(directory, diffId)).catch(ignoreMissing)
+  if (bytes === undefined) return []
+  try {
+    return asArray(parseJson('layer record', bytes)).map(node => ({
+      origin: asString(member(node, 'origin')) === 'received' ? 'received' : 'made',
+      descriptor: descriptorFrom(member(node, 'descriptor')),
+    }))
+  } catch (error) {
+    if (hasCode(error, 'invalid')) return []
+    throw error
+  }
+}
+
+/** Two processes that add at the same moment may lose one record: the blob is then made again. */
+export async function addLayerRecord(
+  directory: string,
+  diffId: DiffId,
+  record: LayerRecord,
+): Promise<void> {
+  const records = await readLayerRecords(directory, diffId)
+  const { digest } = record.descriptor
+  const others = records.filter(({ descriptor }) => descriptor.digest !== digest)
+  if (others.length < records.length && records[0]?.descriptor.digest === digest) return
+  const text = JSON.stringify([record, ...others])
+  await writeFileAtomic(pathOf(directory, diffId), text, { durability: 'unsynced' })
+}
+
+function pathOf(directory: string, diffId: DiffId): string {
+  return join(directory, `${hexOf(diffId)}.json`)
+}

@@ -1,0 +1,153 @@
+/**
+ * Store: everything that tsbuild and tsrun keep on a machine, in one directory.
+ *
+ *   <root>/                     0700: a layer's files keep their owners and setuid bits, and must
+ *   │                           not be reachable by the machine's users (CVE-2021-41091)
+ *   ├── version                 of this layout
+ *   ├── blobs/, ingest/         content/directory-store.ts
+ *   ├── images/                 image/image-store.ts
+ *   ├── layers/                 image/layer-blobs.ts: which blob is a layer's
+ *   ├── snapshots/, active/     snapshot/overlay.ts
+ *   ├── boot                    snapshot/durability.ts
+ *   ├── containers/             snapshot/containers.ts
+ *   ├── records/                content/records.ts: the build cache
+ *   ├── stubs/                  empty files and directories to mount over
+ *   ├── tmp/<key>/              temporary directories, locked by their owners
+ *   ├── locks/                  content/file-lock.ts
+ *   └── trash/                  snapshot/trash.ts
+ *
+ * Any number of processes share a store, and any of them may be killed at any moment. What it
+ * leaves is unlocked, and the next {@link openStore} discards it.
+ */
+import { chmod, mkdir, readFile, realpath, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { OciError, printable } from '../oci/errors.ts'
+import { ignoreMissing, namesIn, writeFileAtomic } from './content/atomic-file.ts'
+import type { ContentStore } from './content/content-store.ts'
+import { openContentStore } from './content/directory-store.ts'
+import { tryLock } from './content/file-lock.ts'
+import { openRecords, type Records } from './content/records.ts'
+import { type ImageStore, openImageStore } from './image/image-store.ts'
+import { type LayerBlobs, type LayerDiff, openLayerBlobs } from './image/layer-blobs.ts'
+import { type Containers, openContainers } from './snapshot/containers.ts'
+import { type OverlaySnapshotter, openSnapshotter } from './snapshot/overlay.ts'
+import { type OwnedDirectory, openOwned, sweepOwned } from './snapshot/owned-directory.ts'
+import { openTrash, type Trash } from './snapshot/trash.ts'
+
+/** Disposing it ends what is going on in the background; the store itself stays. */
+export interface Store extends AsyncDisposable {
+  /** Absolute, without symbolic links. */
+  readonly root: string
+  readonly content: ContentStore
+  readonly images: ImageStore
+  readonly layers: LayerBlobs
+  readonly snapshots: OverlaySnapshotter
+  readonly containers: Containers
+  readonly records: Records
+  readonly trash: Trash
+  /** Directory for lock files of any name; it is emptied of those that nobody holds. */
+  readonly locks: string
+  /** Directory for empty files and directories that are mounted over. */
+  readonly stubs: string
+  /** A directory of this process, gone when it is disposed or the process dies. */
+  tempDir(): Promise<OwnedDirectory>
+}
+
+const layoutVersion = '1'
+
+/** What was discarded waits this long for a quiet moment: see trash.ts. */
+const trashAgeMs = 10 * 60 * 1000
+
+/**
+ * Opens the store in `directory`, making it when there is none. Throws `unsupported` when another
+ * version of the program made it, and `denied` when it belongs to another user.
+ */
+export async function openStore(directory: string): Promise<Store> {
+  const root = await claimRoot(directory)
+  await assertVersion(root)
+  const store = compose(root)
+  await sweep(store)
+  return store
+}
+
+async function claimRoot(directory: string): Promise<string> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const root = await realpath(directory)
+  const info = await stat(root)
+  if (process.geteuid !== undefined && info.uid !== process.geteuid()) {
+    throw new OciError(
+      'denied',
+      `Cannot open store "${printable(root)}": it belongs to user ${info.uid}, not ${process.geteuid()}`,
+    )
+  }
+  // An existing directory may be wider than the one we would have made.
+  if ((info.mode & 0o077) !== 0) await chmod(root, 0o700)
+  return root
+}
+
+async function assertVersion(root: string): Promise<void> {
+  const path = join(root, 'version')
+  const found = (await readFile(path, 'utf8').catch(ignoreMissing))?.trim()
+  if (found === layoutVersion) return
+  if (found === undefined || found === '') return writeFileAtomic(path, `${layoutVersion}\n`)
+  throw new OciError(
+    'unsupported',
+    `Cannot open store "${printable(root)}": expected layout version ${layoutVersion}, found "${printable(found)}"`,
+    { hint: 'use another directory (TSBUILD_ROOT), or the program that made this one' },
+  )
+}
+
+const diffLayer: LayerDiff = () => {
+  throw new Error('Cannot regenerate a layer: layer/diff.ts is not part of this build')
+}
+
+function compose(root: string): Store {
+  const locks = join(root, 'locks')
+  const trash = openTrash(join(root, 'trash'))
+  const content = openContentStore(root)
+  const snapshots = openSnapshotter(root, trash)
+  return {
+    root,
+    content,
+    images: openImageStore(join(root, 'images')),
+    layers: openLayerBlobs({
+      directory: join(root, 'layers'),
+      locks,
+      content,
+      snapshots,
+      diff: diffLayer,
+    }),
+    snapshots,
+    containers: openContainers({ root, snapshots, trash }),
+    records: openRecords(join(root, 'records')),
+    trash,
+    locks,
+    stubs: join(root, 'stubs'),
+    tempDir: () => openOwned(join(root, 'tmp'), trash),
+    [Symbol.asyncDispose]: async () => {
+      snapshots.settle()
+      await trash.empty(trashAgeMs)
+    },
+  }
+}
+
+/** A few directory listings when all is well; what is found is moved, not deleted. */
+async function sweep({ root, snapshots, trash, locks, stubs }: Store): Promise<void> {
+  await mkdir(stubs, { recursive: true, mode: 0o700 })
+  await sweepOwned(join(root, 'tmp'), trash)
+  await sweepLocks(locks)
+  await snapshots.sweep()
+}
+
+/** Lock files are made by who waits: removing one is safe for who holds it (file-lock.ts, 2). */
+async function sweepLocks(directory: string): Promise<void> {
+  for (const name of await namesIn(directory)) {
+    const path = join(directory, name)
+    try {
+      using lock = tryLock(path, 'exclusive')
+      if (lock !== undefined) await rm(path, { force: true })
+    } catch (error) {
+      ignoreMissing(error)
+    }
+  }
+}
