@@ -16,6 +16,8 @@ export interface SandboxSpec {
   readonly user: SandboxUser
   readonly hostname: string
   readonly network: NetworkMode
+  /** For `bridge`; absent: the one of `defaults.ts`. */
+  readonly bridge?: BridgeNetwork
   readonly security: Security
   readonly limits: Limits
   /** Lines of /etc/hosts beyond the standard ones, and DNS servers instead of the host's. */
@@ -27,6 +29,15 @@ export interface SandboxSpec {
 }
 
 export type NetworkMode = 'none' | 'host' | 'bridge'
+
+export interface BridgeNetwork {
+  /** The host's interface; made when missing. */
+  readonly name: string
+  /** `10.213.0.0/16`; its first address is the gateway. */
+  readonly subnet: string
+  /** Holds the addresses in use, as locks. */
+  readonly lockDirectory: string
+}
 
 export interface SandboxUser {
   readonly uid: number

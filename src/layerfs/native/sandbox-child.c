@@ -1,0 +1,91 @@
+/*
+ * The way of PID 1. The order matters:
+ *
+ *   tie to the monitor    before anything can be left behind (4)
+ *   cgroups               while the host's paths exist; their namespace after, so they are its root
+ *   root, mounts          sources are host paths: before the root is entered
+ *   enter the root        from here on no path of the host can be named
+ *   sysctls, masks        after the user's mounts, so that none of them uncovers what is hidden
+ *   terminal              needs the container's own devpts
+ *   read-only root        after the last mount target may have been made
+ *   wait for the monitor  the network must be there before the program looks at it
+ *   privileges, program   last: nothing after may fail for want of a right
+ */
+#include "sandbox.h"
+#include "bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/keyctl.h>
+
+static void enter_cgroups(void) {
+  for (size_t i = 0; i < sandbox.cgroups.count; i++) {
+    const char *path = sandbox.cgroups.at[i];
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    /* "0" is the writer: our own number means nothing in the host's PID namespace. */
+    if (fd < 0 || write(fd, "0", 1) != 1) fail("enter a cgroup", errno, path);
+    close(fd);
+  }
+  /* After entering: the cgroups just joined are the root of what the container sees. */
+  if (unshare(CLONE_NEWCGROUP) != 0 && errno != EINVAL) fail("create namespaces", errno, "cgroup");
+}
+
+static void start_loopback(void) {
+  if (sandbox.network != NETWORK_NONE) return;
+  if (network_loopback_up() != 0) fail("start the loopback device", errno, "lo");
+}
+
+static void name_host(void) {
+  if (sandbox.hostname == NULL) return;
+  if (sethostname(sandbox.hostname, strlen(sandbox.hostname)) != 0) {
+    fail("set the host name", errno, sandbox.hostname);
+  }
+}
+
+/* Until the network stands. The message is the container's address, or empty without a bridge. */
+static void wait_for_monitor(int monitor) {
+  char address[64];
+  ssize_t size;
+  do {
+    size = recv(monitor, address, sizeof address - 1, 0);
+  } while (size < 0 && errno == EINTR);
+  /* The monitor is gone, or reported an error of its own. */
+  if (size <= 0) _exit(125);
+  address[size] = '\0';
+  if (address[0] != '\0') name_address(address);
+}
+
+static void build_file_system(void) {
+  make_root();
+  for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
+  enter_root();
+  write_sysctls();
+  hide_paths();
+}
+
+void become_container(int monitor) {
+  report_failures_to(monitor);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("tie to the monitor", errno, "");
+  umask(0);
+  setsid();
+  enter_cgroups();
+  start_loopback();
+  name_host();
+  /* Keys of the caller's session are not the container's. Without room for a keyring, or where
+   * the call is filtered, there is none to protect. */
+  (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+  build_file_system();
+  if (sandbox.terminal) take_terminal(monitor);
+  seal_root();
+  wait_for_monitor(monitor);
+  give_up_privileges();
+  run_program();
+}

@@ -1,0 +1,203 @@
+/*
+ * The operations, as the caller writes them to descriptor 3.
+ *
+ *   input: u32 length of all that follows · words
+ *   word:  u32 length · bytes · NUL
+ *
+ * The first word of an operation is its name, the table says how many words follow. Integers are in
+ * the machine's byte order. Everything is read before anything is done: a caller that dies half-way
+ * leaves nothing. Operations that only set a value are applied here; those that build the file
+ * system are kept in order.
+ */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct sandbox sandbox;
+
+/* The caller limits what a user can make it send; this only stops a corrupted length. */
+static const uint32_t max_input = 256u << 20;
+
+/* The array with room for one more. It has grown at each power of two, so only there is it full. */
+static void *grow(void *array, size_t count, size_t size) {
+  if ((count & (count - 1)) != 0) return array;
+  void *bigger = realloc(array, (count == 0 ? 1 : 2 * count) * size);
+  if (bigger == NULL) fail("read the operations", ENOMEM, "");
+  return bigger;
+}
+
+void append(struct texts *list, char *text) {
+  list->at = grow(list->at, list->count + 1, sizeof *list->at);
+  list->at[list->count++] = text;
+  list->at[list->count] = NULL;
+}
+
+unsigned long number(const char *text, unsigned long limit) {
+  char *end;
+  errno = 0;
+  unsigned long value = strtoul(text, &end, 10);
+  if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > limit) {
+    fail("read the operations", EINVAL, text);
+  }
+  return value;
+}
+
+static void set_lower(const struct word *w) { append(&sandbox.lower, w[0].text); }
+static void set_upper(const struct word *w) {
+  sandbox.upper = w[0].text;
+  sandbox.work = w[1].text;
+}
+static void set_directory(const struct word *w) { sandbox.directory = w[0].text; }
+static void set_mask(const struct word *w) { append(&sandbox.masked, w[0].text); }
+static void set_read_only_path(const struct word *w) { append(&sandbox.read_only_paths, w[0].text); }
+static void set_sysctl(const struct word *w) {
+  append(&sandbox.sysctls, w[0].text);
+  append(&sandbox.sysctls, w[1].text);
+}
+static void set_argument(const struct word *w) { append(&sandbox.argv, w[0].text); }
+static void set_variable(const struct word *w) { append(&sandbox.env, w[0].text); }
+static void set_cgroup(const struct word *w) { append(&sandbox.cgroups, w[0].text); }
+static void set_cwd(const struct word *w) { sandbox.cwd = w[0].text; }
+static void set_hostname(const struct word *w) { sandbox.hostname = w[0].text; }
+static void set_user(const struct word *w) {
+  sandbox.uid = (uid_t)number(w[0].text, UINT32_MAX - 1);
+  sandbox.gid = (gid_t)number(w[1].text, UINT32_MAX - 1);
+}
+static void set_group(const struct word *w) {
+  sandbox.groups = grow(sandbox.groups, sandbox.group_count, sizeof *sandbox.groups);
+  sandbox.groups[sandbox.group_count++] = (gid_t)number(w[0].text, UINT32_MAX - 1);
+}
+static void set_capability(const struct word *w) {
+  sandbox.capabilities |= UINT64_C(1) << number(w[0].text, 63);
+}
+static void set_host_network(const struct word *w) {
+  (void)w;
+  sandbox.network = NETWORK_HOST;
+}
+static void set_bridge(const struct word *w) {
+  sandbox.network = NETWORK_BRIDGE;
+  sandbox.bridge = w;
+}
+
+static void set_option(const struct word *w) {
+  static const struct {
+    const char *name;
+    bool *flag;
+  } options[] = {
+      {"overlay-legacy", &sandbox.overlay_legacy},
+      {"overlay-volatile", &sandbox.overlay_volatile},
+      {"no-new-privileges", &sandbox.no_new_privileges},
+      {"read-only", &sandbox.read_only},
+      {"seccomp", &sandbox.seccomp},
+      {"terminal", &sandbox.terminal},
+  };
+  for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+    if (strcmp(options[i].name, w[0].text) != 0) continue;
+    *options[i].flag = true;
+    return;
+  }
+  fail("read the operations", EINVAL, w[0].text);
+}
+
+static const struct operation {
+  const char *name;
+  size_t words;
+  void (*set)(const struct word *words); /* applied while reading */
+  void (*run)(const struct word *words); /* or kept, to run in the container */
+} operations[] = {
+    {"lower", 1, set_lower, NULL},                     /* directory, top first */
+    {"upper", 2, set_upper, NULL},                     /* directory, work directory */
+    {"directory", 1, set_directory, NULL},             /* instead of an overlay */
+    {"proc", 0, NULL, step_proc},                      /* */
+    {"sys", 0, NULL, step_sys},                        /* */
+    {"cgroup2", 0, NULL, step_cgroup2},                /* */
+    {"dev", 1, NULL, step_dev},                        /* bytes of /dev/shm */
+    {"bind", 4, NULL, step_bind},                      /* source, target, rw|ro, plain|recursive */
+    {"tmpfs", 3, NULL, step_tmpfs},                    /* target, size or "", mode */
+    {"file", 5, NULL, step_file},                      /* target, mode, uid, gid, content */
+    {"mask", 1, set_mask, NULL},                       /* absolute path in /proc or /sys */
+    {"read-only-path", 1, set_read_only_path, NULL},   /* the same */
+    {"sysctl", 2, set_sysctl, NULL},                   /* path below /proc/sys, value */
+    {"hostname", 1, set_hostname, NULL},               /* */
+    {"host-network", 0, set_host_network, NULL},       /* default: a network of its own, lo only */
+    {"bridge", 3, set_bridge, NULL},                   /* name, subnet, lock directory: bridge.h */
+    {"cgroup", 1, set_cgroup, NULL},                   /* path of a cgroup.procs file, outside */
+    {"user", 2, set_user, NULL},                       /* uid, gid */
+    {"group", 1, set_group, NULL},                     /* gid */
+    {"capability", 1, set_capability, NULL},           /* number */
+    {"option", 1, set_option, NULL},                   /* see set_option() */
+    {"cwd", 1, set_cwd, NULL},                         /* */
+    {"argument", 1, set_argument, NULL},               /* */
+    {"variable", 1, set_variable, NULL},               /* */
+};
+
+static void read_fully(void *buffer, size_t size) {
+  for (size_t done = 0; done < size;) {
+    ssize_t got = read(INPUT_FD, (char *)buffer + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    /* The end before the end: the caller is gone, and there is nobody to tell. */
+    if (got <= 0) _exit(125);
+    done += (size_t)got;
+  }
+}
+
+/* Splits the bytes in place; ends with a word whose text is NULL. */
+static struct word *split_words(char *bytes, uint32_t size) {
+  struct word *words = NULL;
+  size_t count = 0;
+  uint32_t at = 0;
+  while (at < size) {
+    uint32_t length;
+    if (size - at < sizeof length) fail("read the operations", EBADMSG, "");
+    memcpy(&length, bytes + at, sizeof length);
+    at += sizeof length;
+    if (length >= size - at || bytes[at + length] != '\0') fail("read the operations", EBADMSG, "");
+    words = grow(words, count, sizeof *words);
+    words[count++] = (struct word){bytes + at, length};
+    at += length + 1;
+  }
+  words = grow(words, count, sizeof *words);
+  words[count] = (struct word){NULL, 0};
+  return words;
+}
+
+static size_t words_left(const struct word *word) {
+  size_t count = 0;
+  while (word[count].text != NULL) count++;
+  return count;
+}
+
+static const struct operation *find_operation(const struct word *word) {
+  for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+    if (strcmp(operations[i].name, word->text) == 0) return &operations[i];
+  }
+  fail("read the operations", EINVAL, word->text);
+}
+
+void read_input(void) {
+  uint32_t size;
+  read_fully(&size, sizeof size);
+  if (size > max_input) fail("read the operations", EFBIG, "");
+  char *bytes = malloc(size + 1);
+  if (bytes == NULL) fail("read the operations", ENOMEM, "");
+  read_fully(bytes, size);
+  const struct word *word = split_words(bytes, size);
+  size_t left = words_left(word);
+  while (left > 0) {
+    const struct operation *operation = find_operation(word++);
+    left--;
+    if (operation->words > left) fail("read the operations", EINVAL, operation->name);
+    if (operation->set != NULL) {
+      operation->set(word);
+    } else {
+      sandbox.steps = grow(sandbox.steps, sandbox.step_count, sizeof *sandbox.steps);
+      sandbox.steps[sandbox.step_count++] = (struct step){operation->run, word};
+    }
+    word += operation->words;
+    left -= operation->words;
+  }
+  if (sandbox.argv.count == 0) fail("read the operations", EINVAL, "argument");
+}

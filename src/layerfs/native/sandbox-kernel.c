@@ -1,0 +1,112 @@
+/*
+ * /proc, /sys and /sys/fs/cgroup, and what is hidden in them.
+ *
+ * They are mounted on real directories of the root only (3), and what is masked or set inside is
+ * looked up from the descriptors of the mounts made here, never through the root: whatever a user
+ * mounted over them since, a mask and a sysctl meet the kernel's own files.
+ */
+#include "sandbox.h"
+#include "sandbox-calls.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int proc_fd = -1, sys_fd = -1;
+
+static const uint64_t inert = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+static const char *const no_options[][2] = {{NULL, NULL}};
+
+/* A directory of the root that no symbolic link leads to; made when the image lacks it. */
+static int open_fixed(const char *path) {
+  int fd = open_inside(root_fd, path, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+  if (fd >= 0) return fd;
+  if (errno != ENOENT) fail("mount", errno, path);
+  return open_target(path, KIND_DIRECTORY);
+}
+
+static int mount_fixed(const char *type, const char *path, uint64_t attributes) {
+  int mount = new_filesystem(type, no_options, attributes);
+  int target = open_fixed(path);
+  attach(mount, target, path);
+  close(target);
+  return mount;
+}
+
+void step_proc(const struct word *words) {
+  (void)words;
+  proc_fd = mount_fixed("proc", "/proc", inert);
+}
+
+void step_sys(const struct word *words) {
+  (void)words;
+  sys_fd = mount_fixed("sysfs", "/sys", inert | MOUNT_ATTR_RDONLY);
+}
+
+void step_cgroup2(const struct word *words) {
+  (void)words;
+  int mount = new_filesystem("cgroup2", no_options, inert | MOUNT_ATTR_RDONLY);
+  int target = open_inside(sys_fd, "fs/cgroup", O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+  if (target < 0) fail("mount", errno, "/sys/fs/cgroup");
+  attach(mount, target, "/sys/fs/cgroup");
+  close(target);
+  close(mount);
+}
+
+/* What `path` names in the kernel's file systems, or -1 when this kernel has no such thing. */
+static int open_kernel_path(const char *path) {
+  const bool in_proc = strncmp(path, "/proc/", 6) == 0;
+  if (!in_proc && strncmp(path, "/sys/", 5) != 0) fail("hide a path", EINVAL, path);
+  const int base = in_proc ? proc_fd : sys_fd;
+  if (base < 0) return -1;
+  int fd = open_inside(base, path + (in_proc ? 6 : 5), O_PATH | O_NOFOLLOW,
+                       RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+  if (fd < 0 && errno != ENOENT && errno != EACCES) fail("hide a path", errno, path);
+  return fd;
+}
+
+/* An empty directory that nothing can be put into. */
+static int empty_directory(void) {
+  static int mount = -1;
+  const char *const options[][2] = {{"nr_inodes", "1"}, {"nr_blocks", "1"}, {NULL, NULL}};
+  if (mount < 0) mount = new_filesystem("tmpfs", options, inert | MOUNT_ATTR_RDONLY);
+  return mount;
+}
+
+static void mask(const char *path) {
+  int target = open_kernel_path(path);
+  if (target < 0) return;
+  struct stat status;
+  if (fstat(target, &status) != 0) fail("hide a path", errno, path);
+  int cover = S_ISDIR(status.st_mode) ? clone_mount(empty_directory(), "", false)
+                                      : clone_mount(dev_fd, "null", false);
+  attach(cover, target, path);
+  close(cover);
+  close(target);
+}
+
+static void make_read_only(const char *path) {
+  int target = open_kernel_path(path);
+  if (target < 0) return;
+  int cover = clone_mount(target, "", true);
+  set_attributes(cover, inert | MOUNT_ATTR_RDONLY, true, path);
+  attach(cover, target, path);
+  close(cover);
+  close(target);
+}
+
+void hide_paths(void) {
+  for (size_t i = 0; i < sandbox.masked.count; i++) mask(sandbox.masked.at[i]);
+  for (size_t i = 0; i < sandbox.read_only_paths.count; i++) {
+    make_read_only(sandbox.read_only_paths.at[i]);
+  }
+}
+
+void write_sysctls(void) {
+  for (size_t i = 0; i + 1 < sandbox.sysctls.count; i += 2) {
+    const char *path = sandbox.sysctls.at[i], *value = sandbox.sysctls.at[i + 1];
+    int fd = open_inside(proc_fd, path, O_WRONLY, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+    if (fd < 0 || write(fd, value, strlen(value)) < 0) fail("set a sysctl", errno, path);
+    close(fd);
+  }
+}

@@ -1,0 +1,148 @@
+/*
+ * The monitor: finishes the set-up from outside, then passes on what happens until PID 1 ends.
+ *
+ *   set-up    network attached → "go" to PID 1 → its socket closes at exec → "started"
+ *   running   signals sent to the monitor and bytes of fd 3 → PID 1; terminal ⇄ caller
+ *   ending    PID 1 reaped (the kernel has killed the rest by then) → terminal drained → "exit"
+ */
+#include "sandbox.h"
+#include "bridge.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct watch {
+  pid_t child;
+  int socket;  /* to PID 1; -1 once it is the user's program, or has failed */
+  int control; /* -1 once the caller is gone */
+  int signals;
+  int master; /* of the container's terminal, or -1 */
+  bool failed;
+  struct relay *relay;
+};
+
+/* Connects PID 1's network and tells it to go on, with its address if it has one. */
+static void attach_network(pid_t child, int socket) {
+  char address[INET_ADDRSTRLEN] = "", gateway[INET_ADDRSTRLEN];
+  if (sandbox.network == NETWORK_BRIDGE) {
+    const struct word *words = sandbox.bridge;
+    const struct bridge_request request = {words[0].text, words[1].text, words[2].text};
+    static struct bridge_result result; /* holds the lock that keeps the address */
+    if (bridge_attach(child, &request, &result) != 0) {
+      fail("attach the network", errno, result.failed_step == NULL ? "" : result.failed_step);
+    }
+    inet_ntop(AF_INET, &result.address, address, sizeof address);
+    inet_ntop(AF_INET, &result.gateway, gateway, sizeof gateway);
+    report_network(address, gateway, result.blocked_by == NULL ? "" : result.blocked_by);
+  }
+  (void)!send(socket, address, strlen(address) + 1, MSG_NOSIGNAL);
+}
+
+/* A message of PID 1: its terminal, or that it failed. The end: it is the user's program. */
+static void hear_child(struct watch *watch) {
+  char what = 0;
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec part = {&what, 1};
+  struct msghdr message = {
+      .msg_iov = &part,
+      .msg_iovlen = 1,
+      .msg_control = control.bytes,
+      .msg_controllen = sizeof control.bytes,
+  };
+  ssize_t got = recvmsg(watch->socket, &message, MSG_CMSG_CLOEXEC);
+  if (got < 0 && errno == EINTR) return;
+  if (got == 1 && what == 'T') {
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header == NULL) return;
+    memcpy(&watch->master, CMSG_DATA(header), sizeof watch->master);
+    watch->relay = start_relay(watch->master);
+    return;
+  }
+  if (got == 1 && what == '!') watch->failed = true;
+  if (got <= 0 && !watch->failed) report_started(watch->child);
+  close(watch->socket);
+  watch->socket = -1;
+}
+
+/* Each byte of fd 3 is a signal to deliver. Its end is the caller's: (4). */
+static void hear_caller(struct watch *watch) {
+  unsigned char signals[64];
+  ssize_t got = read(watch->control, signals, sizeof signals);
+  if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
+  for (ssize_t i = 0; i < got; i++) kill(watch->child, signals[i]);
+  if (got > 0) return;
+  kill(watch->child, SIGKILL);
+  watch->control = -1;
+}
+
+static bool is_our_own(uint32_t signal) {
+  switch (signal) {
+    case SIGCHLD: /* the child's */
+    case SIGPIPE: /* of our own writing */
+    case SIGTTIN:
+    case SIGTTOU: /* of our own use of the terminal */
+      return true;
+    default:
+      return false;
+  }
+}
+
+static void hear_signal(struct watch *watch) {
+  struct signalfd_siginfo info;
+  if (read(watch->signals, &info, sizeof info) != sizeof info) return;
+  if (info.ssi_signo == SIGWINCH && watch->master >= 0) {
+    resize_terminal(watch->master);
+  } else if (!is_our_own(info.ssi_signo)) {
+    kill(watch->child, (int)info.ssi_signo);
+  }
+}
+
+enum { SIGNALS, CONTROL, SOCKET, FIXED, RELAYED = 3 };
+
+/* One turn; whether PID 1 ended, with its status. */
+static bool turn(struct watch *watch, int *status) {
+  struct pollfd fds[FIXED + RELAYED] = {
+      [SIGNALS] = {watch->signals, POLLIN, 0},
+      [CONTROL] = {watch->control, POLLIN, 0},
+      [SOCKET] = {watch->socket, POLLIN, 0},
+  };
+  size_t count = FIXED;
+  if (watch->relay != NULL) count += relay_poll(watch->relay, fds + FIXED);
+  if (poll(fds, count, -1) < 0) return false;
+  if (watch->relay != NULL) relay_move(watch->relay, fds + FIXED);
+  if (fds[SOCKET].revents != 0) hear_child(watch);
+  if (fds[CONTROL].revents != 0) hear_caller(watch);
+  if (fds[SIGNALS].revents != 0) hear_signal(watch);
+  return waitpid(watch->child, status, WNOHANG) == watch->child;
+}
+
+void watch(pid_t child, int child_socket) {
+  struct watch state = {
+      .child = child, .socket = child_socket, .control = INPUT_FD, .signals = -1, .master = -1};
+  sigset_t all;
+  sigfillset(&all);
+  state.signals = signalfd(-1, &all, SFD_CLOEXEC);
+  if (state.signals < 0) fail("watch the container", errno, "signalfd");
+  attach_network(child, child_socket);
+  int status;
+  while (!turn(&state, &status)) continue;
+  /* A program that ends at once: its start is still unheard. */
+  while (state.socket >= 0) hear_child(&state);
+  if (state.relay != NULL) finish_relay(state.relay);
+  if (!state.failed) {
+    int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    report_exit(code, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+  }
+  _exit(0);
+}

@@ -1,0 +1,138 @@
+/*
+ * Mounts: each is made detached, completed, and attached last, to an open directory or file.
+ */
+#include "sandbox.h"
+#include "sandbox-calls.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <linux/magic.h>
+
+/* A detached mount of a new file system. Options end with a NULL key; a NULL value is a flag. */
+int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes) {
+  int context = sys_fsopen(type);
+  if (context < 0) fail("mount", errno, type);
+  sys_fsconfig(context, FSCONFIG_SET_STRING, "source", type);
+  for (size_t i = 0; options[i][0] != NULL; i++) {
+    unsigned command = options[i][1] == NULL ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING;
+    if (sys_fsconfig(context, command, options[i][0], options[i][1]) != 0) {
+      fail("mount", errno, options[i][0]);
+    }
+  }
+  if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) != 0) fail("mount", errno, type);
+  int mount = sys_fsmount(context, attributes);
+  if (mount < 0) fail("mount", errno, type);
+  close(context);
+  return mount;
+}
+
+void attach(int mount, int target, const char *detail) {
+  if (sys_move_mount(mount, target, "", MOVE_MOUNT_T_EMPTY_PATH) != 0) fail("mount", errno, detail);
+}
+
+/* A second, detached mount of what `path` names below `fd` (of `fd` itself, when empty). */
+int clone_mount(int fd, const char *path, bool recursive) {
+  unsigned flags = OPEN_TREE_CLONE | (path[0] == '\0' ? AT_EMPTY_PATH : 0u);
+  int mount = sys_open_tree(fd, path, flags | (recursive ? AT_RECURSIVE : 0u));
+  if (mount < 0) fail("mount", errno, path);
+  /* Out of its source's peer group: what is mounted inside must not appear outside. */
+  const struct mount_attr attr = {.propagation = MS_PRIVATE};
+  if (sys_mount_setattr(mount, recursive ? AT_RECURSIVE : 0, &attr) != 0) fail("mount", errno, path);
+  return mount;
+}
+
+void set_attributes(int mount, uint64_t set, bool recursive, const char *detail) {
+  const struct mount_attr attr = {.attr_set = set};
+  if (sys_mount_setattr(mount, recursive ? AT_RECURSIVE : 0, &attr) != 0) {
+    fail("mount", errno, detail);
+  }
+}
+
+/* Attaches at a path of the user's choice, which must not lie in procfs: a mount there could show
+ * a later reader of /proc another file than the kernel's. */
+static void attach_at(int mount, const char *target, enum kind kind) {
+  int place = open_target(target, kind);
+  struct statfs status;
+  if (fstatfs(place, &status) != 0) fail("mount", errno, target);
+  if (status.f_type == PROC_SUPER_MAGIC) fail("mount", EPERM, target);
+  attach(mount, place, target);
+  close(place);
+  close(mount);
+}
+
+static bool says(const struct word *word, const char *yes) { return strcmp(word->text, yes) == 0; }
+
+void step_bind(const struct word *words) {
+  const char *source = words[0].text;
+  const bool recursive = says(&words[3], "recursive");
+  int mount = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (recursive ? AT_RECURSIVE : 0u));
+  if (mount < 0) fail("open the source of a mount", errno, source);
+  const struct mount_attr attr = {
+      .attr_set = says(&words[2], "ro") ? MOUNT_ATTR_RDONLY : 0,
+      .propagation = MS_PRIVATE,
+  };
+  if (sys_mount_setattr(mount, recursive ? AT_RECURSIVE : 0, &attr) != 0) fail("mount", errno, source);
+  struct stat status;
+  if (fstat(mount, &status) != 0) fail("mount", errno, source);
+  attach_at(mount, words[1].text, S_ISDIR(status.st_mode) ? KIND_DIRECTORY : KIND_FILE);
+}
+
+void step_tmpfs(const struct word *words) {
+  const char *const sized[][2] = {{"mode", words[2].text}, {"size", words[1].text}, {NULL, NULL}};
+  const char *const unsized[][2] = {{"mode", words[2].text}, {NULL, NULL}};
+  int mount = new_filesystem("tmpfs", words[1].size == 0 ? unsized : sized,
+                             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+  attach_at(mount, words[0].text, KIND_DIRECTORY);
+}
+
+/* One small tmpfs holds all files given by content. It is itself never attached: only its files
+ * are, one read-only mount each, so no name of one shows beside another. */
+static int memory_files(void) {
+  static int mount = -1;
+  if (mount >= 0) return mount;
+  const char *const options[][2] = {{"mode", "0700"}, {NULL, NULL}};
+  mount = new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  return mount;
+}
+
+static void write_fully(int fd, const struct word *content, const char *detail) {
+  for (size_t done = 0; done < content->size;) {
+    ssize_t sent = write(fd, content->text + done, content->size - done);
+    if (sent < 0) fail("write a file in memory", errno, detail);
+    done += (size_t)sent;
+  }
+}
+
+/* The container's address is known only once its network stands, which is made meanwhile. */
+static int hosts_fd = -1;
+
+void name_address(const char *address) {
+  if (hosts_fd >= 0) dprintf(hosts_fd, "%s\t%s\n", address, sandbox.hostname);
+}
+
+void step_file(const struct word *words) {
+  static unsigned count;
+  const char *target = words[0].text;
+  char name[16];
+  snprintf(name, sizeof name, "%u", count++);
+  int file = openat(memory_files(), name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+  if (file < 0) fail("write a file in memory", errno, target);
+  write_fully(file, &words[4], target);
+  uid_t uid = (uid_t)number(words[2].text, UINT32_MAX - 1);
+  gid_t gid = (gid_t)number(words[3].text, UINT32_MAX - 1);
+  /* The mode after the owner: changing the owner clears set-id bits. */
+  if (fchown(file, uid, gid) != 0 || fchmod(file, (mode_t)number(words[1].text, 07777)) != 0) {
+    fail("write a file in memory", errno, target);
+  }
+  if (strcmp(target, "/etc/hosts") == 0) {
+    hosts_fd = file;
+  } else {
+    close(file);
+  }
+  int mount = clone_mount(memory_files(), name, false);
+  set_attributes(mount, MOUNT_ATTR_RDONLY, false, target);
+  attach_at(mount, target, KIND_FILE);
+}

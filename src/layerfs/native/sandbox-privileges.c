@@ -1,0 +1,80 @@
+/*
+ * From root of the host to the container's user.
+ *
+ *   working directory   as root, which can enter every directory the image has
+ *   bounding set        needs CAP_SETPCAP
+ *   groups, gid, uid    in this order: each needs what the next takes away
+ *   seccomp             needs CAP_SYS_ADMIN unless no_new_privs is set; kept over the change of user
+ *   final capabilities  last
+ */
+#include "sandbox.h"
+#include "sandbox-calls.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <linux/capability.h>
+#include <linux/limits.h>
+
+static const char *const step = "give up privileges";
+
+static void drop_bounding_set(void) {
+  for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
+    if ((sandbox.capabilities >> capability & 1) != 0) continue;
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) fail(step, errno, "bounding set");
+  }
+}
+
+/* What we may have at all: asking for a capability the caller lacks is EPERM otherwise. */
+static uint64_t permitted(void) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) != 0) fail(step, errno, "capget");
+  return (uint64_t)data[1].permitted << 32 | data[0].permitted;
+}
+
+/* Inheritable is always empty: a program of the image could hand it on past the bounding set. */
+static void set_capabilities(uint64_t set) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  const uint32_t low = (uint32_t)set, high = (uint32_t)(set >> 32);
+  struct __user_cap_data_struct data[2] = {{low, low, 0}, {high, high, 0}};
+  if (syscall(SYS_capset, &header, data) != 0) fail(step, errno, "capset");
+}
+
+static void become_user(void) {
+  if (setgroups(sandbox.group_count, sandbox.groups) != 0) fail(step, errno, "groups");
+  if (setresgid(sandbox.gid, sandbox.gid, sandbox.gid) != 0) fail(step, errno, "gid");
+  if (setresuid(sandbox.uid, sandbox.uid, sandbox.uid) != 0) fail(step, errno, "uid");
+}
+
+static void enter_working_directory(void) {
+  static const char *const change = "change the working directory";
+  int fd = open_working_directory(sandbox.cwd);
+  if (fd < 0 || fchdir(fd) != 0) fail(change, errno, sandbox.cwd);
+  close(fd);
+  /* CVE-2024-21626: a directory outside the root has no path from it. */
+  char path[PATH_MAX];
+  if (syscall(SYS_getcwd, path, sizeof path) < 0 || path[0] != '/') fail(change, EXDEV, sandbox.cwd);
+}
+
+void give_up_privileges(void) {
+  enter_working_directory();
+  const uint64_t all = permitted();
+  drop_bounding_set();
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) fail(step, errno, "keepcaps");
+  become_user();
+  /* Changing the user cleared both. */
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail(step, errno, "death signal");
+  prctl(PR_SET_DUMPABLE, 0);
+  set_capabilities(all);
+  if (sandbox.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    fail(step, errno, "no_new_privs");
+  }
+  umask(022);
+  if (sandbox.seccomp) load_seccomp(sandbox.capabilities);
+  set_capabilities(all & sandbox.capabilities);
+}

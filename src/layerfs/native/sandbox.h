@@ -1,0 +1,153 @@
+/*
+ * sandbox: makes a container out of a list of operations and watches over it.
+ *
+ * Two processes. The MONITOR stays in the caller's namespaces: it reads the operations, starts the
+ * second process in new namespaces, attaches its network, passes on signals and the terminal, and
+ * reports how it ended. The second process is PID 1 of the container: it builds its own file
+ * system, gives up its rights and becomes the user's program.
+ *
+ *   fd 0-2  the container's                fd 3  in: operations (sandbox-input.c), then one byte per
+ *   fd 4    out: records (sandbox-report.c)      signal to deliver; end of file: the caller is gone
+ *
+ * Guarantees
+ *  (1) Every mount is made in the container's own mount namespace and ends with it; nothing that
+ *      the caller could leave mounted exists at any moment.
+ *  (2) A path given by an image or a user is resolved inside the root by the kernel
+ *      (RESOLVE_IN_ROOT), and what is mounted on is the open file, never its name a second time.
+ *  (3) /dev, /proc and /sys are built on descriptors of file systems made here. What the image has
+ *      at these names is never followed: a symbolic link there is an error.
+ *  (4) The container ends with the caller: the monitor kills it when fd 3 ends, and the kernel
+ *      kills PID 1 when the monitor ends, and with PID 1 all the rest.
+ *  (5) The program starts with descriptors 0-2 only, with exactly the capabilities asked for in the
+ *      bounding set, none inheritable or ambient, and a working directory inside the root.
+ *  (6) Until it is the user's program, PID 1 is not dumpable, and no other process shares its PID
+ *      namespace: nothing in the container can reach this program's file through /proc.
+ */
+#ifndef SANDBOX_H
+#define SANDBOX_H
+
+#define _GNU_SOURCE
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+/* Descriptors the caller gives us. */
+enum { INPUT_FD = 3, REPORT_FD = 4 };
+
+/* A word of the input; `text` ends with a NUL that `size` does not count. */
+struct word {
+  char *text;
+  uint32_t size;
+};
+
+/* A growing list of texts, NULL-terminated: usable as argv and envp. */
+struct texts {
+  char **at;
+  size_t count;
+};
+
+/* An operation that runs in order while the file system is built. */
+struct step {
+  void (*run)(const struct word *words);
+  const struct word *words;
+};
+
+enum network { NETWORK_NONE, NETWORK_HOST, NETWORK_BRIDGE };
+
+/* What the input asks for. One per process; filled by read_input() and constant afterwards. */
+struct sandbox {
+  struct texts lower;
+  const char *upper, *work, *directory;
+  bool overlay_volatile, overlay_legacy, read_only;
+  struct step *steps;
+  size_t step_count;
+  struct texts masked, read_only_paths, sysctls;
+  struct texts argv, env, cgroups;
+  const char *cwd, *hostname;
+  uid_t uid;
+  gid_t gid;
+  gid_t *groups;
+  size_t group_count;
+  uint64_t capabilities; /* bit N: capability number N */
+  enum network network;
+  const struct word *bridge;
+  bool seccomp, no_new_privileges, terminal;
+};
+
+extern struct sandbox sandbox;
+
+/* sandbox-input.c */
+void read_input(void);
+unsigned long number(const char *text, unsigned long limit);
+void append(struct texts *list, char *text);
+
+/* sandbox-report.c: `step` names what was attempted, `detail` the object it failed on. */
+_Noreturn void fail(const char *step, int error, const char *detail);
+void report_created(const char *path, bool directory, const struct timespec times[2]);
+void report_started(pid_t pid);
+void report_network(const char *address, const char *gateway, const char *blocked_by);
+void report_exit(int code, int signal);
+/* In PID 1: a failure also tells the monitor, through `fd`, that nothing was started. */
+void report_failures_to(int fd);
+
+/* sandbox-child.c: the way of PID 1, from its birth to the user's program. */
+_Noreturn void become_container(int monitor);
+
+/* sandbox-root.c */
+extern int root_fd;
+void make_root(void);
+void enter_root(void);
+void seal_root(void);
+int open_inside(int directory, const char *path, int flags, uint64_t resolve);
+enum kind { KIND_DIRECTORY, KIND_FILE };
+int open_target(const char *path, enum kind kind);
+int open_working_directory(const char *path);
+
+/* sandbox-mounts.c */
+int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes);
+void attach(int mount, int target, const char *detail);
+int clone_mount(int fd, const char *path, bool recursive);
+void set_attributes(int mount, uint64_t set, bool recursive, const char *detail);
+void step_bind(const struct word *words);
+void step_tmpfs(const struct word *words);
+void step_file(const struct word *words);
+/* Adds the host name's line to the /etc/hosts that step_file() made, if it made one. */
+void name_address(const char *address);
+
+/* sandbox-kernel.c: /proc, /sys and what is hidden in them. */
+void step_proc(const struct word *words);
+void step_sys(const struct word *words);
+void step_cgroup2(const struct word *words);
+void hide_paths(void);
+void write_sysctls(void);
+
+/* sandbox-dev.c */
+extern int dev_fd;
+void step_dev(const struct word *words);
+
+/* sandbox-terminal.c: the first in PID 1, the others in the monitor. */
+struct pollfd;
+struct relay;
+void take_terminal(int monitor);
+struct relay *start_relay(int master);
+void resize_terminal(int master);
+size_t relay_poll(struct relay *relay, struct pollfd *fds);
+void relay_move(struct relay *relay, const struct pollfd *fds);
+void finish_relay(struct relay *relay);
+
+/* sandbox-monitor.c */
+_Noreturn void watch(pid_t child, int child_socket);
+
+/* sandbox-privileges.c */
+void give_up_privileges(void);
+
+/* sandbox-seccomp.c */
+void load_seccomp(uint64_t capabilities);
+
+/* sandbox-exec.c */
+_Noreturn void run_program(void);
+
+#endif

@@ -1,0 +1,158 @@
+/**
+ * The spec as the list of operations that the native program reads; native/sandbox-input.c has the
+ * table. Nothing is done here: a spec and its files become bytes.
+ */
+import { OciError, printable } from '../../oci/errors.ts'
+import type { RootMount } from '../mount.ts'
+import {
+  capabilityNumber,
+  defaultBridge,
+  maskedPaths,
+  networkSysctls,
+  readOnlyPaths,
+} from './defaults.ts'
+import { hostnameFile, hostsFile } from './host-files.ts'
+import type { SandboxMount, SandboxSpec } from './spec.ts'
+
+/** What a run adds to a spec. */
+export interface Surroundings {
+  /** The directory with the mount points that an image may lack; see stub-directory.ts. */
+  readonly stubs: string
+  /** The root's upper directory need not survive a crash of the machine. */
+  readonly volatile: boolean
+  /** Paths of cgroup.procs files to enter. */
+  readonly cgroups: readonly string[]
+  /** Whether /sys/fs/cgroup can be the unified hierarchy. */
+  readonly cgroup2: boolean
+  readonly resolvConf: string
+}
+
+type Operation = readonly [name: string, ...words: (string | number | Uint8Array)[]]
+
+/** Throws `invalid` for a text with a NUL, an unknown capability, a terminal-less contradiction. */
+export function encodeOperations(spec: SandboxSpec, around: Surroundings): Buffer {
+  const words = operations(spec, around).flat().map(encodeWord)
+  const size = words.reduce((sum, word) => sum + word.length, 0)
+  return Buffer.concat([uint32(size), ...words])
+}
+
+function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
+  return [
+    ...rootOperations(spec.root, around),
+    ...options(spec),
+    ['proc'],
+    ['dev', spec.shmSize],
+    ['sys'],
+    ...(around.cgroup2 ? [['cgroup2'] as const] : []),
+    ...standardFiles(spec, around.resolvConf),
+    ...spec.mounts.map(mountOperation),
+    ...networkOperations(spec),
+    ...securityOperations(spec),
+    ...around.cgroups.map(path => ['cgroup', path] as const),
+    ['hostname', spec.hostname],
+    ...processOperations(spec),
+  ]
+}
+
+function rootOperations(root: RootMount, around: Surroundings): Operation[] {
+  if (root.kind === 'directory') {
+    return [['directory', root.path], ...(root.readOnly ? [readOnly] : [])]
+  }
+  // An overlay of one read-only layer is none: the kernel refuses it.
+  if (root.lower.length === 0 && root.upper === undefined)
+    return [['directory', around.stubs], readOnly]
+  return [
+    ...[...root.lower, around.stubs].map(path => ['lower', path] as const),
+    ...(root.upper === undefined ? [] : [['upper', root.upper, root.work ?? ''] as const]),
+    ...(around.volatile && root.upper !== undefined
+      ? [['option', 'overlay-volatile'] as const]
+      : []),
+  ]
+}
+
+const readOnly = ['option', 'read-only'] as const
+
+function options(spec: SandboxSpec): Operation[] {
+  const wanted: [name: string, on: boolean][] = [
+    ['read-only', spec.readOnly],
+    ['terminal', spec.terminal],
+    ['seccomp', spec.security.seccomp === 'default'],
+    ['no-new-privileges', spec.security.noNewPrivileges],
+  ]
+  return wanted.filter(([, on]) => on).map(([name]) => ['option', name])
+}
+
+function standardFiles(spec: SandboxSpec, resolvConf: string): Operation[] {
+  const files: [target: string, content: string][] = [
+    ['/etc/resolv.conf', resolvConf],
+    ['/etc/hosts', hostsFile(spec)],
+    ['/etc/hostname', hostnameFile(spec)],
+  ]
+  const taken = new Set(spec.mounts.map(mount => mount.target))
+  return files
+    .filter(([target]) => !taken.has(target))
+    .map(([target, content]) => ['file', target, 0o644, 0, 0, content])
+}
+
+function mountOperation(mount: SandboxMount): Operation {
+  switch (mount.kind) {
+    case 'bind':
+      return [
+        'bind',
+        mount.source,
+        mount.target,
+        mount.readOnly ? 'ro' : 'rw',
+        mount.recursive ? 'recursive' : 'plain',
+      ]
+    case 'tmpfs':
+      return ['tmpfs', mount.target, mount.size ?? '', mount.mode.toString(8)]
+    case 'file':
+      return ['file', mount.target, mount.mode, mount.uid, mount.gid, mount.content]
+  }
+}
+
+function networkOperations(spec: SandboxSpec): Operation[] {
+  if (spec.network === 'host') return [['host-network']]
+  const sysctls = networkSysctls.map(([path, value]) => ['sysctl', path, value] as const)
+  if (spec.network === 'none') return sysctls
+  const bridge = spec.bridge ?? defaultBridge
+  return [['bridge', bridge.name, bridge.subnet, bridge.lockDirectory], ...sysctls]
+}
+
+function securityOperations({ security }: SandboxSpec): Operation[] {
+  return [
+    ...security.capabilities.map(name => ['capability', capabilityNumber(name)] as const),
+    ...(security.paths === 'unmasked'
+      ? []
+      : [
+          ...maskedPaths().map(path => ['mask', path] as const),
+          ...readOnlyPaths.map(path => ['read-only-path', path] as const),
+        ]),
+  ]
+}
+
+function processOperations(spec: SandboxSpec): Operation[] {
+  return [
+    ['user', spec.user.uid, spec.user.gid],
+    ...spec.user.groups.map(gid => ['group', gid] as const),
+    ['cwd', spec.cwd],
+    ...spec.env.map(variable => ['variable', variable] as const),
+    ...spec.argv.map(argument => ['argument', argument] as const),
+  ]
+}
+
+function encodeWord(word: string | number | Uint8Array): Buffer {
+  if (typeof word === 'string' && word.includes('\0')) {
+    throw new OciError(
+      'invalid',
+      `Cannot run with "${printable(word)}": it contains a NUL character`,
+    )
+  }
+  const bytes = typeof word === 'object' ? word : Buffer.from(String(word))
+  return Buffer.concat([uint32(bytes.length), bytes, Buffer.alloc(1)])
+}
+
+/** In the machine's byte order, which is little-endian wherever Node runs on Linux but s390x. */
+function uint32(value: number): Buffer {
+  return Buffer.from(Uint32Array.of(value).buffer)
+}

@@ -1,0 +1,182 @@
+/**
+ * Runs one program in a sandbox made for it.
+ *
+ * The native program (native/sandbox.h has its guarantees) does the work and stays beside the
+ * container as its monitor. Between it and us: operations and then signals on its descriptor 3,
+ * records on 4. It ends the container when descriptor 3 ends, so a killed process of ours leaves
+ * nothing running and nothing mounted.
+ */
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import type { Duplex } from 'node:stream'
+import { OciError, unreachable } from '../../oci/errors.ts'
+import { nativePath } from '../native/syscalls.ts'
+import { createCgroup } from './cgroup.ts'
+import { removeCreated } from './created-targets.ts'
+import { resolvConf } from './host-files.ts'
+import { encodeOperations } from './operations.ts'
+import { type CreatedTarget, RecordReader, type SandboxRecord } from './records.ts'
+import { SandboxError, type SandboxFailure } from './sandbox-error.ts'
+import type { ExitStatus, SandboxSpec } from './spec.ts'
+import { stubDirectory } from './stub-directory.ts'
+
+export interface SandboxIo {
+  readonly stdin: 'null' | 'inherit'
+  /** Called in the order of each stream; what it throws ends the run with that error. */
+  readonly output: 'inherit' | ((stream: 'stdout' | 'stderr', chunk: Uint8Array) => void)
+  /** Kills everything; the run then rejects with the signal's reason, after all is gone. */
+  readonly signal?: AbortSignal
+  readonly onStarted?: (handle: RunningSandbox) => void
+  /** A directory of ours for the mount points that an image may lack; made when missing. */
+  readonly stubs: string
+  /** The writable layer need not survive a crash of the machine: faster. */
+  readonly volatile?: boolean
+  /** Names the container's cgroup; unique among running ones. */
+  readonly id: string
+}
+
+export interface RunningSandbox {
+  /** Of the container's first process, outside. */
+  readonly pid: number
+  /** With the `bridge` network. */
+  readonly address?: string
+  /** Sends a signal to the first process; none after it ended. */
+  kill(signal: number): void
+}
+
+/**
+ * Runs `spec` to its end. Throws {@link SandboxError} when it could not be made or the program not
+ * be started, the signal's reason when it was aborted; a program that fails is no error. Whatever
+ * happens, no process, mount or cgroup is left, and no mount target that was made in the root's
+ * upper directory unless something else is in it now.
+ */
+export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<ExitStatus> {
+  io.signal?.throwIfAborted()
+  using cgroup = createCgroup(io.id, spec.limits)
+  const operations = encodeOperations(spec, {
+    stubs: stubDirectory(io.stubs),
+    volatile: io.volatile ?? false,
+    cgroups: cgroup.procs,
+    cgroup2: cgroup.unified,
+    resolvConf: resolvConf(spec),
+  })
+  const outcome = await superviseMonitor(operations, io)
+  if (spec.root.kind === 'overlay' && spec.root.upper !== undefined) {
+    removeCreated(spec.root.upper, outcome.created)
+  }
+  io.signal?.throwIfAborted()
+  if (outcome.failure !== undefined) throw new SandboxError(outcome.failure)
+  const { code, signal } = outcome.exit ?? unexplainedEnd()
+  return {
+    code,
+    ...(signal === 0 ? {} : { signal }),
+    outOfMemory: cgroup.outOfMemory(),
+  }
+}
+
+function unexplainedEnd(): never {
+  throw new OciError('unavailable', 'Cannot run the sandbox: its monitor was killed')
+}
+
+interface Outcome {
+  readonly created: CreatedTarget[]
+  address?: string
+  failure?: SandboxFailure
+  exit?: { readonly code: number; readonly signal: number }
+}
+
+/** Resolves when the monitor is gone, all its output has been handed on, and so is the container. */
+function superviseMonitor(operations: Buffer, io: SandboxIo): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const monitor = spawn(nativePath('sandbox'), [], { stdio: stdio(io), env: {} })
+    const control = monitor.stdio[3] as Duplex
+    const outcome: Outcome = { created: [] }
+    const stop = () => control.write(Uint8Array.of(constants.signals.SIGKILL))
+    let failed: { readonly error: unknown } | undefined
+    const guard = (work: () => void) => {
+      try {
+        work()
+      } catch (error) {
+        failed ??= { error }
+        stop()
+      }
+    }
+    // EPIPE: it ended before it read everything; how it ended says why.
+    control.on('error', () => {})
+    control.write(operations)
+    readRecords(monitor, record => guard(() => note(record, { outcome, control, io })))
+    readOutput(monitor, io, guard)
+    io.signal?.addEventListener('abort', stop, { once: true })
+    monitor.on('error', error => {
+      failed ??= { error: cannotStart(error) }
+    })
+    monitor.on('close', () => {
+      io.signal?.removeEventListener('abort', stop)
+      control.destroy()
+      if (failed === undefined) resolve(outcome)
+      else reject(failed.error)
+    })
+  })
+}
+
+function stdio({ stdin, output }: SandboxIo): StdioOptions {
+  const out = output === 'inherit' ? 'inherit' : 'pipe'
+  return [stdin === 'null' ? 'ignore' : 'inherit', out, out, 'pipe', 'pipe']
+}
+
+function cannotStart(cause: Error): OciError {
+  return new OciError('unsupported', `Cannot start the native program "${nativePath('sandbox')}"`, {
+    cause,
+    hint: 'run "npm run build" in the checkout; it needs a C compiler (Debian: apt-get install gcc libc6-dev)',
+  })
+}
+
+function readRecords(monitor: ChildProcess, take: (record: SandboxRecord) => void): void {
+  const reader = new RecordReader()
+  const reports = monitor.stdio[4] as Duplex
+  reports.on('error', () => {})
+  reports.on('data', (chunk: Uint8Array) => {
+    for (const record of reader.push(chunk)) take(record)
+  })
+}
+
+function readOutput(monitor: ChildProcess, io: SandboxIo, guard: (work: () => void) => void): void {
+  const { output } = io
+  if (output === 'inherit') return
+  monitor.stdout?.on('data', (chunk: Uint8Array) => guard(() => output('stdout', chunk)))
+  monitor.stderr?.on('data', (chunk: Uint8Array) => guard(() => output('stderr', chunk)))
+}
+
+interface Run {
+  readonly outcome: Outcome
+  readonly control: Duplex
+  readonly io: SandboxIo
+}
+
+function note(record: SandboxRecord, { outcome, control, io }: Run): void {
+  switch (record.kind) {
+    case 'created':
+      outcome.created.push(record)
+      return
+    case 'network':
+      outcome.address = record.address
+      return
+    case 'started':
+      io.onStarted?.({
+        pid: record.pid,
+        ...(outcome.address === undefined ? {} : { address: outcome.address }),
+        kill: signal => {
+          if (outcome.exit === undefined) control.write(Uint8Array.of(signal))
+        },
+      })
+      return
+    case 'error':
+      outcome.failure ??= record
+      return
+    case 'exit':
+      outcome.exit = record
+      return
+    default:
+      unreachable(record)
+  }
+}

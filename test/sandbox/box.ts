@@ -1,0 +1,131 @@
+/**
+ * A place to run sandboxes in: a root made of a static busybox, an upper directory, a stub layer.
+ */
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { defaultPath, defaultSecurity, defaultShmSize } from '../../src/layerfs/sandbox/defaults.ts'
+import { runSandbox, type SandboxIo } from '../../src/layerfs/sandbox/run.ts'
+import type { ExitStatus, SandboxSpec } from '../../src/layerfs/sandbox/spec.ts'
+
+const busybox = '/bin/busybox'
+
+/** Why this machine cannot run these tests, or nothing. */
+export const missing =
+  process.getuid?.() !== 0
+    ? 'needs root'
+    : existsSync(busybox)
+      ? undefined
+      : 'needs /bin/busybox (Debian: apt-get install busybox-static)'
+
+export interface Box extends Disposable {
+  readonly directory: string
+  readonly layer: string
+  readonly upper: string
+  readonly work: string
+  readonly stubs: string
+}
+
+export interface Finished extends ExitStatus {
+  readonly stdout: string
+  readonly stderr: string
+}
+
+let runs = 0
+
+export function makeBox(): Box {
+  const directory = mkdtempSync('/tmp/sandbox-test-')
+  const [layer, upper, work] = ['layer', 'upper', 'work'].map(name => join(directory, name))
+  for (const path of [layer!, upper!, work!]) mkdirSync(path)
+  mkdirSync(join(layer!, 'bin'))
+  mkdirSync(join(layer!, 'etc'))
+  mkdirSync(join(layer!, 'tmp'), { mode: 0o1777 })
+  copyFileSync(busybox, join(layer!, 'bin/busybox'))
+  for (const name of [
+    'sh',
+    'cat',
+    'id',
+    'ls',
+    'sleep',
+    'true',
+    'stty',
+    'hostname',
+    'mount',
+    'grep',
+    'touch',
+    'mkdir',
+    'echo',
+    'kill',
+    'readlink',
+    'stat',
+    'ip',
+    'head',
+    'chmod',
+    'dd',
+    'tty',
+    'env',
+    'pwd',
+  ]) {
+    symlinkSync('busybox', join(layer!, 'bin', name))
+  }
+  writeFileSync(join(layer!, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\n')
+  return {
+    directory,
+    layer: layer!,
+    upper: upper!,
+    work: work!,
+    stubs: join(directory, 'stubs'),
+    [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
+  }
+}
+
+export function specFor(box: Box, changes: Partial<SandboxSpec> = {}): SandboxSpec {
+  return {
+    root: { kind: 'overlay', lower: [box.layer], upper: box.upper, work: box.work },
+    readOnly: false,
+    mounts: [],
+    argv: ['true'],
+    env: [`PATH=${defaultPath}`],
+    cwd: '/',
+    user: { uid: 0, gid: 0, groups: [] },
+    hostname: 'box',
+    network: 'none',
+    security: defaultSecurity,
+    limits: {},
+    extraHosts: [],
+    dns: [],
+    shmSize: defaultShmSize,
+    terminal: false,
+    ...changes,
+  }
+}
+
+/** What a run of a test differs in: of the spec, and of `io`. */
+export interface Changes extends Partial<SandboxSpec> {
+  readonly io?: Partial<SandboxIo>
+}
+
+/** Runs `script` with sh, or `changes.argv`, and gives its end and what it printed. */
+export async function run(
+  box: Box,
+  script: string,
+  { io = {}, ...changes }: Changes = {},
+): Promise<Finished> {
+  const printed = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
+  const status = await runSandbox(specFor(box, { argv: ['sh', '-c', script], ...changes }), {
+    stdin: 'null',
+    output: (stream, chunk) => printed[stream].push(Buffer.from(chunk)),
+    stubs: box.stubs,
+    id: `test-${process.pid}-${runs++}`,
+    ...io,
+  })
+  const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString()
+  return { ...status, stdout: text(printed.stdout), stderr: text(printed.stderr) }
+}
