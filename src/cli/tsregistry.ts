@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+/** tsregistry: an OCI registry over a folder. */
+import { runProgram } from './main.ts'
+
+await runProgram({
+  name: 'tsregistry',
+  summary: 'An OCI registry: container images and artifacts over HTTP, stored in a folder',
+  examples: [
+    'tsregistry serve',
+    'tsregistry serve --addr 0.0.0.0:5000 --root /srv/registry',
+    'docker push localhost:5000/app:1',
+  ],
+  commands: [
+    {
+      name: 'serve',
+      summary: 'Serve the registry until stopped',
+      load: async () => (await import('./tsregistry/serve.ts')).serveCommand,
+    },
+  ],
+})

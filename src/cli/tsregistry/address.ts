@@ -1,0 +1,43 @@
+/** `HOST:PORT` as it is typed: `127.0.0.1:5000`, `[::1]:5000`, `:5000` for every address. */
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** Throws a usage error, quoting `text`. */
+export function parseAddress(text: string): Address {
+  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]/\s]*)):([0-9]{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port > 65_535) {
+    throw usageError(`Cannot listen on "${printable(text)}": expected HOST:PORT`)
+  }
+  const host = match[1] ?? match[2] ?? ''
+  return { host: host === '' ? '::' : host, port }
+}
+
+/** Runs `listen`; the system's errors become sentences. */
+export async function listenError<T>(text: string, listen: () => Promise<T>): Promise<T> {
+  try {
+    return await listen()
+  } catch (cause) {
+    if (hasCode(cause, 'EADDRINUSE')) {
+      throw new OciError('conflict', `Cannot listen on ${text}: the address is in use`, {
+        cause,
+        hint: 'Stop the other server, or give this one another --addr',
+      })
+    }
+    if (
+      hasCode(cause, 'EADDRNOTAVAIL') ||
+      hasCode(cause, 'ENOTFOUND') ||
+      hasCode(cause, 'EACCES')
+    ) {
+      throw new OciError('invalid', `Cannot listen on ${text}: ${(cause as Error).message}`, {
+        cause,
+      })
+    }
+    throw cause
+  }
+}

@@ -1,0 +1,23 @@
+/** The server's log: JSON lines on stderr, without secrets. */
+import { type Logger, pino } from 'pino'
+
+export function createLog(level: 'error' | 'warn' | 'info' | 'debug'): Logger {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
+      redact: {
+        paths: [
+          'authorization',
+          '*.authorization',
+          'headers.authorization',
+          '*.headers.authorization',
+        ],
+        censor: '[redacted]',
+      },
+    },
+    pino.destination({ dest: 2, sync: true }),
+  )
+}

@@ -1,0 +1,85 @@
+/** `tsregistry serve`: storage, server and log put together, until a signal stops them. */
+import { join } from 'node:path'
+import { openAccess } from '../../registry/server/access.ts'
+import { type Listener, listen } from '../../registry/server/listen.ts'
+import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
+import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
+import { type Command, defineCommand } from '../command.ts'
+import { listenError, parseAddress } from './address.ts'
+import { createLog } from './log.ts'
+
+export const serveCommand: Command = defineCommand({
+  name: 'serve',
+  usage: '[FLAGS]',
+  summary: 'Serve the registry until stopped',
+  examples: ['tsregistry serve', 'tsregistry serve --addr 127.0.0.1:0 --root ./registry'],
+  arity: { min: 0, max: 0 },
+  flags: {
+    addr: {
+      kind: 'string',
+      value: 'HOST:PORT',
+      help: 'Where to listen; port 0 chooses a free one',
+      env: 'TSREGISTRY_ADDR',
+      default: '127.0.0.1:5000',
+    },
+    root: {
+      kind: 'string',
+      value: 'DIR',
+      help: 'Folder to store in (default: registry under the data folder of tsbuild)',
+      env: 'TSREGISTRY_ROOT',
+    },
+    'log-level': {
+      kind: 'choice',
+      choices: ['error', 'warn', 'info', 'debug'],
+      help: 'What to log; info has one line per request',
+      env: 'TSREGISTRY_LOG_LEVEL',
+      default: 'info',
+    },
+    'drain-timeout': {
+      kind: 'duration',
+      value: 'TIME',
+      help: 'How long to wait for requests under way when stopped',
+      default: 60_000,
+    },
+    'missing-references': {
+      kind: 'choice',
+      choices: ['accept', 'refuse'],
+      help: 'Manifests that name blobs which the repository does not have',
+      default: 'accept',
+    },
+  } as const,
+  run: async ({ flags, environment, signal, stdout }) => {
+    const address = parseAddress(flags.addr)
+    const root = flags.root ?? join(environment.root, 'registry')
+    const log = createLog(flags['log-level'])
+    await using store = await openFileObjectStore(root)
+    const listener = await listenError(flags.addr, () =>
+      listen({
+        ...address,
+        storage: createRegistryStorage(store.objects, {
+          missingReferences: flags['missing-references'],
+        }),
+        access: openAccess,
+        onError: error => log.error({ err: error }, 'request failed'),
+        onRequest: entry => log.info(entry, 'request'),
+      }),
+    )
+    stdout.write(`Listening on ${urlOf(listener)}, storing in ${root}\n`)
+    await aborted(signal)
+    log.info('stopping: waiting for requests under way')
+    await listener.close(flags['drain-timeout'])
+    log.info('stopped')
+    return 0
+  },
+})
+
+function urlOf({ host, port }: Listener): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

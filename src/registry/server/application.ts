@@ -1,0 +1,119 @@
+/** The Koa application: `/v2/` to the registry, a few pages for people and probes by @koa/router. */
+import { Readable } from 'node:stream'
+import Router from '@koa/router'
+import Koa from 'koa'
+import { printable } from '../../oci/errors.ts'
+import { dispatch, type Registry } from './dispatch.ts'
+import type { Reply, ReplyBody } from './exchange.ts'
+import type { RequestLogEntry } from './listen.ts'
+import { commonHeaders } from './reply.ts'
+import { type Pace, requestBody } from './request-body.ts'
+
+export interface ApplicationOptions extends Registry {
+  readonly onRequest: (entry: RequestLogEntry) => void
+}
+
+const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
+
+export function createApplication(options: ApplicationOptions): Koa {
+  const app = new Koa()
+  // Failures of ours are told below; Koa's own report would print client errors to the console.
+  app.silent = true
+  app.use(async (ctx, next) => {
+    const started = performance.now()
+    // At the end of the reply, however it ends: a download that was cut is in the log too.
+    ctx.res.once('close', () => options.onRequest(logEntry(ctx, performance.now() - started)))
+    await next()
+  })
+  app.use(async (ctx, next) => {
+    if (isPage(ctx.req.url ?? '')) return next()
+    sendReply(ctx, await dispatch(options, incomingRequest(ctx)))
+  })
+  app.use(pages().routes())
+  return app
+}
+
+/** Everything else is the registry's, its own 404 included. */
+function isPage(target: string): boolean {
+  return ['/', '/healthz'].includes(target.split('?', 1)[0] ?? '')
+}
+
+function pages(): Router {
+  const router = new Router()
+  router.get('/', ctx => {
+    ctx.set(commonHeaders)
+    ctx.body = 'tsregistry: an OCI registry. Its API is under /v2/\n'
+  })
+  router.get('/healthz', ctx => {
+    ctx.set(commonHeaders)
+    ctx.body = 'ok\n'
+  })
+  return router
+}
+
+function incomingRequest(ctx: Koa.Context) {
+  return {
+    method: ctx.req.method ?? 'GET',
+    target: ctx.req.url ?? '/',
+    header: (name: string) => {
+      const value = ctx.req.headers[name]
+      return Array.isArray(value) ? value.join(', ') : value
+    },
+    body: requestBody(ctx, slowestSender),
+  }
+}
+
+function sendReply(ctx: Koa.Context, reply: Reply): void {
+  ctx.set({ ...commonHeaders, ...reply.headers })
+  const { body } = reply
+  if (body === undefined || (ctx.req.method === 'HEAD' && !isStream(body))) {
+    sendHead(ctx, reply.status, body)
+  } else if (isStream(body)) {
+    sendStream(ctx, reply, body)
+  } else {
+    ctx.status = reply.status
+    ctx.body = bufferOf(body)
+    // Koa guesses a type for the body that it is given; ours is exact.
+    ctx.set(reply.headers)
+  }
+}
+
+function bufferOf(body: string | Uint8Array): Buffer {
+  if (typeof body === 'string') return Buffer.from(body)
+  return Buffer.from(body.buffer, body.byteOffset, body.length)
+}
+
+function isStream(body: ReplyBody): body is AsyncIterable<Uint8Array> {
+  return typeof body === 'object' && !(body instanceof Uint8Array)
+}
+
+/** Without a body Koa would put the status' words in its place, or 204 in the status'. */
+function sendHead(ctx: Koa.Context, status: number, body: string | Uint8Array | undefined): void {
+  ctx.respond = false
+  if (body !== undefined) ctx.set('Content-Length', String(Buffer.byteLength(body)))
+  else if (status >= 400) ctx.set('Content-Length', '0')
+  ctx.res.statusCode = status
+  ctx.res.end()
+}
+
+/** A stream that breaks after the head was sent can only be told by breaking the connection. */
+function sendStream(ctx: Koa.Context, reply: Reply, body: AsyncIterable<Uint8Array>): void {
+  const stream = body instanceof Readable ? body : Readable.from(body, { objectMode: false })
+  stream.once('error', () => ctx.res.destroy())
+  ctx.status = reply.status
+  ctx.body = stream
+  ctx.set(reply.headers)
+}
+
+function logEntry(ctx: Koa.Context, ms: number): RequestLogEntry {
+  const length = Number(ctx.res.getHeader('Content-Length'))
+  return {
+    method: ctx.req.method ?? '',
+    target: printable(ctx.req.url ?? '', 1000),
+    status: ctx.res.statusCode,
+    ms: Math.round(ms),
+    length: Number.isNaN(length) ? undefined : length,
+    remote: ctx.req.socket.remoteAddress,
+    agent: ctx.req.headers['user-agent'] && printable(ctx.req.headers['user-agent']),
+  }
+}

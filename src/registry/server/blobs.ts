@@ -1,0 +1,78 @@
+/** Blobs: end-2 (pull), end-10 (delete). */
+import { openBlob, type StoredBlob, statBlob, unlinkBlob } from '../storage/blobs.ts'
+import { parseByteRange } from './byte-range.ts'
+import { entityTags, type Handler, listsDigest, type Reply } from './exchange.ts'
+import type { Endpoint } from './request-path.ts'
+
+type BlobEndpoint = Extract<Endpoint, { kind: 'blob' }>
+
+export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
+  const { repository, digest } = request.endpoint
+  const blob = await statBlob(storage, repository, digest)
+  const headers = blobHeaders(blob)
+  if (listsDigest(request.header('if-none-match'), digest)) return { status: 304, headers }
+  const answer = parseByteRange(rangeFor(blob, request.header), blob.size)
+  switch (answer.kind) {
+    case 'unsatisfiable':
+      return { status: 416, headers: { 'Content-Range': `bytes */${blob.size}` } }
+    case 'part': {
+      const { start, end } = answer.range
+      return {
+        status: 206,
+        headers: {
+          ...headers,
+          'Content-Range': `bytes ${start}-${end - 1}/${blob.size}`,
+          'Content-Length': String(end - start),
+        },
+        body: await openBlob(storage, blob, answer.range),
+      }
+    }
+    case 'whole':
+      return {
+        status: 200,
+        headers: withLength(headers, blob),
+        body: await openBlob(storage, blob),
+      }
+  }
+}
+
+export const headBlob: Handler<BlobEndpoint> = async (request, storage) => {
+  const blob = await statBlob(storage, request.endpoint.repository, request.endpoint.digest)
+  const headers = blobHeaders(blob)
+  const isKnown = listsDigest(request.header('if-none-match'), blob.digest)
+  return isKnown ? { status: 304, headers } : { status: 200, headers: withLength(headers, blob) }
+}
+
+export const deleteBlob: Handler<BlobEndpoint> = async (request, storage) => {
+  await unlinkBlob(storage, request.endpoint.repository, request.endpoint.digest)
+  return { status: 202, headers: { 'Content-Length': '0' } }
+}
+
+/** `If-Range` with another entity's tag asks for the whole. */
+function rangeFor(
+  blob: StoredBlob,
+  header: (name: string) => string | undefined,
+): string | undefined {
+  const ifRange = header('if-range')
+  const applies = ifRange === undefined || entityTags(ifRange).includes(blob.digest)
+  return applies ? header('range') : undefined
+}
+
+/**
+ * A blob is whatever a client pushed: never shown by a browser as a page of this site. Content under
+ * a digest never changes; who may see it can, so only the client itself may keep it.
+ */
+function blobHeaders(blob: StoredBlob): Reply['headers'] {
+  return {
+    'Accept-Ranges': 'bytes',
+    'Cache-Control': 'private, max-age=31536000, immutable',
+    'Content-Disposition': 'attachment',
+    'Content-Type': 'application/octet-stream',
+    'Docker-Content-Digest': blob.digest,
+    ETag: `"${blob.digest}"`,
+  }
+}
+
+function withLength(headers: Reply['headers'], blob: StoredBlob): Reply['headers'] {
+  return { ...headers, 'Content-Length': String(blob.size) }
+}

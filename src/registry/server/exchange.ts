@@ -1,0 +1,56 @@
+/** What handlers see of HTTP: a request value and a reply value. Sockets stay in `listen.ts`. */
+import type { RegistryStorage } from '../storage/registry-storage.ts'
+import { ResourceError } from '../storage/resource-error.ts'
+import type { Endpoint } from './request-path.ts'
+
+export interface RegistryRequest<E extends Endpoint = Endpoint> {
+  readonly method: string
+  readonly endpoint: E
+  readonly query: URLSearchParams
+  /** A header's value by its lower-case name; several of one name joined as HTTP joins them. */
+  readonly header: (name: string) => string | undefined
+  /** Read at most once. Fails when the client goes away. */
+  readonly body: AsyncIterable<Uint8Array>
+  /** Whether the client may read a repository that its path does not name: a mount's source. */
+  readonly mayPull: (repository: string) => Promise<boolean>
+}
+
+export type ReplyBody = string | Uint8Array | AsyncIterable<Uint8Array>
+
+export interface Reply {
+  readonly status: number
+  /** Names as they are sent. Values hold no control characters. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: ReplyBody
+}
+
+export type Handler<E extends Endpoint> = (
+  request: RegistryRequest<E>,
+  storage: RegistryStorage,
+) => Promise<Reply>
+
+export function jsonReply(status: number, value: unknown, headers: Reply['headers'] = {}): Reply {
+  return {
+    status,
+    headers: { 'Content-Type': 'application/json', ...headers },
+    body: JSON.stringify(value),
+  }
+}
+
+/** A query parameter that may be given once. Throws `invalid` of the parameter. */
+export function single(query: URLSearchParams, name: string): string | undefined {
+  const values = query.getAll(name)
+  if (values.length <= 1) return values[0]
+  throw new ResourceError('invalid parameter', `Cannot use query parameter "${name}": given twice`)
+}
+
+/** Whether `If-None-Match` or the like lists the digest; the marks around it do not matter here. */
+export function listsDigest(header: string | undefined, digest: string): boolean {
+  if (header === undefined) return false
+  return header.trim() === '*' || entityTags(header).includes(digest)
+}
+
+/** The entity tags of a list, without quotes and weakness. */
+export function entityTags(header: string): string[] {
+  return header.split(',').map(tag => tag.trim().replace(/^(?:W\/)?"(.*)"$/, '$1'))
+}

@@ -1,0 +1,145 @@
+/** Manifests: end-3 (pull), end-7a, 7b (push), end-9 (delete). */
+import { printable } from '../../oci/errors.ts'
+import { parseTag, type Tag } from '../../oci/reference.ts'
+import {
+  deleteManifest as deleteStored,
+  type ManifestPush,
+  pushManifest,
+  readManifest,
+  type StoredManifest,
+} from '../storage/manifests.ts'
+import { ResourceError } from '../storage/resource-error.ts'
+import { deleteTag, type TagCondition } from '../storage/tags.ts'
+import {
+  entityTags,
+  type Handler,
+  listsDigest,
+  type RegistryRequest,
+  type Reply,
+} from './exchange.ts'
+import { type Endpoint, refuse } from './request-path.ts'
+
+type ManifestEndpoint = Extract<Endpoint, { kind: 'manifest' }>
+
+/** Spec: manifests SHOULD be accepted up to 4 MB. Clients read no more than 4 MiB. */
+const maxManifestSize = 4 * 1024 * 1024
+
+/** Several times what the spec asks for, few enough for one request's work. */
+const maxTags = 100
+
+export const getManifest: Handler<ManifestEndpoint> = async (request, storage) => {
+  const { repository, reference } = request.endpoint
+  const manifest = await readManifest(storage, repository, reference)
+  const headers = manifestHeaders(manifest)
+  if (listsDigest(request.header('if-none-match'), manifest.digest)) {
+    return { status: 304, headers }
+  }
+  const length = { 'Content-Length': String(manifest.bytes.length) }
+  return { status: 200, headers: { ...headers, ...length }, body: manifest.bytes }
+}
+
+export const putManifest: Handler<ManifestEndpoint> = async (request, storage) => {
+  const { repository } = request.endpoint
+  const tags = tagParameters(request)
+  const manifest = await pushManifest(storage, repository, await pushOf(request, tags))
+  const { digest, subject } = manifest
+  return {
+    status: 201,
+    headers: {
+      Location: `/v2/${repository}/manifests/${digest}`,
+      'Docker-Content-Digest': digest,
+      'Content-Length': '0',
+      ...(tags.length === 0 ? {} : { 'OCI-Tag': tags.join(', ') }),
+      ...(subject === undefined ? {} : { 'OCI-Subject': subject }),
+    },
+  }
+}
+
+/** A tag is removed alone; a digest with all its tags. */
+export const deleteManifest: Handler<ManifestEndpoint> = async (request, storage) => {
+  const { repository, reference } = request.endpoint
+  if (reference.kind === 'tag') await deleteTag(storage, repository, reference.tag)
+  else await deleteStored(storage, repository, reference.digest)
+  return { status: 202, headers: { 'Content-Length': '0' } }
+}
+
+/** A tag may move at any time: caches must ask. */
+function manifestHeaders(manifest: StoredManifest): Reply['headers'] {
+  return {
+    'Cache-Control': 'private, no-cache',
+    'Content-Type': manifest.mediaType,
+    'Docker-Content-Digest': manifest.digest,
+    ETag: `"${manifest.digest}"`,
+  }
+}
+
+async function pushOf(
+  request: RegistryRequest<ManifestEndpoint>,
+  tags: readonly Tag[],
+): Promise<ManifestPush> {
+  const { reference } = request.endpoint
+  const condition = conditionOf(request)
+  const contentType = contentTypeOf(request.header('content-type'))
+  const bytes = await readManifestBody(request)
+  return {
+    bytes,
+    contentType,
+    tags: reference.kind === 'tag' ? [reference.tag] : tags,
+    ...(reference.kind === 'digest' ? { digest: reference.digest } : {}),
+    ...(condition === undefined ? {} : { condition }),
+  }
+}
+
+/** `?tag=` of a push by digest (end-7b), each once. */
+function tagParameters(request: RegistryRequest<ManifestEndpoint>): Tag[] {
+  const names = [...new Set(request.query.getAll('tag'))]
+  if (names.length > 0 && request.endpoint.reference.kind === 'tag') {
+    throw new ResourceError('invalid parameter', 'Cannot use "tag": the path names a tag already')
+  }
+  if (names.length > maxTags) {
+    throw new ResourceError('too-large parameter', `Cannot set more than ${maxTags} tags at once`)
+  }
+  return names.map(name => refuse('tag', () => parseTag(name)))
+}
+
+/**
+ * Makes a push an atomic compare-and-swap of its tag: `If-None-Match: *` creates only, `If-Match`
+ * replaces only what the client has seen.
+ */
+function conditionOf(request: RegistryRequest): TagCondition | undefined {
+  const ifNoneMatch = request.header('if-none-match')
+  if (ifNoneMatch?.trim() === '*') return { kind: 'absent' }
+  if (ifNoneMatch !== undefined) {
+    throw new ResourceError('invalid parameter', 'Cannot use If-None-Match: only "*" on a push')
+  }
+  const ifMatch = request.header('if-match')
+  if (ifMatch === undefined) return undefined
+  return { kind: 'points-at', digests: ifMatch.trim() === '*' ? [] : entityTags(ifMatch) }
+}
+
+/** The type without parameters. It goes back out as a header, so its characters are checked. */
+function contentTypeOf(header: string | undefined): string {
+  const type = header?.split(';', 1)[0]?.trim() ?? ''
+  if (type === '' || /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}$/.test(type)) return type
+  throw new ResourceError('invalid manifest', `Cannot use Content-Type "${printable(type)}"`)
+}
+
+/** Refuses by Content-Length before reading, and while reading when the length was not said. */
+async function readManifestBody(request: RegistryRequest): Promise<Uint8Array> {
+  if (Number(request.header('content-length') ?? 0) > maxManifestSize) throw tooLarge()
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of request.body) {
+    size += chunk.length
+    if (size > maxManifestSize) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function tooLarge(): ResourceError {
+  return new ResourceError(
+    'too-large manifest',
+    `Cannot store manifest: it has more than ${maxManifestSize} bytes`,
+  )
+}

@@ -1,0 +1,209 @@
+/**
+ * An ObjectStore over a folder: a key is a path below `objects/`.
+ *
+ * 1. An object appears and changes by `link` or `rename` of a finished file: never half-written.
+ * 2. A `synced` write is on the disk, with the directories that name it, before it resolves.
+ * 3. Reads do not follow symbolic links, and a key cannot leave the folder.
+ * 4. A conditional write holds the key's mutex from the comparison to the rename. The mutex is this
+ *    process's: {@link openFileObjectStore} refuses a folder that another process serves.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, lstat, open, readdir, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { hasCode, OciError } from '../../../oci/errors.ts'
+import { KeyedMutex } from '../keyed-mutex.ts'
+import {
+  type Append,
+  type Checkpoint,
+  type Condition,
+  conditionFailed,
+  type ListPage,
+  type ObjectRange,
+  type ObjectStore,
+  type PutOptions,
+  type StoredObject,
+} from '../object-store.ts'
+import {
+  makeDirectory,
+  publishNew,
+  publishOver,
+  removeEmptyDirectories,
+  syncDirectory,
+  writeNewFile,
+} from './durable-files.ts'
+import { appendToFile } from './file-append.ts'
+import { listKeys } from './listing.ts'
+import { lockRoot, type RootLock } from './root-lock.ts'
+
+/** Large enough that a read costs little beside its bytes, small enough for many readers. */
+const readSize = 512 * 1024
+
+export interface OpenFileObjectStore extends AsyncDisposable {
+  readonly objects: ObjectStore
+}
+
+/**
+ * Opens the folder `root`, made when missing, for this process alone until it is disposed.
+ * Throws `conflict` when another process serves it.
+ */
+export async function openFileObjectStore(root: string): Promise<OpenFileObjectStore> {
+  const layout = { objects: join(root, 'objects'), temporary: join(root, 'temporary') }
+  await makeDirectory(layout.objects)
+  await makeDirectory(layout.temporary)
+  const lock: RootLock = await lockRoot(root)
+  // Whoever wrote these is gone: the lock is ours.
+  for (const name of await readdir(layout.temporary)) await unlink(join(layout.temporary, name))
+  return {
+    objects: new FileObjectStore(layout.objects, layout.temporary),
+    [Symbol.asyncDispose]: () => lock[Symbol.asyncDispose](),
+  }
+}
+
+class FileObjectStore implements ObjectStore {
+  readonly #root: string
+  readonly #temporary: string
+  readonly #mutex = new KeyedMutex()
+
+  constructor(root: string, temporary: string) {
+    this.#root = root
+    this.#temporary = temporary
+  }
+
+  async get(key: string): Promise<StoredObject | undefined> {
+    const file = await openToRead(this.#pathOf(key))
+    if (file === undefined) return undefined
+    try {
+      const bytes = await file.readFile()
+      return { bytes, etag: etagOf(bytes) }
+    } finally {
+      await file.close()
+    }
+  }
+
+  async size(key: string): Promise<number | undefined> {
+    try {
+      const stat = await lstat(this.#pathOf(key))
+      return stat.isFile() ? stat.size : undefined
+    } catch (error) {
+      if (isAbsence(error)) return undefined
+      throw error
+    }
+  }
+
+  async open(key: string, range?: ObjectRange): Promise<AsyncIterable<Uint8Array>> {
+    const file = await openToRead(this.#pathOf(key))
+    if (file === undefined) throw new OciError('not-found', `Cannot open object "${key}": none`)
+    const start = range?.start ?? 0
+    // createReadStream's `end` is inclusive: an empty range has no form in it.
+    if (range !== undefined && range.end <= start) {
+      await file.close()
+      return nothing()
+    }
+    return file.createReadStream({
+      start,
+      highWaterMark: readSize,
+      ...(range === undefined ? {} : { end: range.end - 1 }),
+    })
+  }
+
+  list(prefix: string, page: ListPage): Promise<readonly string[]> {
+    this.#pathOf(prefix.slice(0, -1))
+    const startAfter = page.startAfter ?? ''
+    return listKeys({ root: this.#root, prefix, startAfter, max: page.max })
+  }
+
+  put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<string> {
+    const path = this.#pathOf(key)
+    return this.#mutex.run(key, async () => {
+      if (options.condition?.kind === 'matches') await this.#mustMatch(key, options.condition.etag)
+      await this.#publish(path, bytes, options)
+      return etagOf(bytes)
+    })
+  }
+
+  delete(key: string, condition?: Condition): Promise<void> {
+    const path = this.#pathOf(key)
+    return this.#mutex.run(key, async () => {
+      if (condition?.kind === 'matches') await this.#mustMatch(key, condition.etag)
+      try {
+        await unlink(path)
+        await syncDirectory(dirname(path))
+      } catch (error) {
+        if (!isAbsence(error)) throw error
+      }
+      await removeEmptyDirectories(dirname(path), this.#root)
+    })
+  }
+
+  append(key: string, from?: Checkpoint): Promise<Append> {
+    return appendToFile(this.#pathOf(key), from?.size ?? 0)
+  }
+
+  discard(key: string): Promise<void> {
+    return this.delete(key)
+  }
+
+  async #publish(path: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
+    const durability = options.durability ?? 'synced'
+    const temporary = join(this.#temporary, randomUUID())
+    try {
+      await writeNewFile(temporary, bytes, durability)
+      if (options.condition?.kind === 'absent') await publishNew(temporary, path)
+      else await publishOver(temporary, path)
+    } catch (error) {
+      await unlinkIfThere(temporary)
+      if (hasCode(error, 'EEXIST')) throw conditionFailed(path.slice(this.#root.length + 1))
+      throw error
+    }
+    if (durability === 'synced') await syncDirectory(dirname(path))
+  }
+
+  async #mustMatch(key: string, etag: string): Promise<void> {
+    const current = await this.get(key)
+    if (current?.etag !== etag) throw conditionFailed(key)
+  }
+
+  /** Keys are made by our own code from parsed parts; this is the second lock on the door. */
+  #pathOf(key: string): string {
+    const safe = key
+      .split('/')
+      .every(part => part !== '' && part !== '.' && part !== '..' && !part.includes('\0'))
+    if (!safe) throw new Error(`Unsafe object key: ${JSON.stringify(key)}`)
+    return join(this.#root, key)
+  }
+}
+
+function etagOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+async function openToRead(path: string): Promise<FileHandle | undefined> {
+  let file: FileHandle
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    if (isAbsence(error) || hasCode(error, 'ELOOP')) return undefined
+    throw error
+  }
+  if ((await file.stat()).isFile()) return file
+  await file.close()
+  return undefined
+}
+
+/** `ENOTDIR`: a parent is a file, so there is no such key. `ENAMETOOLONG`: nor can there be. */
+function isAbsence(error: unknown): boolean {
+  return hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR') || hasCode(error, 'ENAMETOOLONG')
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+  try {
+    await unlink(path)
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  // No bytes.
+}

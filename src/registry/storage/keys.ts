@@ -1,0 +1,99 @@
+/**
+ * Where everything is. One tag is one object, uploads are written once under their final key, and
+ * no object lists others: lists are made by listing keys.
+ *
+ *   b/<alg>/<hh>/<hex>              blob record: {size, key}, immutable
+ *   d/<yyyymmdd>/<uuid>             blob bytes
+ *   r/<name>/_b/<digest>            the repository has the blob: {size, key}
+ *   r/<name>/_m/<digest>            manifest: a line of JSON, then the exact bytes
+ *   r/<name>/_t/<tag>               tag: {digest, mediaType, size, pushedAt}
+ *   r/<name>/_mt/<digest>/<tag>     the tag once pointed here: a hint, checked against `_t`
+ *   r/<name>/_r/<subject>/<digest>  descriptor of a referrer
+ *   x/<alg>/<hh>/<hex>/<listed>     the repository may have the blob: a hint, checked against `_b`
+ *   c/<listed>                      the repository is in the catalog
+ *   u/<uuid>                        upload session
+ *
+ * A component of a repository's name never starts with `_`, so `_b` and the others collide with no
+ * repository, and no key is the directory of another.
+ */
+import { algorithmOf, type Digest, hexOf } from '../../oci/digest.ts'
+import type { RepositoryName, Tag } from '../../oci/reference.ts'
+
+export function blobRecordKey(digest: Digest): string {
+  return `b/${sharded(digest)}`
+}
+
+export function dataKey(now: Date, id: string): string {
+  return `d/${now.toISOString().slice(0, 10).replaceAll('-', '')}/${id}`
+}
+
+export function blobLinkKey(repository: RepositoryName, digest: Digest): string {
+  return `r/${repository}/_b/${digest}`
+}
+
+export function manifestKey(repository: RepositoryName, digest: Digest): string {
+  return `r/${repository}/_m/${digest}`
+}
+
+export function tagsPrefix(repository: RepositoryName): string {
+  return `r/${repository}/_t/`
+}
+
+export function tagKey(repository: RepositoryName, tag: Tag): string {
+  return tagsPrefix(repository) + tag
+}
+
+export function tagHintsPrefix(repository: RepositoryName, digest: Digest): string {
+  return `r/${repository}/_mt/${digest}/`
+}
+
+export function tagHintKey(repository: RepositoryName, digest: Digest, tag: Tag): string {
+  return tagHintsPrefix(repository, digest) + tag
+}
+
+export function referrersPrefix(repository: RepositoryName, subject: Digest): string {
+  return `r/${repository}/_r/${subject}/`
+}
+
+export function referrerKey(repository: RepositoryName, subject: Digest, digest: Digest): string {
+  return referrersPrefix(repository, subject) + digest
+}
+
+export function holdersPrefix(digest: Digest): string {
+  return `x/${sharded(digest)}/`
+}
+
+export function holderKey(digest: Digest, repository: RepositoryName): string {
+  return holdersPrefix(digest) + listedName(repository)
+}
+
+export const catalogPrefix = 'c/'
+
+export function catalogKey(repository: RepositoryName): string {
+  return catalogPrefix + listedName(repository)
+}
+
+export function uploadKey(id: string): string {
+  return `u/${id}`
+}
+
+function sharded(digest: Digest): string {
+  const hex = hexOf(digest)
+  return `${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}`
+}
+
+/**
+ * A repository's name as one path component that sorts as the name itself: `- . /` become `+ - .`,
+ * each one step down in ASCII, so `a-b`, `a.b`, `a/b`, `a0` keep their order.
+ */
+export function listedName(name: string): string {
+  return name.replace(/[-./]/g, char => shift(char, '-./', '+-.'))
+}
+
+export function nameFromListed(listed: string): RepositoryName {
+  return listed.replace(/[+.-]/g, char => shift(char, '+-.', '-./')) as RepositoryName
+}
+
+function shift(char: string, from: string, to: string): string {
+  return to.charAt(from.indexOf(char))
+}

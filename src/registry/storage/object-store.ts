@@ -1,0 +1,116 @@
+/**
+ * ObjectStore: bytes under keys, with the few operations that a folder and an S3 bucket both have.
+ *
+ * Everything above this file is written against it, so a new driver is a new place to store things.
+ *
+ * 1. A `get` or `open` sees a whole object as some `put` or `complete` left it, never a mixture.
+ * 2. A conditional write decides and writes as one step: of two writers that hold the same etag,
+ *    one succeeds and the other gets `conflict`.
+ * 3. After a write resolves, every later read sees it, a `list` included.
+ * 4. `list` is in ascending order of the keys' bytes.
+ *
+ * Keys are components joined by `/`; no key is another key's directory.
+ */
+import { OciError } from '../../oci/errors.ts'
+
+export type Condition =
+  /** The key must not exist yet. */
+  | { readonly kind: 'absent' }
+  /** The object must be the one that carried `etag`. */
+  | { readonly kind: 'matches'; readonly etag: string }
+
+export interface PutOptions {
+  readonly condition?: Condition
+  /**
+   * `synced` (default): survives a power failure once the promise resolves. `cached`: survives the
+   * end of the process only; for state whose loss costs a client one retry.
+   */
+  readonly durability?: 'synced' | 'cached'
+}
+
+/** A small object, whole. */
+export interface StoredObject {
+  readonly bytes: Uint8Array
+  readonly etag: string
+}
+
+/** Half-open: bytes `start` up to, not including, `end`. */
+export interface ObjectRange {
+  readonly start: number
+  readonly end: number
+}
+
+export interface ListPage {
+  /** Keys after this one; it need not exist. */
+  readonly startAfter?: string
+  readonly max: number
+}
+
+export interface ObjectReader {
+  /** For objects of a few MiB: the bytes are held in memory. */
+  get(key: string): Promise<StoredObject | undefined>
+  /** Bytes of the object; `undefined` when there is none. */
+  size(key: string): Promise<number | undefined>
+  /** Opened when the promise resolves, which throws `not-found`. Closed by ending the iteration. */
+  open(key: string, range?: ObjectRange): Promise<AsyncIterable<Uint8Array>>
+  /** Up to `page.max` keys that start with `prefix`, which ends in `/`. */
+  list(prefix: string, page: ListPage): Promise<readonly string[]>
+}
+
+export interface ObjectWriter {
+  /** Replaces the object whole and returns its etag. Throws `conflict`, changing nothing. */
+  put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<string>
+  /** No error when there is no such object. Throws `conflict`, changing nothing. */
+  delete(key: string, condition?: Condition): Promise<void>
+}
+
+/** Where an unfinished object stands; `token` is the driver's own. */
+export interface Checkpoint {
+  readonly size: number
+  readonly token: string
+}
+
+/**
+ * One writer's turn at an unfinished object. It ends with `checkpoint` or `complete`; disposing it
+ * before either keeps nothing that this turn wrote.
+ */
+export interface Append extends AsyncDisposable {
+  /** Appends the chunks in order. They may be reused after the promise resolves. */
+  write(chunks: readonly Uint8Array[]): Promise<void>
+  /** Ends the turn; a later `append`, in another process too, continues from the value. */
+  checkpoint(): Promise<Checkpoint>
+  /** Ends the turn and makes the object readable, synced. */
+  complete(): Promise<void>
+}
+
+/** Large objects that arrive in pieces: a file that grows, or the parts of a multipart upload. */
+export interface ObjectAppender {
+  /**
+   * Starts the object, or continues it: bytes past the checkpoint, left by a turn that never ended,
+   * are dropped. Two turns at once on one key are the caller's mistake.
+   */
+  append(key: string, from?: Checkpoint): Promise<Append>
+  /** Forgets an unfinished object. */
+  discard(key: string, from: Checkpoint): Promise<void>
+}
+
+export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender {}
+
+export function conditionFailed(key: string): OciError {
+  return new OciError('conflict', `Cannot write object "${key}": it was changed meanwhile`)
+}
+
+/** All keys under `prefix`, a page at a time. */
+export async function* listAll(store: ObjectReader, prefix: string): AsyncGenerator<string> {
+  const max = 1000
+  let startAfter: string | undefined
+  for (;;) {
+    const keys = await store.list(prefix, {
+      max,
+      ...(startAfter === undefined ? {} : { startAfter }),
+    })
+    yield* keys
+    startAfter = keys.at(-1)
+    if (keys.length < max) return
+  }
+}

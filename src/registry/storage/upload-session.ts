@@ -1,0 +1,152 @@
+/**
+ * The session object of an upload, and whose turn it is.
+ *
+ *   open ──takeTurn──► writing ──keepTurn──► open
+ *     └──────────────────┴──────endSession──► gone
+ *
+ * 1. Every change is a compare-and-swap on the session object: a writer that lost its turn, in this
+ *    process or another, cannot move the offset.
+ * 2. `checkpoint.size` bytes are stored, and no more are believed.
+ * 3. A turn left by a process that died is taken over; its unrecorded bytes are dropped.
+ */
+import { randomUUID } from 'node:crypto'
+import { type Algorithm, isAlgorithm } from '../../oci/digest.ts'
+import { hasCode } from '../../oci/errors.ts'
+import type { RepositoryName } from '../../oci/reference.ts'
+import { dataKey, uploadKey } from './keys.ts'
+import type { Checkpoint } from './object-store.ts'
+import { encodeRecord, readRecord } from './records.ts'
+import type { RegistryStorage } from './registry-storage.ts'
+import { ResourceError, UploadRangeError } from './resource-error.ts'
+
+export interface UploadSession {
+  readonly id: string
+  readonly repository: RepositoryName
+  /** Where the bytes go, for good. */
+  readonly key: string
+  readonly checkpoint: Checkpoint
+  /** What the client said it will name the bytes by. */
+  readonly algorithm: Algorithm
+  readonly startedAt: string
+  readonly etag: string
+}
+
+export interface UploadAddress {
+  readonly repository: RepositoryName
+  readonly id: string
+}
+
+/** One request's right to write. Disposing it lets the next one in. */
+export interface UploadTurn extends Disposable {
+  readonly session: UploadSession
+}
+
+export async function createSession(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  algorithm: Algorithm,
+): Promise<UploadSession> {
+  const now = storage.now()
+  const session = {
+    id: randomUUID(),
+    repository,
+    key: dataKey(now, randomUUID()),
+    checkpoint: { size: 0, token: '' },
+    algorithm,
+    startedAt: now.toISOString(),
+  }
+  const etag = await storage.objects.put(uploadKey(session.id), encodeSession(session), {
+    condition: { kind: 'absent' },
+    durability: 'cached',
+  })
+  return { ...session, etag }
+}
+
+/** Throws `not-found` of the upload: also when it is another repository's. */
+export async function findSession(
+  storage: RegistryStorage,
+  address: UploadAddress,
+): Promise<UploadSession> {
+  const record = await readRecord(storage.objects, uploadKey(address.id))
+  const session = record === undefined ? undefined : sessionFrom(address.id, record.value)
+  if (record === undefined || session?.repository !== address.repository) {
+    throw new ResourceError('not-found upload', `Cannot find upload "${address.id}"`)
+  }
+  return { ...session, etag: record.etag }
+}
+
+/** Throws `not-found` of the upload, or a range conflict while another request writes. */
+export async function takeTurn(
+  storage: RegistryStorage,
+  address: UploadAddress,
+): Promise<UploadTurn> {
+  const { busy } = storage.uploads
+  const before = await findSession(storage, address)
+  if (busy.has(address.id)) throw lostTurn(before)
+  busy.add(address.id)
+  try {
+    const session = await swapSession(storage, before)
+    return { session, [Symbol.dispose]: () => busy.delete(address.id) }
+  } catch (error) {
+    busy.delete(address.id)
+    throw error
+  }
+}
+
+/** Records how far the turn came. Throws a range conflict when another writer took it over. */
+export function keepTurn(
+  storage: RegistryStorage,
+  session: UploadSession,
+  checkpoint: Checkpoint,
+): Promise<UploadSession> {
+  return swapSession(storage, { ...session, checkpoint })
+}
+
+/** Ends the session. Throws a range conflict when another writer took it over. */
+export async function endSession(storage: RegistryStorage, session: UploadSession): Promise<void> {
+  storage.uploads.hashes.delete(session.id)
+  try {
+    await storage.objects.delete(uploadKey(session.id), { kind: 'matches', etag: session.etag })
+  } catch (error) {
+    throw hasCode(error, 'conflict') ? lostTurn(session) : error
+  }
+}
+
+async function swapSession(
+  storage: RegistryStorage,
+  session: UploadSession,
+): Promise<UploadSession> {
+  try {
+    const etag = await storage.objects.put(uploadKey(session.id), encodeSession(session), {
+      condition: { kind: 'matches', etag: session.etag },
+      durability: 'cached',
+    })
+    return { ...session, etag }
+  } catch (error) {
+    throw hasCode(error, 'conflict') ? lostTurn(session) : error
+  }
+}
+
+function lostTurn(session: UploadSession): UploadRangeError {
+  return new UploadRangeError(
+    `Cannot write to upload "${session.id}": another request is writing to it`,
+    session.checkpoint.size,
+  )
+}
+
+/** The nonce makes every version of the session a different object, so no etag comes back. */
+function encodeSession(session: Omit<UploadSession, 'etag'>): Uint8Array {
+  const { repository, key, checkpoint, algorithm, startedAt } = session
+  return encodeRecord({ repository, key, checkpoint, algorithm, startedAt, nonce: randomUUID() })
+}
+
+function sessionFrom(
+  id: string,
+  value: Readonly<Record<string, unknown>>,
+): Omit<UploadSession, 'etag'> | undefined {
+  const { repository, key, checkpoint, algorithm, startedAt } = value as Partial<UploadSession>
+  if (typeof repository !== 'string' || typeof key !== 'string') return undefined
+  if (typeof checkpoint?.size !== 'number' || typeof algorithm !== 'string') return undefined
+  if (!isAlgorithm(algorithm)) return undefined
+  return { id, repository, key, checkpoint, algorithm, startedAt: String(startedAt) }
+}
