@@ -66,7 +66,7 @@ export async function onHost(test: (host: Host) => Promise<void>): Promise<void>
   const started: ChildProcess[] = []
   try {
     const pid = await startNamespace(started)
-    const locks = mkdtempSync(join(folder, 'locks-'))
+    const locks = join(mkdtempSync(join(folder, 'host-')), 'run/locks')
     inside(pid, 'ip', 'link', 'set', 'lo', 'up')
     await test({ pid, locks, started })
   } finally {

@@ -18,6 +18,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -126,11 +127,25 @@ static int set_up_shared(struct attachment *attachment, int directory, int lock)
   return claim_address(attachment, directory, lock);
 }
 
+static int make_directories(const char *path) {
+  char prefix[PATH_MAX];
+  if (path[0] != '/' || snprintf(prefix, sizeof prefix, "%s", path) >= PATH_MAX) {
+    errno = EINVAL;
+    return -1;
+  }
+  for (char *slash = strchr(prefix + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    if (mkdir(prefix, 0755) == -1 && errno != EEXIST) return -1;
+    *slash = '/';
+  }
+  return mkdir(prefix, 0700) == -1 && errno != EEXIST ? -1 : 0;
+}
+
 /* Both locks end when their descriptors do: with the process, whatever ends it. */
 static int set_up_under_lock(struct attachment *attachment) {
   const char *path = attachment->request->lock_dir;
   attachment->result->failed_step = "open the directory of the network's locks";
-  if (mkdir(path, 0700) == -1 && errno != EEXIST) return -1;
+  if (make_directories(path) == -1) return -1;
   const int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory == -1) return -1;
   attachment->result->failed_step = "lock the network's set-up";

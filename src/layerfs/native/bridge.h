@@ -27,7 +27,7 @@ struct bridge_request {
      keeps its subnet; a subnet that overlaps one of the host's routes gives way to the next of a
      fixed list (bridge-subnet.c). */
   const char *subnet;
-  /* Created if its parent exists. */
+  /* An absolute path; created, with its parents. */
   const char *lock_dir;
 };
 
