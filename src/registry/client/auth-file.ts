@@ -9,7 +9,6 @@
  */
 import { OciError } from '../../oci/errors.ts'
 import {
-  asObject,
   asString,
   asStringMap,
   type JsonNode,
@@ -59,7 +58,7 @@ function parseSecretJson(name: string, text: string): JsonNode {
 
 function authsFrom(node: JsonNode): Map<string, Credentials> {
   const auths = new Map<string, Credentials>()
-  for (const key of Object.keys(asObject(node))) {
+  for (const key of Object.keys(secretObject(node))) {
     const credentials = optional(member(node, key), entryFrom)
     if (credentials !== undefined) auths.set(normalizeKey(key), credentials)
   }
@@ -68,6 +67,7 @@ function authsFrom(node: JsonNode): Map<string, Credentials> {
 
 /** An empty entry says that a helper has the secret. */
 function entryFrom(node: JsonNode): Credentials | undefined {
+  secretObject(node)
   const text = (key: string) => secretMember(node, key)
   const identity = text('identitytoken')
   const auth = text('auth')
@@ -80,6 +80,13 @@ function entryFrom(node: JsonNode): Credentials | undefined {
   if (token !== '') return { kind: 'registry-token', token }
   const password = pair?.password ?? text('password')
   return username === '' ? undefined : { kind: 'password', username, password }
+}
+
+/** As `asObject`, but its error does not show the value. */
+function secretObject(node: JsonNode): object {
+  const { value } = node
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  throw malformedEntry(node, 'expected an object')
 }
 
 /** As `asString`, but its error does not show the value. */

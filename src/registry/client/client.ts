@@ -4,7 +4,7 @@
  */
 import { type Authenticator, createAuthenticator } from './auth.ts'
 import type { CredentialsProvider } from './credentials.ts'
-import type { EndpointOptions } from './endpoint.ts'
+import { type EndpointOptions, endpointOf, type HostSet } from './endpoint.ts'
 import type { ProxySettings } from './proxy.ts'
 import { defaultRetry, type RetryPolicy } from './retry.ts'
 import { createTransport, type Transport } from './transport.ts'
@@ -57,7 +57,7 @@ export function createRegistryClient(options: ClientOptions): RegistryClient {
     connectionsPerHost: network.connectionsPerHost ?? defaultConnectionsPerHost,
     ...(network.proxies === undefined ? {} : { proxies: network.proxies }),
     ...(network.ca === undefined ? {} : { ca: network.ca }),
-    ...(endpoints.insecure === undefined ? {} : { insecure: endpoints.insecure }),
+    ...(endpoints.insecure === undefined ? {} : { insecure: dialledHosts(endpoints.insecure) }),
   })
   const now = options.now ?? (() => new Date())
   const credentials = options.credentials ?? (async () => undefined)
@@ -70,6 +70,11 @@ export function createRegistryClient(options: ClientOptions): RegistryClient {
     now,
     [Symbol.asyncDispose]: () => transport.close(),
   }
+}
+
+/** Registries by name, as the hosts that URLs show. */
+function dialledHosts(set: HostSet): HostSet {
+  return set === 'all' ? set : set.map(registry => endpointOf(registry).host)
 }
 
 /** The same connections and rules for somebody else: nothing learned so far is used. */

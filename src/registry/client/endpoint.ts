@@ -27,11 +27,11 @@ const dockerHubHost = 'registry-1.docker.io'
 export function endpointOf(registry: string, options: EndpointOptions = {}): URL {
   const host = registry === defaultRegistry ? dockerHubHost : registry
   const scheme = isPlainHttp(registry, options) ? 'http' : 'https'
-  const url = URL.canParse(`${scheme}://${host}/`) ? new URL(`${scheme}://${host}/`) : undefined
-  if (url === undefined || url.pathname !== '/' || url.username !== '' || url.search !== '') {
+  const text = `${scheme}://${host}/`
+  if (/[/?#@\\\s]/.test(registry) || !URL.canParse(text)) {
     throw new OciError('invalid', `Cannot dial registry "${printable(registry)}": no host[:port]`)
   }
-  return url
+  return new URL(text)
 }
 
 function isPlainHttp(registry: string, options: EndpointOptions): boolean {

@@ -54,18 +54,24 @@ function receive(
   } else if (digest === url.searchParams.get('digest')) {
     blobs.set(digest, bytes)
   } else {
-    return sendJson(response, 400, { errors: [{ code: 'DIGEST_INVALID', message: 'no' }] })
+    sendJson(response, 400, { errors: [{ code: 'DIGEST_INVALID', message: 'no' }] })
+    return
   }
   response.writeHead(201).end()
 }
 
 function give({ blobs, manifests }: Contents, url: URL, { request, response }: Exchange): void {
+  if (url.pathname === '/v2/') {
+    sendJson(response, 200, {})
+    return
+  }
   const [kind, name = ''] = url.pathname.split('/').slice(-2)
   const manifest = kind === 'manifests' ? manifests.get(name) : undefined
   const bytes = kind === 'blobs' ? blobs.get(name) : manifest?.bytes
   if (bytes === undefined) {
     const code = kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN'
-    return sendJson(response, 404, { errors: [{ code, message: name }] })
+    sendJson(response, 404, { errors: [{ code, message: name }] })
+    return
   }
   response.writeHead(200, {
     'content-type': manifest?.type ?? 'application/octet-stream',

@@ -1,0 +1,157 @@
+import { describe, expect, test } from 'vitest'
+import { pushImage } from '../../../src/registry/client/push.ts'
+import type { TransferEvent } from '../../../src/registry/client/transfer-event.ts'
+import { type FakeOptions, fakeRegistry } from './fake-registry.ts'
+import { bytesOf, type Image, makeImage, makeIndex, referenceAt, testClient } from './images.ts'
+import { bodyOf, sendJson, serve } from './local-server.ts'
+
+type Before = NonNullable<FakeOptions['before']>
+
+async function pushTo(before: Before, image: Image) {
+  await using registry = await fakeRegistry({ before })
+  await using client = testClient()
+  const target = referenceAt(registry.host)
+  const events: TransferEvent[] = []
+  const pushing = pushImage(client, target, {
+    root: image.root,
+    from: image.store,
+    onEvent: event => events.push(event),
+  })
+  const error = await pushing.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  return { error, registry, events, lines: registry.lines() }
+}
+
+describe('uploads', () => {
+  test('keep the query of the Location, and add the digest', async () => {
+    const { error, lines } = await pushTo(() => false, await makeImage([bytesOf(10, 1)]))
+    expect(error).toBeUndefined()
+    expect(lines.find(line => line.startsWith('PUT /v2/team/app/blobs'))).toMatch(
+      /^PUT \/v2\/team\/app\/blobs\/uploads\/1\?state=a%2Fb&digest=sha256%3A[0-9a-f]{64}$/,
+    )
+  })
+
+  test.each([
+    ['a failing registry', 500],
+    ['a forgotten session', 404],
+  ])('start again from the beginning after %s', async (_, status) => {
+    const image = await makeImage([bytesOf(200_000, 1)])
+    let failures = 0
+    const { error, registry, lines } = await pushTo(async (request, response) => {
+      if (request.method !== 'PUT' || !request.url?.includes('/uploads/') || failures > 0) {
+        return false
+      }
+      failures += 1
+      await bodyOf(request)
+      response.writeHead(status).end()
+      return true
+    }, image)
+    expect(error).toBeUndefined()
+    expect(registry.blobs.has(image.layers[0]!.digest)).toBe(true)
+    expect(lines.filter(line => line.startsWith('POST'))).toHaveLength(3)
+  })
+
+  test('start again after a reset in the middle', async () => {
+    const image = await makeImage([bytesOf(2_000_000, 1)])
+    let resets = 0
+    const { error, registry } = await pushTo((request, response) => {
+      if (request.method !== 'PUT' || resets > 0) return false
+      resets += 1
+      request.once('data', () => response.socket?.destroy())
+      return true
+    }, image)
+    expect(error).toBeUndefined()
+    expect(registry.blobs.has(image.layers[0]!.digest)).toBe(true)
+  })
+
+  test('give up after the last attempt, and no manifest is put', async () => {
+    const image = await makeImage([bytesOf(10, 1)])
+    const { error, lines } = await pushTo(async (request, response) => {
+      if (request.method !== 'PUT') return false
+      await bodyOf(request)
+      response.writeHead(503).end()
+      return true
+    }, image)
+    expect(error).toMatchObject({ code: 'unavailable', status: 503 })
+    expect(lines.some(line => line.includes('/manifests/'))).toBe(false)
+  })
+
+  test('a refused digest is the end', async () => {
+    const image = await makeImage([bytesOf(10, 1)])
+    const { error, lines } = await pushTo(async (request, response) => {
+      if (request.method !== 'PUT') return false
+      await bodyOf(request)
+      sendJson(response, 400, { errors: [{ code: 'DIGEST_INVALID', message: 'no' }] })
+      return true
+    }, image)
+    expect(error).toMatchObject({ code: 'invalid', errors: [{ code: 'DIGEST_INVALID' }] })
+    expect(lines.filter(line => line.startsWith('PUT'))).toHaveLength(1)
+  })
+
+  test('a Location at another host gets the bytes, not the credentials', async () => {
+    await using storage = await fakeRegistry()
+    const image = await makeImage([bytesOf(10, 1)])
+    await using registry = await fakeRegistry({
+      before: (request, response) => {
+        if (request.headers.authorization === undefined) {
+          response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+          return true
+        }
+        if (request.method !== 'POST') return false
+        response.writeHead(202, { location: `${storage.url}/v2/x/blobs/uploads/9` }).end()
+        return true
+      },
+    })
+    const password = { kind: 'password', username: 'u', password: 'p' } as const
+    await using client = testClient({ credentials: async () => password })
+    await pushImage(client, referenceAt(registry.host), { root: image.root, from: image.store })
+    expect(storage.blobs.size).toBe(2)
+    expect(storage.seen.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined])
+  })
+
+  test('blobs come before configs, those before manifests, the tag last', async () => {
+    const { store, root, one, two } = await makeIndex()
+    const image = { ...one, store, root }
+    const { error, registry, events } = await pushTo(() => false, image)
+    expect(error).toBeUndefined()
+    const kinds = registry.lines().filter(line => line.startsWith('PUT'))
+    const names = kinds.map(line => {
+      const digest = /digest=(sha256%3A[0-9a-f]+)/.exec(line)?.[1]
+      return digest === undefined ? line.split('/').at(-1) : decodeURIComponent(digest)
+    })
+    const layers = new Set([...one.layers, ...two.layers].map(({ digest }) => digest as string))
+    expect(new Set(names.slice(0, 3))).toEqual(layers)
+    expect(new Set(names.slice(3, 5))).toEqual(new Set([one.config.digest, two.config.digest]))
+    expect(new Set(names.slice(5, 7))).toEqual(new Set([one.root.digest, two.root.digest]))
+    expect(names.slice(7)).toEqual(['latest'])
+    expect(events.at(-1)).toEqual({
+      kind: 'manifest',
+      digest: root.digest,
+      direction: 'push',
+      tag: 'latest',
+    })
+  })
+
+  test('a blob that is nowhere is named', async () => {
+    const image = await makeImage([bytesOf(10, 1)])
+    await image.store.remove(image.layers[0]!.digest)
+    const { error } = await pushTo(() => false, image)
+    expect(error).toMatchObject({
+      code: 'not-found',
+      message: expect.stringContaining(image.layers[0]!.digest),
+    })
+  })
+
+  test('an abort stops a push with its reason', async () => {
+    const image = await makeImage([bytesOf(10, 1)])
+    await using silent = await serve(() => {})
+    await using client = testClient()
+    const signal = AbortSignal.timeout(50)
+    const target = referenceAt(silent.host)
+    await expect(
+      pushImage(client, target, { root: image.root, from: image.store, signal }),
+    ).rejects.toMatchObject({ name: 'TimeoutError' })
+  })
+})
