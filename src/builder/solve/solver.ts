@@ -3,7 +3,8 @@
  *
  * 1. A node starts when all its inputs are done, and runs at most once.
  * 2. The first failure cancels everything that runs; the promise settles after all of it is gone.
- * 3. A result is remembered only after its step ended well.
+ * 3. A result is remembered only after its step ended well, and only if its key is still the same
+ *    then: files that changed while they were read must not stand for what they were before.
  *
  * It knows no Dockerfile and no disk: what a step keys on and does comes as an {@link Executor}.
  */
@@ -19,18 +20,9 @@ export interface Executor<Work> {
    * is its identity).
    */
   keyParts(node: Node<Work>, inputs: readonly StepResult[]): Promise<KeyParts | undefined>
-  execute(
-    node: Node<Work>,
-    inputs: readonly StepResult[],
-    signal: AbortSignal,
-  ): Promise<ExecutedStep>
+  execute(node: Node<Work>, inputs: readonly StepResult[], signal: AbortSignal): Promise<StepResult>
   /** Whether earlier results may be used for this node. */
   mayReuse(node: Node<Work>): boolean
-}
-
-export interface ExecutedStep extends StepResult {
-  /** `forget`: the inputs changed while the step read them, so the key does not stand for it. */
-  readonly remember: 'remember' | 'forget'
 }
 
 export interface SolveWorld<Work> {
@@ -121,11 +113,20 @@ async function findOrExecute<Work>(
     if (late !== undefined) return { result: late, told: { how: 'cached' } }
     const reason = await missReason(node, parts, world)
     const result = await world.executor.execute(node, inputs, world.signal)
-    if (result.remember === 'remember') {
+    if (await isKeyStill(key, node, { inputs, world })) {
       await world.cache.put(key, node.name, { ...resultAlone(result), parts })
     }
     return { result, told: { how: 'worked', ...(reason === undefined ? {} : { reason }) } }
   })
+}
+
+async function isKeyStill<Work>(
+  key: CacheKey,
+  node: Node<Work>,
+  { inputs, world }: { inputs: readonly StepResult[]; world: SolveWorld<Work> },
+): Promise<boolean> {
+  const parts = await world.executor.keyParts(node, inputs)
+  return parts !== undefined && cacheKey(parts) === key
 }
 
 async function reusable<Work>(

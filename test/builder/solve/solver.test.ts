@@ -9,7 +9,7 @@ import {
   type StepResult,
 } from '../../../src/builder/solve/graph.ts'
 import { semaphore } from '../../../src/builder/solve/semaphore.ts'
-import { type ExecutedStep, type Executor, solve } from '../../../src/builder/solve/solver.ts'
+import { type Executor, solve } from '../../../src/builder/solve/solver.ts'
 import type { StepCache, StepRecord } from '../../../src/builder/solve/step-cache.ts'
 import { type DiffId, digestOf } from '../../../src/oci/digest.ts'
 
@@ -22,7 +22,7 @@ function node(id: string, inputs: readonly string[] = [], work: Work = idle): No
 }
 
 /** A step's result is the digest of its name and inputs; `extra` enters its key. */
-function fakeExecutor(extra: KeyParts = {}, remember: ExecutedStep['remember'] = 'remember') {
+function fakeExecutor(extra: KeyParts = {}) {
   const executed: string[] = []
   const executor: Executor<Work> = {
     keyParts: async (step, inputs) => ({ ...extra, step: step.id, ...chainsOf(inputs) }),
@@ -30,7 +30,7 @@ function fakeExecutor(extra: KeyParts = {}, remember: ExecutedStep['remember'] =
       executed.push(step.id)
       await step.work(signal)
       const layer = digestOf(JSON.stringify([step.id, inputs])) as string as DiffId
-      return { layers: [...(inputs[0]?.layers ?? []), layer], remember }
+      return { layers: [...(inputs[0]?.layers ?? []), layer] }
     },
     mayReuse: () => true,
   }
@@ -140,7 +140,13 @@ describe('solve()', () => {
     await expect(
       solve([node('a', [], broken)], world(fakeExecutor().executor, cache)),
     ).rejects.toThrow('no')
-    await solve([node('b')], world(fakeExecutor({}, 'forget').executor, cache))
+    const content = { file: 'as it was' }
+    const changing = async () => {
+      content.file = 'changed'
+    }
+    const { executor } = fakeExecutor()
+    const keyParts = async () => ({ ...content })
+    await solve([node('b', [], changing)], world({ ...executor, keyParts }, cache))
     expect(records.size).toBe(0)
   })
 

@@ -1,0 +1,239 @@
+/**
+ * Base images: what FROM and `COPY --from` name outside the Dockerfile.
+ *
+ * Resolving one reads its manifest and config, from the store or from a registry. Its layers are
+ * brought into the store and unpacked only when a step needs the files: a base whose layers are
+ * all behind cached steps is never downloaded.
+ */
+import { unpackImage } from '../layerfs/image/unpack.ts'
+import type { Store } from '../layerfs/store.ts'
+import type { Descriptor, Document } from '../oci/descriptor.ts'
+import { type ChainId, chainIds, type DiffId } from '../oci/digest.ts'
+import { OciError } from '../oci/errors.ts'
+import { type ImageConfig, parseImageConfig } from '../oci/image-config.ts'
+import { type Manifest, parseManifest, selectManifest } from '../oci/manifest.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
+import { formatReference, parseReference, type Reference } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/client/client.ts'
+import { pullImage } from '../registry/client/pull.ts'
+import type { EmitBuildEvent } from './build-event.ts'
+import { transferStatus } from './transfer-status.ts'
+
+export interface BaseImage {
+  readonly reference: Reference
+  /** Of the manifest for the platform. */
+  readonly descriptor: Descriptor
+  readonly manifest: Document<Manifest>
+  readonly config: Document<ImageConfig>
+  readonly platform: Platform
+}
+
+export interface BaseImages {
+  /** Throws `not-found` and what the registry client throws. */
+  resolve(reference: string, platform: Platform): Promise<BaseImage>
+  /**
+   * Makes sure that the filesystem is in the store. Throws `not-found` for one that is neither
+   * there nor a part of an image resolved here.
+   */
+  materialize(chain: ChainId, signal: AbortSignal): Promise<void>
+  /** Makes sure that the layers' blobs are in the store; those of steps are none of its business. */
+  fetchLayers(layers: readonly DiffId[], signal: AbortSignal): Promise<void>
+  /** A base layer as the image had it: its blob need not be made again. */
+  descriptorOf(layer: DiffId): Descriptor | undefined
+}
+
+export interface BaseImageWorld {
+  readonly store: Store
+  readonly client: RegistryClient
+  /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
+  readonly pull: 'missing' | 'always'
+  readonly emit: EmitBuildEvent
+  readonly signal: AbortSignal
+}
+
+export function baseImages(world: BaseImageWorld): BaseImages {
+  const resolved = new Map<string, Promise<BaseImage>>()
+  const unpacking = new Map<string, Promise<void>>()
+  const known: BaseImage[] = []
+
+  const unpackOnce = (image: BaseImage, signal: AbortSignal): Promise<void> => {
+    const { digest } = image.manifest
+    const running = unpacking.get(digest) ?? fetchAndUnpack(image, world, signal)
+    unpacking.set(digest, running)
+    return running
+  }
+
+  return {
+    resolve: (reference, platform) => {
+      const key = `${reference} ${formatPlatform(platform)}`
+      const image = resolved.get(key) ?? resolveImage(reference, platform, world)
+      resolved.set(key, image)
+      return image.then(found => {
+        known.push(found)
+        return found
+      })
+    },
+    materialize: async (chain, signal) => {
+      if ((await world.store.snapshots.find(chain)) !== undefined) return
+      const image = known.find(({ config }) =>
+        chainIds(config.value.rootfs.diff_ids).includes(chain),
+      )
+      if (image === undefined) {
+        throw new OciError('not-found', `Cannot find snapshot ${chain} in the store`, {
+          hint: 'it was removed while the build ran; build again',
+        })
+      }
+      await unpackOnce(image, signal)
+    },
+    fetchLayers: async (layers, signal) => {
+      const wanted = new Set(layers)
+      for (const image of new Set(known)) {
+        const isPart = image.config.value.rootfs.diff_ids.some(layer => wanted.has(layer))
+        if (isPart) await fetchMissing(image, world, signal)
+      }
+    },
+    descriptorOf: layer => {
+      for (const { config, manifest } of known) {
+        const index = config.value.rootfs.diff_ids.indexOf(layer)
+        if (index !== -1) return manifest.value.layers[index]
+      }
+      return undefined
+    },
+  }
+}
+
+async function resolveImage(
+  text: string,
+  platform: Platform,
+  world: BaseImageWorld,
+): Promise<BaseImage> {
+  const reference = parseReference(text)
+  const name = formatReference(reference)
+  const id = `metadata ${name} ${formatPlatform(platform)}`
+  world.emit({ kind: 'started', id, name: `[internal] load metadata for ${name}` })
+  try {
+    const local = await findLocal(reference, platform, world)
+    const image = local ?? (await pullMetadata(reference, platform, world))
+    assertLayerCount(image)
+    world.emit({ kind: 'done', id, how: 'worked' })
+    return image
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    world.emit({ kind: 'failed', id, message })
+    throw failedToResolve(name, error)
+  }
+}
+
+/** BuildKit's words (F13); the registry's own stand behind them. */
+function failedToResolve(name: string, error: unknown): unknown {
+  if (!(error instanceof OciError)) return error
+  return new OciError(
+    error.code,
+    `failed to resolve source metadata for ${name}: ${error.message}`,
+    {
+      cause: error,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    },
+  )
+}
+
+/** A config that disagrees with its manifest would lay the wrong layers on each other. */
+function assertLayerCount({ manifest, config }: BaseImage): void {
+  const [layers, diffIds] = [manifest.value.layers.length, config.value.rootfs.diff_ids.length]
+  if (layers === diffIds) return
+  throw new OciError(
+    'invalid',
+    `The image is damaged: its manifest has ${layers} layers, its config ${diffIds}`,
+  )
+}
+
+async function findLocal(
+  reference: Reference,
+  platform: Platform,
+  { store, pull }: BaseImageWorld,
+): Promise<BaseImage | undefined> {
+  if (pull === 'always') return undefined
+  const record = await store.images.get(reference)
+  if (record === undefined) return undefined
+  const descriptor = await manifestOf(record.target, platform, store)
+  const manifest = await readManifest(descriptor, store)
+  if (manifest.value.kind !== 'manifest') return undefined
+  const config = parseImageConfig(await store.content.read(manifest.value.config.digest))
+  return {
+    reference,
+    descriptor,
+    manifest: { ...manifest, value: manifest.value },
+    config,
+    platform,
+  }
+}
+
+async function manifestOf(target: Descriptor, platform: Platform, store: Store) {
+  const document = await readManifest(target, store)
+  return document.value.kind === 'index' ? selectManifest(document.value, platform) : target
+}
+
+async function readManifest({ digest, mediaType }: Descriptor, { content }: Store) {
+  return parseManifest(await content.read(digest), mediaType)
+}
+
+async function pullMetadata(
+  reference: Reference,
+  platform: Platform,
+  { client, store, signal }: BaseImageWorld,
+): Promise<BaseImage> {
+  const options = { platform, into: store.content, layers: 'none', signal } as const
+  const { descriptor, manifest, config, indexes } = await pullImage(client, reference, options)
+  const target = indexes[0]?.descriptor ?? descriptor
+  await store.images.set({ reference, target })
+  return { reference, descriptor, manifest, config, platform }
+}
+
+async function fetchMissing(
+  image: BaseImage,
+  world: BaseImageWorld,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, client } = world
+  const present = await Promise.all(
+    image.manifest.value.layers.map(({ digest }) => store.content.find(digest)),
+  )
+  if (present.every(blob => blob !== undefined)) return
+  const { reference, platform, manifest } = image
+  const { registry, repository } = reference
+  const pinned = { registry, repository, digest: manifest.digest }
+  await vertex(world, `pull ${formatReference(reference)}`, async id => {
+    const onEvent = transferStatus(id, world.emit)
+    const options = { platform, into: store.content, layers: 'all', signal, onEvent } as const
+    await pullImage(client, pinned, options)
+  })
+}
+
+async function fetchAndUnpack(
+  image: BaseImage,
+  world: BaseImageWorld,
+  signal: AbortSignal,
+): Promise<void> {
+  await fetchMissing(image, world, signal)
+  await vertex(world, `unpack ${formatReference(image.reference)}`, async () => {
+    await unpackImage({ manifest: image.manifest.value, config: image.config.value }, world.store, {
+      signal,
+    })
+  })
+}
+
+async function vertex(
+  { emit }: BaseImageWorld,
+  what: string,
+  work: (id: string) => Promise<void>,
+): Promise<void> {
+  const id = `internal ${what}`
+  emit({ kind: 'started', id, name: `[internal] ${what}` })
+  try {
+    await work(id)
+    emit({ kind: 'done', id, how: 'worked' })
+  } catch (error) {
+    emit({ kind: 'failed', id, message: error instanceof Error ? error.message : String(error) })
+    throw error
+  }
+}

@@ -1,0 +1,33 @@
+/** What a build is asked for, and what it may touch. */
+import type { Store } from '../layerfs/store.ts'
+import type { RegistryClient } from '../registry/client/client.ts'
+import type { EmitBuildEvent } from './build-event.ts'
+import type { PlanOptions } from './plan/build-args.ts'
+import type { SandboxSettings, SecretSource } from './steps/step-world.ts'
+
+export interface BuildRequest {
+  /** `name` is what messages call it. */
+  readonly dockerfile: { readonly name: string; readonly text: string }
+  /** The build context's directory. */
+  readonly context: string
+  /** Text of the .dockerignore; empty when there is none. */
+  readonly ignore: string
+  readonly plan: PlanOptions
+  readonly labels: ReadonlyMap<string, string>
+  /** Stages, by name or number, whose steps run even if nothing changed. */
+  readonly rerun: 'all' | readonly string[]
+}
+
+export interface BuildWorld {
+  readonly store: Store
+  readonly client: RegistryClient
+  /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
+  readonly pull: 'missing' | 'always'
+  readonly secrets: SecretSource
+  readonly sandbox: SandboxSettings
+  /** How many steps may run at once. */
+  readonly parallelism: number
+  readonly emit: EmitBuildEvent
+  readonly signal: AbortSignal
+  readonly now: () => Date
+}

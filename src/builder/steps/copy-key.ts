@@ -1,0 +1,116 @@
+/**
+ * What the result of a COPY or ADD depends on: the files it reads, as they will look once copied.
+ *
+ * Reference: K03–K05, K09, C21.
+ */
+import { constants } from 'node:fs'
+import { ignoreMatcher } from '../dockerfile/ignore.ts'
+import { applyMode } from '../dockerfile/mode.ts'
+import type { CopyStep, Source } from '../plan/step.ts'
+import { cacheKey } from '../solve/cache-key.ts'
+import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
+import { type DigestedFile, digestSource } from './content-digest.ts'
+import { openResult } from './open-source.ts'
+import { select } from './select.ts'
+import { isDirectory, type SourceTree } from './source-tree.ts'
+import { type StatCache, statCache } from './stat-cache.ts'
+import type { StepWorld } from './step-world.ts'
+
+export interface CopyInputs {
+  readonly parent: StepResult
+  /** What it reads from; absent: the build context. */
+  readonly source: StepResult | undefined
+  readonly world: StepWorld
+  readonly signal: AbortSignal
+}
+
+export async function copyKey(step: CopyStep, inputs: CopyInputs): Promise<KeyParts> {
+  const { add, dest, chown, chmod, exclude, unpack } = step
+  return {
+    step: JSON.stringify({ add, dest, chown, chmod, exclude, unpack }),
+    base: chainOf(inputs.parent) ?? 'scratch',
+    ...(await sourceParts(step, inputs)),
+  }
+}
+
+async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts> {
+  const { source, world, signal } = inputs
+  if (source === undefined) {
+    return digestSources(step, world.context, { cache: world.contextCache, signal })
+  }
+  // The same question about the same immutable filesystem has the same answer for ever.
+  const memoKey = cacheKey({
+    from: chainOf(source) ?? 'scratch',
+    step: JSON.stringify([step.sources, step.chown, step.chmod, step.exclude]),
+  })
+  const known = await world.memo.find(memoKey)
+  if (known !== undefined) return known
+  using tree = await openResult(source, world, signal)
+  const parts = await digestSources(step, tree, { cache: statCache({}, world.now), signal })
+  await world.memo.put(memoKey, parts)
+  return parts
+}
+
+/** Above this many files a key names sources, not files: a record must stay small. */
+const maxNamedFiles = 1000
+
+interface DigestContext {
+  readonly cache: StatCache
+  readonly signal: AbortSignal
+}
+
+async function digestSources(
+  step: CopyStep,
+  tree: SourceTree,
+  context: DigestContext,
+): Promise<KeyParts> {
+  const parts: Record<string, string> = {}
+  for (const source of step.sources) {
+    Object.assign(parts, await digestOne(step, source, { tree, ...context }))
+  }
+  const names = Object.keys(parts)
+  if (names.length <= maxNamedFiles) return parts
+  return { [`the ${names.length} files`]: cacheKey(parts) }
+}
+
+async function digestOne(
+  step: CopyStep,
+  source: Source,
+  { tree, ...context }: DigestContext & { readonly tree: SourceTree },
+): Promise<Record<string, string>> {
+  if (source.kind === 'heredoc') {
+    return { [`file ${source.file.path}`]: JSON.stringify(source.file.content) }
+  }
+  if (source.kind !== 'path') throw new Error(`A ${source.kind} source came through unsupported.ts`)
+  const excluded = ignoreMatcher(step.exclude)
+  const options = {
+    ...context,
+    appearance: appearanceOf(step),
+    isExcluded: (path: string) => excluded.match(path),
+  }
+  const parts: Record<string, string> = {}
+  const { selected } = select(tree, source.path)
+  for (const item of selected) {
+    const files = await digestSource(tree, item, options)
+    // A directory without files is copied too; its name matters to no result but its being there.
+    parts[`source ${item.name}`] = isDirectory(item.stat) ? 'directory' : 'file'
+    for (const file of files) parts[`file ${nameOf(item.name, file)}`] = file.digest
+  }
+  return parts
+}
+
+function nameOf(source: Buffer, { relative }: DigestedFile): string {
+  return relative === '' ? source.toString() : `${source.toString()}/${relative}`
+}
+
+/** Modes after --chmod, so that a checkout's umask does not matter where --chmod decides (K09). */
+function appearanceOf({ chmod, chown, from }: CopyStep) {
+  return (stat: { mode: number; uid: number; gid: number }) => {
+    const isLink = (stat.mode & constants.S_IFMT) === constants.S_IFLNK
+    const isDir = (stat.mode & constants.S_IFMT) === constants.S_IFDIR
+    const mode = chmod === undefined || isLink ? stat.mode : applyMode(chmod, stat.mode, isDir)
+    // Files of the context belong to root, whoever checked them out (C14).
+    const own = from.kind === 'context' ? '0:0' : `${stat.uid}:${stat.gid}`
+    return { mode: mode & 0o7777, owner: chown ?? own }
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * One step's change as a new layer: prepare, do, diff, commit.
+ *
+ * A step that changes nothing still gives a layer, so that layers and history agree (R18, O01).
+ */
+import { hashDiff } from '../../layerfs/layer/diff.ts'
+import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
+import { chainId } from '../../oci/digest.ts'
+import { chainOf, type StepResult } from '../solve/graph.ts'
+import type { StepWorld } from './step-world.ts'
+
+/** When `work` fails, or the signal aborts, nothing is left. */
+export async function makeLayer(
+  parent: StepResult,
+  { snapshots, materialize, now }: StepWorld,
+  { work, signal }: { work: (snapshot: ActiveSnapshot) => Promise<void>; signal: AbortSignal },
+): Promise<StepResult> {
+  const chain = chainOf(parent)
+  if (chain !== undefined) await materialize(chain, signal)
+  const created = now().toISOString()
+  await using active = await snapshots.prepare(chain)
+  await work(active)
+  signal.throwIfAborted()
+  const lower = chain === undefined ? [] : await snapshots.layers(chain)
+  const { diffId } = await hashDiff({ upper: active.upper, lower })
+  await snapshots.commit(active, {
+    name: chainId(chain, diffId),
+    diffId,
+    ...(chain === undefined ? {} : { parent: chain }),
+  })
+  return { layers: [...parent.layers, diffId], created }
+}

@@ -1,0 +1,43 @@
+/**
+ * Opening what COPY and ADD read from.
+ */
+import { openRoot } from '../../layerfs/layer/rootfs.ts'
+import type { IgnoreMatcher } from '../dockerfile/ignore.ts'
+import { chainOf, type StepResult } from '../solve/graph.ts'
+import type { SourceTree } from './source-tree.ts'
+import type { StepWorld } from './step-world.ts'
+
+/** A directory of the user's, without what its .dockerignore names. Throws `not-found`. */
+export function openContext(path: string, ignore: IgnoreMatcher): SourceTree {
+  const root = openRoot({ kind: 'directory', path, readOnly: true })
+  return {
+    fd: root.fd,
+    name: 'the build context',
+    ignores: (file, isDirectory) => {
+      if (!ignore.match(file)) return 'kept'
+      return isDirectory && !ignore.prunes(file) ? 'descend' : 'dropped'
+    },
+    [Symbol.dispose]: () => root[Symbol.dispose](),
+  }
+}
+
+/** The filesystem of another stage or image, brought into the store if need be. */
+export async function openResult(
+  result: StepResult,
+  { snapshots, materialize, emptyDirectory }: StepWorld,
+  signal: AbortSignal,
+): Promise<SourceTree> {
+  const chain = chainOf(result)
+  if (chain !== undefined) await materialize(chain, signal)
+  const mount =
+    chain === undefined
+      ? ({ kind: 'directory', path: emptyDirectory, readOnly: true } as const)
+      : await snapshots.view(chain)
+  const root = openRoot(mount)
+  return {
+    fd: root.fd,
+    name: 'the stage or image that --from names',
+    ignores: () => 'kept',
+    [Symbol.dispose]: () => root[Symbol.dispose](),
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * RUN: a process in the sandbox; what it changed is the layer.
+ *
+ * Reference: R01–R03, R10–R12, R17, K02, A08.
+ */
+
+import { openRoot } from '../../layerfs/layer/rootfs.ts'
+import { defaultSecurity } from '../../layerfs/sandbox/defaults.ts'
+import { runSandbox } from '../../layerfs/sandbox/run.ts'
+import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
+import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
+import type { RunStep } from '../plan/step.ts'
+import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
+import { ExecError } from './exec-error.ts'
+import { makeLayer } from './new-layer.ts'
+import { prepareMounts } from './run-mounts.ts'
+import type { StepWorld } from './step-world.ts'
+import { userIn } from './user.ts'
+
+/** What a sandbox is called by `hostname`: the same on every machine, as BuildKit has it. */
+const hostname = 'buildkitsandbox'
+
+/** Neither proxies nor secrets nor the content of cache mounts are in the key (K02, A08, R12). */
+export function runKey(step: RunStep, parent: StepResult, { sandbox }: StepWorld): KeyParts {
+  const variables = step.env.map(pair => {
+    const equals = pair.indexOf('=')
+    return [`variable ${pair.slice(0, equals)}`, pair.slice(equals + 1)] as const
+  })
+  return {
+    ...Object.fromEntries(variables),
+    command: JSON.stringify(step.argv),
+    scripts: JSON.stringify(step.scripts),
+    cwd: step.cwd,
+    user: step.user,
+    network: networkOf(step, sandbox),
+    security: step.security,
+    hosts: JSON.stringify(sandbox.extraHosts),
+    mounts: JSON.stringify(step.mounts),
+    base: chainOf(parent) ?? 'scratch',
+  }
+}
+
+export interface RunContext {
+  readonly nodeId: string
+  readonly world: StepWorld
+  readonly signal: AbortSignal
+}
+
+/** Throws {@link ExecError} when the process ends otherwise than with 0. */
+export function executeRun(
+  step: RunStep,
+  parent: StepResult,
+  context: RunContext,
+): Promise<StepResult> {
+  const { world, signal } = context
+  return makeLayer(parent, world, {
+    signal,
+    work: async snapshot => {
+      using mounts = await prepareMounts(step, world, signal)
+      const spec = sandboxSpec(step, snapshot, { world, mounts })
+      const status = await runSandbox(spec, {
+        id: `${context.nodeId}-${snapshot.key}`,
+        stdin: 'null',
+        output: (stream, bytes) => world.log(context.nodeId, stream, bytes),
+        stubs: world.sandbox.stubs,
+        volatile: true,
+        signal,
+      })
+      if (status.code !== 0) throw new ExecError(step.argv, status)
+    },
+  })
+}
+
+interface SpecInputs {
+  readonly world: StepWorld
+  readonly mounts: Pick<SandboxSpec, 'mounts' | 'env'>
+}
+
+function sandboxSpec(
+  step: RunStep,
+  { mount }: ActiveSnapshot,
+  { world, mounts }: SpecInputs,
+): SandboxSpec {
+  const user = prepareRoot(step, mount)
+  const { sandbox } = world
+  return {
+    root: mount,
+    readOnly: false,
+    mounts: mounts.mounts,
+    argv: step.argv,
+    env: [...withHome(step.env, user.home), ...step.proxyEnv, ...mounts.env],
+    cwd: step.cwd,
+    user,
+    hostname,
+    network: networkOf(step, sandbox),
+    security: defaultSecurity,
+    limits: {},
+    extraHosts: sandbox.extraHosts,
+    dns: [],
+    shmSize: sandbox.shmSize,
+    terminal: false,
+  }
+}
+
+/** Resolves the user and makes the working directory; the root is closed again before it is run. */
+function prepareRoot(step: RunStep, mount: ActiveSnapshot['mount']) {
+  using root = openRoot(mount)
+  root.mkdirs(step.cwd, { mode: 0o755, uid: 0, gid: 0 })
+  return userIn(root, step.user)
+}
+
+function withHome(env: readonly string[], home: string): readonly string[] {
+  return env.some(pair => pair.startsWith('HOME=')) ? env : [...env, `HOME=${home}`]
+}
+
+function networkOf(step: RunStep, sandbox: StepWorld['sandbox']): SandboxSpec['network'] {
+  return step.network === 'default' ? sandbox.network : step.network
+}

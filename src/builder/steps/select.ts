@@ -1,0 +1,93 @@
+/**
+ * Which files a COPY or ADD names: literal paths and wildcards, resolved in a source tree.
+ *
+ * Reference: C03, C04, C07, C08, C09.
+ */
+import { OciError, printable } from '../../oci/errors.ts'
+import { hasWildcard, matchGlob } from '../dockerfile/glob.ts'
+import {
+  isDirectory,
+  joinPath,
+  type Located,
+  listDirectory,
+  locate,
+  type SourceTree,
+} from './source-tree.ts'
+
+export interface Selected extends Located {
+  /** The last component as it was asked for: the name below a destination directory. */
+  readonly name: Buffer
+}
+
+export interface Selection {
+  readonly selected: readonly Selected[]
+  /** The pattern had wildcards: a destination is then a directory, and nothing found is no error. */
+  readonly isWildcard: boolean
+}
+
+/**
+ * Resolves one source path (absolute inside the tree, cleaned). Throws `not-found` when a path
+ * without wildcards leads nowhere or is excluded by .dockerignore.
+ */
+export function select(tree: SourceTree, path: string): Selection {
+  if (hasWildcard(path)) return { selected: expand(tree, path), isWildcard: true }
+  const literal = withoutEscapes(path)
+  const located = locate(tree, literal)
+  const name = Buffer.from(literal.slice(literal.lastIndexOf('/') + 1))
+  if (located !== undefined && isKept(tree, located)) {
+    return { selected: [{ ...located, name }], isWildcard: false }
+  }
+  throw new OciError(
+    'not-found',
+    `failed to calculate checksum of ref: "${printable(path)}": not found`,
+    {
+      hint:
+        located === undefined
+          ? `there is no "${printable(path)}" in ${tree.name}`
+          : `"${printable(path)}" is in ${tree.name}, but .dockerignore excludes it`,
+    },
+  )
+}
+
+function isKept(tree: SourceTree, { path, stat }: Located): boolean {
+  return path.length === 0 || tree.ignores(path.toString(), isDirectory(stat)) !== 'dropped'
+}
+
+/** A path without wildcards, as the file is called: `\[` is `[`. */
+function withoutEscapes(path: string): string {
+  return path.replace(/\\(.)/gs, '$1')
+}
+
+/** Matches component by component, so that a wildcard never crosses `/`. Sorted by bytes. */
+function expand(tree: SourceTree, pattern: string): Selected[] {
+  let matches: Located[] = [rootOf(tree)]
+  for (const component of pattern.split('/').filter(part => part !== '')) {
+    matches = matches.flatMap(match => matchesBelow(tree, match, component))
+  }
+  return matches.filter(match => isKept(tree, match)).map(match => followed(tree, match))
+}
+
+function rootOf(tree: SourceTree): Located {
+  const root = locate(tree, '')
+  if (root === undefined) throw new OciError('not-found', `Cannot open ${tree.name}: it is gone`)
+  return root
+}
+
+function matchesBelow(tree: SourceTree, parent: Located, component: string): Located[] {
+  const directory = locate(tree, parent.path)
+  if (directory === undefined || !isDirectory(directory.stat)) return []
+  if (!hasWildcard(component)) {
+    const path = joinPath(directory.path, Buffer.from(withoutEscapes(component)))
+    const located = locate(tree, path)
+    return located === undefined ? [] : [{ path, stat: located.stat }]
+  }
+  return listDirectory(tree, directory.path).filter(({ path }) =>
+    matchGlob(component, path.subarray(path.lastIndexOf('/') + 1).toString()),
+  )
+}
+
+/** A match that is a symbolic link stands for what it leads to; a dangling one for itself. */
+function followed(tree: SourceTree, match: Located): Selected {
+  const name = match.path.subarray(match.path.lastIndexOf('/') + 1)
+  return { ...(locate(tree, match.path) ?? match), name: Buffer.from(name) }
+}

@@ -1,0 +1,91 @@
+/**
+ * What each kind of step keys on and does: the table that the solver works by.
+ */
+import type { DiffId } from '../../oci/digest.ts'
+import { unreachable } from '../../oci/errors.ts'
+import { atSpanAsync, type Place } from '../dockerfile/error.ts'
+import type { CopyStep, RunStep, WorkdirStep } from '../plan/step.ts'
+import type { KeyParts, Node, StepResult } from '../solve/graph.ts'
+import type { Executor } from '../solve/solver.ts'
+import { copyKey, executeCopy } from './copy.ts'
+import { executeRun, runKey } from './run.ts'
+import type { StepWorld } from './step-world.ts'
+import { makeWorkdir, workdirKey } from './workdir.ts'
+
+export type Work =
+  /** The layers of an image, or none for `scratch`: nothing to do until a step needs them. */
+  | { readonly kind: 'base'; readonly layers: readonly DiffId[] }
+  | {
+      readonly kind: 'step'
+      readonly step: FilesystemStep
+      readonly place: Place
+      /** `always`: no earlier result is used. */
+      readonly rerun: 'never' | 'always'
+    }
+
+export type FilesystemStep = RunStep | CopyStep | WorkdirStep
+
+/** `inputs[0]` is what a step builds on; `inputs[1]` what a COPY reads from. */
+export function stepExecutor(world: StepWorld): Executor<Work> {
+  return {
+    keyParts: async (node, inputs) => {
+      const { work } = node
+      if (work.kind === 'base') return undefined
+      return atSpanAsync(work.place, () => keyOf(node, work.step, { inputs, world }))
+    },
+    execute: async (node, inputs, signal) => {
+      const { work } = node
+      if (work.kind === 'base') return { layers: work.layers }
+      return atSpanAsync(work.place, () => execute(node, work.step, { inputs, world, signal }))
+    },
+    mayReuse: ({ work }) => work.kind === 'step' && work.rerun === 'never',
+  }
+}
+
+interface KeyInputs {
+  readonly inputs: readonly StepResult[]
+  readonly world: StepWorld
+}
+
+async function keyOf(
+  node: Node<Work>,
+  step: FilesystemStep,
+  { inputs, world }: KeyInputs,
+): Promise<KeyParts> {
+  const parent = parentOf(node, inputs)
+  switch (step.kind) {
+    case 'run':
+      return runKey(step, parent, world)
+    case 'copy':
+      return copyKey(step, { parent, source: inputs[1], world })
+    case 'workdir':
+      return workdirKey(step, parent)
+    default:
+      return unreachable(step)
+  }
+}
+
+async function execute(
+  node: Node<Work>,
+  step: FilesystemStep,
+  { inputs, world, signal }: KeyInputs & { readonly signal: AbortSignal },
+): Promise<StepResult> {
+  const parent = parentOf(node, inputs)
+  const context = { nodeId: node.id, world, signal }
+  switch (step.kind) {
+    case 'run':
+      return executeRun(step, parent, context)
+    case 'copy':
+      return executeCopy(step, { parent, source: inputs[1], context })
+    case 'workdir':
+      return makeWorkdir(step, parent, context)
+    default:
+      return unreachable(step)
+  }
+}
+
+function parentOf(node: Node<Work>, inputs: readonly StepResult[]): StepResult {
+  const [parent] = inputs
+  if (parent === undefined) throw new Error(`Step ${node.id} builds on nothing`)
+  return parent
+}

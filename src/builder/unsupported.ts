@@ -1,0 +1,45 @@
+/**
+ * What the language has and this release does not do yet: refused by name before anything runs.
+ */
+import { OciError } from '../oci/errors.ts'
+import type { CopyStep, RunMount, RunStep, Step } from './plan/step.ts'
+
+/** Throws `unsupported`, naming the flag or source. */
+export function refuseUnsupported(step: Step): void {
+  const name = unsupportedIn(step)
+  if (name === undefined) return
+  throw new OciError('unsupported', `${name} is not supported yet`)
+}
+
+function unsupportedIn(step: Step): string | undefined {
+  if (step.kind === 'run') return unsupportedInRun(step)
+  if (step.kind === 'copy') return unsupportedInCopy(step)
+  return undefined
+}
+
+function unsupportedInRun(step: RunStep): string | undefined {
+  if (step.security === 'insecure') return 'RUN --security=insecure'
+  if (step.devices.length > 0) return 'RUN --device'
+  return step.mounts.map(unsupportedMount).find(name => name !== undefined)
+}
+
+function unsupportedMount(mount: RunMount): string | undefined {
+  if (mount.kind === 'bind' || mount.kind === 'ssh') return `RUN --mount=type=${mount.kind}`
+  if (mount.kind === 'cache' && mount.from.kind !== 'scratch') return 'RUN --mount=type=cache,from='
+  return undefined
+}
+
+function unsupportedInCopy(step: CopyStep): string | undefined {
+  const word = step.add ? 'ADD' : 'COPY'
+  const flags: readonly (readonly [string, boolean])[] = [
+    ['--link', step.link],
+    ['--parents', step.parents],
+    ['--checksum', step.checksum !== undefined],
+    ['--keep-git-dir', step.keepGitDir !== undefined],
+    ['--from of a named context', step.from.kind === 'named'],
+    ['of a URL', step.sources.some(source => source.kind === 'url')],
+    ['of a git repository', step.sources.some(source => source.kind === 'git')],
+  ]
+  const found = flags.find(([, isUsed]) => isUsed)
+  return found === undefined ? undefined : `${word} ${found[0]}`
+}

@@ -1,0 +1,120 @@
+/** The flags of `tsbuild build`, as `docker buildx build` spells them, and those refused by name. */
+import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
+import { progressModes } from '../progress/progress.ts'
+import { registryFlags } from '../world.ts'
+
+const output = 'Output'
+const steps = 'Steps'
+const cache = 'Cache'
+
+export const buildFlags = {
+  file: {
+    kind: 'string',
+    short: 'f',
+    value: 'FILE',
+    help: 'Dockerfile; - reads standard input (default: PATH/Dockerfile)',
+  },
+  tag: { kind: 'strings', short: 't', value: 'NAME[:TAG]', help: 'Name of the image' },
+  'build-arg': { kind: 'strings', value: 'NAME[=VALUE]', help: 'Set an ARG of the Dockerfile' },
+  target: { kind: 'string', value: 'STAGE', help: 'Build this stage instead of the last one' },
+  platform: {
+    kind: 'string',
+    value: 'OS/ARCH',
+    env: 'DOCKER_DEFAULT_PLATFORM',
+    help: 'Platform of the image',
+  },
+  label: { kind: 'strings', value: 'KEY=VALUE', help: 'Set a label of the image' },
+
+  push: { kind: 'boolean', group: output, help: 'Push the image: --output type=registry' },
+  output: {
+    kind: 'strings',
+    short: 'o',
+    value: 'TYPE',
+    group: output,
+    help: 'type=image|registry|oci|docker|local|tar[,dest=PATH]; a bare path is type=local',
+  },
+  quiet: { kind: 'boolean', short: 'q', group: output, help: 'Print only the image ID' },
+  progress: {
+    kind: 'choice',
+    choices: progressModes,
+    default: 'auto',
+    env: 'BUILDKIT_PROGRESS',
+    group: output,
+    help: 'How progress is shown',
+  },
+  iidfile: { kind: 'string', value: 'FILE', group: output, help: 'Write the image ID to a file' },
+  'metadata-file': {
+    kind: 'string',
+    value: 'FILE',
+    group: output,
+    help: 'Write digests and names of the result as JSON',
+  },
+
+  secret: {
+    kind: 'strings',
+    value: 'id=NAME[,src=FILE|,env=VAR]',
+    group: steps,
+    help: 'A secret for RUN --mount=type=secret',
+  },
+  network: {
+    kind: 'choice',
+    choices: ['default', 'none', 'host'],
+    default: 'default',
+    group: steps,
+    help: 'Network of RUN steps',
+  },
+  allow: {
+    kind: 'strings',
+    value: 'ENTITLEMENT',
+    group: steps,
+    help: 'Allow a right to the Dockerfile: network.host',
+  },
+  'add-host': {
+    kind: 'strings',
+    value: 'NAME:ADDRESS',
+    group: steps,
+    help: 'A line of /etc/hosts for RUN steps',
+  },
+  'shm-size': {
+    kind: 'size',
+    value: 'BYTES',
+    default: 64 * 1024 * 1024,
+    group: steps,
+    help: 'Size of /dev/shm in RUN steps',
+  },
+
+  'no-cache': { kind: 'boolean', group: cache, help: 'Run every step' },
+  'no-cache-filter': {
+    kind: 'strings',
+    value: 'STAGE',
+    group: cache,
+    help: 'Run every step of these stages',
+  },
+  pull: { kind: 'boolean', group: cache, help: 'Ask the registry for base images' },
+  ...registryFlags,
+} as const satisfies FlagTable
+
+export type BuildFlags = FlagValues<typeof buildFlags>
+
+const attestations: UnsupportedFlag = { reason: 'No attestations are made' }
+
+export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = {
+  annotation: {},
+  attest: attestations,
+  'build-context': {},
+  builder: { reason: 'There is one builder: this program' },
+  'cache-from': { reason: 'The cache is that of the store' },
+  'cache-to': { reason: 'The cache is that of the store' },
+  call: {},
+  'cgroup-parent': {},
+  check: {},
+  debug: { short: 'D', reason: 'TSBUILD_DEBUG=1 shows the stack of a bug' },
+  load: { reason: 'Use --output type=docker,dest=FILE and "docker load"' },
+  policy: {},
+  provenance: attestations,
+  resource: {},
+  sbom: attestations,
+  squash: {},
+  ssh: {},
+  ulimit: {},
+}
