@@ -1,0 +1,111 @@
+/**
+ * Arguments that come from outside a stage: the platform's, `--build-arg`, the ARGs before the
+ * first FROM, proxies (A01, A02, A07, A08).
+ */
+import { formatPlatform, type Platform } from '../../oci/platform.ts'
+import { atSpan } from '../dockerfile/error.ts'
+import { type Escape, expandWord } from '../dockerfile/expand.ts'
+import type { ArgInstruction } from '../dockerfile/instruction.ts'
+
+export interface PlanOptions {
+  /** `--target`: a stage's name or number; absent: the last stage. */
+  readonly target?: string
+  /** `--build-arg`; a name without value has been looked up by the caller. */
+  readonly buildArgs: ReadonlyMap<string, string>
+  readonly buildPlatform: Platform
+  readonly targetPlatform: Platform
+  /** Whether several platforms are built at once: steps then say which is theirs. */
+  readonly isMultiPlatform: boolean
+  /** The names of `--build-context`. */
+  readonly namedContexts: ReadonlySet<string>
+}
+
+/** ARGs that no process sees: they only tell the builder what to scan. */
+export const silentArgs: ReadonlySet<string> = new Set([
+  'BUILDKIT_SBOM_SCAN_CONTEXT',
+  'BUILDKIT_SBOM_SCAN_STAGE',
+])
+
+const proxyNames = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'] as const
+
+/** What ARG declares without ever being defined (A07). `targetStage` is the name of the target. */
+export function platformArgs(options: PlanOptions, targetStage: string): Map<string, string> {
+  const { buildPlatform, targetPlatform } = options
+  const args = new Map([
+    ...platformVariables('BUILD', buildPlatform),
+    ...platformVariables('TARGET', targetPlatform),
+    ['TARGETSTAGE', targetStage === '' ? 'default' : targetStage] as const,
+  ])
+  for (const name of args.keys()) {
+    const given = options.buildArgs.get(name)
+    if (given !== undefined) args.set(name, given)
+  }
+  return args
+}
+
+function platformVariables(prefix: string, platform: Platform): (readonly [string, string])[] {
+  return [
+    [`${prefix}PLATFORM`, formatPlatform(platform)],
+    [`${prefix}OS`, platform.os],
+    [`${prefix}OSVERSION`, platform['os.version'] ?? ''],
+    [`${prefix}ARCH`, platform.architecture],
+    [`${prefix}VARIANT`, platform.variant ?? ''],
+  ]
+}
+
+/** The variables FROM lines see: each ARG may use those above it. Throws DockerfileError. */
+export function globalScope(
+  args: readonly ArgInstruction[],
+  defaults: ReadonlyMap<string, string>,
+  context: { buildArgs: ReadonlyMap<string, string>; file: string; escape: Escape },
+): Map<string, string> {
+  const scope = new Map(defaults)
+  for (const instruction of args) {
+    for (const { name, value } of instruction.args) {
+      const resolved =
+        context.buildArgs.get(name) ??
+        (value === undefined
+          ? undefined
+          : atSpan({ file: context.file, span: instruction.span }, () =>
+              expandWord(value, variable => scope.get(variable), { escape: context.escape }),
+            ))
+      if (resolved !== undefined) scope.set(name, resolved)
+    }
+  }
+  return scope
+}
+
+/**
+ * `KEY=value` of the proxies among the build arguments, in both spellings, because programs differ
+ * in which they read. What `env` defines already is left to it.
+ */
+export function proxyEnv(
+  buildArgs: ReadonlyMap<string, string>,
+  env: ReadonlyMap<string, string>,
+): string[] {
+  const found = new Map<string, string>()
+  for (const key of [...buildArgs.keys()].toSorted()) {
+    const name = proxyNames.find(proxy => proxy === key.toUpperCase())
+    if (name !== undefined) found.set(name, buildArgs.get(key) ?? '')
+  }
+  return [...found]
+    .flatMap(([name, value]) => [[name, value] as const, [name.toLowerCase(), value] as const])
+    .filter(([name]) => !env.has(name))
+    .map(([name, value]) => `${name}=${value}`)
+}
+
+/** Names of `--build-arg` that nothing in the Dockerfile declares: probably misspelt (A06). */
+export function unusedBuildArgs(
+  buildArgs: ReadonlyMap<string, string>,
+  declared: ReadonlySet<string>,
+): string[] {
+  return [...buildArgs.keys()].filter(name => !declared.has(name) && !isPredefined(name))
+}
+
+function isPredefined(name: string): boolean {
+  return (
+    proxyNames.some(proxy => proxy === name.toUpperCase()) ||
+    /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT|STAGE)$/.test(name) ||
+    /^(?:BUILDKIT_\w+|SOURCE_DATE_EPOCH)$/.test(name)
+  )
+}

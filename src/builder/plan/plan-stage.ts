@@ -1,0 +1,58 @@
+/**
+ * Phase two of planning: a stage, given its base's config → its steps and the config they lead to.
+ */
+import { atSpan } from '../dockerfile/error.ts'
+import type { Finding } from '../dockerfile/lint-rule.ts'
+import type { BuildPlan } from './build-plan.ts'
+import { planCopy } from './plan-copy.ts'
+import { planMetadata, planWorkdir } from './plan-metadata.ts'
+import { planRun } from './plan-run.ts'
+import { type StageBase, type StageState, startStage } from './stage-state.ts'
+import type { PlannedStage, StageInstruction, StagePlan } from './step.ts'
+
+/**
+ * Throws DockerfileError at the instruction that is wrong. A base image with ONBUILD triggers must
+ * have gone through `addTriggers` first, since triggers can need stages of their own.
+ */
+export function planStage(
+  plan: BuildPlan,
+  stage: StagePlan,
+  base: StageBase,
+): PlannedStage & { readonly findings: readonly Finding[] } {
+  refuseUnplannedTriggers(plan, stage, base)
+  const state = startStage(plan, stage, base)
+  for (const entry of stage.instructions) {
+    atSpan({ file: plan.dockerfile.file, span: entry.span }, () => planInstruction(state, entry))
+  }
+  const { steps, image, variables, args, hasWorkdir, findings } = state
+  return { stage, steps, image, scope: { variables, args, hasWorkdir }, findings }
+}
+
+function planInstruction(state: StageState, entry: StageInstruction): void {
+  const { instruction } = entry
+  switch (instruction.kind) {
+    case 'run':
+      planRun(state, entry, instruction)
+      return
+    case 'copy':
+    case 'add':
+      planCopy(state, entry, instruction)
+      return
+    case 'workdir':
+      planWorkdir(state, entry, instruction)
+      return
+    case 'from':
+      throw new Error('a FROM begins a stage, it is not in one')
+    default:
+      planMetadata(state, entry, instruction)
+  }
+}
+
+function refuseUnplannedTriggers(plan: BuildPlan, stage: StagePlan, base: StageBase): void {
+  if (base.kind !== 'image') return
+  const triggers = base.config.config.OnBuild ?? []
+  if (triggers.length === 0 || plan.triggers.has(stage.index)) return
+  throw new Error(
+    `stage ${stage.index} is planned without the triggers of its base: addTriggers first`,
+  )
+}

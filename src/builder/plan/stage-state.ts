@@ -1,0 +1,144 @@
+/**
+ * What a stage has become after the instructions so far, and how its words are expanded.
+ */
+import type { ImageConfig } from '../../oci/image-config.ts'
+import { formatPlatform } from '../../oci/platform.ts'
+import { cleanPath } from '../dockerfile/clean-path.ts'
+import { DockerfileError } from '../dockerfile/error.ts'
+import { type ExpandOptions, type Expansion, expand } from '../dockerfile/expand.ts'
+import type { Instruction } from '../dockerfile/instruction.ts'
+import { type Finding, findingAt, type RuleName } from '../dockerfile/lint-rule.ts'
+import { nearest } from '../dockerfile/suggest.ts'
+import { silentArgs } from './build-args.ts'
+import type { BuildPlan } from './build-plan.ts'
+import { emptyImage, envName, envValue, inheritedImage } from './image-config.ts'
+import { displayName, firstStepNumber } from './stage-label.ts'
+import type { PlannedStage, Scope, StageInstruction, StagePlan, Step } from './step.ts'
+
+/** What phase two starts from: the base as it turned out to be. */
+export type StageBase =
+  /** Nothing: `FROM scratch`, or a named context that is a plain directory. */
+  | { readonly kind: 'empty' }
+  | { readonly kind: 'image'; readonly config: ImageConfig }
+  | { readonly kind: 'stage'; readonly planned: PlannedStage }
+
+type Args = Scope['args'][number]
+
+/** Owned by one run of `planStage`. */
+export interface StageState {
+  readonly plan: BuildPlan
+  readonly stage: StagePlan
+  readonly steps: Step[]
+  readonly findings: Finding[]
+  image: ImageConfig
+  readonly variables: Map<string, string>
+  readonly args: Args[]
+  hasWorkdir: boolean
+  /** CMD, ENTRYPOINT and HEALTHCHECK of this stage, the last of each. */
+  readonly lastOf: Map<'cmd' | 'entrypoint' | 'healthcheck', Instruction>
+  /** The number of the next step that is shown with one. */
+  nextNumber: number
+}
+
+export function startStage(plan: BuildPlan, stage: StagePlan, base: StageBase): StageState {
+  const planned = base.kind === 'stage' ? base.planned : undefined
+  const image = inheritedImage(baseImage(stage, base))
+  const env = (image.config.Env ?? []).map(entry => [envName(entry), envValue(entry)] as const)
+  const workdir = image.config.WorkingDir
+  return {
+    plan,
+    stage,
+    steps: [],
+    findings: [],
+    image:
+      workdir === undefined || workdir === ''
+        ? image
+        : { ...image, config: { ...image.config, WorkingDir: cleanPath(`/${workdir}`) } },
+    variables: new Map([...env, ...(planned?.scope.variables ?? [])]),
+    args: [...(planned?.scope.args ?? [])],
+    hasWorkdir: planned?.scope.hasWorkdir ?? false,
+    lastOf: new Map(),
+    nextNumber: firstStepNumber(stage),
+  }
+}
+
+function baseImage(stage: StagePlan, base: StageBase): ImageConfig {
+  switch (base.kind) {
+    case 'empty':
+      return emptyImage(stage.platform)
+    case 'image':
+      return base.config
+    case 'stage':
+      return base.planned.image
+  }
+}
+
+/** The word with the stage's variables in it; unset ones are reported. Throws DockerfileError. */
+export function expandIn(state: StageState, instruction: Instruction, word: string): string {
+  return expandReporting(state, instruction, { word }).text
+}
+
+/** As {@link expandIn}, with everything the expansion says. */
+export function expandReporting(
+  state: StageState,
+  instruction: Instruction,
+  request: { readonly word: string; readonly options?: ExpandOptions },
+): Expansion {
+  const options = request.options ?? { escape: state.plan.dockerfile.escape }
+  const expansion = expand(request.word, name => state.variables.get(name), options)
+  for (const name of expansion.unmatched) reportUndefined(state, instruction, name)
+  return expansion
+}
+
+function reportUndefined(state: StageState, instruction: Instruction, name: string): void {
+  if (silentArgs.has(name) || state.args.some(arg => arg.name === name)) return
+  const match = nearest(name, state.variables.keys())
+  const suggestion = match === undefined ? '' : ` (did you mean $${match}?)`
+  report(state, instruction, {
+    rule: 'UndefinedVar',
+    message: `Usage of undefined variable '$${name}'${suggestion}`,
+  })
+}
+
+export function report(
+  state: StageState,
+  instruction: Instruction,
+  { rule, message }: { readonly rule: RuleName; readonly message: string },
+): void {
+  state.findings.push(findingAt(instruction, rule, message))
+}
+
+/** The text of an instruction as shown: its word in capitals, its variables filled in. */
+export function shownText(state: StageState, code: string, options?: ExpandOptions): string {
+  const lookup = (name: string) => state.variables.get(name)
+  let text = code
+  try {
+    text = expand(code, lookup, options ?? { escape: state.plan.dockerfile.escape }).text
+  } catch (error) {
+    if (!(error instanceof DockerfileError)) throw error
+  }
+  return text.replace(/^[^ ]+/, word => word.toUpperCase())
+}
+
+/** `[build 2/5] …`; takes the next number. */
+export function numberedName(state: StageState, entry: StageInstruction, text: string): string {
+  const number = state.nextNumber
+  state.nextNumber++
+  const { label } = state.stage
+  const cross = label.platform === undefined ? label : { ...label, platform: crossPlatform(state) }
+  return displayName(cross, number, `${entry.fromTrigger ? 'ONBUILD ' : ''}${text}`)
+}
+
+/** `linux/amd64->arm64`: built on one platform for another, as far as its ARGs tell. */
+function crossPlatform({ stage, variables }: StageState): string {
+  const own = formatPlatform(stage.platform)
+  const [os, architecture] = (variables.get('TARGETPLATFORM') ?? '').split('/')
+  const target = {
+    os: os || (variables.get('TARGETOS') ?? stage.platform.os),
+    architecture: architecture ?? variables.get('TARGETARCH') ?? stage.platform.architecture,
+  }
+  if (target.os !== stage.platform.os) return `${own}->${target.os}/${target.architecture}`
+  return target.architecture === stage.platform.architecture
+    ? own
+    : `${own}->${target.architecture}`
+}
