@@ -37,6 +37,7 @@ export function helperKey(registry: string): string {
 /** Throws `invalid` with `name` and the JSON path; never quotes a value. */
 export function parseAuthFile(name: string, text: string): AuthFile {
   const node = parseSecretJson(name, text)
+  secretObject(node)
   const auths = optional(member(node, 'auths'), authsFrom) ?? new Map()
   const helpers = optional(member(node, 'credHelpers'), asStringMap) ?? {}
   const credsStore = optional(member(node, 'credsStore'), asString)
@@ -109,7 +110,10 @@ function decodePair(node: JsonNode, auth: string) {
 }
 
 function malformedEntry(node: JsonNode, reason: string): OciError {
-  return new OciError('invalid', `Cannot parse ${node.document}: ${node.path}: ${reason}`)
+  return new OciError(
+    'invalid',
+    `Cannot parse ${node.document}: ${node.path === '' ? '' : `${node.path}: `}${reason}`,
+  )
 }
 
 /** `host` or `host/path`: what a key of `auths` is for. */

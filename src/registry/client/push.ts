@@ -16,7 +16,8 @@ import {
 } from '../../oci/reference.ts'
 import type { RegistryClient } from './client.ts'
 import { parallel } from './parallel.ts'
-import { type PlannedManifest, planPush } from './push-plan.ts'
+import { type PlannedManifest, type PushPlan, planPush } from './push-plan.ts'
+import { RegistryError } from './registry-error.ts'
 import { describeRepository, type Repository, sendRequest } from './request.ts'
 import type { OnTransfer } from './transfer-event.ts'
 import { pushBlob } from './upload.ts'
@@ -48,10 +49,28 @@ export async function pushImage(
   options: PushOptions,
 ): Promise<void> {
   checkTarget(target, options.root)
-  const { from, onEvent, mountFrom, signal } = options
-  const plan = await planPush(from, options.root)
-  const limits = { limit: options.concurrency ?? defaultConcurrency, signal }
+  const plan = await planPush(options.from, options.root)
+  try {
+    await pushPlanned(client, target, { ...options, plan })
+  } catch (error) {
+    // A blob that was there may be collected before the manifest that would have kept it arrives.
+    if (!lostBlob(error)) throw error
+    await pushPlanned(client, target, { ...options, plan })
+  }
+}
 
+function lostBlob(error: unknown): boolean {
+  const codes = ['BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN']
+  return error instanceof RegistryError && error.errors.some(({ code }) => codes.includes(code))
+}
+
+async function pushPlanned(
+  client: RegistryClient,
+  target: Reference,
+  options: PushOptions & { readonly plan: PushPlan },
+): Promise<void> {
+  const { plan, from, onEvent, mountFrom, signal } = options
+  const limits = { limit: options.concurrency ?? defaultConcurrency, signal }
   for (const blobs of [plan.layers, plan.configs]) {
     await parallel(blobs, limits, (descriptor, stop) =>
       pushBlob(client, target, {

@@ -173,6 +173,7 @@ describe('createCredentialsProvider()', () => {
     [{ auths: { 'a.io': 'secret' } }, 'auths.a.io: expected an object'],
     [{ credHelpers: { a: 5 } }, 'expected a string'],
     ['[]', 'expected an object'],
+    ['"secret"', 'expected an object'],
   ])('the malformed file %j is named, its secrets are not', async (config, message) => {
     await configure(config)
     const error = await find('a.io').catch(reason => reason)

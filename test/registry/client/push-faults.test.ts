@@ -1,8 +1,18 @@
+import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { pushImage } from '../../../src/registry/client/push.ts'
+import { firstOf, registryBlobs } from '../../../src/registry/client/registry-blobs.ts'
 import type { TransferEvent } from '../../../src/registry/client/transfer-event.ts'
 import { type FakeOptions, fakeRegistry } from './fake-registry.ts'
-import { bytesOf, type Image, makeImage, makeIndex, referenceAt, testClient } from './images.ts'
+import {
+  bytesOf,
+  type Image,
+  makeImage,
+  makeIndex,
+  referenceAt,
+  seed,
+  testClient,
+} from './images.ts'
 import { bodyOf, sendJson, serve } from './local-server.ts'
 
 type Before = NonNullable<FakeOptions['before']>
@@ -132,6 +142,49 @@ describe('uploads', () => {
       direction: 'push',
       tag: 'latest',
     })
+  })
+
+  test('a blob collected before its manifest arrives is sent again', async () => {
+    const image = await makeImage([bytesOf(10, 1)])
+    let losses = 0
+    await using registry = await fakeRegistry({
+      before: async (request, response) => {
+        if (!request.url?.includes('/manifests/') || losses > 0) return false
+        losses += 1
+        await bodyOf(request)
+        registry.blobs.clear()
+        sendJson(response, 404, { errors: [{ code: 'MANIFEST_BLOB_UNKNOWN', message: '' }] })
+        return true
+      },
+    })
+    await using client = testClient()
+    const target = referenceAt(registry.host)
+    await pushImage(client, target, { root: image.root, from: image.store })
+    expect(registry.blobs.size).toBe(2)
+    expect(registry.manifests.has('latest')).toBe(true)
+  })
+
+  test('a layer goes from registry to registry without being stored', async () => {
+    await using source = await fakeRegistry()
+    await using registry = await fakeRegistry()
+    const image = await makeImage([bytesOf(100_000, 1)])
+    const [layer] = image.layers
+    await seed(source, image)
+    await image.store.remove(layer!.digest)
+    await using client = testClient()
+    const remote = registryBlobs(
+      client,
+      new Map([[layer!.digest, { at: referenceAt(source.host), descriptor: layer! }]]),
+    )
+    const from = firstOf(image.store, remote)
+    await pushImage(client, referenceAt(registry.host), { root: image.root, from })
+    expect(registry.blobs.get(layer!.digest)).toHaveLength(100_000)
+    const middle = await Readable.from(
+      remote.open(layer!.digest, { start: 7, end: 70_000 }),
+    ).toArray()
+    expect(Buffer.concat(middle)).toEqual(Buffer.from(bytesOf(100_000, 1).subarray(7, 70_000)))
+    await expect(from.read(image.root.digest, 10)).rejects.toMatchObject({ code: 'too-large' })
+    await expect(remote.read(image.root.digest)).rejects.toMatchObject({ code: 'not-found' })
   })
 
   test('a blob that is nowhere is named', async () => {
