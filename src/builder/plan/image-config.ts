@@ -3,34 +3,25 @@
  * gives a new config; a base's is never changed.
  */
 import type { Healthcheck, ImageConfig, RunConfig } from '../../oci/image-config.ts'
-import type { Platform } from '../../oci/platform.ts'
+import { cleanPath } from '../dockerfile/clean-path.ts'
 
 export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 const historyComment = 'buildkit.dockerfile.v0'
 
-/** What `FROM scratch` begins with (F03, O07). */
-export function emptyImage(platform: Platform): ImageConfig {
-  const { variant } = platform
-  const version = platform['os.version']
-  const features = platform['os.features']
-  return {
-    architecture: platform.architecture,
-    os: platform.os,
-    ...(variant === undefined ? {} : { variant }),
-    ...(version === undefined ? {} : { 'os.version': version }),
-    ...(features === undefined ? {} : { 'os.features': features }),
-    config: { Env: [`PATH=${defaultPath}`], WorkingDir: '/' },
-    rootfs: { type: 'layers', diff_ids: [] },
-    history: [],
-  }
-}
-
 /** A base as a stage starts from it: triggers consumed, a PATH there, its own date gone. */
 export function inheritedImage(base: ImageConfig): ImageConfig {
   const { created: _, ...image } = base
-  const config = { ...withoutMembers(base.config, ['OnBuild']), ...ensuredPath(base) }
+  const config = {
+    ...withoutMembers(base.config, ['OnBuild']),
+    ...ensuredPath(base),
+    ...cleanWorkdir(base.config),
+  }
   return { ...image, config }
+}
+
+function cleanWorkdir({ WorkingDir = '' }: RunConfig): Pick<RunConfig, 'WorkingDir'> {
+  return WorkingDir === '' ? {} : { WorkingDir: cleanPath(`/${WorkingDir}`) }
 }
 
 function ensuredPath({ config, os }: ImageConfig): Pick<RunConfig, 'Env'> {

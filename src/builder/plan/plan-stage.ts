@@ -1,9 +1,12 @@
 /**
  * Phase two of planning: a stage, given its base's config → its steps and the config they lead to.
  */
+import type { ImageConfig } from '../../oci/image-config.ts'
+import type { Platform } from '../../oci/platform.ts'
 import { atSpan } from '../dockerfile/error.ts'
 import type { Finding } from '../dockerfile/lint-rule.ts'
 import type { BuildPlan } from './build-plan.ts'
+import { defaultPath } from './image-config.ts'
 import { planCopy } from './plan-copy.ts'
 import { planMetadata, planWorkdir } from './plan-metadata.ts'
 import { planRun } from './plan-run.ts'
@@ -28,6 +31,23 @@ export function planStage(
   return { stage, steps, image, scope: { variables, args, hasWorkdir }, findings }
 }
 
+/** What `FROM scratch` begins with, and a stage on a plain directory (F03, O07). */
+export function scratchImage(platform: Platform): ImageConfig {
+  const { variant } = platform
+  const version = platform['os.version']
+  const features = platform['os.features']
+  return {
+    architecture: platform.architecture,
+    os: platform.os,
+    ...(variant === undefined ? {} : { variant }),
+    ...(version === undefined ? {} : { 'os.version': version }),
+    ...(features === undefined ? {} : { 'os.features': features }),
+    config: { Env: [`PATH=${defaultPath}`], WorkingDir: '/' },
+    rootfs: { type: 'layers', diff_ids: [] },
+    history: [],
+  }
+}
+
 function planInstruction(state: StageState, entry: StageInstruction): void {
   const { instruction } = entry
   switch (instruction.kind) {
@@ -49,10 +69,8 @@ function planInstruction(state: StageState, entry: StageInstruction): void {
 }
 
 function refuseUnplannedTriggers(plan: BuildPlan, stage: StagePlan, base: StageBase): void {
-  if (base.kind !== 'image') return
-  const triggers = base.config.config.OnBuild ?? []
+  if (stage.base.kind === 'stage') return
+  const triggers = base.image.config.OnBuild ?? []
   if (triggers.length === 0 || plan.triggers.has(stage.index)) return
-  throw new Error(
-    `stage ${stage.index} is planned without the triggers of its base: addTriggers first`,
-  )
+  throw new Error(`stage ${stage.index} is planned without its base's triggers: addTriggers first`)
 }

@@ -3,7 +3,6 @@
  */
 import type { ImageConfig } from '../../oci/image-config.ts'
 import { formatPlatform } from '../../oci/platform.ts'
-import { cleanPath } from '../dockerfile/clean-path.ts'
 import { DockerfileError } from '../dockerfile/error.ts'
 import { type ExpandOptions, type Expansion, expand } from '../dockerfile/expand.ts'
 import type { Instruction } from '../dockerfile/instruction.ts'
@@ -11,16 +10,17 @@ import { type Finding, findingAt, type RuleName } from '../dockerfile/lint-rule.
 import { nearest } from '../dockerfile/suggest.ts'
 import { silentArgs } from './build-args.ts'
 import type { BuildPlan } from './build-plan.ts'
-import { emptyImage, envName, envValue, inheritedImage } from './image-config.ts'
+import { envName, envValue, inheritedImage } from './image-config.ts'
 import { displayName, firstStepNumber } from './stage-label.ts'
-import type { PlannedStage, Scope, StageInstruction, StagePlan, Step } from './step.ts'
+import type { Scope, StageInstruction, StagePlan, Step } from './step.ts'
 
 /** What phase two starts from: the base as it turned out to be. */
-export type StageBase =
-  /** Nothing: `FROM scratch`, or a named context that is a plain directory. */
-  | { readonly kind: 'empty' }
-  | { readonly kind: 'image'; readonly config: ImageConfig }
-  | { readonly kind: 'stage'; readonly planned: PlannedStage }
+export interface StageBase {
+  /** The base's config; of a stage, `PlannedStage.image`; of nothing, `scratchImage`. */
+  readonly image: ImageConfig
+  /** Of a stage: the variables it ended with (A04). */
+  readonly scope?: Scope
+}
 
 type Args = Scope['args'][number]
 
@@ -41,35 +41,19 @@ export interface StageState {
 }
 
 export function startStage(plan: BuildPlan, stage: StagePlan, base: StageBase): StageState {
-  const planned = base.kind === 'stage' ? base.planned : undefined
-  const image = inheritedImage(baseImage(stage, base))
+  const image = inheritedImage(base.image)
   const env = (image.config.Env ?? []).map(entry => [envName(entry), envValue(entry)] as const)
-  const workdir = image.config.WorkingDir
   return {
     plan,
     stage,
     steps: [],
     findings: [],
-    image:
-      workdir === undefined || workdir === ''
-        ? image
-        : { ...image, config: { ...image.config, WorkingDir: cleanPath(`/${workdir}`) } },
-    variables: new Map([...env, ...(planned?.scope.variables ?? [])]),
-    args: [...(planned?.scope.args ?? [])],
-    hasWorkdir: planned?.scope.hasWorkdir ?? false,
+    image,
+    variables: new Map([...env, ...(base.scope?.variables ?? [])]),
+    args: [...(base.scope?.args ?? [])],
+    hasWorkdir: base.scope?.hasWorkdir ?? false,
     lastOf: new Map(),
     nextNumber: firstStepNumber(stage),
-  }
-}
-
-function baseImage(stage: StagePlan, base: StageBase): ImageConfig {
-  switch (base.kind) {
-    case 'empty':
-      return emptyImage(stage.platform)
-    case 'image':
-      return base.config
-    case 'stage':
-      return base.planned.image
   }
 }
 
