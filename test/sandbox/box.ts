@@ -2,6 +2,7 @@
  * A place to run sandboxes in: a root made of a static busybox, an upper directory, a stub layer.
  */
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -31,6 +32,11 @@ export interface Box extends Disposable {
   readonly upper: string
   readonly work: string
   readonly stubs: string
+  /** Writes a file of the image; its directory is there. */
+  write(path: string, content: string | Uint8Array, mode: number): void
+  link(path: string, target: string): void
+  /** Further layer directories; each has a file of its own in /layers. */
+  manyLayers(count: number): string[]
 }
 
 export interface Finished extends ExitStatus {
@@ -82,6 +88,21 @@ export function makeBox(): Box {
     upper: upper!,
     work: work!,
     stubs: join(directory, 'stubs'),
+    write(path, content, mode) {
+      writeFileSync(join(layer!, path), content)
+      chmodSync(join(layer!, path), mode)
+    },
+    link(path, target) {
+      symlinkSync(target, join(layer!, path))
+    },
+    manyLayers(count) {
+      return Array.from({ length: count }, (_, index) => {
+        const path = join(directory, 'layers', String(index))
+        mkdirSync(join(path, 'layers'), { recursive: true })
+        writeFileSync(join(path, 'layers', String(index)), '')
+        return path
+      })
+    },
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
   }
 }

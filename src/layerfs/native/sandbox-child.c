@@ -76,6 +76,7 @@ void become_container(int monitor) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("tie to the monitor", errno, "");
   umask(0);
   setsid();
+  write_to_output_pipes();
   enter_cgroups();
   start_loopback();
   name_host();

@@ -26,7 +26,6 @@ struct watch {
   int signals;
   int master; /* of the container's terminal, or -1 */
   bool failed;
-  struct relay *relay;
 };
 
 /* Connects PID 1's network and tells it to go on, with its address if it has one. */
@@ -37,7 +36,10 @@ static void attach_network(pid_t child, int socket) {
     const struct bridge_request request = {words[0].text, words[1].text, words[2].text};
     static struct bridge_result result; /* holds the lock that keeps the address */
     if (bridge_attach(child, &request, &result) != 0) {
-      fail("attach the network", errno, result.failed_step == NULL ? "" : result.failed_step);
+      const int error = errno;
+      kill(child, SIGKILL);
+      waitpid(child, NULL, 0);
+      fail("attach the network", error, result.failed_step == NULL ? "" : result.failed_step);
     }
     inet_ntop(AF_INET, &result.address, address, sizeof address);
     inet_ntop(AF_INET, &result.gateway, gateway, sizeof gateway);
@@ -66,7 +68,7 @@ static void hear_child(struct watch *watch) {
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header == NULL) return;
     memcpy(&watch->master, CMSG_DATA(header), sizeof watch->master);
-    watch->relay = start_relay(watch->master);
+    relay_terminal(watch->master);
     return;
   }
   if (got == 1 && what == '!') watch->failed = true;
@@ -108,19 +110,18 @@ static void hear_signal(struct watch *watch) {
   }
 }
 
-enum { SIGNALS, CONTROL, SOCKET, FIXED, RELAYED = 3 };
+enum { SIGNALS, CONTROL, SOCKET, FLOWS };
 
 /* One turn; whether PID 1 ended, with its status. */
 static bool turn(struct watch *watch, int *status) {
-  struct pollfd fds[FIXED + RELAYED] = {
+  struct pollfd fds[FLOWS + 2 * MAX_FLOWS] = {
       [SIGNALS] = {watch->signals, POLLIN, 0},
       [CONTROL] = {watch->control, POLLIN, 0},
       [SOCKET] = {watch->socket, POLLIN, 0},
   };
-  size_t count = FIXED;
-  if (watch->relay != NULL) count += relay_poll(watch->relay, fds + FIXED);
+  const size_t count = FLOWS + poll_flows(fds + FLOWS);
   if (poll(fds, count, -1) < 0) return false;
-  if (watch->relay != NULL) relay_move(watch->relay, fds + FIXED);
+  move_flows(fds + FLOWS);
   if (fds[SOCKET].revents != 0) hear_child(watch);
   if (fds[CONTROL].revents != 0) hear_caller(watch);
   if (fds[SIGNALS].revents != 0) hear_signal(watch);
@@ -134,12 +135,14 @@ void watch(pid_t child, int child_socket) {
   sigfillset(&all);
   state.signals = signalfd(-1, &all, SFD_CLOEXEC);
   if (state.signals < 0) fail("watch the container", errno, "signalfd");
+  relay_output_pipes();
   attach_network(child, child_socket);
   int status;
   while (!turn(&state, &status)) continue;
   /* A program that ends at once: its start is still unheard. */
   while (state.socket >= 0) hear_child(&state);
-  if (state.relay != NULL) finish_relay(state.relay);
+  finish_flows();
+  restore_terminal();
   if (!state.failed) {
     int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     report_exit(code, WIFSIGNALED(status) ? WTERMSIG(status) : 0);

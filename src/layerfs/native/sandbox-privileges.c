@@ -60,8 +60,19 @@ static void enter_working_directory(void) {
   if (syscall(SYS_getcwd, path, sizeof path) < 0 || path[0] != '/') fail(change, EXDEV, sandbox.cwd);
 }
 
+/* So that the user can open /dev/stdout: the permissions of a pipe are checked there. A file, a
+ * terminal or /dev/null is the caller's and stays its own. */
+static void own_output(void) {
+  for (int fd = 1; fd <= 2; fd++) {
+    struct stat status;
+    if (fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)) continue;
+    if (fchown(fd, sandbox.uid, (gid_t)-1) != 0) fail(step, errno, "output");
+  }
+}
+
 void give_up_privileges(void) {
   enter_working_directory();
+  if (!sandbox.terminal) own_output();
   const uint64_t all = permitted();
   drop_bounding_set();
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

@@ -129,14 +129,21 @@ extern int dev_fd;
 void step_dev(const struct word *words);
 
 /* sandbox-terminal.c: the first in PID 1, the others in the monitor. */
-struct pollfd;
-struct relay;
 void take_terminal(int monitor);
-struct relay *start_relay(int master);
+void relay_terminal(int master);
 void resize_terminal(int master);
-size_t relay_poll(struct relay *relay, struct pollfd *fds);
-void relay_move(struct relay *relay, const struct pollfd *fds);
-void finish_relay(struct relay *relay);
+void restore_terminal(void);
+
+/* sandbox-relay.c: bytes that the monitor carries; two descriptors to poll for each flow. */
+enum { MAX_FLOWS = 2 };
+struct pollfd;
+void add_flow(int from, int to);
+size_t poll_flows(struct pollfd *fds);
+void move_flows(const struct pollfd *fds);
+void finish_flows(void);
+void make_output_pipes(void);     /* before there are two processes */
+void write_to_output_pipes(void); /* in PID 1 */
+void relay_output_pipes(void);    /* in the monitor */
 
 /* sandbox-monitor.c */
 _Noreturn void watch(pid_t child, int child_socket);

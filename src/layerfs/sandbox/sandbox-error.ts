@@ -69,8 +69,15 @@ const kinds: Readonly<Record<string, Kind>> = {
 }
 
 function describeErrno(errno: number): string {
-  const [name, text] = getSystemErrorMap().get(-errno) ?? [`error ${errno}`, 'unknown error']
+  const known = ownWords[errno] ?? getSystemErrorMap().get(-errno)
+  if (known === undefined) return `system error ${errno}`
+  const [name, text] = known
   return `${text} (${name})`
+}
+
+/** Errors that Node has no words for. */
+const ownWords: Readonly<Record<number, readonly [name: string, text: string]>> = {
+  8: ['ENOEXEC', 'exec format error: a script without "#!", or a program for another machine'],
 }
 
 const EPERM = 1
