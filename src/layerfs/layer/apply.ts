@@ -1,0 +1,117 @@
+/**
+ * Applying a layer: its blob becomes a directory that overlayfs can lay over others.
+ *
+ *   extractLayer   the tar alone, in its own directory          needs nothing below
+ *   settleLayer    open questions, answered by the layers below needs them settled
+ *   replayLayer    the rare rest: through an overlay on them    needs them settled
+ *
+ * Spec: image-spec layer.md, Applying Changesets.
+ */
+import { closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs'
+import { openFlags } from '../native/syscalls.ts'
+import { defaultBudgets } from '../tar/entry.ts'
+import { openMount } from './detached-mount.ts'
+import { Extraction } from './extraction.ts'
+import { FlatFormat, UpperDirectory } from './flat-format.ts'
+import { LayerFormat, type OpenQuestions } from './layer-format.ts'
+import { assertNoDeadLinks } from './link-entry.ts'
+import { overlayFormat } from './overlay-format.ts'
+import { type LayerBlob, type ReadLayer, readLayer } from './read-layer.ts'
+import { emptyDirectory } from './remove-tree.ts'
+import { inheritRoot, settleLayer } from './settle-layer.ts'
+
+export interface ExtractRequest extends LayerBlob {
+  /** An empty directory that nobody else uses. */
+  readonly target: string
+}
+
+export interface ApplyRequest extends ExtractRequest {
+  /** Directories of the layers below, **top first**; settled, that is: applied. */
+  readonly lower: readonly string[]
+}
+
+export interface AppliedLayer extends ReadLayer {
+  readonly entries: number
+}
+
+export interface ExtractedLayer extends AppliedLayer {
+  readonly questions: OpenQuestions
+}
+
+/**
+ * Makes `target` the layer that `blob` holds, to be laid over `lower`.
+ *
+ * Throws `digest-mismatch` (blob, its size, or the tar in it), `invalid`, `too-large`,
+ * `unsupported`, or `unavailable` when the machine is in trouble. After a throw `target` holds
+ * rubbish, which the caller removes; nothing outside it was touched but `target` + ".work".
+ */
+export async function applyLayer(request: ApplyRequest): Promise<AppliedLayer> {
+  const { questions, ...applied } = await extractLayer(request)
+  if (settleLayer(request, questions) === 'settled') return applied
+  return replayLayer(request)
+}
+
+/** The first step of {@link applyLayer}, with the same errors; independent of other layers. */
+export async function extractLayer(request: ExtractRequest): Promise<ExtractedLayer> {
+  const rootFd = openTarget(request.target)
+  try {
+    const format = new LayerFormat(rootFd, overlayFormat())
+    const depth = request.budgets?.depth ?? defaultBudgets.depth
+    using extraction = new Extraction({ rootFd, format, depth })
+    const read = await readLayer(request, extraction)
+    const links = extraction.finish()
+    // Where a link went to a later entry, a lower layer may have had the file it meant.
+    if (extraction.hasForwardLinks || links.length > 0) format.requireMergedView()
+    const questions = format.questions({
+      isRootImplied: !extraction.hasRootEntry,
+      deadLinks: links.map(({ path, target }) => ({ path, target })),
+    })
+    return { ...read, entries: extraction.entries, questions }
+  } finally {
+    closeSync(rootFd)
+  }
+}
+
+/**
+ * Applies the layer through an overlay on `lower`, where its entries see what flat extraction
+ * would see and the kernel records the difference in `target`. Errors as {@link applyLayer}.
+ */
+export async function replayLayer(request: ApplyRequest): Promise<AppliedLayer> {
+  const { target, lower } = request
+  const work = `${target}.work`
+  const upperFd = openTarget(target)
+  try {
+    emptyDirectory(upperFd, '.')
+    rmSync(work, { recursive: true, force: true })
+    mkdirSync(work, { mode: 0o700 })
+    inheritRoot({ target, lower })
+    return await extractMerged(request, { upperFd, work })
+  } finally {
+    closeSync(upperFd)
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+async function extractMerged(
+  request: ApplyRequest,
+  { upperFd, work }: { readonly upperFd: number; readonly work: string },
+): Promise<AppliedLayer> {
+  const { lower, target } = request
+  const rootFd = openMount({ kind: 'overlay', lower, upper: target, work })
+  try {
+    const overlay = overlayFormat()
+    const own = new UpperDirectory(upperFd)
+    const format = new FlatFormat({ rootFd, kind: 'overlay', overlay, own })
+    const depth = request.budgets?.depth ?? defaultBudgets.depth
+    using extraction = new Extraction({ rootFd, format, depth })
+    const read = await readLayer(request, extraction)
+    assertNoDeadLinks(extraction.finish())
+    return { ...read, entries: extraction.entries }
+  } finally {
+    closeSync(rootFd)
+  }
+}
+
+function openTarget(target: string): number {
+  return openSync(target, openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec)
+}

@@ -1,0 +1,316 @@
+/**
+ * Extraction: places the entries of one layer's tar, in order, into a directory that nobody else
+ * writes to. The only code that turns names from a tar into paths.
+ *
+ * 1. Nothing outside the root is read, changed or linked to: every parent is opened by the kernel
+ *    with the root as "/", and every last name is used as it is, links not followed.
+ * 2. The result depends on the entries alone: not on the umask, not on the clock.
+ * 3. After the last entry: links to files that came later, then the times of directories, which
+ *    placing entries in them had changed.
+ */
+import { closeSync, ftruncateSync, writeSync } from 'node:fs'
+import { hasCode, OciError } from '../../oci/errors.ts'
+import { syscalls } from '../native/syscalls.ts'
+import type { TarEntry, Xattr } from '../tar/entry.ts'
+import type { TarVisitor } from '../tar/reader.ts'
+import {
+  type Attributes,
+  isPortable,
+  setAttributesAt,
+  setFileAttributes,
+  setLinkAttributesAt,
+  xattrsAt,
+} from './attributes.ts'
+import { type Meaning, meaningOf, plinkDirectory } from './entry-name.ts'
+import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
+import { linkFile, type PendingLink, retryLinks } from './link-entry.ts'
+import { procPath } from './open-in-root.ts'
+import { ParentDirectories } from './parent-directories.ts'
+import {
+  assertDepth,
+  bytesOf,
+  nameOf,
+  parentOf,
+  type SafePath,
+  safePath,
+  shown,
+} from './path-bytes.ts'
+import { removeTree } from './remove-tree.ts'
+import type { Spot, TreeFormat } from './tree-format.ts'
+import { findAt } from './walk-in-root.ts'
+
+export interface ExtractionOptions {
+  /** The directory, as an O_PATH descriptor; stays the caller's. */
+  readonly rootFd: number
+  readonly format: TreeFormat
+  /** Components of a path, at most. */
+  readonly depth: number
+}
+
+interface OpenFile {
+  readonly fd: number
+  readonly path: SafePath
+  readonly entry: TarEntry
+  end: number
+}
+
+export class Extraction implements TarVisitor, Disposable {
+  readonly #options: ExtractionOptions
+  readonly #parents: ParentDirectories
+  readonly #format: TreeFormat
+  #links: PendingLink[] = []
+  #file: OpenFile | undefined
+  #hasRootEntry = false
+  #hasForwardLinks = false
+  #entries = 0
+
+  constructor(options: ExtractionOptions) {
+    this.#options = options
+    this.#format = options.format
+    this.#parents = new ParentDirectories(options.rootFd, options.format)
+  }
+
+  get entries(): number {
+    return this.#entries
+  }
+
+  /** Whether the tar said what the root itself is like. */
+  get hasRootEntry(): boolean {
+    return this.#hasRootEntry
+  }
+
+  /** Whether a hard link stood before the file it names. */
+  get hasForwardLinks(): boolean {
+    return this.#hasForwardLinks
+  }
+
+  onEntry(entry: TarEntry): void {
+    this.#entries += 1
+    const path = safePath(entry.path)
+    assertDepth(path, this.#options.depth)
+    explaining(path, () => this.#apply(meaningOf(path), path, entry))
+  }
+
+  onData(chunk: Buffer, offset: number): void {
+    const file = this.#file
+    if (file === undefined) return
+    explaining(file.path, () => writeAll(file.fd, chunk, offset))
+    file.end = offset + chunk.length
+  }
+
+  onEnd(): void {
+    const file = this.#file
+    if (file === undefined) return
+    explaining(file.path, () => {
+      // A hole at the end has no bytes that would have made the file long enough.
+      if (file.end < file.entry.size) ftruncateSync(file.fd, file.entry.size)
+      setFileAttributes(file.fd, this.#attributesOf(file.entry))
+    })
+    this.#file = undefined
+    closeSync(file.fd)
+  }
+
+  /** The links that no file was found for: to files of lower layers, or to nothing. */
+  finish(): PendingLink[] {
+    this.#hasForwardLinks = this.#links.length > 0
+    this.#links = retryLinks(this.#links, link => this.#hardlink(link))
+    removeTree(this.#options.rootFd, plinkDirectory)
+    this.#parents.restoreTimes()
+    return this.#links
+  }
+
+  [Symbol.dispose](): void {
+    this.#parents[Symbol.dispose]()
+    if (this.#file !== undefined) closeSync(this.#file.fd)
+  }
+
+  #apply(meaning: Meaning, path: SafePath, entry: TarEntry): void {
+    switch (meaning.kind) {
+      case 'content':
+        if (path === '') this.#applyRoot(entry)
+        else this.#place(entry, path)
+        return
+      case 'whiteout':
+        this.#format.whiteout(meaning.path, entry.mtime)
+        return
+      case 'opaque':
+        this.#format.opaque(meaning.path, entry.mtime)
+        return
+      default:
+        return
+    }
+  }
+
+  /** The root entry: attributes, never another type (row A13, the class of CVE-2021-29136). */
+  #applyRoot(entry: TarEntry): void {
+    if (entry.type !== 'directory') {
+      throw new OciError('invalid', `Cannot make the root a ${entry.type}`)
+    }
+    this.#hasRootEntry = true
+    setAttributesAt(this.#options.rootFd, '.', this.#attributesOf(entry))
+    this.#parents.setTime('' as SafePath, entry.mtime)
+  }
+
+  #place(entry: TarEntry, path: SafePath): void {
+    const fd = this.#parents.open(parentOf(path), entry.mtime)
+    const spot: Spot = { fd, name: nameOf(path), path }
+    this.#create(entry, spot)
+    this.#format.onPlaced(spot)
+  }
+
+  #create(entry: TarEntry, spot: Spot): void {
+    switch (entry.type) {
+      case 'file':
+        this.#createFile(entry, spot)
+        return
+      case 'directory':
+        this.#createDirectory(entry, spot)
+        return
+      case 'symlink':
+        this.#replacing(spot, () =>
+          syscalls().symlinkat(entry.linkPath, spot.fd, bytesOf(spot.name)),
+        )
+        setLinkAttributesAt(spot.fd, spot.name, this.#attributesOf(entry))
+        return
+      case 'hardlink': {
+        const link: PendingLink = { path: spot.path, target: safePath(entry.linkPath), entry }
+        if (!this.#hardlink(link)) this.#links.push(link)
+        return
+      }
+      default:
+        this.#createNode(entry, spot)
+    }
+  }
+
+  #createFile(entry: TarEntry, spot: Spot): void {
+    const fd = this.#replacing(spot, () =>
+      syscalls().openat2(spot.fd, bytesOf(spot.name), [openAs.creating, 0o600, 0]),
+    )
+    this.#file = { fd, path: spot.path, entry, end: 0 }
+  }
+
+  #createDirectory(entry: TarEntry, spot: Spot): void {
+    const attributes = this.#attributesOf(entry)
+    try {
+      syscalls().mkdirat(spot.fd, bytesOf(spot.name), 0o700)
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw error
+      this.#mergeDirectory(spot, attributes)
+    }
+    setAttributesAt(spot.fd, spot.name, attributes)
+    this.#parents.setTime(spot.path, entry.mtime)
+  }
+
+  /** A directory over a directory keeps what is in it; over anything else it replaces it (A9). */
+  #mergeDirectory(spot: Spot, attributes: Attributes): void {
+    const existing = findAt(spot.fd, spot.name)
+    if (existing !== undefined && isDirectory(existing)) {
+      const kept = new Set(attributes.xattrs.map(xattr => xattr.name.toString('latin1')))
+      for (const { name } of xattrsAt(spot.fd, spot.name)) {
+        if (kept.has(name.toString('latin1')) || !isPortable(name)) continue
+        syscalls().lremovexattr(procPath(spot.fd, spot.name), name)
+      }
+      return
+    }
+    this.#remove(spot)
+    syscalls().mkdirat(spot.fd, bytesOf(spot.name), 0o700)
+    this.#format.onReplacedByDirectory(spot)
+  }
+
+  #createNode(entry: TarEntry, spot: Spot): void {
+    if (entry.type === 'character-device' && entry.devMajor === 0 && entry.devMinor === 0) {
+      this.#replacing(spot, () => this.#format.createNullDevice(spot, entry))
+      return
+    }
+    const node = [nodeTypes[entry.type] ?? 0, entry.devMajor, entry.devMinor] as const
+    try {
+      this.#replacing(spot, () => syscalls().mknodat(spot.fd, bytesOf(spot.name), node))
+    } catch (error) {
+      // Inside a user namespace nobody makes devices; the image is usable without (row A25).
+      if (hasCode(error, 'EPERM') && entry.type !== 'fifo') return
+      throw error
+    }
+    setAttributesAt(spot.fd, spot.name, this.#attributesOf(entry))
+  }
+
+  /** Runs `make`, and when something stands in its place, removes that first (rows A2, A9). */
+  #replacing<T>(spot: Spot, make: () => T): T {
+    try {
+      return make()
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw error
+    }
+    this.#remove(spot)
+    return make()
+  }
+
+  #remove(spot: Spot): void {
+    const existing = findAt(spot.fd, spot.name)
+    if (existing === undefined) return
+    removeTree(spot.fd, spot.name)
+    this.#format.onRemoved(spot.path)
+    if (isDirectory(existing) || isSymlink(existing)) {
+      this.#parents.forgetBelow(spot.path)
+    }
+  }
+
+  /** Whether the link could be made: its target exists. */
+  #hardlink(link: PendingLink): boolean {
+    return linkFile(link, {
+      find: path => {
+        const fd = this.#parents.find(parentOf(path))
+        return fd === undefined ? undefined : { fd, name: nameOf(path), path }
+      },
+      open: path => ({
+        fd: this.#parents.open(parentOf(path), link.entry.mtime),
+        name: nameOf(path),
+        path,
+      }),
+      isContent: spot => this.#format.isContent(spot),
+      remove: spot => this.#remove(spot),
+      attributesOf: entry => this.#attributesOf(entry),
+    })
+  }
+
+  #attributesOf(entry: TarEntry): Attributes {
+    const { mode, uid, gid, mtime } = entry
+    const xattrs: Xattr[] = []
+    for (const { name, value } of entry.xattrs) {
+      const stored = this.#format.storedXattr(name)
+      if (stored !== undefined) xattrs.push({ name: stored, value })
+    }
+    return { mode, uid, gid, mtime, xattrs }
+  }
+}
+
+const nodeTypes: Readonly<Record<string, number>> = {
+  'character-device': fileType.characterDevice,
+  'block-device': fileType.blockDevice,
+  fifo: fileType.fifo,
+}
+
+function writeAll(fd: number, chunk: Buffer, offset: number): void {
+  let done = 0
+  while (done < chunk.length) {
+    done += writeSync(fd, chunk, done, chunk.length - done, offset + done)
+  }
+}
+
+/** What the kernel refuses because of the entry is the archive's fault, and says which entry. */
+function explaining<T>(path: SafePath, act: () => T): T {
+  try {
+    return act()
+  } catch (cause) {
+    if (cause instanceof OciError && cause.message.includes(shown(path))) throw cause
+    const code =
+      cause instanceof OciError ? cause.code : isSystemFailure(cause) ? 'unavailable' : 'invalid'
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new OciError(code, `Cannot apply layer entry "${shown(path)}": ${reason}`, { cause })
+  }
+}
+
+/** The machine's trouble, not the archive's. */
+function isSystemFailure(error: unknown): boolean {
+  const codes = ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM', 'EROFS'] as const
+  return codes.some(code => hasCode(error, code))
+}

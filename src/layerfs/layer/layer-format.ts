@@ -1,0 +1,193 @@
+/**
+ * LayerFormat: one layer alone in its directory, with whiteouts and opaque directories as overlayfs
+ * wants them. What depends on the layers below is noted, and settled when they are there
+ * (settle-layer.ts), so that all layers of an image can be unpacked at the same time.
+ */
+import { closeSync } from 'node:fs'
+
+import { resolve, syscalls, type Timestamp } from '../native/syscalls.ts'
+import type { TarEntry, TarTime } from '../tar/entry.ts'
+import { setXattrAt } from './attributes.ts'
+import { findDirectoryAt } from './directory-cache.ts'
+import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
+import { isWhiteout, type OverlayFormat } from './overlay-format.ts'
+import { bytesOf, joinPath, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
+import type { Spot, TreeFormat } from './tree-format.ts'
+import { createDirectory, findAt } from './walk-in-root.ts'
+
+/** What the layers below decide. Plain data: it crosses from a worker to the main thread. */
+export interface OpenQuestions {
+  /** Whiteouts that mean something only if a lower layer has the path (row A8). */
+  readonly whiteouts: readonly SafePath[]
+  /** Directories that no entry described: a lower layer may know their attributes (row A11). */
+  readonly implied: readonly { readonly path: SafePath; readonly time: Timestamp }[]
+  /** Implied directories that only hold whiteouts: without a lower one they go. */
+  readonly impliedForWhiteouts: readonly SafePath[]
+  /** Directories that hide what is below them; nothing in them depends on lower layers. */
+  readonly opaque: readonly SafePath[]
+  /** Whether the root's attributes are to come from below. */
+  readonly isRootImplied: boolean
+  /** Only the merged view can tell: a link to a lower file, a directory below a link (A12, A14). */
+  readonly needsMergedView: boolean
+  /** Hard links whose target this layer does not have. */
+  readonly deadLinks: readonly DeadLink[]
+}
+
+export interface DeadLink {
+  readonly path: SafePath
+  readonly target: SafePath
+}
+
+export class LayerFormat implements TreeFormat {
+  readonly keepsTimes = false
+  readonly #rootFd: number
+  readonly #prefix: string
+  readonly #whiteouts = new Set<SafePath>()
+  readonly #implied = new Map<SafePath, Timestamp>()
+  readonly #impliedForWhiteouts = new Set<SafePath>()
+  readonly #opaque = new Set<SafePath>()
+  #needsMergedView = false
+
+  constructor(rootFd: number, { xattrPrefix }: OverlayFormat) {
+    this.#rootFd = rootFd
+    this.#prefix = xattrPrefix
+  }
+
+  /** Entries that only the merged view can place. */
+  requireMergedView(): void {
+    this.#needsMergedView = true
+  }
+
+  questions(found: Pick<OpenQuestions, 'isRootImplied' | 'deadLinks'>): OpenQuestions {
+    return {
+      whiteouts: [...this.#whiteouts],
+      implied: [...this.#implied].map(([path, time]) => ({ path, time })),
+      impliedForWhiteouts: [...this.#impliedForWhiteouts],
+      opaque: [...this.#opaque],
+      ...found,
+      needsMergedView: this.#needsMergedView,
+    }
+  }
+
+  whiteout(path: SafePath, time: TarTime): void {
+    const fd = this.#openForMarker(parentOf(path), time)
+    if (fd === undefined) return
+    try {
+      const name = nameOf(path)
+      const existing = findAt(fd, name)
+      if (existing === undefined) {
+        syscalls().mknodat(fd, bytesOf(name), [fileType.characterDevice, 0, 0])
+        this.#whiteouts.add(path)
+      } else if (isDirectory(existing)) {
+        // This layer's own directory stays; what lower layers have in it does not (rows A3, A6).
+        this.#hideBelow({ fd, name, path })
+      }
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  opaque(path: SafePath, time: TarTime): void {
+    const fd = this.#openForMarker(path, time)
+    if (fd === undefined) return
+    this.#hideBelow({ fd, name: '.', path })
+    closeSync(fd)
+  }
+
+  onPlaced({ path }: Spot): void {
+    this.#whiteouts.delete(path)
+    this.#implied.delete(path)
+    this.#impliedForWhiteouts.delete(path)
+  }
+
+  onImplied(path: SafePath, time: TarTime): void {
+    this.#implied.set(path, time)
+  }
+
+  onReplacedByDirectory(spot: Spot): void {
+    // What a lower layer has here was replaced too: it has no attributes to give.
+    this.#implied.delete(spot.path)
+    this.#hideBelow(spot)
+  }
+
+  onRemoved(path: SafePath): void {
+    for (const known of [this.#whiteouts, this.#implied, this.#impliedForWhiteouts, this.#opaque]) {
+      if (known.size === 0) continue
+      known.delete(path)
+      for (const each of known.keys()) if (each.startsWith(`${path}/`)) known.delete(each)
+    }
+  }
+
+  onImpliedBelowLink(): void {
+    this.#needsMergedView = true
+  }
+
+  isContent({ fd, name }: Spot): boolean {
+    const stat = findAt(fd, name)
+    return stat !== undefined && !isWhiteout(stat)
+  }
+
+  /**
+   * As the kernel documents it for an overlay inside an overlay: an empty file marked as a whiteout
+   * in a directory marked as holding such. Our own mount shows the marks, and hides nothing.
+   */
+  createNullDevice(spot: Spot, _entry: TarEntry): void {
+    const fd = syscalls().openat2(spot.fd, bytesOf(spot.name), [openAs.creating, 0, 0])
+    closeSync(fd)
+    this.#setOwn(spot.fd, spot.name, ['overlay.whiteout', 'y'])
+    this.#setOwn(spot.fd, '.', ['overlay.opaque', 'x'])
+  }
+
+  /** Attributes with overlayfs's meaning are stored so that our own mount does not obey them (A21). */
+  storedXattr(name: Buffer): Buffer | undefined {
+    const text = name.toString('latin1')
+    if (text === 'security.selinux' || text === 'system.nfs4_acl') return undefined
+    if (!text.startsWith(this.#prefix)) return name
+    return bytesOf(`${this.#prefix}overlay.${text.slice(this.#prefix.length)}`)
+  }
+
+  #hideBelow(spot: Spot): void {
+    // The kernel does not look at the mark on a layer's root: settled name by name instead.
+    if (spot.path !== rootPath) this.#setOwn(spot.fd, spot.name, ['opaque', 'y'])
+    this.#opaque.add(spot.path)
+  }
+
+  #setOwn(fd: number, name: string, [key, value]: readonly [string, string]): void {
+    setXattrAt(fd, name, { name: bytesOf(`${this.#prefix}${key}`), value: bytesOf(value) })
+  }
+
+  /**
+   * The directory at `path` to put a marker in, created if need be; `undefined` where this layer
+   * has something else on the way: then nothing of a lower layer shows through (row A7).
+   */
+  #openForMarker(path: SafePath, time: TarTime): number | undefined {
+    let here = this.#reopen()
+    let walked = rootPath
+    for (const name of path === rootPath ? [] : path.split('/')) {
+      walked = joinPath(walked, name)
+      const next = this.#enterForMarker({ fd: here, name, path: walked }, time)
+      closeSync(here)
+      if (next === undefined) return undefined
+      here = next
+    }
+    return here
+  }
+
+  #enterForMarker(spot: Spot, time: TarTime): number | undefined {
+    const existing = findDirectoryAt(spot.fd, spot.name)
+    if (existing !== undefined) return existing
+    const stat = findAt(spot.fd, spot.name)
+    if (stat !== undefined) {
+      if (isSymlink(stat)) this.#needsMergedView = true
+      return undefined
+    }
+    createDirectory(spot.fd, spot.name, { mode: 0o755, uid: 0, gid: 0 })
+    this.#implied.set(spot.path, time)
+    this.#impliedForWhiteouts.add(spot.path)
+    return findDirectoryAt(spot.fd, spot.name)
+  }
+
+  #reopen(): number {
+    return syscalls().openat2(this.#rootFd, '.', [openAs.directory, 0, resolve.beneath])
+  }
+}

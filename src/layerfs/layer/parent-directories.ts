@@ -1,0 +1,122 @@
+/**
+ * The directories that entries are placed in: opened, created where a tar left them out (row A11),
+ * and given their times back at the end.
+ */
+import { closeSync } from 'node:fs'
+import { hasCode } from '../../oci/errors.ts'
+import { syscalls, type Timestamp } from '../native/syscalls.ts'
+import { DirectoryCache, findDirectoryAt, openUnlessMissing } from './directory-cache.ts'
+import { isSymlink, openAs } from './file-type.ts'
+import { openInRoot } from './open-in-root.ts'
+import { joinPath, parentOf, type SafePath } from './path-bytes.ts'
+import { removeTree } from './remove-tree.ts'
+import type { Spot, TreeFormat } from './tree-format.ts'
+import { createDirectory, findAt } from './walk-in-root.ts'
+
+export class ParentDirectories implements Disposable {
+  readonly #rootFd: number
+  readonly #format: TreeFormat
+  readonly #cache: DirectoryCache
+  readonly #times = new Map<SafePath, Timestamp>()
+
+  constructor(rootFd: number, format: TreeFormat) {
+    this.#rootFd = rootFd
+    this.#format = format
+    this.#cache = new DirectoryCache(rootFd)
+  }
+
+  find(path: SafePath): number | undefined {
+    return this.#cache.find(path)
+  }
+
+  /** The directory at `path`, created if need be. Use it before the next call. */
+  open(path: SafePath, time: Timestamp): number {
+    const found = this.#cache.find(path) ?? this.#create(path, time)
+    if (this.#format.keepsTimes && !this.#times.has(path)) {
+      this.#times.set(path, syscalls().statx(found, '').mtime)
+    }
+    return found
+  }
+
+  /** The time that the directory gets at the end. */
+  setTime(path: SafePath, time: Timestamp): void {
+    this.#times.set(path, time)
+  }
+
+  /** `path` went away, or is another thing now. */
+  forgetBelow(path: SafePath): void {
+    this.#cache.forgetAllBut(parentOf(path))
+    for (const known of this.#times.keys()) {
+      if (known === path || known.startsWith(`${path}/`)) this.#times.delete(known)
+    }
+  }
+
+  restoreTimes(): void {
+    // Backwards: of two names for one directory the one used first knows its old time.
+    for (const [path, time] of [...this.#times].reverse()) {
+      const fd = this.#cache.find(path)
+      if (fd !== undefined) syscalls().utimensat(fd, '', time)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#cache[Symbol.dispose]()
+  }
+
+  #create(path: SafePath, time: Timestamp): number {
+    let here = this.#rootFd
+    let walked = '' as SafePath
+    for (const name of path.split('/')) {
+      walked = joinPath(walked, name)
+      const next = this.#enter({ fd: here, name, path: walked }, time)
+      if (here !== this.#rootFd) closeSync(here)
+      here = next
+    }
+    closeSync(here)
+    const created = this.#cache.find(path)
+    if (created === undefined) throw new Error('A directory that was created is not there')
+    return created
+  }
+
+  /** The directory at `spot`, which the caller closes. */
+  #enter(spot: Spot, time: Timestamp): number {
+    const existing = findDirectoryAt(spot.fd, spot.name)
+    if (existing !== undefined) return existing
+    const stat = findAt(spot.fd, spot.name)
+    if (stat === undefined) return this.#imply(spot, time)
+    if (isSymlink(stat)) {
+      this.#format.onImpliedBelowLink()
+      const target = openUnlessMissing(() => openInRoot(this.#rootFd, spot.path, openAs.directory))
+      if (target !== undefined) return target
+    }
+    // A file, or a link that leads nowhere, gives way to the directory that entries need (A10).
+    removeTree(spot.fd, spot.name)
+    this.#format.onRemoved(spot.path)
+    this.forgetBelow(spot.path)
+    const fd = this.#imply(spot, time)
+    this.#format.onReplacedByDirectory(spot)
+    return fd
+  }
+
+  #imply(spot: Spot, time: Timestamp): number {
+    createDirectory(spot.fd, spot.name, { mode: 0o755, uid: 0, gid: 0 })
+    this.#times.set(spot.path, time)
+    this.#format.onPlaced(spot)
+    this.#format.onImplied(spot.path, time)
+    const fd = findDirectoryAt(spot.fd, spot.name)
+    if (fd === undefined) throw new Error('A directory that was created is not there')
+    return fd
+  }
+}
+
+/** Runs `change` in a directory, which keeps its time. */
+export function keepingTime(dirFd: number, change: () => void): void {
+  const { mtime } = syscalls().statx(dirFd, '')
+  change()
+  try {
+    syscalls().utimensat(dirFd, '', mtime)
+  } catch (error) {
+    // The change may have removed the directory itself.
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
+}

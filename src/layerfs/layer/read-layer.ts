@@ -1,0 +1,130 @@
+/**
+ * One pipeline over a layer's blob: read → hash → decompress → hash → tar → visitor.
+ *
+ * Both digests are checked only when every byte has gone by: what the visitor did before that is
+ * the caller's to throw away.
+ */
+import { createHash } from 'node:crypto'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import {
+  algorithmOf,
+  type DiffId,
+  type Digest,
+  finishDiffId,
+  finishDigest,
+} from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import { defaultBudgets, type TarBudgets } from '../tar/entry.ts'
+import { TarReader, type TarVisitor } from '../tar/reader.ts'
+import { decompress, detectEncoding } from './decompress.ts'
+
+export interface LayerBlob {
+  /** The file that holds it. */
+  readonly blob: string
+  readonly expected: { readonly digest: Digest; readonly size: number; readonly diffId: DiffId }
+  readonly budgets?: Partial<TarBudgets>
+}
+
+export interface ReadLayer {
+  readonly diffId: DiffId
+  /** Bytes of the uncompressed tar. */
+  readonly size: number
+}
+
+const chunkSize = 256 * 1024
+
+/**
+ * Throws `digest-mismatch` when the blob or the tar in it is not what was expected, also where the
+ * damage makes the tar unreadable; otherwise what the reader and the visitor throw.
+ */
+export async function readLayer(layer: LayerBlob, visitor: TarVisitor): Promise<ReadLayer> {
+  const fd = openSync(layer.blob, 'r')
+  try {
+    assertSize(fd, layer)
+    const read = await run(fd, layer, visitor)
+    assertSame('layer tar', layer.expected.diffId, read.diffId)
+    return read
+  } finally {
+    closeSync(fd)
+  }
+}
+
+async function run(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<ReadLayer> {
+  const compressed = createHash(algorithmOf(layer.expected.digest))
+  const plain = createHash('sha256')
+  const reader = new TarReader(visitor, { ...defaultBudgets, ...layer.budgets })
+  const source = hashed(fd, compressed)
+  let size = 0
+  try {
+    for await (const chunk of decompress(source, encodingOf(fd))) {
+      plain.update(chunk)
+      size += chunk.length
+      reader.push(chunk)
+    }
+    reader.end()
+  } catch (error) {
+    // Damage shows first as a broken archive; that the blob is another is the better answer.
+    assertBlob(fd, layer)
+    throw error
+  }
+  assertSame(
+    'layer blob',
+    layer.expected.digest,
+    finishDigest(compressed, algorithmOf(layer.expected.digest)),
+  )
+  return { diffId: finishDiffId(plain), size }
+}
+
+/** The format of a layer is gzip, zstd or none; the bytes say which. */
+function encodingOf(fd: number): 'gzip' | 'zstd' | 'none' {
+  const head = Buffer.alloc(6)
+  const length = readSync(fd, head, 0, head.length, 0)
+  const encoding = detectEncoding(head.subarray(0, length))
+  if (encoding === 'xz' || encoding === 'bzip2') {
+    throw new OciError('unsupported', `Cannot unpack layer: compressed with ${encoding}`, {
+      hint: 'layers are gzip, zstd or not compressed; build or push the image again',
+    })
+  }
+  return encoding
+}
+
+interface Updatable {
+  update(bytes: Uint8Array): unknown
+}
+
+function* hashed(fd: number, hash: Updatable): Generator<Uint8Array> {
+  for (let position = 0; ; ) {
+    // A new buffer each time: the consumer may still hold the last one.
+    const buffer = Buffer.allocUnsafe(chunkSize)
+    const length = readSync(fd, buffer, 0, chunkSize, position)
+    if (length === 0) return
+    position += length
+    const chunk = buffer.subarray(0, length)
+    hash.update(chunk)
+    yield chunk
+  }
+}
+
+function assertSize(fd: number, { expected }: LayerBlob): void {
+  const { size } = fstatSync(fd)
+  if (size === expected.size) return
+  throw new OciError(
+    'digest-mismatch',
+    `Cannot unpack layer ${expected.digest}: it has ${size} bytes, expected ${expected.size}`,
+  )
+}
+
+function assertBlob(fd: number, { expected }: LayerBlob): void {
+  const algorithm = algorithmOf(expected.digest)
+  const hash = createHash(algorithm)
+  for (const _chunk of hashed(fd, hash));
+  assertSame('layer blob', expected.digest, finishDigest(hash, algorithm))
+}
+
+function assertSame(what: string, expected: string, actual: string): void {
+  if (expected === actual) return
+  throw new OciError(
+    'digest-mismatch',
+    `Cannot unpack layer: the ${what} is ${actual}, expected ${expected}`,
+  )
+}

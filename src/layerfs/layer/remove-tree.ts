@@ -1,0 +1,34 @@
+/** Removing what stands at a name, never through a link. */
+import { closeSync } from 'node:fs'
+import { hasCode } from '../../oci/errors.ts'
+import { resolve, syscalls } from '../native/syscalls.ts'
+import { atRemoveDir, openAs } from './file-type.ts'
+import { bytesOf } from './path-bytes.ts'
+
+/** Removes `name` and all below it; nothing there is no error. */
+export function removeTree(dirFd: number, name: string): void {
+  const bytes = bytesOf(name)
+  try {
+    syscalls().unlinkat(dirFd, bytes, 0)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return
+    if (!hasCode(error, 'EISDIR')) throw error
+    emptyDirectory(dirFd, name)
+    syscalls().unlinkat(dirFd, bytes, atRemoveDir)
+  }
+}
+
+/** Removes all below the directory `name`. */
+export function emptyDirectory(dirFd: number, name: string): void {
+  const fd = openListing(dirFd, name)
+  try {
+    for (const entry of syscalls().readdir(fd)) removeTree(fd, entry.name.toString('latin1'))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** The directory `name`, to be listed. The caller closes it. */
+export function openListing(dirFd: number, name: string): number {
+  return syscalls().openat2(dirFd, bytesOf(name), [openAs.listing, 0, resolve.beneath])
+}

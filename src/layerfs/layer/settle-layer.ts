@@ -1,0 +1,187 @@
+/**
+ * Settling a layer: answering, with the layers below it, what its own tar left open.
+ *
+ * The layer's directory then shows, laid over those layers, what extracting all of them into one
+ * tree would have shown. Where only the merged view can tell, the answer is `replay`.
+ */
+import { closeSync } from 'node:fs'
+import { hasCode } from '../../oci/errors.ts'
+import { type FileStat, resolve, syscalls, type Timestamp } from '../native/syscalls.ts'
+import { isPortable, setAttributesAt, setXattrAt, xattrsAt } from './attributes.ts'
+import { openUnlessMissing } from './directory-cache.ts'
+import { atRemoveDir, fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
+import type { OpenQuestions } from './layer-format.ts'
+import { assertNoDeadLinks } from './link-entry.ts'
+import { overlayFormat } from './overlay-format.ts'
+import { keepingTime } from './parent-directories.ts'
+import { bytesOf, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
+import { openListing } from './remove-tree.ts'
+import { openRoot, type Root } from './rootfs.ts'
+import { findAt } from './walk-in-root.ts'
+
+export interface Settling {
+  /** The layer's directory. */
+  readonly target: string
+  /** The layers below, top first, themselves settled. */
+  readonly lower: readonly string[]
+}
+
+/**
+ * `replay`: the layer has to be applied again, through an overlay on `lower`; `target` is then
+ * to be emptied.
+ */
+export function settleLayer(
+  { target, lower }: Settling,
+  questions: OpenQuestions,
+): 'settled' | 'replay' {
+  if (questions.needsMergedView && lower.length > 0) return 'replay'
+  assertNoDeadLinks(questions.deadLinks)
+  using layer = openRoot({ kind: 'directory', path: target, readOnly: false })
+  using below = lower.length > 0 ? openRoot({ kind: 'overlay', lower }) : undefined
+  const view: View = { layer, below, opaque: new Set(questions.opaque) }
+  if (questions.implied.some(({ path }) => isBehindLink(view, path))) return 'replay'
+  hideRoot(view)
+  for (const path of questions.whiteouts) {
+    if (!hasLower(view, path)) removeMarker(view, path, 0)
+  }
+  for (const path of questions.impliedForWhiteouts.toReversed()) {
+    if (!hasLowerDirectory(view, path)) removeMarker(view, path, atRemoveDir)
+  }
+  for (const { path, time } of questions.implied.toReversed()) describe(view, path, time)
+  if (questions.isRootImplied) describeRoot(view)
+  return 'settled'
+}
+
+interface View {
+  readonly layer: Root
+  readonly below: Root | undefined
+  readonly opaque: ReadonlySet<SafePath>
+}
+
+/** Looks at lower layers without following links: what is behind one is another path's business. */
+function lowerStat({ below, opaque }: View, path: SafePath): FileStat | 'link' | undefined {
+  if (below === undefined) return undefined
+  for (let above = path; above !== rootPath; ) {
+    above = parentOf(above)
+    if (opaque.has(above)) return undefined
+  }
+  try {
+    const fd = syscalls().openat2(below.fd, path === rootPath ? '.' : bytesOf(path), [
+      openAs.anything,
+      0,
+      resolve.inRoot | resolve.noSymlinks,
+    ])
+    const stat = syscalls().statx(fd, '')
+    closeSync(fd)
+    return stat
+  } catch (error) {
+    if (hasCode(error, 'ELOOP')) return 'link'
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined
+    throw error
+  }
+}
+
+function isBehindLink(view: View, path: SafePath): boolean {
+  const stat = lowerStat(view, path)
+  return stat === 'link' || (stat !== undefined && isSymlink(stat))
+}
+
+function hasLower(view: View, path: SafePath): boolean {
+  const stat = lowerStat(view, path)
+  return stat !== undefined && stat !== 'link'
+}
+
+function hasLowerDirectory(view: View, path: SafePath): boolean {
+  const stat = lowerStat(view, path)
+  return stat !== undefined && stat !== 'link' && isDirectory(stat)
+}
+
+/** The kernel does not look at an opaque mark on a layer's root, so each name is hidden. */
+function hideRoot({ layer, below, opaque }: View): void {
+  if (below === undefined || !opaque.has(rootPath)) return
+  const listing = openListing(below.fd, '.')
+  const mark = {
+    name: bytesOf(`${overlayFormat().xattrPrefix}opaque`),
+    value: bytesOf('y'),
+  }
+  try {
+    keepingTime(layer.fd, () => {
+      for (const entry of syscalls().readdir(listing)) {
+        const name = entry.name.toString('latin1')
+        const own = findAt(layer.fd, name)
+        if (own === undefined) {
+          syscalls().mknodat(layer.fd, entry.name, [fileType.characterDevice, 0, 0])
+        } else if (isDirectory(own)) setXattrAt(layer.fd, name, mark)
+      }
+    })
+  } finally {
+    closeSync(listing)
+  }
+}
+
+/** Removes a whiteout, or with AT_REMOVEDIR a directory that turned out to be empty. */
+function removeMarker({ layer }: View, path: SafePath, flags: number): void {
+  inDirectory(layer, parentOf(path), fd =>
+    keepingTime(fd, () => {
+      try {
+        syscalls().unlinkat(fd, bytesOf(nameOf(path)), flags)
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ENOTEMPTY')) throw error
+      }
+    }),
+  )
+}
+
+/** Gives an implied directory the attributes it has below, or at least a time that repeats. */
+function describe(view: View, path: SafePath, time: Timestamp): void {
+  inDirectory(view.layer, path, fd => {
+    if (view.below === undefined || !hasLowerDirectory(view, path)) {
+      syscalls().utimensat(fd, '', time)
+      return
+    }
+    inDirectory(view.below, path, lower => inheritAttributes(lower, fd))
+  })
+}
+
+function describeRoot({ layer, below }: Pick<View, 'layer' | 'below'>): void {
+  if (below !== undefined) inheritAttributes(below.fd, layer.fd)
+  else setAttributesAt(layer.fd, '.', bareRoot)
+}
+
+const bareRoot = {
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+  mtime: { seconds: 0, nanoseconds: 0 },
+  xattrs: [],
+} as const
+
+/**
+ * Gives the directory `target` the attributes that the root of `lower` shows; those of an empty
+ * image's root when there is none. An overlay shows its topmost root: each new layer needs this.
+ */
+export function inheritRoot({ target, lower }: Settling): void {
+  using layer = openRoot({ kind: 'directory', path: target, readOnly: false })
+  using below = lower.length > 0 ? openRoot({ kind: 'overlay', lower }) : undefined
+  describeRoot({ layer, below })
+}
+
+/** Owner, mode, time and portable attributes of one directory, given to another. */
+function inheritAttributes(fromFd: number, toFd: number): void {
+  const { mode, uid, gid, mtime } = syscalls().statx(fromFd, '')
+  const xattrs = xattrsAt(fromFd, '.').filter(({ name }) => isPortable(name))
+  setAttributesAt(toFd, '.', { mode: mode & 0o7777, uid, gid, mtime, xattrs })
+}
+
+/** Runs `act` in the directory `path` itself, links not followed; nothing when there is none. */
+function inDirectory(root: Root, path: SafePath, act: (fd: number) => void): void {
+  const how = resolve.inRoot | resolve.noSymlinks
+  const bytes = path === rootPath ? '.' : bytesOf(path)
+  const fd = openUnlessMissing(() => syscalls().openat2(root.fd, bytes, [openAs.directory, 0, how]))
+  if (fd === undefined) return
+  try {
+    act(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
