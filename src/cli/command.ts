@@ -42,12 +42,12 @@ export interface CommandHelp {
   readonly usage: string
   /** One line, no final period. */
   readonly summary: string
-  /** Command lines, most wanted first. */
+  /** Command lines, most wanted first; `{program}` stands for the program's name. */
   readonly examples: readonly string[]
   /** Goes before the message of a failure that is no usage error: `failed to build: `. */
   readonly errorPrefix?: string
-  /** The exit code of such a failure; 1 unless given. */
-  readonly failureCode?: number
+  /** The exit code of a failure that has none of its own; 1, or 100 for a bug, unless given. */
+  exitCodeOf?(error: unknown): number
 }
 
 export interface CommandDefinition<T extends FlagTable> extends CommandHelp, FlagGrammar<T> {

@@ -4,28 +4,18 @@
  */
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ProxySettings } from '../registry/client/proxy.ts'
 import type { EnvironmentLookup } from './flags.ts'
 
 export type Variables = Readonly<Record<string, string | undefined>>
-
-/** As the variables are spelled; the lower-case spelling wins. Empty ones are absent. */
-export interface ProxySettings {
-  readonly http?: string
-  readonly https?: string
-  readonly all?: string
-  /** Comma-separated host names, `.suffixes` and CIDRs that are reached directly. */
-  readonly none?: string
-}
 
 export interface Environment {
   /** One variable: a flag's default, a secret's `env=`. */
   readonly lookup: EnvironmentLookup
   /** Where images, containers and caches live: `TSBUILD_ROOT`, else by the user (README). */
   readonly root: string
-  /** The directory of docker's config.json. */
-  readonly dockerConfig: string
-  /** Inline credentials, which come before those of the file. */
-  readonly dockerAuthConfig?: string
+  /** All of them, for what other programs define: where docker and podman keep logins. */
+  readonly variables: Variables
   readonly proxies: ProxySettings
   readonly color: 'always' | 'never' | 'auto'
   /** Neither colours nor cursor movements: `TERM=dumb`, or no TERM at all. */
@@ -42,13 +32,11 @@ export function readEnvironment(
 ): Environment {
   const lookup: EnvironmentLookup = name => nonEmpty(variables[name])
   const home = lookup('HOME') ?? homedir()
-  const dockerAuthConfig = lookup('DOCKER_AUTH_CONFIG')
   const sourceDateEpoch = lookup('SOURCE_DATE_EPOCH')
   return {
     lookup,
     root: lookup('TSBUILD_ROOT') ?? defaultRoot(lookup, home, userId),
-    dockerConfig: lookup('DOCKER_CONFIG') ?? join(home, '.docker'),
-    ...(dockerAuthConfig === undefined ? {} : { dockerAuthConfig }),
+    variables,
     proxies: proxySettings(lookup),
     color: colorSetting(lookup),
     isDumbTerminal: (lookup('TERM') ?? 'dumb') === 'dumb',
@@ -63,13 +51,14 @@ function defaultRoot(lookup: EnvironmentLookup, home: string, userId: number): s
   return join(lookup('XDG_DATA_HOME') ?? join(home, '.local/share'), 'tsbuild')
 }
 
+/** The lower-case spelling wins; empty ones are absent. */
 function proxySettings(lookup: EnvironmentLookup): ProxySettings {
   const either = (name: string) => lookup(name) ?? lookup(name.toUpperCase())
   const entries = [
     ['http', either('http_proxy')],
     ['https', either('https_proxy')],
     ['all', either('all_proxy')],
-    ['none', either('no_proxy')],
+    ['no', either('no_proxy')],
   ]
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined))
 }

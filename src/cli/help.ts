@@ -8,6 +8,7 @@ const widestName = 32
 
 export function programHelp(program: Program, columns: number): string {
   const width = Math.min(columns, widest)
+  const nameWidth = Math.max(...program.commands.map(({ name }) => name.length))
   return lines([
     `Usage: ${program.name} ${program.fallback === undefined ? 'COMMAND' : '[COMMAND]'} [FLAGS] [ARGUMENTS]`,
     '',
@@ -17,7 +18,7 @@ export function programHelp(program: Program, columns: number): string {
       '',
       `${title}:`,
       ...table(
-        entries.map(({ name, summary }) => [name, summary] as const),
+        entries.map(({ name, summary }) => [name.padEnd(nameWidth), summary] as const),
         width,
       ),
     ]),
@@ -32,7 +33,7 @@ export function commandHelp(programName: string, command: Command, columns: numb
     `Usage: ${programName} ${command.name} ${command.usage}`.trimEnd(),
     '',
     ...wrap(command.summary, width),
-    ...examples(command.examples),
+    ...examples(command.examples.map(line => line.replaceAll('{program}', programName))),
     ...flagGroups(command.flags, width),
   ])
 }

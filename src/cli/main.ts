@@ -4,7 +4,6 @@
  * Exit codes (`cli-error.ts`): what the command returns; 125 for a wrong command line; 1 for a
  * failure; 100 for a bug; 130 and 143 when stopped. Only this file ends the process.
  */
-import { createRequire } from 'node:module'
 import { suggest } from '../oci/suggest.ts'
 import { exitCodes, usageError } from './cli-error.ts'
 import type { CliContext, Command } from './command.ts'
@@ -12,6 +11,7 @@ import { readEnvironment } from './environment.ts'
 import { catchInterrupts } from './interrupts.ts'
 import { reportFailure } from './report-failure.ts'
 import { terminalOf } from './terminal.ts'
+import { programVersion } from './version.ts'
 
 export interface CommandEntry {
   readonly name: string
@@ -156,9 +156,4 @@ async function printCommandHelp(
   const { commandHelp } = await import('./help.ts')
   stdout.write(commandHelp(program.name, command, stderr.size().columns))
   return exitCodes.ok
-}
-
-export function programVersion(): string {
-  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
-  return version
 }

@@ -14,7 +14,7 @@ import { styled } from './terminal.ts'
 export interface FailedCommand extends Pick<CliContext, 'environment' | 'signal' | 'stderr'> {
   readonly program: { readonly name: string }
   /** `undefined`: the failure came before a command was found. */
-  readonly command: Pick<Command, 'name' | 'errorPrefix' | 'failureCode'> | undefined
+  readonly command: Pick<Command, 'name' | 'errorPrefix' | 'exitCodeOf'> | undefined
 }
 
 /** Writes the report and returns the exit code. */
@@ -31,7 +31,7 @@ export function reportFailure(error: unknown, failed: FailedCommand): number {
     }
     return error.exitCode
   }
-  const failureCode = command?.failureCode ?? exitCodes.failure
+  const failureCode = command?.exitCodeOf?.(error) ?? exitCodes.failure
   if (error instanceof OciError) {
     const message = `${command?.errorPrefix ?? ''}${error.message}`
     write(failed, { message, hint: error.hint, excerpt: excerptOf(error) })
@@ -42,7 +42,7 @@ export function reportFailure(error: unknown, failed: FailedCommand): number {
     return failureCode
   }
   reportBug(error, failed)
-  return command?.failureCode ?? exitCodes.internal
+  return command?.exitCodeOf?.(error) ?? exitCodes.internal
 }
 
 function reportCanceled({ signal, stderr }: FailedCommand): number {

@@ -1,0 +1,86 @@
+import { type LocalImage, listImages } from '../../layerfs/runtime/local-image.ts'
+import { openStore } from '../../layerfs/store.ts'
+import { familiarReference, parseReference } from '../../oci/reference.ts'
+import { type Command, defineCommand } from '../command.ts'
+import type { FlagTable } from '../flags.ts'
+import { humanAge, humanSize } from '../human.ts'
+import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { wantedPlatform } from '../wanted-platform.ts'
+import { imageSize } from './image-size.ts'
+
+const flags = {
+  ...listFlags,
+  digests: { kind: 'boolean', help: 'Show digests' },
+  all: { kind: 'boolean', short: 'a', hidden: true, help: 'Accepted: all images are always shown' },
+} as const satisfies FlagTable
+
+export const imagesCommand: Command = defineCommand({
+  name: 'images',
+  usage: '[FLAGS] [REPOSITORY[:TAG]]',
+  summary: 'List images',
+  examples: [
+    '{program} images',
+    '{program} images -q app',
+    "{program} images --format '{{.Repository}}:{{.Tag}}'",
+  ],
+  flags,
+  unsupported: { filter: { short: 'f', reason: 'Name a repository instead' }, tree: {} },
+  arity: { min: 0, max: 1 },
+  run: async ({ flags, args, environment, stdout }) => {
+    await using store = await openStore(environment.root)
+    const images = await listImages(store, wantedPlatform(undefined))
+    const wanted = images.filter(image => isWanted(image, args[0]))
+    const now = new Date()
+    const rows = wanted.map(image => rowOf(image, { now, isFull: flags['no-trunc'] }))
+    stdout.write(listOutput(rows, flags.digests ? withDigest : columns, flags))
+    return 0
+  },
+})
+
+const columns: readonly ListColumn[] = [
+  { head: 'REPOSITORY', field: 'Repository' },
+  { head: 'TAG', field: 'Tag' },
+  { head: 'IMAGE ID', field: 'ID' },
+  { head: 'CREATED', field: 'CreatedSince' },
+  { head: 'SIZE', field: 'Size' },
+]
+
+const withDigest: readonly ListColumn[] = columns.toSpliced(2, 0, {
+  head: 'DIGEST',
+  field: 'Digest',
+})
+
+/** By repository, or by repository and tag. */
+function isWanted({ reference }: LocalImage, name: string | undefined): boolean {
+  if (name === undefined) return true
+  if (reference === undefined) return false
+  const wanted = parseReference(name)
+  const hasTag = /[:@][^/]*$/.test(name)
+  return (
+    wanted.registry === reference.registry &&
+    wanted.repository === reference.repository &&
+    (!hasTag || wanted.tag === reference.tag)
+  )
+}
+
+function rowOf(
+  image: LocalImage,
+  { now, isFull }: { readonly now: Date; readonly isFull: boolean },
+): ListRow {
+  const { reference, config, target } = image
+  const created = config.value.created
+  return {
+    ID: isFull ? config.digest : config.digest.slice(7, 19),
+    Repository: reference === undefined ? '<none>' : repositoryOf(reference),
+    Tag: reference?.tag ?? '<none>',
+    Digest: target.digest,
+    CreatedSince: humanAge(created, now),
+    CreatedAt: created ?? '',
+    Size: humanSize(imageSize(image)),
+  }
+}
+
+function repositoryOf(reference: NonNullable<LocalImage['reference']>): string {
+  const { registry, repository } = reference
+  return familiarReference({ registry, repository })
+}

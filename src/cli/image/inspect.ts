@@ -1,0 +1,76 @@
+import type { ImageRecord } from '../../layerfs/image/image-store.ts'
+import { findImage, type LocalImage } from '../../layerfs/runtime/local-image.ts'
+import { openStore } from '../../layerfs/store.ts'
+import { familiarReference } from '../../oci/reference.ts'
+import { type Command, defineCommand } from '../command.ts'
+import { parseTemplate } from '../template.ts'
+import { wantedPlatform } from '../wanted-platform.ts'
+import { imageSize } from './image-size.ts'
+
+export const inspectCommand: Command = defineCommand({
+  name: 'inspect',
+  usage: '[FLAGS] IMAGE...',
+  summary: 'Show all about images, as JSON',
+  examples: [
+    '{program} inspect app',
+    "{program} inspect -f '{{.Id}}' app",
+    "{program} inspect -f '{{json .Config.Env}}' app",
+  ],
+  flags: {
+    format: {
+      kind: 'string',
+      short: 'f',
+      value: 'FORMAT',
+      help: '"json" or a template such as "{{.Id}}"',
+    },
+    platform: { kind: 'string', value: 'OS/ARCH', help: 'Which of the images under a name' },
+    type: { kind: 'choice', choices: ['image'], default: 'image', hidden: true, help: 'Of object' },
+  },
+  unsupported: { size: { short: 's', reason: 'The size is always shown' } },
+  arity: { min: 1 },
+  run: async ({ flags, args, environment, stdout }) => {
+    await using store = await openStore(environment.root)
+    const platform = wantedPlatform(flags.platform)
+    const format = flags.format ?? 'json'
+    const template = format === 'json' ? undefined : parseTemplate(format)
+    const images = await Promise.all(args.map(text => findImage(store, text, platform)))
+    const all = await store.images.list()
+    const documents = images.map(image => inspectDocument(image, all))
+    stdout.write(
+      template === undefined
+        ? `${JSON.stringify(documents, undefined, 4)}\n`
+        : documents.map(document => `${template(document)}\n`).join(''),
+    )
+    return 0
+  },
+})
+
+/** In docker's shape, without what only a daemon has. */
+function inspectDocument(image: LocalImage, all: readonly ImageRecord[]): Record<string, unknown> {
+  const { manifest, descriptor, target } = image
+  const config = image.config.value
+  const names = all.filter(other => other.target.digest === target.digest)
+  const references = names.flatMap(({ reference }) => (reference === undefined ? [] : [reference]))
+  return {
+    Id: image.config.digest,
+    RepoTags: references.filter(({ tag }) => tag !== undefined).map(familiarReference),
+    RepoDigests: [
+      ...new Set(
+        references.map(({ registry, repository }) =>
+          familiarReference({ registry, repository, digest: target.digest }),
+        ),
+      ),
+    ],
+    Created: config.created,
+    Author: config.author ?? '',
+    Config: config.config,
+    Architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { Variant: config.variant }),
+    Os: config.os,
+    Size: imageSize(image),
+    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
+    Descriptor: descriptor,
+    Layers: manifest.value.layers,
+    History: config.history,
+  }
+}

@@ -1,0 +1,62 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import type { NamedImage } from '../../layerfs/image/archive-layout.ts'
+import { importArchive, importLayout } from '../../layerfs/image/import-image.ts'
+import { openStore, type Store } from '../../layerfs/store.ts'
+import { familiarReference } from '../../oci/reference.ts'
+import { usageError } from '../cli-error.ts'
+import { type CliContext, type Command, defineCommand } from '../command.ts'
+
+export const loadCommand: Command = defineCommand({
+  name: 'load',
+  usage: '[FLAGS]',
+  summary: 'Read images from an archive',
+  examples: [
+    '{program} load -i app.tar',
+    '{program} load < app.tar.gz',
+    '{program} load -i layout-directory',
+  ],
+  flags: {
+    input: {
+      kind: 'string',
+      short: 'i',
+      value: 'PATH',
+      help: 'Archive or OCI layout directory instead of standard input',
+    },
+    quiet: { kind: 'boolean', short: 'q', help: 'Print nothing' },
+  },
+  unsupported: { platform: {} },
+  arity: { min: 0, max: 0 },
+  run: async ({ flags, ...context }) => {
+    await using store = await openStore(context.environment.root)
+    const images = await readImages(flags.input, store, context)
+    for (const image of images) {
+      await store.images.set(image)
+      if (!flags.quiet) context.stdout.write(`${describe(image)}\n`)
+    }
+    return 0
+  },
+})
+
+async function readImages(
+  input: string | undefined,
+  { content }: Store,
+  { stdin }: Pick<CliContext, 'stdin'>,
+): Promise<NamedImage[]> {
+  if (input === undefined) {
+    if (stdin.isTTY === true) {
+      throw usageError('Cannot read an archive from a terminal', 'Use --input FILE, or redirect')
+    }
+    return importArchive(stdin, content)
+  }
+  const isDirectory = (await stat(input)).isDirectory()
+  return isDirectory
+    ? importLayout(input, content)
+    : importArchive(createReadStream(input), content)
+}
+
+function describe({ reference, target }: NamedImage): string {
+  return reference === undefined
+    ? `Loaded image ID: ${target.digest}`
+    : `Loaded image: ${familiarReference(reference)}`
+}

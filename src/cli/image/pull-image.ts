@@ -1,0 +1,41 @@
+/** Pulling into the store, with progress: for `pull`, and for `run` when the image is missing. */
+import type { Descriptor } from '../../oci/descriptor.ts'
+import type { Platform } from '../../oci/platform.ts'
+import { formatReference, type Reference } from '../../oci/reference.ts'
+import { pullImage } from '../../registry/client/pull.ts'
+import type { CliContext } from '../command.ts'
+import { openProgress } from '../progress/progress.ts'
+import { withTransferProgress } from '../progress/transfer-progress.ts'
+import type { World } from '../world.ts'
+
+export interface PullRequest {
+  readonly reference: Reference
+  readonly platform: Platform
+  readonly progress: 'auto' | 'quiet'
+}
+
+/**
+ * Gives the pulled image its name and returns what the name points at: an index, where the registry
+ * has one. Throws what `pullImage` throws; the name is then as it was.
+ */
+export async function pullIntoStore(
+  { store, registry }: World,
+  { reference, platform, progress: mode }: PullRequest,
+  context: CliContext,
+): Promise<Descriptor> {
+  const { signal } = context
+  using progress = openProgress({ mode, title: 'Pulling' }, context)
+  const vertex = { id: 'pull', name: `pulling ${formatReference(reference)}`, signal }
+  const pulled = await withTransferProgress(progress.emit, vertex, onEvent =>
+    pullImage(registry, reference, {
+      platform,
+      into: store.content,
+      layers: 'all',
+      onEvent,
+      signal,
+    }),
+  )
+  const target = pulled.indexes[0]?.descriptor ?? pulled.descriptor
+  await store.images.set({ reference, target })
+  return target
+}

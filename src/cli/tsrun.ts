@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+import { imageCommands } from './image/entries.ts'
+import { runProgram } from './main.ts'
+
+await runProgram({
+  name: 'tsrun',
+  summary: 'Runs containers, without a daemon.',
+  examples: [
+    'tsrun --rm -it busybox',
+    'tsrun --rm -v .:/work -w /work node:22 npm test',
+    'tsrun ps -a',
+  ],
+  fallback: 'run',
+  commands: [
+    {
+      name: 'run',
+      aliases: ['container run'],
+      summary: 'Run a command in a new container; the word itself may be left out',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/run.ts')).runCommand,
+    },
+    {
+      name: 'ps',
+      aliases: ['container ls', 'container list'],
+      summary: 'List containers',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/ps.ts')).psCommand,
+    },
+    {
+      name: 'rm',
+      aliases: ['container rm'],
+      summary: 'Remove containers that have ended',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/rm.ts')).rmCommand,
+    },
+    ...imageCommands,
+  ],
+})

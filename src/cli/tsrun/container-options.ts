@@ -1,0 +1,156 @@
+/** The flags of `tsrun run` as ContainerOptions. Reads only the environment files they name. */
+import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { resolve } from 'node:path'
+import type { ContainerOptions, SecurityOptions } from '../../layerfs/runtime/container-spec.ts'
+import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
+import { printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
+import { parseSize } from '../flag-values.ts'
+import type { EnvironmentLookup } from '../flags.ts'
+import type { RunFlags } from './run-flags.ts'
+
+/** Throws a usage error that quotes the value, and ENOENT for a missing environment file. */
+export async function containerOptions(
+  flags: RunFlags,
+  command: readonly string[],
+  lookup: EnvironmentLookup,
+): Promise<ContainerOptions> {
+  const { entrypoint, workdir, hostname } = flags
+  return {
+    command,
+    ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
+    env: await environmentOf(flags, lookup),
+    ...(workdir === undefined ? {} : { workingDirectory: workdir }),
+    ...(hostname === undefined ? {} : { hostname: parseHostname(hostname) }),
+    network: flags.network,
+    mounts: [...flags.volume.map(parseVolume), ...flags.tmpfs.map(parseTmpfs)],
+    terminal: flags.tty,
+    readOnly: flags['read-only'],
+    security: securityOf(flags),
+    limits: limitsOf(flags),
+    extraHosts: flags['add-host'].map(parseExtraHost),
+    dns: flags.dns.map(parseAddress),
+    shmSize: flags['shm-size'],
+  }
+}
+
+/** Files first, then `--env`; a name without `=` is passed on from our own environment. */
+async function environmentOf(flags: RunFlags, lookup: EnvironmentLookup): Promise<string[]> {
+  const files = await Promise.all(flags['env-file'].map(readEnvironmentFile))
+  return [...files.flat(), ...flags.env].flatMap(word => {
+    const name = word.split('=', 1)[0] ?? ''
+    if (name === '' || /[\s\0]/.test(name)) {
+      throw usageError(`Cannot use environment variable "${printable(word)}": no valid name`)
+    }
+    if (word.includes('=')) return [word]
+    const value = lookup(word)
+    return value === undefined ? [] : [`${word}=${value}`]
+  })
+}
+
+async function readEnvironmentFile(path: string): Promise<string[]> {
+  const text = await readFile(path, 'utf8')
+  return text
+    .replace(/^\ufeff/, '')
+    .split(/\r?\n/)
+    .map(line => line.trimStart())
+    .filter(line => line !== '' && !line.startsWith('#'))
+}
+
+/** `SOURCE:TARGET[:OPTIONS]`. */
+export function parseVolume(text: string): SandboxMount {
+  const [source = '', target, options = '', ...rest] = text.split(':')
+  const refuse = (reason: string) => usageError(`Cannot use volume "${printable(text)}": ${reason}`)
+  if (target === undefined) throw refuse('volumes without a source are not supported yet')
+  if (rest.length > 0) throw refuse('expected SOURCE:TARGET[:ro]')
+  if (!/^([/~]|\.\.?(\/|$))/.test(source)) throw refuse('named volumes are not supported yet')
+  if (!target.startsWith('/')) throw refuse('the target must be an absolute path')
+  if (target === '/') throw refuse('the target cannot be the root')
+  const unknown = options
+    .split(',')
+    .find(option => !/^(|ro|rw|z|Z|r?private|r?slave|r?shared)$/.test(option))
+  if (unknown !== undefined) throw refuse(`unknown option "${printable(unknown)}"`)
+  return {
+    kind: 'bind',
+    source: resolve(source),
+    target,
+    readOnly: options.split(',').includes('ro'),
+    recursive: true,
+  }
+}
+
+/** `TARGET[:size=64m,mode=1777,…]`; other options of tmpfs that change nothing here are accepted. */
+export function parseTmpfs(text: string): SandboxMount {
+  const colon = text.indexOf(':')
+  const target = colon === -1 ? text : text.slice(0, colon)
+  const options = colon === -1 ? [] : text.slice(colon + 1).split(',')
+  const refuse = (reason: string) => usageError(`Cannot use tmpfs "${printable(text)}": ${reason}`)
+  if (!target.startsWith('/') || target === '/') throw refuse('expected an absolute path')
+  let size: number | undefined
+  let mode = 0o1777
+  for (const option of options) {
+    const [name = '', value = ''] = option.split('=')
+    if (name === 'size') size = parseSize(value)
+    else if (name === 'mode' && /^[0-7]{1,4}$/.test(value)) mode = Number.parseInt(value, 8)
+    else if (!/^(|rw|noexec|nosuid|nodev|exec)$/.test(option)) {
+      throw refuse(`unknown option "${printable(option)}"`)
+    }
+  }
+  return { kind: 'tmpfs', target, mode, ...(size === undefined ? {} : { size }) }
+}
+
+/** `name:address`, `name=address`, an IPv6 address with or without brackets. */
+export function parseExtraHost(text: string): ContainerOptions['extraHosts'][number] {
+  const match = /^([^:=]+)[:=]\[?([^\]]+)\]?$/.exec(text)
+  const [, name = '', address = ''] = match ?? []
+  if (name === '' || /\s/.test(name) || isIP(address) === 0) {
+    throw usageError(`Cannot use host "${printable(text)}": expected NAME:ADDRESS`)
+  }
+  return { name, address }
+}
+
+function parseAddress(text: string): string {
+  if (isIP(text) === 0)
+    throw usageError(`Cannot use name server "${printable(text)}": no IP address`)
+  return text
+}
+
+/** The kernel's limit and RFC 1123's letters. */
+function parseHostname(text: string): string {
+  if (text.length <= 64 && /^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$/.test(text)) return text
+  throw usageError(
+    `Cannot use host name "${printable(text)}": expected up to 64 letters, digits, . and -`,
+  )
+}
+
+function limitsOf(flags: RunFlags): ContainerOptions['limits'] {
+  const { memory, cpus, 'pids-limit': pids } = flags
+  if (memory !== undefined && memory !== 0 && memory < 6 * 1024 * 1024) {
+    throw usageError('Cannot use flag --memory: the least is 6m')
+  }
+  if (cpus !== undefined && cpus < 0) throw usageError('Cannot use flag --cpus: less than none')
+  return {
+    ...(memory ? { memory } : {}),
+    ...(cpus ? { cpus } : {}),
+    ...(pids !== undefined && pids > 0 ? { pids } : {}),
+  }
+}
+
+function securityOf(flags: RunFlags): SecurityOptions {
+  const options = flags['security-opt']
+  for (const option of options) {
+    if (/^(seccomp[=:]unconfined|no-new-privileges([=:](true|false))?)$/.test(option)) continue
+    throw usageError(
+      `Security option "${printable(option)}" is not supported yet`,
+      'There are seccomp=unconfined and no-new-privileges',
+    )
+  }
+  return {
+    capAdd: flags['cap-add'],
+    capDrop: flags['cap-drop'],
+    privileged: flags.privileged,
+    seccomp: options.some(option => option.startsWith('seccomp')) ? 'unconfined' : 'default',
+    noNewPrivileges: options.some(option => /^no-new-privileges([=:]true)?$/.test(option)),
+  }
+}

@@ -1,0 +1,181 @@
+/** The flags of `tsrun run`, as `docker run` spells them, and those that are refused by name. */
+import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
+
+const resources = 'Resources'
+const network = 'Network'
+const security = 'Security'
+
+export const runFlags = {
+  rm: { kind: 'boolean', help: 'Remove the container when it ends' },
+  interactive: { kind: 'boolean', short: 'i', help: 'Keep standard input open' },
+  tty: { kind: 'boolean', short: 't', help: 'Give the container a terminal' },
+  env: { kind: 'strings', short: 'e', value: 'NAME[=VALUE]', help: 'Set an environment variable' },
+  'env-file': { kind: 'strings', value: 'FILE', help: 'Read environment variables from a file' },
+  volume: {
+    kind: 'strings',
+    short: 'v',
+    value: 'SOURCE:TARGET[:ro]',
+    help: 'Show a directory or file of this machine inside',
+  },
+  tmpfs: {
+    kind: 'strings',
+    value: 'TARGET[:size=64m]',
+    help: 'Mount an empty directory in memory',
+  },
+  workdir: { kind: 'string', short: 'w', value: 'DIR', help: 'Directory the command starts in' },
+  user: { kind: 'string', short: 'u', value: 'USER[:GROUP]', help: 'Name or id to run as' },
+  entrypoint: {
+    kind: 'string',
+    value: 'PROGRAM',
+    help: 'Program instead of the ENTRYPOINT of the image',
+  },
+  name: { kind: 'string', value: 'NAME', help: 'Name of the container' },
+  'read-only': { kind: 'boolean', help: 'Mount the root read-only' },
+  pull: {
+    kind: 'choice',
+    choices: ['always', 'missing', 'never'],
+    default: 'missing',
+    help: 'When to pull the image',
+  },
+  platform: {
+    kind: 'string',
+    value: 'OS/ARCH',
+    env: 'DOCKER_DEFAULT_PLATFORM',
+    help: 'Platform of the image',
+  },
+  quiet: { kind: 'boolean', short: 'q', help: 'Do not show the progress of a pull' },
+
+  network: {
+    kind: 'choice',
+    choices: ['bridge', 'host', 'none'],
+    default: 'bridge',
+    aliases: ['net'],
+    group: network,
+    help: 'Network the container sees',
+  },
+  hostname: { kind: 'string', short: 'h', value: 'NAME', group: network, help: 'Host name inside' },
+  'add-host': {
+    kind: 'strings',
+    value: 'NAME:ADDRESS',
+    group: network,
+    help: 'Add a line to /etc/hosts',
+  },
+  dns: {
+    kind: 'strings',
+    value: 'ADDRESS',
+    group: network,
+    help: 'Name server instead of the host’s',
+  },
+
+  memory: {
+    kind: 'size',
+    short: 'm',
+    value: 'BYTES',
+    group: resources,
+    help: 'Memory limit: 512m, 2g',
+  },
+  cpus: { kind: 'number', value: 'N', group: resources, help: 'CPU limit: 0.5, 2' },
+  'pids-limit': {
+    kind: 'integer',
+    value: 'N',
+    group: resources,
+    help: 'Limit of processes; -1 for none',
+  },
+  'shm-size': {
+    kind: 'size',
+    value: 'BYTES',
+    default: 64 * 1024 * 1024,
+    group: resources,
+    help: 'Size of /dev/shm',
+  },
+
+  'cap-add': { kind: 'strings', value: 'NAME', group: security, help: 'Add a capability, or ALL' },
+  'cap-drop': {
+    kind: 'strings',
+    value: 'NAME',
+    group: security,
+    help: 'Take a capability away, or ALL',
+  },
+  privileged: {
+    kind: 'boolean',
+    group: security,
+    help: 'All capabilities, no system call filter, nothing hidden',
+  },
+  'security-opt': {
+    kind: 'strings',
+    value: 'OPTION',
+    group: security,
+    help: 'seccomp=unconfined or no-new-privileges',
+  },
+} as const satisfies FlagTable
+
+export type RunFlags = FlagValues<typeof runFlags>
+
+const limits: UnsupportedFlag = { reason: 'Limits are --memory, --cpus and --pids-limit' }
+const namespaces: UnsupportedFlag = { reason: 'Namespaces are always those of the container' }
+const networks: UnsupportedFlag = { reason: 'Networks are bridge, host and none' }
+const logging: UnsupportedFlag = { reason: 'The output goes where that of tsrun goes' }
+
+export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
+  detach: { short: 'd', reason: 'Use the shell’s "&", or a service of systemd' },
+  publish: { short: 'p', reason: 'With --network host its ports are those of this machine' },
+  'publish-all': { short: 'P', reason: 'With --network host its ports are those of this machine' },
+  restart: { reason: 'Use a service of systemd with Restart=' },
+  mount: { reason: 'Use --volume or --tmpfs' },
+  label: { short: 'l' },
+  'label-file': {},
+  attach: { short: 'a', reason: 'Use --interactive' },
+  init: {},
+  device: {},
+  gpus: {},
+  link: networks,
+  'network-alias': networks,
+  ip: networks,
+  ip6: networks,
+  'mac-address': networks,
+  expose: networks,
+  'dns-search': {},
+  'dns-option': {},
+  domainname: {},
+  ipc: namespaces,
+  pid: namespaces,
+  uts: namespaces,
+  userns: namespaces,
+  cgroupns: namespaces,
+  'cgroup-parent': limits,
+  'memory-swap': limits,
+  'memory-reservation': limits,
+  'memory-swappiness': limits,
+  'kernel-memory': limits,
+  'cpu-shares': { short: 'c', ...limits },
+  'cpu-period': limits,
+  'cpu-quota': limits,
+  'cpuset-cpus': limits,
+  'cpuset-mems': limits,
+  'blkio-weight': limits,
+  'device-read-bps': limits,
+  'device-write-bps': limits,
+  ulimit: {},
+  sysctl: {},
+  'group-add': {},
+  'oom-kill-disable': {},
+  'oom-score-adj': {},
+  'log-driver': logging,
+  'log-opt': logging,
+  'health-cmd': {},
+  'health-interval': {},
+  'health-retries': {},
+  'health-timeout': {},
+  'no-healthcheck': {},
+  'stop-signal': {},
+  'stop-timeout': {},
+  cidfile: {},
+  'detach-keys': {},
+  isolation: {},
+  runtime: {},
+  'sig-proxy': { reason: 'Signals always reach the container' },
+  'storage-opt': {},
+  'volume-driver': {},
+  'volumes-from': {},
+  'disable-content-trust': {},
+}

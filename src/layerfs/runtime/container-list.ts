@@ -1,0 +1,52 @@
+/** Containers as users see them: by name or id, running or ended. */
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import type { Containers } from '../snapshot/containers.ts'
+import { type ContainerRecord, decodeContainerRecord } from './container-record.ts'
+
+export interface Container {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly isRunning: boolean
+  /** `undefined` when it is damaged: the container can only be removed. */
+  readonly record: ContainerRecord | undefined
+}
+
+/** Newest first. What a killed `--rm` run left behind is removed on the way. */
+export async function listContainers(containers: Containers): Promise<Container[]> {
+  const found: Container[] = []
+  for (const { id, isRunning, record: value } of await containers.list()) {
+    const record = decodeContainerRecord(value)
+    if (!isRunning && record?.lifetime === 'removed-at-end') await removeLeftover(containers, id)
+    else found.push({ id, isRunning, record })
+  }
+  return found.sort((a, b) => createdAt(b).localeCompare(createdAt(a)))
+}
+
+/** It may have been removed, or held for that, by another process in the meantime. */
+async function removeLeftover(containers: Containers, id: string): Promise<void> {
+  try {
+    await containers.remove(id)
+  } catch (error) {
+    if (!hasCode(error, 'not-found') && !hasCode(error, 'conflict')) throw error
+  }
+}
+
+function createdAt({ record }: Container): string {
+  return record?.createdAt ?? ''
+}
+
+/** By name, id, or the start of an id. Throws `not-found`, and `invalid` for an ambiguous start. */
+export function findContainer(containers: readonly Container[], text: string): Container {
+  const named = containers.find(({ id, record }) => record?.name === text || id === text)
+  if (named !== undefined) return named
+  const starting = containers.filter(({ id }) => text !== '' && id.startsWith(text))
+  const [only, second] = starting
+  if (only !== undefined && second === undefined) return only
+  if (only === undefined) {
+    throw new OciError('not-found', `Cannot find container "${printable(text)}"`)
+  }
+  throw new OciError(
+    'invalid',
+    `Cannot find container "${printable(text)}": ${starting.length} ids start with it`,
+  )
+}

@@ -1,0 +1,65 @@
+/** ContainerRecord: what is kept about a container beside its files. */
+import { hasCode } from '../../oci/errors.ts'
+import {
+  asArray,
+  asSize,
+  asString,
+  field,
+  type JsonNode,
+  member,
+  mismatch,
+  optional,
+} from '../../oci/json.ts'
+import type { ExitStatus } from '../sandbox/spec.ts'
+
+export interface ContainerRecord {
+  readonly name?: string
+  /** As the user named the image. */
+  readonly image: string
+  /** The digest of its config. */
+  readonly imageId: string
+  readonly argv: readonly string[]
+  /** ISO 8601, as all times here. */
+  readonly createdAt: string
+  /** Whether it goes when it ends: `--rm`. */
+  readonly lifetime: 'removed-at-end' | 'kept'
+  readonly startedAt?: string
+  /** Absent after a run that was killed before it could tell. */
+  readonly end?: ExitStatus & { readonly at: string }
+}
+
+/** `undefined` for a record that is damaged or of a future version. */
+export function decodeContainerRecord(value: unknown): ContainerRecord | undefined {
+  try {
+    return recordFrom({ document: 'container record', path: '', value })
+  } catch (error) {
+    if (hasCode(error, 'invalid')) return undefined
+    throw error
+  }
+}
+
+function recordFrom(node: JsonNode): ContainerRecord {
+  const lifetime = asString(member(node, 'lifetime'))
+  if (lifetime !== 'kept' && lifetime !== 'removed-at-end') {
+    throw mismatch(member(node, 'lifetime'), '"kept" or "removed-at-end"')
+  }
+  return {
+    ...field('name', optional(member(node, 'name'), asString)),
+    image: asString(member(node, 'image')),
+    imageId: asString(member(node, 'imageId')),
+    argv: asArray(member(node, 'argv')).map(asString),
+    createdAt: asString(member(node, 'createdAt')),
+    lifetime,
+    ...field('startedAt', optional(member(node, 'startedAt'), asString)),
+    ...field('end', optional(member(node, 'end'), endFrom)),
+  }
+}
+
+function endFrom(node: JsonNode): ContainerRecord['end'] & object {
+  return {
+    code: asSize(member(node, 'code')),
+    ...field('signal', optional(member(node, 'signal'), asSize)),
+    outOfMemory: member(node, 'outOfMemory').value === true,
+    at: asString(member(node, 'at')),
+  }
+}
