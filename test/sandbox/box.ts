@@ -59,6 +59,8 @@ export function makeBox(): Box {
     'cat',
     'id',
     'ls',
+    'ln',
+    'mv',
     'sleep',
     'true',
     'stty',

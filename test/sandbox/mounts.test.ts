@@ -1,0 +1,248 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { SandboxMount } from '../../src/layerfs/sandbox/spec.ts'
+import { type Box, makeBox, missing, run } from './box.ts'
+
+function bind(source: string, target: string, changes: object = {}): SandboxMount {
+  return { kind: 'bind', source, target, readOnly: false, recursive: false, ...changes }
+}
+
+function file(target: string, content: string, changes: object = {}): SandboxMount {
+  return {
+    kind: 'file',
+    target,
+    content: Buffer.from(content),
+    mode: 0o400,
+    uid: 0,
+    gid: 0,
+    ...changes,
+  }
+}
+
+function shared(box: Box): string {
+  const path = join(box.directory, 'shared')
+  mkdirSync(path, { recursive: true })
+  writeFileSync(join(path, 'a'), 'from outside')
+  return path
+}
+
+describe.skipIf(missing !== undefined)('the standard mounts', () => {
+  test('have the flags Docker gives them', async () => {
+    using box = makeBox()
+    const { stdout } = await run(box, 'cat /proc/mounts')
+    const flags = Object.fromEntries(
+      stdout.split('\n').map(line => {
+        const [, target = '', type, options] = line.split(' ')
+        return [target, `${type} ${options}`]
+      }),
+    )
+    expect(flags).toMatchObject({
+      '/proc': 'proc rw,nosuid,nodev,noexec,relatime',
+      '/dev': 'tmpfs rw,nosuid,size=65536k,mode=755',
+      '/dev/pts': 'devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666',
+      '/dev/shm': 'tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k',
+      '/dev/mqueue': 'mqueue rw,nosuid,nodev,noexec,relatime',
+      '/sys': 'sysfs ro,nosuid,nodev,noexec,relatime',
+      '/proc/sys': 'proc ro,nosuid,nodev,noexec,relatime',
+      '/etc/hosts': expect.stringMatching(/^tmpfs ro,/),
+    })
+  })
+
+  test('have the devices and links of Docker and no others', async () => {
+    using box = makeBox()
+    const { stdout } = await run(
+      box,
+      'cd /dev; stat -c "%n %F %t:%T %a" * | grep -v directory; ls -l',
+    )
+    expect(stdout.split('\n').filter(line => line.includes('character'))).toEqual([
+      'full character special file 1:7 666',
+      'null character special file 1:3 666',
+      'random character special file 1:8 666',
+      'tty character special file 5:0 666',
+      'urandom character special file 1:9 666',
+      'zero character special file 1:5 666',
+    ])
+    for (const link of ['ptmx -> pts/ptmx', 'fd -> /proc/self/fd', 'core -> /proc/kcore']) {
+      expect(stdout).toContain(link)
+    }
+  })
+
+  test('/dev/shm has the size asked for', async () => {
+    using box = makeBox()
+    const { stdout } = await run(box, 'grep /dev/shm /proc/mounts', { shmSize: 1 << 20 })
+    expect(stdout).toContain('size=1024k')
+  })
+})
+
+describe.skipIf(missing !== undefined)('user mounts', () => {
+  test('a bind shows the source; read-only ones cannot be written', async () => {
+    using box = makeBox()
+    const source = shared(box)
+    const script = 'cat /data/a; echo b > /data/b'
+    const writable = await run(box, script, { mounts: [bind(source, '/data')] })
+    expect(writable).toMatchObject({ code: 0, stdout: 'from outside' })
+    expect(readFileSync(join(source, 'b'), 'utf8')).toBe('b\n')
+    const readOnly = await run(box, 'echo c > /data/c', {
+      mounts: [bind(source, '/data', { readOnly: true })],
+    })
+    expect(readOnly.stderr).toContain('Read-only file system')
+  })
+
+  test('a bind of a file lies over a file, and a missing source is named', async () => {
+    using box = makeBox()
+    const source = join(shared(box), 'a')
+    const { stdout } = await run(box, 'cat /etc/passwd', { mounts: [bind(source, '/etc/passwd')] })
+    expect(stdout).toBe('from outside')
+    await expect(
+      run(box, 'true', { mounts: [bind('/no/such/source', '/a')] }),
+    ).rejects.toMatchObject({
+      message:
+        'Cannot open the source of a mount "/no/such/source": no such file or directory (ENOENT)',
+    })
+  })
+
+  test('a file over a directory is refused, and so are / and anything in /proc', async () => {
+    using box = makeBox()
+    const source = shared(box)
+    for (const mount of [
+      bind(join(source, 'a'), '/tmp'),
+      bind(source, '/etc/passwd'),
+      bind(source, '/'),
+      bind(source, '/tmp/..'),
+      bind(source, '/proc'),
+      bind(source, '/proc/self'),
+      bind(join(source, 'a'), '/proc/self/status'),
+    ]) {
+      await expect(run(box, 'true', { mounts: [mount] })).rejects.toMatchObject({ step: 'mount' })
+    }
+  })
+
+  test('a target is resolved inside the root, links and dots too (CVE-2021-30465)', async () => {
+    using box = makeBox()
+    const source = shared(box)
+    const outside = mkdtempSync('/tmp/sandbox-outside-')
+    box.link('out', outside)
+    box.link('up', '../../../../../../../tmp/inner')
+    const { stdout } = await run(box, `cat ${outside}/deep/a /tmp/inner/a`, {
+      mounts: [bind(source, '/out/deep'), bind(source, '/up')],
+    })
+    expect(stdout).toBe('from outsidefrom outside')
+    expect(readdirSync(outside)).toEqual([])
+    rmSync(outside, { recursive: true })
+  })
+
+  test('a link that leads to itself is refused', async () => {
+    using box = makeBox()
+    box.link('a', 'b')
+    box.link('b', 'a/x')
+    await expect(run(box, 'true', { mounts: [bind(shared(box), '/a/c')] })).rejects.toMatchObject({
+      step: 'mount',
+    })
+  })
+
+  test('a tmpfs has its size and mode, takes no device or set-id program, and is gone after', async () => {
+    using box = makeBox()
+    const mounts: SandboxMount[] = [{ kind: 'tmpfs', target: '/cache', size: 65536, mode: 0o1770 }]
+    const script =
+      'stat -c %a /cache; grep /cache /proc/mounts; dd if=/dev/zero of=/cache/big bs=1k count=100'
+    const { stdout, stderr } = await run(box, script, { mounts })
+    expect(stdout).toMatch(/^1770\ntmpfs \/cache tmpfs rw,nosuid,nodev,relatime,size=64k/)
+    expect(stderr).toContain('No space left on device')
+    expect(readdirSync(box.upper)).toEqual([])
+  })
+
+  test('a secret of 500 KiB is a read-only file with its mode and owner, and in no layer (R12)', async () => {
+    using box = makeBox()
+    const secret = `${'x'.repeat(500 * 1024)}\0end`
+    const mounts = [
+      file('/run/secrets/token', secret, { uid: 1000, gid: 5 }),
+      file('/run/secrets/other', 'two', { mode: 0o444 }),
+    ]
+    const script =
+      'stat -c "%a %u %g %s" /run/secrets/token; cat /run/secrets/other; ls /run/secrets; echo x > /run/secrets/token'
+    const { stdout, stderr } = await run(box, script, { mounts })
+    expect(stdout).toBe(`400 1000 5 ${secret.length}\ntwoother\ntoken\n`)
+    expect(stderr).toContain('Read-only file system')
+    expect(readdirSync(box.upper)).toEqual([])
+  })
+
+  test('later mounts lie over earlier ones, and a mount may replace /etc/hosts', async () => {
+    using box = makeBox()
+    const mounts = [
+      file('/tmp/f', 'first'),
+      file('/tmp/f', 'second'),
+      file('/etc/hosts', '1.2.3.4 mine\n'),
+    ]
+    expect((await run(box, 'cat /tmp/f /etc/hosts', { mounts })).stdout).toBe(
+      'second1.2.3.4 mine\n',
+    )
+  })
+
+  test('a recursive bind carries the mounts below, and what is mounted inside stays inside', async () => {
+    using box = makeBox()
+    const mounts = [bind('/dev', '/host', { recursive: true }), bind('/dev', '/plain')]
+    const { stdout } = await run(
+      box,
+      'grep -c " /host/" /proc/mounts; grep -c " /plain/" /proc/mounts',
+      {
+        mounts,
+      },
+    )
+    const [recursive, plain] = stdout.trim().split('\n').map(Number)
+    expect(recursive).toBeGreaterThan(0)
+    expect(plain).toBe(0)
+  })
+})
+
+describe.skipIf(missing !== undefined)('mount targets that were made (R15)', () => {
+  const parent = (box: Box) => lstatSync(join(box.layer, 'tmp'), { bigint: true }).mtimeNs
+
+  test('are gone afterwards, and their directory has its time again', async () => {
+    using box = makeBox()
+    utimesSync(join(box.layer, 'tmp'), 1_000_000_000.123456, 1_000_000_000.123456)
+    const mounts = [bind(shared(box), '/tmp/a/b/c'), file('/tmp/f', 'x')]
+    await run(box, 'cat /tmp/a/b/c/a', { mounts })
+    expect(readdirSync(join(box.upper, 'tmp'))).toEqual([])
+    const copied = lstatSync(join(box.upper, 'tmp'), { bigint: true })
+    expect(copied.mtimeNs).toBe(parent(box))
+  })
+
+  test('stay when the program put something into or beside them', async () => {
+    using box = makeBox()
+    const mounts = [bind(shared(box), '/tmp/a/b')]
+    await run(box, 'echo x > /tmp/a/beside', { mounts })
+    expect(readdirSync(join(box.upper, 'tmp/a'))).toEqual(['beside'])
+  })
+
+  test('leave the time that the program gave their directory', async () => {
+    using box = makeBox()
+    const mounts = [bind(shared(box), '/tmp/a')]
+    await run(box, 'touch /tmp/own; touch -d "2001-01-01 00:00:00" /tmp', { mounts })
+    expect(readdirSync(join(box.upper, 'tmp'))).toEqual(['own'])
+    expect(lstatSync(join(box.upper, 'tmp')).mtime.getUTCFullYear()).toBe(2001)
+  })
+
+  test('removing them follows no link that the program left', async () => {
+    using box = makeBox()
+    const outside = mkdtempSync('/tmp/sandbox-outside-')
+    mkdirSync(join(outside, 'b'))
+    const mounts = [file('/tmp/a/b/c', 'x')]
+    // The mount keeps a from being removed but not from being moved away.
+    await run(box, `ln -s ${outside} /tmp/x; mv /tmp/a /tmp/moved && ln -s ${outside} /tmp/a`, {
+      mounts,
+    })
+    expect(existsSync(join(outside, 'b'))).toBe(true)
+    rmSync(outside, { recursive: true })
+  })
+})
