@@ -51,7 +51,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const serve = (req: IncomingMessage, res: ServerResponse) => {
     boundUnreadBody(req, res)
     boundSlowReader(res)
-    if (!server.listening) res.setHeader('Connection', 'close')
+    res.once('close', () => {
+      // While closing, a connection is of no more use once its request is done.
+      if (!server.listening) setImmediate(() => server.closeIdleConnections())
+    })
     void handle(req, res)
   }
   server.on('request', serve)
