@@ -21,8 +21,8 @@ export interface IngestRequest {
   readonly pathOf: (digest: Digest) => string
 }
 
-/** Small chunks are gathered: a write costs a trip to another thread. */
-const bufferSize = 256 * 1024
+/** Chunks are gathered, because a write costs a trip to another thread. */
+const bufferSize = 1024 * 1024
 
 const exclusiveOrFail = 2 | 4
 
@@ -65,8 +65,11 @@ class DirectoryIngest implements Ingest {
   readonly #path: string
   readonly #file: FileHandle
   readonly #hash: Hash
-  readonly #pending = Buffer.allocUnsafe(bufferSize)
-  #pendingSize = 0
+  /** Being filled, while the other one is being written. */
+  #buffer = Buffer.allocUnsafe(bufferSize)
+  #spare = Buffer.allocUnsafe(bufferSize)
+  #filled = 0
+  #writing: Promise<void> = Promise.resolve()
   #size = 0
   #isOpen = true
 
@@ -78,17 +81,21 @@ class DirectoryIngest implements Ingest {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    this.#hash.update(chunk)
     this.#size += chunk.length
-    if (this.#pendingSize + chunk.length > bufferSize) await this.#flush()
-    if (chunk.length >= bufferSize) return this.#append(chunk)
-    this.#pending.set(chunk, this.#pendingSize)
-    this.#pendingSize += chunk.length
+    for (let offset = 0; offset < chunk.length; ) {
+      const part = chunk.subarray(offset, offset + bufferSize - this.#filled)
+      this.#buffer.set(part, this.#filled)
+      this.#filled += part.length
+      offset += part.length
+      if (this.#filled === bufferSize) await this.#flush()
+    }
+    this.#hash.update(chunk)
   }
 
   async commit(expected: Expected = {}): Promise<BlobInfo> {
     try {
       await this.#flush()
+      await this.#writing
       const info = { digest: finishDigest(this.#hash, this.#request.algorithm), size: this.#size }
       assertExpected(info, expected)
       await this.#publish(info)
@@ -116,10 +123,16 @@ class DirectoryIngest implements Ingest {
     })
   }
 
+  /** Starts to write what was gathered; a failure shows at the next flush or at the commit. */
   async #flush(): Promise<void> {
-    const size = this.#pendingSize
-    this.#pendingSize = 0
-    if (size > 0) await this.#append(this.#pending.subarray(0, size))
+    await this.#writing
+    const full = this.#buffer.subarray(0, this.#filled)
+    const spare = this.#spare
+    this.#spare = this.#buffer
+    this.#buffer = spare
+    this.#filled = 0
+    this.#writing = this.#append(full)
+    this.#writing.catch(() => {})
   }
 
   /** Writes all of `bytes`: a short write is no error to the kernel. */
@@ -139,6 +152,7 @@ class DirectoryIngest implements Ingest {
     if (!this.#isOpen) return
     this.#isOpen = false
     await rm(this.#path, { force: true })
+    await this.#writing.catch(() => {})
     await this.#file.close()
   }
 }

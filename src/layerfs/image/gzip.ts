@@ -19,13 +19,16 @@ import { constants, crc32, deflateRaw } from 'node:zlib'
 /** Part of the output's identity: changing it changes the digest of every layer. */
 const blockSize = 512 * 1024
 
+/** 106 MB/s and 36.7 % of 210 MB of programs, where level 6 makes 65 MB/s and 35.7 % (measured). */
+const defaultLevel = 4
+
 /** How far back deflate can refer. */
 const windowSize = 32 * 1024
 
 export interface GzipOptions {
-  /** 0 (stored) to 9; default 6. */
+  /** 0 (stored) to 9; default {@link defaultLevel}. */
   readonly level?: number
-  /** Blocks deflated at a time; default: one per processor. */
+  /** Blocks in memory at a time; default: two per processor, so that none waits for the oldest. */
   readonly concurrency?: number
 }
 
@@ -39,7 +42,7 @@ const deflate = promisify(deflateRaw)
 
 export async function* gzip(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  { level = 6, concurrency = availableParallelism() }: GzipOptions = {},
+  { level = defaultLevel, concurrency = 2 * availableParallelism() }: GzipOptions = {},
 ): AsyncGenerator<Uint8Array> {
   let crc = 0
   let size = 0
