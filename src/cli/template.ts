@@ -38,6 +38,7 @@ function readEscapes(text: string): string {
 type Expression = (value: unknown) => unknown
 
 function parseAction(action: string): Template {
+  if (action === '') throw refuse(action, 'it is empty')
   const stages = splitPipe(action).map(stage => tokens(stage, action))
   const evaluate = stages.reduce<Expression | undefined>(
     (piped, words) => parseStage(words, piped, action),
