@@ -231,6 +231,7 @@ describe('the wire', () => {
     socket.on('data', chunk => {
       seen += chunk
     })
+    const ended = new Promise(resolve => socket.on('close', resolve))
     await sleep(100)
     const closed = own.close(5000)
     await sleep(50)
@@ -238,6 +239,7 @@ describe('the wire', () => {
     socket.write('def')
     const before = performance.now()
     await closed
+    await ended
     expect(performance.now() - before).toBeLessThan(2000)
     expect(seen).toMatch(/^HTTP\/1\.1 202 /)
   })
