@@ -10,7 +10,7 @@ import { algorithmOf, finishDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { RegistryClient } from './client.ts'
 import { describeRepository, type Repository, sendRequest } from './request.ts'
-import { pause, pauseBefore } from './retry.ts'
+import { pause, pauseAfter } from './retry.ts'
 import type { HttpResponse } from './transport.ts'
 
 export interface BlobRequest {
@@ -67,7 +67,7 @@ export async function* streamBlob(
       if (received < size) throw wrongSize(from, request, `${received}`)
     } catch (error) {
       failures++
-      const pauseMs = pauseBefore(client.retry, failures, error)
+      const pauseMs = pauseAfter(client.retry, failures, error)
       if (pauseMs === undefined) throw error
       await pause(pauseMs, request.signal)
     }

@@ -6,6 +6,8 @@
  */
 import { BlockList, isIP } from 'node:net'
 import { OciError } from '../../oci/errors.ts'
+import { field } from '../../oci/json.ts'
+import type { Environment } from './credentials.ts'
 import { isLoopback } from './endpoint.ts'
 
 export interface ProxySettings {
@@ -14,6 +16,17 @@ export interface ProxySettings {
   readonly https?: string
   readonly all?: string
   readonly no?: string
+}
+
+/** The settings of an environment; lower-case names win, as for curl. */
+export function proxySettings(env: Environment): ProxySettings {
+  const value = (name: string) => env[name.toLowerCase()] || env[name] || undefined
+  return {
+    ...field('http', value('HTTP_PROXY')),
+    ...field('https', value('HTTPS_PROXY')),
+    ...field('all', value('ALL_PROXY')),
+    ...field('no', value('NO_PROXY')),
+  }
 }
 
 /** `undefined`: direct. Throws `invalid` for a proxy that is no http(s) URL, without quoting it. */

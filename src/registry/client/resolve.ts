@@ -16,6 +16,7 @@ import { formatReference, type Reference } from '../../oci/reference.ts'
 import type { RegistryClient } from './client.ts'
 import { RegistryError } from './registry-error.ts'
 import { describeRepository, type Repository, sendRequest } from './request.ts'
+import { retrying } from './retry.ts'
 import type { OnTransfer } from './transfer-event.ts'
 import { type HttpResponse, readBody } from './transport.ts'
 
@@ -104,7 +105,8 @@ async function findManifest(
     return fetchManifest(client, repository, options)
   }
   const bytes = await cache.read(wanted.digest, maxManifestSize)
-  return resolvedFrom(bytes, { mediaType: wanted.mediaType ?? '', digest: wanted.digest })
+  const action = actionOf(repository, wanted.digest)
+  return resolvedFrom(bytes, { mediaType: wanted.mediaType ?? '', digest: wanted.digest, action })
 }
 
 /** `undefined` when the registry does not say, or says it only to GET. */
@@ -125,12 +127,22 @@ async function askTag(
   }
 }
 
-async function fetchManifest(
+/** A manifest whose body breaks off is fetched again: it is too small to resume. */
+function fetchManifest(
+  client: RegistryClient,
+  reference: Repository & Partial<Reference>,
+  options: ResolveOptions & { readonly wanted?: Wanted },
+): Promise<Resolved> {
+  const attempt = () => fetchManifestOnce(client, reference, options)
+  return retrying(client.retry, attempt, options.signal)
+}
+
+async function fetchManifestOnce(
   client: RegistryClient,
   reference: Repository & Partial<Reference>,
   { wanted, signal }: ResolveOptions & { readonly wanted?: Wanted },
 ): Promise<Resolved> {
-  const request = { method: 'GET', signal, digest: wanted?.digest } as const
+  const request = { method: 'GET', onFailure: 'once', signal, digest: wanted?.digest } as const
   await using response = await requestManifest(client, reference, request)
   const action = actionOf(reference, wanted?.digest)
   const bytes = await readBody(response, { action, limit: maxManifestSize })
@@ -139,30 +151,43 @@ async function fetchManifest(
   if (actual !== digest) {
     throw new OciError('digest-mismatch', `Cannot ${action}: expected ${digest}, got ${actual}`)
   }
-  return resolvedFrom(bytes, {
-    mediaType: mediaTypeOf(response) || (wanted?.mediaType ?? ''),
-    digest,
-  })
+  const mediaType = mediaTypeOf(response) || (wanted?.mediaType ?? '')
+  return resolvedFrom(bytes, { mediaType, digest, action })
 }
 
-/** The digest was verified by the caller; it may be of another algorithm than the parser's. */
-function resolvedFrom(
-  bytes: Uint8Array,
-  { mediaType, digest }: { readonly mediaType: string; readonly digest: Digest },
-): Resolved {
+interface Fetched {
+  /** Verified by the caller; may be of another algorithm than the parser's. */
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly action: string
+}
+
+function resolvedFrom(bytes: Uint8Array, { mediaType, digest, action }: Fetched): Resolved {
   if (mediaType !== '' && !isIndex(mediaType) && !isManifest(mediaType)) {
     throw new OciError(
       'unsupported',
-      `Cannot read manifest ${digest}: media type "${printable(mediaType)}" is not supported`,
+      `Cannot ${action}: manifests of type "${printable(mediaType)}" are not supported`,
     )
   }
-  const document = { ...parseManifest(bytes, mediaType), digest }
+  const document = { ...parseNamed(bytes, mediaType, action), digest }
   const type = document.value.mediaType
   return { descriptor: { mediaType: type, digest, size: bytes.byteLength }, document }
 }
 
+/** The parser knows what is wrong, not whose manifest it is. */
+function parseNamed(bytes: Uint8Array, mediaType: string, action: string) {
+  try {
+    return parseManifest(bytes, mediaType)
+  } catch (cause) {
+    if (!(cause instanceof OciError)) throw cause
+    const reason = cause.message.replace(/^Cannot/, 'cannot')
+    throw new OciError(cause.code, `Cannot ${action}: ${reason}`, { cause })
+  }
+}
+
 interface ManifestRequest {
   readonly method: 'GET' | 'HEAD'
+  readonly onFailure?: 'once'
   readonly signal: AbortSignal | undefined
   readonly digest?: Digest | undefined
 }
@@ -170,17 +195,16 @@ interface ManifestRequest {
 function requestManifest(
   client: RegistryClient,
   reference: Repository & Partial<Reference>,
-  { method, signal, digest }: ManifestRequest,
+  { digest, ...request }: ManifestRequest,
 ): Promise<HttpResponse> {
   const name = digest ?? reference.digest ?? reference.tag ?? 'latest'
   return sendRequest(client, reference, {
-    method,
+    ...request,
     path: `manifests/${name}`,
     action: actionOf(reference, digest),
     access: 'pull',
     headers: { accept: acceptedManifests.join(', ') },
     expect: [200],
-    signal,
   })
 }
 

@@ -33,16 +33,21 @@ export function isTransient(error: unknown): boolean {
   return error instanceof RegistryError && transientStatuses.has(error.status)
 }
 
-/** The pause before attempt `attempt` + 1 (the first is 1), or `undefined`: give up. */
-export function pauseBefore(
+/** The pause after failure number `failures` in a row, or `undefined`: give up. */
+export function pauseAfter(
   policy: RetryPolicy,
-  attempt: number,
+  failures: number,
   error: unknown,
 ): number | undefined {
-  if (!isTransient(error) || attempt >= policy.attempts) return undefined
+  return isTransient(error) ? pauseOf(policy, failures, error) : undefined
+}
+
+/** As {@link pauseAfter} for errors that the caller knows to be worth another attempt. */
+export function pauseOf(policy: RetryPolicy, failures: number, error: unknown): number | undefined {
+  if (failures >= policy.attempts) return undefined
   const asked = error instanceof RegistryError ? error.retryAfterMs : undefined
   if (asked !== undefined) return asked > policy.maxRetryAfterMs ? undefined : asked
-  const ceiling = Math.min(policy.maxMs, policy.baseMs * 2 ** (attempt - 1))
+  const ceiling = Math.min(policy.maxMs, policy.baseMs * 2 ** (failures - 1))
   return Math.random() * ceiling
 }
 
@@ -52,11 +57,11 @@ export async function retrying<T>(
   attempt: () => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  for (let count = 1; ; count++) {
+  for (let failures = 1; ; failures++) {
     try {
       return await attempt()
     } catch (error) {
-      const pauseMs = pauseBefore(policy, count, error)
+      const pauseMs = pauseAfter(policy, failures, error)
       if (pauseMs === undefined) throw error
       await pause(pauseMs, signal)
     }

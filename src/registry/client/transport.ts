@@ -9,6 +9,7 @@
  * 4. An answer's body is read or disposed; otherwise its connection is lost to the pool.
  */
 import { Readable } from 'node:stream'
+import { debuglog } from 'node:util'
 import type { Dispatcher } from 'undici'
 import { OciError, printable } from '../../oci/errors.ts'
 import { createDispatchers, type DispatcherOptions, type Dispatchers } from './dispatchers.ts'
@@ -59,6 +60,8 @@ export interface Transport {
   send(request: HttpRequest): Promise<HttpResponse>
   close(): Promise<void>
 }
+
+const debug = debuglog('registry/client')
 
 const maxRedirects = 5
 
@@ -157,6 +160,7 @@ async function exchange(
       bodyTimeout: options.bodyIdleMs,
       signal: signal ?? null,
     })
+    debug('%s %s: %d', request.method, describeUrl(url), answer.statusCode)
     return responseOf(request, answer)
   } catch (error) {
     signal?.throwIfAborted()

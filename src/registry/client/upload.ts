@@ -16,7 +16,7 @@ import type { RegistryClient } from './client.ts'
 import { countBytes } from './count-bytes.ts'
 import { RegistryError } from './registry-error.ts'
 import { describeRepository, type Repository, sendRequest } from './request.ts'
-import { pause, pauseBefore } from './retry.ts'
+import { isTransient, pause, pauseOf } from './retry.ts'
 import type { OnTransfer } from './transfer-event.ts'
 import { type HttpResponse, resolveLocation } from './transport.ts'
 
@@ -146,14 +146,13 @@ async function uploadBlob(
     throw new OciError('not-found', `Cannot ${action}: the blob is not in the local store`)
   }
   let { session } = upload
-  for (let attempt = 1; ; attempt++) {
+  for (let failures = 1; ; failures++) {
+    session ??= await openSession(client, to, upload)
     try {
-      return await putBytes(client, to, {
-        ...upload,
-        session: session ?? (await openSession(client, to, upload)),
-      })
+      return await putBytes(client, to, { ...upload, session })
     } catch (error) {
-      const pauseMs = pauseBefore(client.retry, attempt, startsOver(error) ? busy(error) : error)
+      const isWorthAnother = isTransient(error) || lostSession(error)
+      const pauseMs = isWorthAnother ? pauseOf(client.retry, failures, error) : undefined
       if (pauseMs === undefined) throw error
       await pause(pauseMs, upload.signal)
       session = undefined
@@ -162,13 +161,8 @@ async function uploadBlob(
 }
 
 /** The session ended under us: another replica answered, or the registry forgot it. */
-function startsOver(error: unknown): error is RegistryError {
+function lostSession(error: unknown): boolean {
   return error instanceof RegistryError && [404, 409, 416].includes(error.status)
-}
-
-/** The same error, as one that is worth another attempt. */
-function busy({ errors }: RegistryError): RegistryError {
-  return new RegistryError({ action: 'upload', status: 503, errors })
 }
 
 async function openSession(

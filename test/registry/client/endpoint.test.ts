@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { endpointOf, isLoopback } from '../../../src/registry/client/endpoint.ts'
-import { proxyFor } from '../../../src/registry/client/proxy.ts'
+import { proxyFor, proxySettings } from '../../../src/registry/client/proxy.ts'
 
 describe('endpointOf()', () => {
   test.each([
@@ -80,5 +80,17 @@ describe('proxyFor()', () => {
   test('refuses a proxy that is no URL, without quoting its password', () => {
     const bad = () => proxyFor(new URL('http://a/'), { http: 'socks5://user:secret@proxy' })
     expect(bad).toThrow(/^Cannot use the proxy(?!.*secret)/)
+  })
+})
+
+describe('proxySettings()', () => {
+  test('prefers lower-case names and leaves out what is empty', () => {
+    const env = {
+      HTTP_PROXY: 'http://upper',
+      http_proxy: 'http://lower',
+      NO_PROXY: 'a',
+      ALL_PROXY: '',
+    }
+    expect(proxySettings(env)).toEqual({ http: 'http://lower', no: 'a' })
   })
 })

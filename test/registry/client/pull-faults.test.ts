@@ -124,6 +124,22 @@ describe('broken downloads', () => {
     expect(ranges.slice(1).every(range => /^bytes=[1-9]\d*-$/.test(range ?? ''))).toBe(true)
   })
 
+  test('of a manifest start again', async () => {
+    const image = await makeImage([])
+    let torn = 0
+    const outcome = await pullFrom((request, response) => {
+      if (request.method !== 'GET' || !request.url?.includes('/manifests/') || torn > 1) {
+        return false
+      }
+      torn += 1
+      response.writeHead(200, { 'content-length': 500, 'content-type': mediaTypes.manifest })
+      response.write('{"schemaVersion":', () => response.destroy())
+      return true
+    }, image)
+    expect(outcome).toHaveProperty('pulled')
+    expect(torn).toBe(2)
+  })
+
   test('that never bring a byte are given up', async () => {
     const image = await makeImage([bytesOf(1000, 1)])
     const { error, seen } = (await pullFrom((request, response) => {

@@ -168,6 +168,58 @@ describe('limits', () => {
     })
   })
 
+  test('an upload that is read slowly goes on, one that is not read is given up', async () => {
+    await using slow = await serve((request, response) => {
+      if (request.url === '/never') return
+      request.on('data', () => {
+        request.pause()
+        setTimeout(() => request.resume(), 4)
+      })
+      request.on('end', () => response.writeHead(201).end())
+    })
+    await withTransport(async transport => {
+      const chunk = Buffer.alloc(512 * 1024)
+      const body = async function* () {
+        for (let count = 0; count < 64; count++) yield chunk
+      }
+      // Long enough to read what the kernel holds after the last byte was handed to it.
+      const headersMs = 1000
+      const upload = { ...get(`${slow.url}/slow`), method: 'PUT', body, headersMs } as const
+      const started = Date.now()
+      await using response = await transport.send(upload)
+      expect(response.status).toBe(201)
+      expect(Date.now() - started).toBeGreaterThan(2 * headersMs)
+      const stalled = transport.send({ ...upload, url: new URL(`${slow.url}/never`) })
+      await expect(stalled).rejects.toThrow('no answer for too long')
+    })
+  })
+
+  test.each([
+    ['and then reads on', false],
+    ['and then hangs up', true],
+  ])('an answer before the body was read is heard (%s)', async (_, hangsUp) => {
+    let closed = 0
+    await using early = await serve((request, response) => {
+      response.writeHead(401, hangsUp ? { connection: 'close' } : {})
+      response.end('{"errors":[]}')
+      if (!hangsUp) request.resume()
+    })
+    await withTransport(async transport => {
+      const body = async function* () {
+        try {
+          for (let count = 0; count < 64; count++) yield Buffer.alloc(1024 * 1024)
+        } finally {
+          closed += 1
+        }
+      }
+      for (let count = 0; count < 5; count++) {
+        await using response = await transport.send({ ...get(early.url), method: 'PUT', body })
+        expect(response.status).toBe(401)
+      }
+    })
+    expect(closed).toBe(5)
+  })
+
   test('an abort ends a request with the reason of the signal', async () => {
     await using silent = await serve(() => {})
     const stop = new AbortController()
