@@ -60,6 +60,8 @@ export function makeBox(): Box {
     'id',
     'ls',
     'ln',
+    'setsid',
+    'cut',
     'mv',
     'sleep',
     'true',
