@@ -16,12 +16,13 @@ import {
   optional,
   parseJson,
 } from '../../oci/json.ts'
-import { type Compression, mediaTypes } from '../../oci/media-type.ts'
+import { mediaTypes } from '../../oci/media-type.ts'
 import { parseReference } from '../../oci/reference.ts'
 import type { BlobInfo, ContentStore } from '../content/content-store.ts'
+import { detectEncoding } from '../layer/decompress.ts'
 import { dockerManifestFile, type NamedImage } from './archive-layout.ts'
 import { documentOf, type ReadArchive } from './read-archive.ts'
-import { compressionOfBytes } from './sniff-compression.ts'
+import { layerTypeOf } from './sniff-encoding.ts'
 import { putManifest } from './write-manifest.ts'
 
 /** Every image once per name, or once without any. Throws `invalid`. */
@@ -68,15 +69,10 @@ function blobAt(node: JsonNode, { blobs }: ReadArchive): BlobInfo {
   )
 }
 
-export const layerTypes: Readonly<Record<Compression, string>> = {
-  none: mediaTypes.layer,
-  gzip: mediaTypes.layerGzip,
-  zstd: mediaTypes.layerZstd,
-}
-
-export async function layerType({ digest }: BlobInfo, content: ContentStore): Promise<string> {
-  for await (const start of content.open(digest, { start: 0, end: 16 })) {
-    return layerTypes[compressionOfBytes(start)]
+/** By its first bytes: the archive does not say. */
+async function layerType({ digest }: BlobInfo, content: ContentStore): Promise<string> {
+  for await (const head of content.open(digest, { start: 0, end: 16 })) {
+    return layerTypeOf(detectEncoding(head))
   }
-  return mediaTypes.layer
+  return layerTypeOf('none')
 }

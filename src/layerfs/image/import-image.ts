@@ -25,11 +25,11 @@ import {
 import { importDockerManifest } from './docker-manifest.ts'
 import { childrenOf, walkImage } from './image-graph.ts'
 import { documentOf, readArchive } from './read-archive.ts'
-import { decompressed } from './sniff-compression.ts'
+import { decompressed } from './sniff-encoding.ts'
 
 /**
- * The images of an archive, which may be gzip. Throws `invalid` for what is none or is incomplete,
- * `digest-mismatch` for a damaged one, `unsupported` for other compressions.
+ * The images of an archive, which may be compressed. Throws `invalid` for what is none or is
+ * incomplete, `digest-mismatch` for a damaged one.
  */
 export async function importArchive(
   chunks: AsyncIterable<Uint8Array>,

@@ -7,27 +7,27 @@ import { type DiffId, finishDiffId } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { encodeImageConfig, type ImageConfig } from '../../oci/image-config.ts'
 import { mediaTypes } from '../../oci/media-type.ts'
-import { type BlobInfo, type ContentStore, putBlob } from '../content/content-store.ts'
+import { type ContentStore, putBlob } from '../content/content-store.ts'
+import { decompress } from '../layer/decompress.ts'
 import { TarReader } from '../tar/reader.ts'
-import { layerType } from './docker-manifest.ts'
-import { decompressed } from './sniff-compression.ts'
+import { gzip } from './gzip.ts'
+import { decompressed, layerTypeOf, type Sniffed, sniff } from './sniff-encoding.ts'
 import { putDocument, putManifest } from './write-manifest.ts'
 
 /** What is said about the image; its layers and history are made here. */
 export type RootfsConfig = Omit<ImageConfig, 'rootfs' | 'history'>
 
 /**
- * The tar, plain or gzip, becomes the layer as it is. Throws `invalid` for what is no tar and
- * `unsupported` for other compressions; the blob then stays in the store without a name.
+ * The tar becomes the layer as it is; packed with what no layer may be packed with (xz, bzip2), it
+ * becomes gzip. Throws `invalid` for what is no tar; the blob then stays in the store, unnamed.
  */
 export async function importRootfs(
   chunks: AsyncIterable<Uint8Array>,
   config: RootfsConfig,
   content: ContentStore,
 ): Promise<Descriptor> {
-  const blob = await putBlob(content, chunks)
-  const diffId = await diffIdOf(blob, content)
-  const layer = { mediaType: await layerType(blob, content), ...blob }
+  const layer = await storeLayer(await sniff(chunks), content)
+  const diffId = await diffIdOf(layer, content)
   const image: ImageConfig = {
     ...config,
     rootfs: { type: 'layers', diff_ids: [diffId] },
@@ -42,8 +42,15 @@ export async function importRootfs(
   return await putManifest(await putDocument(bytes, mediaTypes.config, content), [layer], content)
 }
 
+async function storeLayer(source: Sniffed, content: ContentStore): Promise<Descriptor> {
+  const isLayer = source.encoding !== 'xz' && source.encoding !== 'bzip2'
+  const bytes = isLayer ? source.chunks : gzip(decompress(source.chunks, source.encoding))
+  const mediaType = layerTypeOf(isLayer ? source.encoding : 'gzip')
+  return { mediaType, ...(await putBlob(content, bytes)) }
+}
+
 /** Reads the whole tar too: what cannot be unpacked later is refused now. */
-async function diffIdOf({ digest, size }: BlobInfo, content: ContentStore): Promise<DiffId> {
+async function diffIdOf({ digest, size }: Descriptor, content: ContentStore): Promise<DiffId> {
   if (size === 0) throw new OciError('invalid', 'Cannot import root filesystem: it is empty')
   const hash = createHash('sha256')
   const reader = new TarReader({ onEntry: () => {}, onData: () => {}, onEnd: () => {} })
