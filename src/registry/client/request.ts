@@ -115,10 +115,23 @@ async function sendAuthorized(
     // A 401 from where a redirect led is not the registry's question.
     const isAsked = response.status === 401 && isOurs && response.url.origin === endpoint.origin
     if (!isAsked || answers === maxAnswers) return { response, authorization }
-    const better = await client.authenticator.answer(target, response, authorization)
+    const better = await answerTo(client, target, { response, authorization })
     if (better === undefined) return { response, authorization }
     await response[Symbol.asyncDispose]()
     authorization = better
+  }
+}
+
+async function answerTo(
+  { authenticator }: RegistryClient,
+  target: AuthTarget,
+  { response, authorization }: Answer,
+): Promise<string | undefined> {
+  try {
+    return await authenticator.answer(target, response, authorization)
+  } catch (error) {
+    await response[Symbol.asyncDispose]()
+    throw error
   }
 }
 

@@ -46,6 +46,8 @@ describe('with our own registry', () => {
   })
 })
 
-describe.skipIf(!hasDockerRegistry)('with docker-registry', () => {
+const needs = hasDockerRegistry ? '' : ' (needs docker-registry)'
+
+describe.skipIf(!hasDockerRegistry)(`with docker-registry${needs}`, () => {
   roundTripContract(startDockerRegistry)
 })
