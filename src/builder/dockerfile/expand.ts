@@ -36,6 +36,8 @@ export interface Expansion {
   readonly matched: ReadonlySet<string>
   /** Names that were looked up and not set. */
   readonly unmatched: ReadonlySet<string>
+  /** Those of them that nothing stood in for: `$x`, not `${x:-y}` (V12). */
+  readonly missing: ReadonlySet<string>
 }
 
 export const maxExpandedLength = 1 << 20
@@ -65,11 +67,13 @@ export function expand(word: string, lookup: Lookup, options: ExpandOptions = {}
     nesting: 0,
     matched: new Set(),
     unmatched: new Set(),
+    missing: new Set(),
   }
   try {
     const words = new WordList()
     const text = readUntil(lexer, { words })
-    return { text, words: words.finish(), matched: lexer.matched, unmatched: lexer.unmatched }
+    const { matched, unmatched, missing } = lexer
+    return { text, words: words.finish(), matched, unmatched, missing }
   } catch (error) {
     if (!(error instanceof DockerfileError)) throw error
     throw new DockerfileError(`failed to process ${goQuote(word)}: ${error.message}`)
@@ -89,6 +93,7 @@ interface Lexer {
   nesting: number
   readonly matched: Set<string>
   readonly unmatched: Set<string>
+  readonly missing: Set<string>
 }
 
 /** Splits at blanks, except where characters come in as they are. */
@@ -243,7 +248,7 @@ function readDollar(lexer: Lexer): string {
   }
   const name = readName(lexer)
   if (name === '') return '$'
-  return variable(lexer, name) ?? (lexer.keepUnset ? lexer.source.slice(start, lexer.at) : '')
+  return plainVariable(lexer, name, lexer.source.slice(start, lexer.at))
 }
 
 /** A name, a run of digits, or one of the shell's special parameters. */
@@ -253,6 +258,14 @@ function readName(lexer: Lexer): string {
   const name = match.exec(lexer.source)?.[0] ?? ''
   lexer.at += name.length
   return name
+}
+
+/** A variable without modifier, written as `asWritten`. */
+function plainVariable(lexer: Lexer, name: string, asWritten: string): string {
+  const value = variable(lexer, name)
+  if (value !== undefined) return value
+  lexer.missing.add(name)
+  return lexer.keepUnset ? asWritten : ''
 }
 
 function variable(lexer: Lexer, name: string): string | undefined {
@@ -275,7 +288,7 @@ function readBraces(lexer: Lexer): string {
   lexer.at += operator.length
   if (operator === '') throw missingBrace()
   if (operator === '}') {
-    return variable(lexer, name) ?? (lexer.keepUnset ? `\${${name}}` : '')
+    return plainVariable(lexer, name, `\${${name}}`)
   }
   if (operator === '/') return readReplacement(lexer, name)
   if (operator !== ':') return readModifier(lexer, name, operator)

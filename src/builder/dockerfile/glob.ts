@@ -165,7 +165,13 @@ function nextToken(parsing: Parsing, stars: 'plain' | 'deep'): Token {
 function deepStar(parsing: Parsing): Token {
   parsing.at++
   if (parsing.chars[parsing.at] === '/') parsing.at++
-  return { kind: parsing.at === parsing.chars.length ? 'everything' : 'directories' }
+  const isEverything = parsing.at === parsing.chars.length || isLeadingSuffix(parsing)
+  return { kind: isEverything ? 'everything' : 'directories' }
+}
+
+/** `**.log` at the start, without further wildcards, is whatever ends so: the others agree. */
+function isLeadingSuffix({ pattern, at }: Parsing): boolean {
+  return at === 2 && !/[*?[\]\\]/.test(pattern.slice(2))
 }
 
 function classToken(parsing: Parsing): Token {

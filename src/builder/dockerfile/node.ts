@@ -27,7 +27,8 @@ export interface Node {
   readonly word: string
   readonly flags: readonly string[]
   readonly args: Arguments
-  readonly code: string
+  /** The joined line, blanks around it included. */
+  readonly line: string
   readonly span: Span
   readonly comments: readonly string[]
   readonly heredocs: readonly Heredoc[]
@@ -110,7 +111,7 @@ function splitNode(line: LogicalLine, escapeChar: Escape): Node {
     word,
     flags,
     args: keyword === undefined ? none : shapes[keyword](rest, context),
-    code: line.text.trim(),
+    line: line.text,
     span: line.span,
     comments: line.comments,
     heredocs: [],
@@ -209,7 +210,13 @@ function typed(rest: string): Arguments {
   return { form: 'typed', type: rest.slice(0, end), rest: jsonOrText(trimStart(rest.slice(end))) }
 }
 
+/** ONBUILD of ONBUILD is refused later; a line full of them must not nest as deep here. */
 function nested(rest: string, { escapeChar, line }: ShapeContext): Arguments {
   if (rest === '') return none
-  return { form: 'nested', node: splitNode({ ...line, text: rest, comments: [] }, escapeChar) }
+  const inner: LogicalLine = { ...line, text: rest, comments: [] }
+  const [word] = cutAtSpace(rest)
+  if (keywordOf(word) !== 'onbuild') return { form: 'nested', node: splitNode(inner, escapeChar) }
+  const { span, comments } = inner
+  const node = { word, flags: [], args: none, line: rest, span, comments, heredocs: [] }
+  return { form: 'nested', node }
 }

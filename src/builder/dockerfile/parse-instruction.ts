@@ -53,8 +53,8 @@ export function parseInstruction(node: Node): Instruction {
       `unknown instruction: ${node.word}${didYouMeanAnyCase(node.word, names)}`,
     )
   }
-  const { span, word, code, comments } = node
-  return parsers[keyword](node, { span, word, code, comments })
+  const { span, word, line, comments } = node
+  return parsers[keyword](node, { span, word, code: trimSpace(line), comments })
 }
 
 const stageName = /^[a-z][a-z0-9-_.]*$/
@@ -153,7 +153,7 @@ function parseOnbuild(node: Node, common: Common): Instruction {
     throw new DockerfileError(`${inner} isn't allowed as an ONBUILD trigger`)
   }
   const bodies = node.heredocs.map(({ content, name }) => `\n${content}${name}`)
-  const trigger = node.code.replace(/^ONBUILD\s*/i, '') + bodies.join('')
+  const trigger = node.line.replace(/^\s*ONBUILD\s*/i, '') + bodies.join('')
   return { kind: 'onbuild', ...common, trigger }
 }
 

@@ -19,6 +19,7 @@ export interface Dockerfile {
   readonly source: string
   readonly escape: Escape
   readonly directives: readonly Directive[]
+  /** Begins with a FROM, or with ARGs and then a FROM. */
   readonly instructions: readonly Instruction[]
   /** Blank lines where a continuation was expected; a lint rule reports them. */
   readonly emptyContinuations: readonly Span[]
@@ -38,7 +39,7 @@ export function parseDockerfile(source: string, file = 'Dockerfile'): Dockerfile
     source: reader.source,
     escape: reader.escape,
     directives: directivesOf(reader),
-    instructions: nodes.map(node => typedAt(node, file)),
+    instructions: typedInstructions(nodes, file),
     emptyContinuations,
   }
 }
@@ -73,6 +74,26 @@ function readNodes(reader: LineReader): { nodes: Node[]; emptyContinuations: Spa
     nodes.push(atSpan({ file: reader.file, span: line.span }, () => readNode(reader, logical)))
   }
   return { nodes, emptyContinuations }
+}
+
+/** ARGs may stand before the first FROM, nothing else (L09). */
+function typedInstructions(nodes: readonly Node[], file: string): Instruction[] {
+  const instructions: Instruction[] = []
+  let hasStage = false
+  for (const node of nodes) {
+    const instruction = typedAt(node, file)
+    hasStage ||= instruction.kind === 'from'
+    if (!hasStage && instruction.kind !== 'arg') {
+      throw new DockerfileError('no build stage in current context', {
+        span: node.span,
+        file,
+        hint: 'Begin the Dockerfile with FROM',
+      })
+    }
+    instructions.push(instruction)
+  }
+  if (!hasStage) throw new DockerfileError('dockerfile contains no stages to build', { file })
+  return instructions
 }
 
 function typedAt(node: Node, file: string): Instruction {

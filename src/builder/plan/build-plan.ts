@@ -63,9 +63,12 @@ export function planStages(
     file,
     escape: escapeChar,
   }
-  const all = stagePlans(context, stages, triggers)
+  const bases = resolveBases(context, stages)
+  const names = bases.map(({ name }) => name)
+  const targetIndex = targetStage(names, options.target)
+  const all = stagePlans(context, { stages, bases, triggers })
   refuseCircularStages(all, file)
-  const target = targetStage(all, options.target)
+  const target = all[targetIndex] as StagePlan
   const reachable = reachableStages(all, target)
   refuseLaterStages(reachable, file)
   const { globals, findings } = context
@@ -90,12 +93,13 @@ export function addTriggers(plan: BuildPlan, stage: number, onBuild: readonly st
   return planStages(plan.dockerfile, plan.options, new Map([...plan.triggers, [stage, onBuild]]))
 }
 
-function stagePlans(
-  context: PlanContext,
-  stages: readonly Stage[],
-  triggers: ReadonlyMap<number, readonly string[]>,
-): StagePlan[] {
-  const bases = resolveBases(context, stages)
+interface StageInputs {
+  readonly stages: readonly Stage[]
+  readonly bases: readonly ResolvedBase[]
+  readonly triggers: ReadonlyMap<number, readonly string[]>
+}
+
+function stagePlans(context: PlanContext, { stages, bases, triggers }: StageInputs): StagePlan[] {
   const bodies = stages.map((stage, index) =>
     bases[index]?.isReplaced === true ? [] : bodyOf(context, stage, triggersOf(index)),
   )

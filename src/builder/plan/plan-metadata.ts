@@ -4,6 +4,7 @@
 import { cleanPath, resolvePath } from '../dockerfile/clean-path.ts'
 import { formatDuration } from '../dockerfile/duration.ts'
 import { DockerfileError } from '../dockerfile/error.ts'
+import { expandWords } from '../dockerfile/expand.ts'
 import { goQuote, goQuoteList } from '../dockerfile/go-quote.ts'
 import type {
   ArgDefinition,
@@ -34,14 +35,7 @@ import {
   withMember,
   withTrigger,
 } from './image-config.ts'
-import {
-  expandIn,
-  expandReporting,
-  numberedName,
-  report,
-  type StageState,
-  shownText,
-} from './stage-state.ts'
+import { expandIn, numberedName, report, type StageState, shownText } from './stage-state.ts'
 import type { StageInstruction } from './step.ts'
 import { checkStopSignal } from './stop-signal.ts'
 
@@ -250,8 +244,9 @@ function applyList(state: StageState, instruction: ListInstruction): string {
 
 /** A variable may hold several ports: its value is split into words (V09). */
 function applyExpose(state: StageState, instruction: ListInstruction): string {
-  const words = instruction.values.flatMap(
-    word => expandReporting(state, instruction, { word }).words,
+  const { dockerfile } = state.plan
+  const words = instruction.values.flatMap(word =>
+    expandWords(word, name => state.variables.get(name), { escape: dockerfile.escape }),
   )
   const ports = words.flatMap(word => {
     const exposed = parseExposedPort(word)

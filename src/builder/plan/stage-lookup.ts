@@ -20,15 +20,15 @@ export function stageNumber(text: string): number | undefined {
   return /^[+-]?\d+$/.test(text) ? Number(text) : undefined
 }
 
-/** Throws DockerfileError, with the name that was probably meant. */
-export function targetStage(all: readonly StagePlan[], target: string | undefined): StagePlan {
-  const last = all.at(-1)
-  if (last === undefined) throw new Error('a Dockerfile without stages was planned')
-  if (target === undefined) return last
-  const names = all.map(({ name }) => name)
-  const found = all[stageByName(names, target) ?? stageNumber(target) ?? -1]
-  if (found !== undefined) return found
-  const known = names.map((name, index) => name ?? `stage-${index}`)
+/** The place of the target; the last stage by default. Throws DockerfileError. */
+export function targetStage(
+  names: readonly (string | undefined)[],
+  target: string | undefined,
+): number {
+  if (target === undefined) return names.length - 1
+  const index = stageByName(names, target) ?? stageNumber(target) ?? -1
+  if (index >= 0 && index < names.length) return index
+  const known = names.map((name, place) => name ?? `stage-${place}`)
   throw new DockerfileError(
     `target stage ${goQuote(target)} could not be found${didYouMean(target, known)}`,
     { code: 'not-found' },

@@ -70,7 +70,7 @@ export function expandReporting(
 ): Expansion {
   const options = request.options ?? { escape: state.plan.dockerfile.escape }
   const expansion = expand(request.word, name => state.variables.get(name), options)
-  for (const name of expansion.unmatched) reportUndefined(state, instruction, name)
+  for (const name of expansion.missing) reportUndefined(state, instruction, name)
   return expansion
 }
 
