@@ -12,6 +12,7 @@ import { findDirectoryAt } from './directory-cache.ts'
 import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
 import { isWhiteout, type OverlayFormat } from './overlay-format.ts'
 import { bytesOf, joinPath, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
+import { removeTree } from './remove-tree.ts'
 import type { Spot, TreeFormat } from './tree-format.ts'
 import { createDirectory, findAt } from './walk-in-root.ts'
 
@@ -74,6 +75,11 @@ export class LayerFormat implements TreeFormat {
     if (fd === undefined) return
     try {
       const name = nameOf(path)
+      // A directory that only markers needed is none of this layer's content.
+      if (this.#impliedForWhiteouts.has(path)) {
+        removeTree(fd, name)
+        this.onRemoved(path)
+      }
       const existing = findAt(fd, name)
       if (existing === undefined) {
         syscalls().mknodat(fd, bytesOf(name), [fileType.characterDevice, 0, 0])
@@ -97,7 +103,10 @@ export class LayerFormat implements TreeFormat {
   onPlaced({ path }: Spot): void {
     this.#whiteouts.delete(path)
     this.#implied.delete(path)
-    this.#impliedForWhiteouts.delete(path)
+    if (this.#impliedForWhiteouts.size === 0) return
+    for (let each = path; each !== rootPath; each = parentOf(each)) {
+      this.#impliedForWhiteouts.delete(each)
+    }
   }
 
   onImplied(path: SafePath, time: TarTime): void {

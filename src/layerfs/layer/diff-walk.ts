@@ -1,0 +1,200 @@
+/**
+ * The walk behind a diff: the upper directory alone, name by name in byte order, each beside what
+ * the layers below show at the same place.
+ *
+ * 1. In a directory, what is hidden comes before what is there (image-spec, Whiteouts).
+ * 2. A directory stands before everything in it, with its own attributes, also when only something
+ *    in it changed; a directory with nothing to say, in it or of itself, is left out.
+ * 3. Nothing is hidden that no layer below has.
+ */
+import { closeSync } from 'node:fs'
+import { OciError } from '../../oci/errors.ts'
+import { syscalls } from '../native/syscalls.ts'
+import { xattrsAt } from './attributes.ts'
+import { type Found, isUnchanged } from './compare-files.ts'
+import { findDirectoryAt } from './directory-cache.ts'
+import { fileType, isDirectory, typeMask } from './file-type.ts'
+import { isWhiteout, type OverlayFormat, whiteoutPrefix } from './overlay-format.ts'
+import { joinPath, rootPath, type SafePath, shown } from './path-bytes.ts'
+import { openListing } from './remove-tree.ts'
+import { findAt } from './walk-in-root.ts'
+
+export type Change =
+  | { readonly kind: 'whiteout'; readonly path: SafePath }
+  | { readonly kind: 'opaque'; readonly path: SafePath }
+  /** What is at `path` now. `found` is valid until the next change is asked for. */
+  | { readonly kind: 'content'; readonly path: SafePath; readonly found: Found }
+
+/** Above this many names, one opaque whiteout is shorter than a whiteout for each. */
+const explicitWhiteouts = 64
+
+export interface DiffTrees {
+  /** The upper directory, as a descriptor; stays the caller's. */
+  readonly upperFd: number
+  /** What the layers below show together; absent: nothing. */
+  readonly lowerFd: number | undefined
+  readonly format: OverlayFormat
+}
+
+interface Level {
+  readonly path: SafePath
+  readonly upperFd: number
+  readonly lowerFd: number | undefined
+  /** Nothing below shows through here. */
+  readonly isOpaque: boolean
+}
+
+export function* walkChanges(trees: DiffTrees): Generator<Change> {
+  const { upperFd, lowerFd } = trees
+  yield* new Walk(trees.format).level({ path: rootPath, upperFd, lowerFd, isOpaque: false })
+}
+
+class Walk {
+  readonly #format: OverlayFormat
+  /** Unchanged directories on the way down, which a change in them will need. */
+  readonly #unsaid: Change[] = []
+
+  constructor(format: OverlayFormat) {
+    this.#format = format
+  }
+
+  *level(level: Level): Generator<Change> {
+    const listing = openListing(level.upperFd, '.')
+    try {
+      const names = namesIn(listing)
+      const found = names.map(name => foundAt(listing, name))
+      const shown = yield* this.#hidden(level, found)
+      for (const each of found) {
+        if (!isWhiteout(each.stat)) yield* this.#entry(shown, each)
+      }
+    } finally {
+      closeSync(listing)
+    }
+  }
+
+  /** Answers the level as it is with all that hidden: an opaque marker leaves nothing below. */
+  *#hidden(level: Level, found: readonly Found[]): Generator<Change, Level> {
+    const { path, lowerFd, isOpaque } = level
+    if (lowerFd === undefined) return level
+    const upper = new Set(found.filter(({ stat }) => !isWhiteout(stat)).map(({ name }) => name))
+    const hidden = isOpaque
+      ? listNames(lowerFd).filter(name => !upper.has(name))
+      : found
+          .filter(({ stat, name }) => isWhiteout(stat) && findAt(lowerFd, name) !== undefined)
+          .map(({ name }) => name)
+    if (isOpaque && hidden.length > explicitWhiteouts) {
+      yield* this.#say({ kind: 'opaque', path })
+      return { ...level, lowerFd: undefined }
+    }
+    for (const name of hidden) yield* this.#say({ kind: 'whiteout', path: joinPath(path, name) })
+    return level
+  }
+
+  *#entry(level: Level, upper: Found): Generator<Change> {
+    const path = joinPath(level.path, upper.name)
+    if (upper.name.startsWith(whiteoutPrefix)) throw reservedName(path)
+    // A socket lives as long as the process that made it.
+    if ((upper.stat.mode & typeMask) === fileType.socket) return
+    const lower = lowerFound(level, upper.name)
+    const change: Change = { kind: 'content', path, found: upper }
+    if (isDirectory(upper.stat)) {
+      yield* this.#directory(level, change, lower)
+      return
+    }
+    // Two names of one file are a change, even if each looks the same as before.
+    if (lower === undefined || upper.stat.links > 1 || !isUnchanged(upper, lower)) {
+      yield* this.#say(change)
+    }
+  }
+
+  *#directory(
+    level: Level,
+    change: Change & { kind: 'content' },
+    lower: Found | undefined,
+  ): Generator<Change> {
+    const { found, path } = change
+    const hasLower = lower !== undefined && isDirectory(lower.stat)
+    if (hasLower && isUnchanged(found, lower)) this.#unsaid.push(change)
+    else yield* this.#say(change)
+    const upperFd = openDirectory(found)
+    const lowerFd = hasLower ? openDirectory(lower) : undefined
+    const isOpaque = level.isOpaque || this.#isOpaque(upperFd)
+    try {
+      yield* this.level({ path, upperFd, lowerFd, isOpaque })
+    } finally {
+      closeSync(upperFd)
+      if (lowerFd !== undefined) closeSync(lowerFd)
+    }
+    if (this.#unsaid.at(-1) === change) this.#unsaid.pop()
+  }
+
+  *#say(change: Change): Generator<Change> {
+    yield* this.#unsaid.splice(0)
+    yield change
+  }
+
+  /** Throws `unsupported` for a directory whose content is elsewhere: our mounts make none. */
+  #isOpaque(fd: number): boolean {
+    let isOpaque = false
+    const prefix = this.#format.xattrPrefix
+    for (const { name, value } of xattrsAt(fd, '.')) {
+      const text = name.toString('latin1')
+      if (text === `${prefix}opaque`) isOpaque = value.equals(Buffer.from('y'))
+      if (text === `${prefix}redirect`) {
+        throw new OciError('unsupported', 'Cannot diff a layer that was mounted with redirect_dir')
+      }
+    }
+    return isOpaque
+  }
+}
+
+function namesIn(listing: number): string[] {
+  return syscalls()
+    .readdir(listing)
+    .map(entry => entry.name.toString('latin1'))
+    .sort(byBytes)
+}
+
+function listNames(dirFd: number): string[] {
+  const listing = openListing(dirFd, '.')
+  try {
+    return namesIn(listing)
+  } finally {
+    closeSync(listing)
+  }
+}
+
+/** One character is one byte here. */
+function byBytes(a: string, b: string): number {
+  return a < b ? -1 : 1
+}
+
+function foundAt(fd: number, name: string): Found {
+  const stat = findAt(fd, name)
+  if (stat === undefined) {
+    throw new OciError('conflict', 'Cannot diff a layer: something is still writing to it')
+  }
+  return { fd, name, stat }
+}
+
+function lowerFound({ lowerFd }: Level, name: string): Found | undefined {
+  if (lowerFd === undefined) return undefined
+  const stat = findAt(lowerFd, name)
+  return stat === undefined ? undefined : { fd: lowerFd, name, stat }
+}
+
+function openDirectory({ fd, name }: Found): number {
+  const opened = findDirectoryAt(fd, name)
+  if (opened === undefined) {
+    throw new OciError('conflict', 'Cannot diff a layer: something is still writing to it')
+  }
+  return opened
+}
+
+function reservedName(path: SafePath): OciError {
+  return new OciError(
+    'unsupported',
+    `Cannot store "${shown(path)}" in a layer: image layers reserve names that begin with ".wh."`,
+    { hint: 'remove or rename the file in the step that makes it' },
+  )
+}

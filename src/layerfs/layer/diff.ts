@@ -1,0 +1,238 @@
+/**
+ * Diff: the changes in an upper directory as a layer's tar. A pure function of the upper directory
+ * and the layers below: the same state gives the same bytes, here and anywhere, today and later, so
+ * a tar need not be kept to be sent again.
+ *
+ * Spec: image-spec layer.md, Representing Changes.
+ */
+import { createHash } from 'node:crypto'
+import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { type DiffId, finishDiffId } from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import { openFlags } from '../native/syscalls.ts'
+import type { EntryType, TarEntry, TarTime, Xattr } from '../tar/entry.ts'
+import { contentPadding, encodeEntry, endOfArchive } from '../tar/writer.ts'
+import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
+import { type Change, walkChanges } from './diff-walk.ts'
+import { fileType, typeMask } from './file-type.ts'
+import { opaqueMarker, overlayFormat, whiteoutPrefix } from './overlay-format.ts'
+import { bytesOf, joinPath, nameOf, parentOf, shown } from './path-bytes.ts'
+import { openRoot } from './rootfs.ts'
+
+export interface DiffRequest {
+  /** A layer directory in overlayfs's format; nobody writes to it meanwhile. */
+  readonly upper: string
+  /** Directories of the layers below, **top first**. */
+  readonly lower: readonly string[]
+  /** Seconds since 1970: later times become this one (SOURCE_DATE_EPOCH). */
+  readonly clampTo?: number
+}
+
+export interface HashedDiff {
+  readonly diffId: DiffId
+  /** Bytes of the tar. */
+  readonly size: number
+  readonly entries: number
+  /** Nothing changed: the tar has no entry. */
+  readonly empty: boolean
+}
+
+/** Chunks are at least this large, the last one apart: fewer calls for who hashes or compresses. */
+const chunkSize = 256 * 1024
+
+/**
+ * The tar, in chunks that are the consumer's to keep. Memory does not grow with its size. Throws
+ * `unsupported` for a name that a layer cannot hold, `conflict` when a file changes while it is
+ * read, `not-found` for a missing directory.
+ */
+export function* diffLayer(request: DiffRequest): Generator<Uint8Array> {
+  yield* coalesced(tarParts(request, { entries: 0 }))
+}
+
+/** What {@link diffLayer} would give, hashed; other work goes on in between. Throws the same. */
+export async function hashDiff(request: DiffRequest): Promise<HashedDiff> {
+  const hash = createHash('sha256')
+  const count = { entries: 0 }
+  let size = 0
+  for (const chunk of coalesced(tarParts(request, count))) {
+    hash.update(chunk)
+    size += chunk.length
+    await setImmediate()
+  }
+  return {
+    diffId: finishDiffId(hash),
+    size,
+    entries: count.entries,
+    empty: count.entries === 0,
+  }
+}
+
+function* tarParts(request: DiffRequest, count: { entries: number }): Generator<Buffer> {
+  const upperFd = openUpper(request.upper)
+  try {
+    using below =
+      request.lower.length > 0 ? openRoot({ kind: 'overlay', lower: request.lower }) : undefined
+    const trees = { upperFd, lowerFd: below?.fd, format: overlayFormat() }
+    const encoder = new ChangeEncoder(request.clampTo)
+    for (const change of walkChanges(trees)) {
+      count.entries += 1
+      yield* encoder.encode(change)
+    }
+    yield endOfArchive()
+  } finally {
+    closeSync(upperFd)
+  }
+}
+
+function openUpper(path: string): number {
+  try {
+    return openSync(path, openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec)
+  } catch (cause) {
+    throw new OciError('not-found', `Cannot open layer directory "${path}"`, { cause })
+  }
+}
+
+class ChangeEncoder {
+  readonly #clampTo: number
+  /** Of files with several names: the one that came first. Inodes of one file system. */
+  readonly #firstNames = new Map<bigint, Buffer>()
+
+  constructor(clampTo: number | undefined) {
+    this.#clampTo = clampTo ?? Number.POSITIVE_INFINITY
+  }
+
+  *encode(change: Change): Generator<Buffer> {
+    switch (change.kind) {
+      case 'whiteout': {
+        const marker = whiteoutPrefix + nameOf(change.path)
+        yield encodeEntry(markerEntry(joinPath(parentOf(change.path), marker)))
+        return
+      }
+      case 'opaque':
+        yield encodeEntry(markerEntry(joinPath(change.path, opaqueMarker)))
+        return
+      default:
+        yield* this.#content(change)
+    }
+  }
+
+  *#content({ path, found }: Change & { kind: 'content' }): Generator<Buffer> {
+    const entry = this.#entryOf(bytesOf(path), found)
+    yield encodeEntry(entry)
+    if (entry.type !== 'file' || entry.size === 0) return
+    yield* contentOf(found, shown(path))
+    yield contentPadding(entry.size)
+  }
+
+  #entryOf(path: Buffer, found: Found): TarEntry {
+    const { stat } = found
+    const type = typeOf(stat.mode)
+    const first = this.#firstNameOf(type, path, found)
+    const isDevice = type === 'character-device' || type === 'block-device'
+    return {
+      type: first === undefined ? type : 'hardlink',
+      path: type === 'directory' ? Buffer.concat([path, Buffer.from('/')]) : path,
+      linkPath: first ?? (type === 'symlink' ? targetOf(found) : Buffer.alloc(0)),
+      mode: stat.mode & 0o7777,
+      uid: stat.uid,
+      gid: stat.gid,
+      size: type === 'file' && first === undefined ? stat.size : 0,
+      mtime: this.#timeOf(stat.mtime),
+      devMajor: isDevice ? stat.rdevMajor : 0,
+      devMinor: isDevice ? stat.rdevMinor : 0,
+      xattrs: portableXattrs(found).map(independent),
+    }
+  }
+
+  #firstNameOf(type: EntryType, path: Buffer, { stat }: Found): Buffer | undefined {
+    if (type === 'directory' || stat.links < 2) return undefined
+    const first = this.#firstNames.get(stat.ino)
+    if (first === undefined) this.#firstNames.set(stat.ino, path)
+    return first
+  }
+
+  /** Whole seconds, rounded down, as every other builder writes them. */
+  #timeOf({ seconds }: TarTime): TarTime {
+    return { seconds: Math.min(seconds, this.#clampTo), nanoseconds: 0 }
+  }
+}
+
+function markerEntry(path: string): TarEntry {
+  return {
+    type: 'file',
+    path: bytesOf(path),
+    linkPath: Buffer.alloc(0),
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    mtime: { seconds: 0, nanoseconds: 0 },
+    devMajor: 0,
+    devMinor: 0,
+    xattrs: [],
+  }
+}
+
+function typeOf(mode: number): EntryType {
+  switch (mode & typeMask) {
+    case fileType.file:
+      return 'file'
+    case fileType.directory:
+      return 'directory'
+    case fileType.symlink:
+      return 'symlink'
+    case fileType.characterDevice:
+      return 'character-device'
+    case fileType.blockDevice:
+      return 'block-device'
+    case fileType.fifo:
+      return 'fifo'
+    default:
+      throw new Error(`Unknown file type in mode ${mode.toString(8)}`)
+  }
+}
+
+/**
+ * File capabilities set inside a user namespace (version 3) name its root's id on this machine;
+ * version 2 means root wherever the layer is used. Same bytes but the version and the id (row A22).
+ */
+function independent(xattr: Xattr): Xattr {
+  const { name, value } = xattr
+  if (name.toString('latin1') !== 'security.capability' || value.length !== 24) return xattr
+  const version2 = Buffer.from(value.subarray(0, 20))
+  version2[3] = 2
+  return { name, value: version2 }
+}
+
+/** Exactly the bytes that the header promised. */
+function* contentOf(found: Found, path: string): Generator<Buffer> {
+  const fd = openFile(found)
+  try {
+    for (let left = found.stat.size; left > 0; ) {
+      const buffer = Buffer.allocUnsafe(Math.min(left, chunkSize))
+      const length = readSync(fd, buffer, 0, buffer.length, null)
+      if (length === 0) {
+        throw new OciError('conflict', `Cannot read "${path}": it became shorter meanwhile`)
+      }
+      left -= length
+      yield buffer.subarray(0, length)
+    }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function* coalesced(parts: Iterable<Buffer>): Generator<Uint8Array> {
+  let held: Buffer[] = []
+  let length = 0
+  for (const part of parts) {
+    held.push(part)
+    length += part.length
+    if (length < chunkSize) continue
+    yield held.length === 1 ? part : Buffer.concat(held, length)
+    held = []
+    length = 0
+  }
+  if (length > 0) yield Buffer.concat(held, length)
+}
