@@ -1,0 +1,133 @@
+/** kill -9 at any moment: what was acknowledged is whole, and the next start serves it. */
+import { randomBytes, randomInt } from 'node:crypto'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { type Compiled, compileSources } from '../../support/compiled.ts'
+import { type Content, content, imageOf } from './contents.ts'
+import { serveRegistry } from './program.ts'
+
+const rounds = 30
+
+let compiled: Compiled
+let root: string
+beforeAll(async () => {
+  compiled = compileSources()
+  root = await mkdtemp(join(tmpdir(), 'tsregistry-kill-'))
+})
+afterAll(async () => {
+  compiled[Symbol.dispose]()
+  await rm(root, { recursive: true, force: true })
+})
+
+interface Acknowledged {
+  readonly blobs: Map<string, Content>
+  readonly tags: Map<string, Content>
+  /** Location of an upload, and the bytes that were acknowledged of `bytes`. */
+  readonly uploads: Map<string, { readonly bytes: Buffer; readonly size: number }>
+}
+
+it(`serve keeps every acknowledged push whole over ${rounds} kills`, {
+  timeout: 180_000,
+}, async () => {
+  const acknowledged: Acknowledged = { blobs: new Map(), tags: new Map(), uploads: new Map() }
+  for (let round = 0; round < rounds; round++) {
+    const registry = await serveRegistry(compiled.dist, root)
+    await expectWhole(registry.port, acknowledged)
+    const pushing = [0, 1, 2, 3].map(worker =>
+      push(registry.port, `${round}-${worker}`, acknowledged),
+    )
+    await sleep(randomInt(20, 250))
+    expect(await registry.stop('SIGKILL')).toBeNull()
+    await Promise.all(pushing)
+  }
+  const registry = await serveRegistry(compiled.dist, root)
+  await expectWhole(registry.port, acknowledged)
+  expect(acknowledged.tags.size).toBeGreaterThan(rounds)
+  expect(acknowledged.uploads.size).toBeGreaterThan(0)
+  await expectResumable(registry.port, acknowledged)
+  expect(await readdir(join(root, 'temporary'))).toEqual([])
+  expect(await registry.stop('SIGTERM')).toBe(0)
+})
+
+/** Pushes images until the connection breaks. */
+async function push(port: number, name: string, acknowledged: Acknowledged): Promise<void> {
+  try {
+    for (let i = 0; ; i++) await pushImage(port, `${name}-${i}`, acknowledged)
+  } catch (error) {
+    // The server is gone: that is how it should end, and nothing else.
+    expect(error).toBeInstanceOf(TypeError)
+  }
+}
+
+async function pushImage(port: number, tag: string, acknowledged: Acknowledged): Promise<void> {
+  const layer = content(randomBytes(randomInt(1, 400_000)))
+  const half = layer.bytes.length >> 1
+  const url = (path: string) => `http://127.0.0.1:${port}${path}`
+  const post = await fetch(url('/v2/kill/blobs/uploads/'), { method: 'POST' })
+  const location = post.headers.get('location') ?? ''
+  const patch = await fetch(url(location), {
+    method: 'PATCH',
+    body: new Uint8Array(layer.bytes.subarray(0, half)),
+  })
+  expect(patch.status).toBe(202)
+  acknowledged.uploads.set(location, { bytes: layer.bytes, size: half })
+  const put = await fetch(url(`${location}?digest=${layer.digest}`), {
+    method: 'PUT',
+    body: new Uint8Array(layer.bytes.subarray(half)),
+  }).finally(() => acknowledged.uploads.set(location, { bytes: layer.bytes, size: -1 }))
+  expect(put.status).toBe(201)
+  acknowledged.uploads.delete(location)
+  acknowledged.blobs.set(layer.digest, layer)
+  const manifest = imageOf([layer], { annotations: { tag } })
+  const tagged = await fetch(url(`/v2/kill/manifests/${tag}`), {
+    method: 'PUT',
+    headers: { 'content-type': manifest.mediaType },
+    body: new Uint8Array(manifest.bytes),
+  })
+  expect(tagged.status).toBe(201)
+  acknowledged.tags.set(tag, manifest)
+}
+
+async function expectWhole(port: number, { blobs, tags }: Acknowledged): Promise<void> {
+  const url = (path: string) => `http://127.0.0.1:${port}/v2/kill/${path}`
+  const bytesOf = async (path: string) => {
+    const answer = await fetch(url(path))
+    expect([path, answer.status]).toEqual([path, 200])
+    return Buffer.from(await answer.arrayBuffer())
+  }
+  for (const digest of [...blobs.keys()].slice(-40)) {
+    expect(digestOf(await bytesOf(`blobs/${digest}`))).toBe(digest)
+  }
+  for (const [tag, manifest] of [...tags].slice(-40)) {
+    expect((await bytesOf(`manifests/${tag}`)).equals(manifest.bytes)).toBe(true)
+    expect((await bytesOf(`manifests/${manifest.digest}`)).equals(manifest.bytes)).toBe(true)
+  }
+  if (tags.size === 0) return
+  const listed = JSON.parse((await bytesOf('tags/list?n=1000')).toString()).tags
+  if (tags.size < 1000) expect(listed).toEqual(expect.arrayContaining([...tags.keys()]))
+  // A tag that is listed can be pulled, acknowledged or not.
+  for (const tag of listed.slice(-20)) await bytesOf(`manifests/${tag}`)
+}
+
+/** An upload whose PATCH was acknowledged, and nothing asked of it since, goes on. */
+async function expectResumable(port: number, { uploads }: Acknowledged): Promise<void> {
+  for (const [location, { bytes, size }] of uploads) {
+    if (size === -1) continue
+    const url = `http://127.0.0.1:${port}${location}`
+    const status = await fetch(url)
+    expect([status.status, status.headers.get('range')]).toEqual([
+      204,
+      `0-${Math.max(0, size - 1)}`,
+    ])
+    const put = await fetch(`${url}?digest=${digestOf(bytes)}`, {
+      method: 'PUT',
+      headers: { 'content-range': `${size}-${bytes.length - 1}` },
+      body: new Uint8Array(bytes.subarray(size)),
+    })
+    expect(put.status).toBe(201)
+  }
+}
