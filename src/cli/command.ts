@@ -42,7 +42,10 @@ export interface CommandHelp {
   readonly usage: string
   /** One line, no final period. */
   readonly summary: string
-  /** Command lines, most wanted first; `{program}` stands for the program's name. */
+  /**
+   * Command lines, most wanted first. One that starts with the command's name gets the program's
+   * before it; elsewhere `{program}` stands for that.
+   */
   readonly examples: readonly string[]
   /** Goes before the message of a failure that is no usage error: `failed to build: `. */
   readonly errorPrefix?: string

@@ -8,7 +8,10 @@ const widestName = 32
 
 export function programHelp(program: Program, columns: number): string {
   const width = Math.min(columns, widest)
-  const nameWidth = Math.max(...program.commands.map(({ name }) => name.length))
+  const layout = layoutFor(
+    program.commands.map(({ name }) => name),
+    width,
+  )
   return lines([
     `Usage: ${program.name} ${program.fallback === undefined ? 'COMMAND' : '[COMMAND]'} [FLAGS] [ARGUMENTS]`,
     '',
@@ -17,10 +20,7 @@ export function programHelp(program: Program, columns: number): string {
     ...groups(program.commands, entry => entry.group ?? 'Commands').flatMap(([title, entries]) => [
       '',
       `${title}:`,
-      ...table(
-        entries.map(({ name, summary }) => [name.padEnd(nameWidth), summary] as const),
-        width,
-      ),
+      ...entries.flatMap(({ name, summary }) => row(name, summary, layout)),
     ]),
     '',
     `"${program.name} help COMMAND" tells more about a command; "${program.name} --version" prints the version`,
@@ -33,7 +33,7 @@ export function commandHelp(programName: string, command: Command, columns: numb
     `Usage: ${programName} ${command.name} ${command.usage}`.trimEnd(),
     '',
     ...wrap(command.summary, width),
-    ...examples(command.examples.map(line => line.replaceAll('{program}', programName))),
+    ...examples(command.examples.map(line => exampleLine(line, programName, command.name))),
     ...flagGroups(command.flags, width),
   ])
 }
@@ -45,13 +45,14 @@ function examples(commandLines: readonly string[]): string[] {
 
 function flagGroups(flags: FlagTable, width: number): string[] {
   const shown = Object.entries(flags).filter(([, flag]) => flag.hidden !== true)
+  const layout = layoutFor(
+    shown.map(([name, flag]) => flagName(name, flag)),
+    width,
+  )
   return groups(shown, ([, flag]) => flag.group ?? 'Flags').flatMap(([title, entries]) => [
     '',
     `${title}:`,
-    ...table(
-      entries.map(([name, flag]) => [flagName(name, flag), flagText(flag)] as const),
-      width,
-    ),
+    ...entries.flatMap(([name, flag]) => row(flagName(name, flag), flagText(flag), layout)),
   ])
 }
 
@@ -79,18 +80,34 @@ function flagText(flag: Flag): string {
   return notes.length === 0 ? flag.help : `${flag.help} (${notes.join('; ')})`
 }
 
-/** Two columns; a name that is too long, or a narrow terminal, puts the text on the next line. */
-function table(rows: readonly (readonly [string, string])[], width: number): string[] {
-  const fitting = rows.map(([name]) => name.length).filter(length => length <= widestName)
-  const nameWidth = Math.max(0, ...fitting) + 2
-  const isNarrow = width < nameWidth + 30
-  const indent = ' '.repeat(isNarrow ? 8 : nameWidth + 2)
-  return rows.flatMap(([name, text]) => {
-    const [first = '', ...more] = wrap(text, width - indent.length)
-    const rest = more.map(line => indent + line)
-    if (isNarrow || name.length > widestName) return [`  ${name}`, indent + first, ...rest]
-    return [`  ${name.padEnd(nameWidth)}${first}`, ...rest]
-  })
+function exampleLine(line: string, programName: string, commandName: string): string {
+  const full =
+    line.startsWith(`${commandName} `) || line === commandName ? `{program} ${line}` : line
+  return full.replaceAll('{program}', programName)
+}
+
+interface Layout {
+  readonly width: number
+  /** Where the second column starts. */
+  readonly indent: number
+  /** A narrow terminal has each text on the line below its name. */
+  readonly isNarrow: boolean
+}
+
+function layoutFor(names: readonly string[], width: number): Layout {
+  const fitting = names.map(name => name.length).filter(length => length <= widestName)
+  const indent = Math.max(0, ...fitting) + 4
+  const isNarrow = width < indent + 30
+  return { width, indent: isNarrow ? 8 : indent, isNarrow }
+}
+
+/** A name that is too long for its column has the text below it. */
+function row(name: string, text: string, { width, indent, isNarrow }: Layout): string[] {
+  const [first = '', ...more] = wrap(text, width - indent)
+  const below = more.map(line => ' '.repeat(indent) + line)
+  const isApart = isNarrow || name.length > indent - 4
+  if (isApart) return [`  ${name}`, ' '.repeat(indent) + first, ...below]
+  return [`  ${name.padEnd(indent - 2)}${first}`, ...below]
 }
 
 /** Breaks at spaces; a word longer than the line stands alone on it. */

@@ -18,11 +18,7 @@ export const imagesCommand: Command = defineCommand({
   name: 'images',
   usage: '[FLAGS] [REPOSITORY[:TAG]]',
   summary: 'List images',
-  examples: [
-    '{program} images',
-    '{program} images -q app',
-    "{program} images --format '{{.Repository}}:{{.Tag}}'",
-  ],
+  examples: ['images', 'images -q app', "images --format '{{.Repository}}:{{.Tag}}'"],
   flags,
   unsupported: { filter: { short: 'f', reason: 'Name a repository instead' }, tree: {} },
   arity: { min: 0, max: 1 },

@@ -11,10 +11,7 @@ export const importCommand: Command = defineCommand({
   name: 'import',
   usage: '[FLAGS] FILE|- [NAME[:TAG]]',
   summary: 'Make an image from the tar of a root filesystem',
-  examples: [
-    '{program} import rootfs.tar.gz base:1',
-    'tar -C rootfs -c . | {program} import - base',
-  ],
+  examples: ['import rootfs.tar.gz base:1', 'tar -C rootfs -c . | {program} import - base'],
   flags: {
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the programs in it' },
   },

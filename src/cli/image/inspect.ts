@@ -11,11 +11,7 @@ export const inspectCommand: Command = defineCommand({
   name: 'inspect',
   usage: '[FLAGS] IMAGE...',
   summary: 'Show all about images, as JSON',
-  examples: [
-    '{program} inspect app',
-    "{program} inspect -f '{{.Id}}' app",
-    "{program} inspect -f '{{json .Config.Env}}' app",
-  ],
+  examples: ['inspect app', "inspect -f '{{.Id}}' app", "inspect -f '{{json .Config.Env}}' app"],
   flags: {
     format: {
       kind: 'string',

@@ -11,11 +11,7 @@ export const loadCommand: Command = defineCommand({
   name: 'load',
   usage: '[FLAGS]',
   summary: 'Read images from an archive',
-  examples: [
-    '{program} load -i app.tar',
-    '{program} load < app.tar.gz',
-    '{program} load -i layout-directory',
-  ],
+  examples: ['load -i app.tar', 'load < app.tar.gz', 'load -i layout-directory'],
   flags: {
     input: {
       kind: 'string',

@@ -13,10 +13,7 @@ export const loginCommand: Command = defineCommand({
   name: 'login',
   usage: '[FLAGS] [REGISTRY]',
   summary: 'Log in to a registry',
-  examples: [
-    '{program} login registry.example.com',
-    '{program} login -u ci --password-stdin ghcr.io < token.txt',
-  ],
+  examples: ['login registry.example.com', 'login -u ci --password-stdin ghcr.io < token.txt'],
   flags: {
     username: { kind: 'string', short: 'u', value: 'NAME', help: 'User name' },
     password: {

@@ -7,7 +7,7 @@ export const logoutCommand: Command = defineCommand({
   name: 'logout',
   usage: '[REGISTRY]',
   summary: 'Forget a login',
-  examples: ['{program} logout registry.example.com'],
+  examples: ['logout registry.example.com'],
   flags: {},
   arity: { min: 0, max: 1 },
   run: async ({ args: [name], environment: { variables }, stdout }) => {

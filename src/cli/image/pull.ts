@@ -8,11 +8,7 @@ export const pullCommand: Command = defineCommand({
   name: 'pull',
   usage: '[FLAGS] NAME[:TAG|@DIGEST]',
   summary: 'Download an image from a registry',
-  examples: [
-    '{program} pull busybox',
-    '{program} pull localhost:5000/app:1.2',
-    '{program} pull --platform linux/arm64 alpine',
-  ],
+  examples: ['pull busybox', 'pull localhost:5000/app:1.2', 'pull --platform linux/arm64 alpine'],
   flags: {
     quiet: { kind: 'boolean', short: 'q', help: 'Print the name only' },
     platform: {

@@ -16,10 +16,7 @@ export const pushCommand: Command = defineCommand({
   name: 'push',
   usage: '[FLAGS] NAME[:TAG]',
   summary: 'Upload an image to a registry',
-  examples: [
-    '{program} push localhost:5000/app:1.2',
-    '{program} push -q registry.example.com/team/app',
-  ],
+  examples: ['push localhost:5000/app:1.2', 'push -q registry.example.com/team/app'],
   flags: {
     quiet: { kind: 'boolean', short: 'q', help: 'Print the name only' },
     ...registryFlags,

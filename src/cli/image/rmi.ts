@@ -12,7 +12,7 @@ export const rmiCommand: Command = defineCommand({
   name: 'rmi',
   usage: '[FLAGS] IMAGE...',
   summary: 'Remove images',
-  examples: ['{program} rmi app:old', '{program} rmi -f 3f2a9c'],
+  examples: ['rmi app:old', 'rmi -f 3f2a9c'],
   flags: {
     force: {
       kind: 'boolean',

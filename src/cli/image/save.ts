@@ -18,9 +18,9 @@ export const saveCommand: Command = defineCommand({
   usage: '[FLAGS] IMAGE...',
   summary: 'Write images to an archive',
   examples: [
-    '{program} save -o app.tar app',
-    '{program} save app | gzip > app.tar.gz',
-    '{program} save --format oci-dir -o layout app',
+    'save -o app.tar app',
+    'save app | gzip > app.tar.gz',
+    'save --format oci-dir -o layout app',
   ],
   flags: {
     output: { kind: 'string', short: 'o', value: 'FILE', help: 'File instead of standard output' },

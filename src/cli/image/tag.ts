@@ -9,7 +9,7 @@ export const tagCommand: Command = defineCommand({
   name: 'tag',
   usage: 'IMAGE NAME[:TAG]',
   summary: 'Give an image another name',
-  examples: ['{program} tag app registry.example.com/team/app:1.2'],
+  examples: ['tag app registry.example.com/team/app:1.2'],
   flags: {},
   arity: { min: 2, max: 2 },
   run: async ({ args: [source = '', name = ''], environment }) => {

@@ -10,7 +10,7 @@ export const psCommand: Command = defineCommand({
   name: 'ps',
   usage: '[FLAGS]',
   summary: 'List containers',
-  examples: ['{program} ps', '{program} ps -a', "{program} ps -a --format '{{.ID}} {{.Status}}'"],
+  examples: ['ps', 'ps -a', "ps -a --format '{{.ID}} {{.Status}}'"],
   flags: {
     all: { kind: 'boolean', short: 'a', help: 'Also those that have ended' },
     ...listFlags,

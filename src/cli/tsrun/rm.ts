@@ -8,7 +8,7 @@ export const rmCommand: Command = defineCommand({
   name: 'rm',
   usage: '[FLAGS] CONTAINER...',
   summary: 'Remove containers that have ended',
-  examples: ['{program} rm 3f2a9c', '{program} rm $({program} ps -aq)'],
+  examples: ['rm 3f2a9c', 'rm $({program} ps -aq)'],
   flags: {
     force: { kind: 'boolean', short: 'f', help: 'Ignore containers that do not exist' },
   },

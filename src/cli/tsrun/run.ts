@@ -20,9 +20,9 @@ export const runCommand: Command = defineCommand({
   usage: '[FLAGS] IMAGE [COMMAND] [ARGUMENTS]',
   summary: 'Run a command in a new container',
   examples: [
-    'tsrun run --rm -it busybox',
-    'tsrun --rm -v .:/work -w /work node:22 npm test',
-    'tsrun --rm --network none --memory 512m --cpus 1 app',
+    'run --rm -it busybox',
+    '{program} --rm -v .:/work -w /work node:22 npm test',
+    '{program} --rm --network none --memory 512m --cpus 1 app',
   ],
   flags: runFlags,
   unsupported: unsupportedRunFlags,
