@@ -18,6 +18,7 @@ import type { RegistryClient } from '../registry/client/client.ts'
 import { pullImage } from '../registry/client/pull.ts'
 import type { EmitBuildEvent } from './build-event.ts'
 import { transferStatus } from './transfer-status.ts'
+import { vertex } from './vertex.ts'
 
 export interface BaseImage {
   readonly reference: Reference
@@ -109,19 +110,16 @@ async function resolveImage(
 ): Promise<BaseImage> {
   const reference = parseReference(text)
   const name = formatReference(reference)
-  const id = `metadata ${name} ${formatPlatform(platform)}`
-  world.emit({ kind: 'started', id, name: `[internal] load metadata for ${name}` })
-  try {
-    const local = await findLocal(reference, platform, world)
-    const image = local ?? (await pullMetadata(reference, platform, world))
-    assertLayerCount(image)
-    world.emit({ kind: 'done', id, how: 'worked' })
-    return image
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    world.emit({ kind: 'failed', id, message })
-    throw failedToResolve(name, error)
-  }
+  return vertex(`[internal] load metadata for ${name}`, world.emit, async () => {
+    try {
+      const local = await findLocal(reference, platform, world)
+      const image = local ?? (await pullMetadata(reference, platform, world))
+      assertLayerCount(image)
+      return image
+    } catch (error) {
+      throw failedToResolve(name, error)
+    }
+  })
 }
 
 /** BuildKit's words (F13); the registry's own stand behind them. */
@@ -202,7 +200,7 @@ async function fetchMissing(
   const { reference, platform, manifest } = image
   const { registry, repository } = reference
   const pinned = { registry, repository, digest: manifest.digest }
-  await vertex(world, `pull ${formatReference(reference)}`, async id => {
+  await vertex(`[internal] pull ${formatReference(reference)}`, world.emit, async id => {
     const onEvent = transferStatus(id, world.emit)
     const options = { platform, into: store.content, layers: 'all', signal, onEvent } as const
     await pullImage(client, pinned, options)
@@ -215,25 +213,9 @@ async function fetchAndUnpack(
   signal: AbortSignal,
 ): Promise<void> {
   await fetchMissing(image, world, signal)
-  await vertex(world, `unpack ${formatReference(image.reference)}`, async () => {
+  await vertex(`[internal] unpack ${formatReference(image.reference)}`, world.emit, async () => {
     await unpackImage({ manifest: image.manifest.value, config: image.config.value }, world.store, {
       signal,
     })
   })
-}
-
-async function vertex(
-  { emit }: BaseImageWorld,
-  what: string,
-  work: (id: string) => Promise<void>,
-): Promise<void> {
-  const id = `internal ${what}`
-  emit({ kind: 'started', id, name: `[internal] ${what}` })
-  try {
-    await work(id)
-    emit({ kind: 'done', id, how: 'worked' })
-  } catch (error) {
-    emit({ kind: 'failed', id, message: error instanceof Error ? error.message : String(error) })
-    throw error
-  }
 }

@@ -16,7 +16,8 @@ export interface GraphInputs {
   readonly stages: readonly PlannedStage[]
   /** The image that an origin names, resolved before. */
   readonly imageOf: (origin: Extract<Origin, { kind: 'image' }>) => BaseImage
-  readonly file: string
+  /** Only its name is used, for messages. */
+  readonly dockerfile: { readonly file: string }
   readonly mustRerun: (stage: StagePlan) => boolean
 }
 
@@ -102,7 +103,7 @@ function baseNode(
 function stepWork(
   step: FilesystemStep & Step,
   stage: StagePlan,
-  { file, mustRerun }: GraphInputs,
+  { dockerfile: { file }, mustRerun }: GraphInputs,
 ): Work {
   const place = { file, span: step.span }
   return { kind: 'step', step, place, rerun: mustRerun(stage) ? 'always' : 'never' }

@@ -1,11 +1,16 @@
 /**
- * A finished stage as an image in the content store: config and manifest, the layers being there.
+ * A finished stage as an image in the content store: layers, config, manifest.
+ *
+ * A layer is compressed only here, and only if no blob of it is known: those of a base image stay
+ * as the base had them.
  */
-import type { BlobWriter } from '../../layerfs/content/content-store.ts'
-import { putBlob } from '../../layerfs/content/content-store.ts'
+import { putDocument, putManifest } from '../../layerfs/image/write-manifest.ts'
+import type { Store } from '../../layerfs/store.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import { encodeImageConfig, type ImageConfig } from '../../oci/image-config.ts'
+import { chainIds } from '../../oci/digest.ts'
+import { encodeImageConfig } from '../../oci/image-config.ts'
 import { mediaTypes } from '../../oci/media-type.ts'
+import type { BuildResult } from '../build.ts'
 
 export interface WrittenImage {
   /** Of the manifest. */
@@ -14,28 +19,26 @@ export interface WrittenImage {
   readonly config: Descriptor
 }
 
-/** `layers`: descriptors of the config's `diff_ids`, in the same order. */
 export async function writeImage(
-  config: ImageConfig,
-  layers: readonly Descriptor[],
-  content: BlobWriter,
+  { config, layers, bases }: BuildResult,
+  store: Store,
+  signal: AbortSignal,
 ): Promise<WrittenImage> {
-  const configDescriptor = await putDocument(encodeImageConfig(config), mediaTypes.config, content)
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.manifest,
-    config: configDescriptor,
-    layers: layers.map(({ mediaType, digest, size }) => ({
-      mediaType: ociLayerTypes[mediaType] ?? mediaType,
-      digest,
-      size,
-    })),
+  const chains = chainIds(layers)
+  await bases.fetchLayers(layers, signal)
+  const descriptors: Descriptor[] = []
+  for (const [index, layer] of layers.entries()) {
+    const chain = chains[index]
+    if (chain === undefined) throw new Error('A layer without a chain ID')
+    const known = bases.descriptorOf(layer)
+    const descriptor = known ?? (await store.layers.layerBlob(chain, { signal }))
+    descriptors.push(asOciLayer(descriptor))
   }
-  const bytes = new TextEncoder().encode(JSON.stringify(manifest, null, 2))
-  const descriptor = await putDocument(bytes, mediaTypes.manifest, content)
+  const written = await putDocument(encodeImageConfig(config), mediaTypes.config, store.content)
+  const manifest = await putManifest(written, descriptors, store.content)
   const { architecture, os, variant } = config
   const platform = { architecture, os, ...(variant === undefined ? {} : { variant }) }
-  return { descriptor: { ...descriptor, platform }, config: configDescriptor }
+  return { descriptor: { ...manifest, platform }, config: written }
 }
 
 /** An OCI manifest names its layers by OCI types; the bytes are the same. */
@@ -44,11 +47,6 @@ const ociLayerTypes: Readonly<Record<string, string>> = {
   [mediaTypes.dockerLayerGzip]: mediaTypes.layerGzip,
 }
 
-async function putDocument(
-  bytes: Uint8Array,
-  mediaType: string,
-  content: BlobWriter,
-): Promise<Descriptor> {
-  const { digest, size } = await putBlob(content, [bytes])
-  return { mediaType, digest, size }
+function asOciLayer({ mediaType, digest, size }: Descriptor): Descriptor {
+  return { mediaType: ociLayerTypes[mediaType] ?? mediaType, digest, size }
 }

@@ -19,7 +19,11 @@ export interface Executor<Work> {
    * What the step's result depends on; `undefined` when it has no key (a base image, whose result
    * is its identity).
    */
-  keyParts(node: Node<Work>, inputs: readonly StepResult[]): Promise<KeyParts | undefined>
+  keyParts(
+    node: Node<Work>,
+    inputs: readonly StepResult[],
+    signal: AbortSignal,
+  ): Promise<KeyParts | undefined>
   execute(node: Node<Work>, inputs: readonly StepResult[], signal: AbortSignal): Promise<StepResult>
   /** Whether earlier results may be used for this node. */
   mayReuse(node: Node<Work>): boolean
@@ -99,7 +103,7 @@ async function findOrExecute<Work>(
   inputs: readonly StepResult[],
   world: SolveWorld<Work>,
 ): Promise<Outcome> {
-  const parts = await world.executor.keyParts(node, inputs)
+  const parts = await world.executor.keyParts(node, inputs, world.signal)
   if (parts === undefined) {
     const result = await world.executor.execute(node, inputs, world.signal)
     return { result, told: { how: 'worked' } }
@@ -125,7 +129,7 @@ async function isKeyStill<Work>(
   node: Node<Work>,
   { inputs, world }: { inputs: readonly StepResult[]; world: SolveWorld<Work> },
 ): Promise<boolean> {
-  const parts = await world.executor.keyParts(node, inputs)
+  const parts = await world.executor.keyParts(node, inputs, world.signal)
   return parts !== undefined && cacheKey(parts) === key
 }
 

@@ -71,8 +71,8 @@ async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk)
     const relative = walk.prefix + name
     const isDir = isDirectory(entry.stat)
     const ignored = tree.ignores(entry.path.toString(), isDir)
-    if (ignored === 'dropped' || walk.options.isExcluded(relative, isDir)) continue
-    if (ignored === 'kept') {
+    if (ignored === 'drop' || walk.options.isExcluded(relative, isDir)) continue
+    if (ignored === 'keep') {
       walk.files.push(await digestFile(tree, { ...entry, relative }, walk.options))
     }
     if (isDir) await digestDirectory(tree, entry, { ...walk, prefix: `${relative}/` })

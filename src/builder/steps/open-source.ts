@@ -11,11 +11,12 @@ import type { StepWorld } from './step-world.ts'
 export function openContext(path: string, ignore: IgnoreMatcher): SourceTree {
   const root = openRoot({ kind: 'directory', path, readOnly: true })
   return {
+    root,
     fd: root.fd,
     name: 'the build context',
     ignores: (file, isDirectory) => {
-      if (!ignore.match(file)) return 'kept'
-      return isDirectory && !ignore.prunes(file) ? 'descend' : 'dropped'
+      if (!ignore.match(file)) return 'keep'
+      return isDirectory && !ignore.prunes(file) ? 'descend' : 'drop'
     },
     [Symbol.dispose]: () => root[Symbol.dispose](),
   }
@@ -35,9 +36,10 @@ export async function openResult(
       : await snapshots.view(chain)
   const root = openRoot(mount)
   return {
+    root,
     fd: root.fd,
     name: 'the stage or image that --from names',
-    ignores: () => 'kept',
+    ignores: () => 'keep',
     [Symbol.dispose]: () => root[Symbol.dispose](),
   }
 }

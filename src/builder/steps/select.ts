@@ -50,7 +50,7 @@ export function select(tree: SourceTree, path: string): Selection {
 }
 
 function isKept(tree: SourceTree, { path, stat }: Located): boolean {
-  return path.length === 0 || tree.ignores(path.toString(), isDirectory(stat)) !== 'dropped'
+  return path.length === 0 || tree.ignores(path.toString(), isDirectory(stat)) !== 'drop'
 }
 
 /** A path without wildcards, as the file is called: `\[` is `[`. */

@@ -5,11 +5,13 @@
  * symbolic links, also absolute ones, never lead outside (C03, C09, X09). File names are bytes.
  */
 import { closeSync, constants, readlinkSync } from 'node:fs'
+import type { Root } from '../../layerfs/layer/rootfs.ts'
 import { type FileStat, openFlags, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
 import { hasCode } from '../../oci/errors.ts'
 
 export interface SourceTree extends Disposable {
-  /** The open root directory. */
+  readonly root: Root
+  /** The root directory's descriptor. */
   readonly fd: number
   /** What the user calls it, for messages: `the build context`, `stage "build"`. */
   readonly name: string
@@ -20,7 +22,7 @@ export interface SourceTree extends Disposable {
   ignores(path: string, isDirectory: boolean): Ignored
 }
 
-export type Ignored = 'kept' | 'dropped' | 'descend'
+export type Ignored = 'keep' | 'drop' | 'descend'
 
 /** A file or directory of a tree, symbolic links on the way to it resolved. */
 export interface Located {

@@ -7,7 +7,8 @@ import { atSpanAsync, type Place } from '../dockerfile/error.ts'
 import type { CopyStep, RunStep, WorkdirStep } from '../plan/step.ts'
 import type { KeyParts, Node, StepResult } from '../solve/graph.ts'
 import type { Executor } from '../solve/solver.ts'
-import { copyKey, executeCopy } from './copy.ts'
+import { executeCopy } from './copy.ts'
+import { copyKey } from './copy-key.ts'
 import { executeRun, runKey } from './run.ts'
 import type { StepWorld } from './step-world.ts'
 import { makeWorkdir, workdirKey } from './workdir.ts'
@@ -28,10 +29,10 @@ export type FilesystemStep = RunStep | CopyStep | WorkdirStep
 /** `inputs[0]` is what a step builds on; `inputs[1]` what a COPY reads from. */
 export function stepExecutor(world: StepWorld): Executor<Work> {
   return {
-    keyParts: async (node, inputs) => {
+    keyParts: async (node, inputs, signal) => {
       const { work } = node
       if (work.kind === 'base') return undefined
-      return atSpanAsync(work.place, () => keyOf(node, work.step, { inputs, world }))
+      return atSpanAsync(work.place, () => keyOf(node, work.step, { inputs, world, signal }))
     },
     execute: async (node, inputs, signal) => {
       const { work } = node
@@ -42,22 +43,23 @@ export function stepExecutor(world: StepWorld): Executor<Work> {
   }
 }
 
-interface KeyInputs {
+interface StepInputs {
   readonly inputs: readonly StepResult[]
   readonly world: StepWorld
+  readonly signal: AbortSignal
 }
 
 async function keyOf(
   node: Node<Work>,
   step: FilesystemStep,
-  { inputs, world }: KeyInputs,
+  { inputs, world, signal }: StepInputs,
 ): Promise<KeyParts> {
   const parent = parentOf(node, inputs)
   switch (step.kind) {
     case 'run':
       return runKey(step, parent, world)
     case 'copy':
-      return copyKey(step, { parent, source: inputs[1], world })
+      return copyKey(step, { parent, source: inputs[1], world, signal })
     case 'workdir':
       return workdirKey(step, parent)
     default:
@@ -68,7 +70,7 @@ async function keyOf(
 async function execute(
   node: Node<Work>,
   step: FilesystemStep,
-  { inputs, world, signal }: KeyInputs & { readonly signal: AbortSignal },
+  { inputs, world, signal }: StepInputs,
 ): Promise<StepResult> {
   const parent = parentOf(node, inputs)
   const context = { nodeId: node.id, world, signal }
@@ -76,7 +78,7 @@ async function execute(
     case 'run':
       return executeRun(step, parent, context)
     case 'copy':
-      return executeCopy(step, { parent, source: inputs[1], context })
+      return executeCopy(step, { parent, source: inputs[1], ...context })
     case 'workdir':
       return makeWorkdir(step, parent, context)
     default:

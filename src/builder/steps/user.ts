@@ -16,6 +16,20 @@ export function userIn(root: Root, user: string): ResolvedUser {
   })
 }
 
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/**
+ * Whom `--chown=u[:g]` names. A lone number is user and group; a lone name brings its own group
+ * (C16). Throws `not-found` for a name that the image lacks.
+ */
+export function ownerIn(root: Root, chown: string): Owner {
+  const { uid, gid } = userIn(root, /^\d+$/.test(chown) ? `${chown}:${chown}` : chown)
+  return { uid, gid }
+}
+
 function readIfPresent(root: Root, path: string): string {
   try {
     return root.readFile(path, maxFileSize).toString('utf8')

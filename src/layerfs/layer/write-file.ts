@@ -3,7 +3,7 @@ import { closeSync, writeSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
 import { setFileAttributes } from './attributes.ts'
-import type { CopyTarget } from './copy.ts'
+import type { CopyEnd } from './copy.ts'
 import { isDirectory, openAs } from './file-type.ts'
 import { bytesOf, shown } from './path-bytes.ts'
 import { findAt } from './walk-in-root.ts'
@@ -16,7 +16,7 @@ export interface NewFile {
 }
 
 /** Missing directories are made. Throws `invalid` when a directory stands there. */
-export function writeFileInto(target: CopyTarget, content: Uint8Array, file: NewFile): void {
+export function writeFileInto(target: CopyEnd, content: Uint8Array, file: NewFile): void {
   const missing = { mode: 0o755, uid: file.uid, gid: file.gid }
   using place = target.root.openParent(target.path, 'follow', missing)
   const name = bytesOf(place.name)

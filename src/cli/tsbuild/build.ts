@@ -1,0 +1,138 @@
+import { writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { build } from '../../builder/build.ts'
+import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
+import { exportResult } from '../../builder/export/output.ts'
+import type { WrittenImage } from '../../builder/export/write-image.ts'
+import { hostPlatform } from '../../oci/platform.ts'
+import { formatReference, parseReference } from '../../oci/reference.ts'
+import { type Command, defineCommand, type Invocation } from '../command.ts'
+import { openProgress, type Progress } from '../progress/progress.ts'
+import { parseExtraHost } from '../tsrun/container-options.ts'
+import { wantedPlatform } from '../wanted-platform.ts'
+import { openWorld, type World } from '../world.ts'
+import { buildFlags, unsupportedBuildFlags } from './build-flags.ts'
+import { type DockerfileInput, readDockerfile } from './dockerfile-input.ts'
+import { parseAssignments } from './key-values.ts'
+import { parseOutputs } from './outputs.ts'
+import { secretSource } from './secrets.ts'
+
+type BuildInvocation = Invocation<typeof buildFlags>
+
+export const buildCommand: Command = defineCommand({
+  name: 'build',
+  usage: '[FLAGS] PATH',
+  summary: 'Build an image from a Dockerfile',
+  examples: [
+    'build -t app .',
+    'build -t registry.example.com/app:1.2 --push .',
+    'build -f docker/Dockerfile --target test --build-arg VERSION=1.2 .',
+    'build -o type=oci,dest=app.tar .',
+  ],
+  errorPrefix: 'failed to build: ',
+  flags: buildFlags,
+  unsupported: unsupportedBuildFlags,
+  arity: { min: 1, max: 1 },
+  run: runBuild,
+})
+
+async function runBuild(invocation: BuildInvocation): Promise<number> {
+  const { flags, args, environment, stdin, stdout } = invocation
+  const [context = '.'] = args
+  const outputs = parseOutputs(flags, stdout)
+  const dockerfile = await readDockerfile(context, flags.file, stdin)
+  await using world = await openWorld(environment, flags)
+  const image = await buildWithProgress(invocation, { world, dockerfile, outputs, context })
+  if (image === undefined) return 0
+  await writeResultFiles(invocation, image)
+  if (flags.quiet) stdout.write(`${image.config.digest}\n`)
+  return 0
+}
+
+interface BuildInputs {
+  readonly world: World
+  readonly dockerfile: DockerfileInput
+  readonly outputs: ReturnType<typeof parseOutputs>
+  readonly context: string
+}
+
+async function buildWithProgress(
+  invocation: BuildInvocation,
+  { world, dockerfile, outputs, context }: BuildInputs,
+): Promise<WrittenImage | undefined> {
+  const { flags } = invocation
+  const mode = flags.quiet ? 'quiet' : flags.progress
+  using progress = openProgress({ mode, title: 'Building' }, invocation)
+  const request = buildRequest(invocation, dockerfile, context)
+  const buildWorld = buildWorldOf(invocation, world, progress)
+  const result = await build(request, buildWorld)
+  return exportResult(result, outputs, buildWorld)
+}
+
+function buildRequest(
+  { flags, environment }: BuildInvocation,
+  { name, text, ignore }: DockerfileInput,
+  context: string,
+): BuildRequest {
+  const { target } = flags
+  const buildArgs = parseAssignments(flags['build-arg'], environment.lookup)
+  if (environment.sourceDateEpoch !== undefined && !buildArgs.has('SOURCE_DATE_EPOCH')) {
+    buildArgs.set('SOURCE_DATE_EPOCH', environment.sourceDateEpoch)
+  }
+  return {
+    dockerfile: { name, text },
+    context,
+    ignore,
+    plan: {
+      buildArgs,
+      buildPlatform: hostPlatform(process.arch),
+      targetPlatform: wantedPlatform(flags.platform),
+      isMultiPlatform: false,
+      namedContexts: new Set(),
+      ...(target === undefined ? {} : { target }),
+    },
+    labels: parseAssignments(flags.label, () => ''),
+    rerun: flags['no-cache'] ? 'all' : flags['no-cache-filter'],
+  }
+}
+
+function buildWorldOf(
+  { flags, environment, signal }: BuildInvocation,
+  { store, registry }: World,
+  { emit }: Progress,
+): BuildWorld {
+  return {
+    store,
+    client: registry,
+    pull: flags.pull ? 'always' : 'missing',
+    secrets: secretSource(flags.secret, environment.lookup),
+    sandbox: {
+      network: flags.network === 'default' ? 'bridge' : flags.network,
+      mayUseHostNetwork: flags.allow.includes('network.host') || flags.network === 'host',
+      extraHosts: flags['add-host'].map(parseExtraHost),
+      shmSize: flags['shm-size'],
+      stubs: store.stubs,
+    },
+    parallelism: availableParallelism(),
+    emit,
+    signal,
+    now: () => new Date(),
+  }
+}
+
+/** `--iidfile` and `--metadata-file`, with the keys of buildx. */
+async function writeResultFiles({ flags }: BuildInvocation, image: WrittenImage): Promise<void> {
+  const { iidfile, tag } = flags
+  const metadataFile = flags['metadata-file']
+  if (iidfile !== undefined) await writeFile(iidfile, image.config.digest)
+  if (metadataFile === undefined) return
+  const metadata = {
+    'containerimage.config.digest': image.config.digest,
+    'containerimage.descriptor': image.descriptor,
+    'containerimage.digest': image.descriptor.digest,
+    ...(tag.length === 0
+      ? {}
+      : { 'image.name': tag.map(name => formatReference(parseReference(name))).join(',') }),
+  }
+  await writeFile(metadataFile, `${JSON.stringify(metadata, null, 2)}\n`)
+}
