@@ -17,7 +17,9 @@
  *   └── trash/                  snapshot/trash.ts
  *
  * Any number of processes share a store, and any of them may be killed at any moment. What it
- * leaves is unlocked, and the next {@link openStore} discards it.
+ * leaves is unlocked, and the next {@link openStore} discards it. What nothing refers to is removed
+ * by image/prune.ts alone, while no process is writing: until a blob or snapshot is referred to, the
+ * process that brought it in protects it by its mere life.
  */
 import { chmod, mkdir, readFile, realpath, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -33,6 +35,7 @@ import { type Containers, openContainers } from './snapshot/containers.ts'
 import { type OverlaySnapshotter, openSnapshotter } from './snapshot/overlay.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './snapshot/owned-directory.ts'
 import { openTrash, type Trash } from './snapshot/trash.ts'
+import { startWriting, type Writing } from './writing.ts'
 
 /** Disposing it ends what is going on in the background; the store itself stays. */
 export interface Store extends AsyncDisposable {
@@ -49,14 +52,21 @@ export interface Store extends AsyncDisposable {
   readonly locks: string
   /** Directory for empty files and directories that are mounted over. */
   readonly stubs: string
+  /**
+   * To be called by who from now on only uses what a container or an active snapshot holds: a
+   * prune then need not wait for us to end.
+   */
+  stopWriting(): void
+  /** Runs `task` while no other process brings anything in. Throws `conflict` when one does. */
+  exclusively<T>(task: () => Promise<T>): Promise<T>
   /** A directory of this process, gone when it is disposed or the process dies. */
   tempDir(): Promise<OwnedDirectory>
 }
 
 const layoutVersion = '1'
 
-/** What was discarded waits this long for a quiet moment: see trash.ts. */
-const trashAgeMs = 10 * 60 * 1000
+/** What was discarded waits for a quiet moment, and no command spends long on it: see trash.ts. */
+const trashLimits = { minAgeMs: 10 * 60 * 1000, budgetMs: 50 }
 
 /**
  * Opens the store in `directory`, making it when there is none. Throws `unsupported` when another
@@ -65,7 +75,8 @@ const trashAgeMs = 10 * 60 * 1000
 export async function openStore(directory: string): Promise<Store> {
   const root = await claimRoot(directory)
   await assertVersion(root)
-  const store = compose(root)
+  const writing = await startWriting(join(root, 'locks', 'writing'))
+  const store = compose(root, writing)
   await sweep(store)
   return store
 }
@@ -101,7 +112,7 @@ const diffLayer: LayerDiff = () => {
   throw new Error('Cannot regenerate a layer: layer/diff.ts is not part of this build')
 }
 
-function compose(root: string): Store {
+function compose(root: string, writing: Writing): Store {
   const locks = join(root, 'locks')
   const trash = openTrash(join(root, 'trash'))
   const content = openContentStore(root)
@@ -123,10 +134,13 @@ function compose(root: string): Store {
     trash,
     locks,
     stubs: join(root, 'stubs'),
+    stopWriting: writing.stop,
+    exclusively: writing.exclusively,
     tempDir: () => openOwned(join(root, 'tmp'), trash),
     [Symbol.asyncDispose]: async () => {
       snapshots.settle()
-      await trash.empty(trashAgeMs)
+      writing.stop()
+      await trash.empty(trashLimits)
     },
   }
 }

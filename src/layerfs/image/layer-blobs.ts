@@ -14,7 +14,12 @@ import type { BlobInfo, ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import { gzip } from './gzip.ts'
-import { addLayerRecord, type LayerRecord, readLayerRecords } from './layer-records.ts'
+import {
+  addLayerRecord,
+  type LayerRecord,
+  readLayerRecords,
+  removeOtherRecords,
+} from './layer-records.ts'
 
 export interface LayerBlobOptions {
   /** Of a blob that has to be made; a layer that was received stays as it is. Default: gzip. */
@@ -34,6 +39,10 @@ export interface LayerBlobs {
   layerBlob(name: ChainId, options?: LayerBlobOptions): Promise<Descriptor>
   /** Remembers that `descriptor` is how the layer was received. */
   recordLayer(diffId: DiffId, descriptor: Descriptor): Promise<void>
+  /** All blobs known to hold a layer, in the store or not. */
+  blobsOf(diffId: DiffId): Promise<Descriptor[]>
+  /** Forgets the blobs of all layers but these. */
+  forgetOthers(layers: ReadonlySet<DiffId>): Promise<void>
 }
 
 /** The tar of the changes from `lower` (top first) to `upper`: layer/diff.ts. */
@@ -57,6 +66,9 @@ export function openLayerBlobs(place: LayerBlobsPlace): LayerBlobs {
     layerBlob: (name, options) => findOrMake(place, name, options),
     recordLayer: (diffId, descriptor) =>
       addLayerRecord(place.directory, diffId, { origin: 'received', descriptor }),
+    blobsOf: async diffId =>
+      (await readLayerRecords(place.directory, diffId)).map(({ descriptor }) => descriptor),
+    forgetOthers: layers => removeOtherRecords(place.directory, layers),
   }
 }
 

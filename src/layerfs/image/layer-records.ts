@@ -4,13 +4,13 @@
  * One layer can be in the store compressed in several ways. A record only remembers: whether the
  * blob is still there is for the reader to check.
  */
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
 import { type DiffId, hexOf } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { asArray, asString, member, parseJson } from '../../oci/json.ts'
-import { ignoreMissing, writeFileAtomic } from '../content/atomic-file.ts'
+import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 
 export interface LayerRecord {
   /** `received` from a registry or an archive, or `made` here from a snapshot. */
@@ -45,6 +45,18 @@ export async function addLayerRecord(
   if (others.length < records.length && records[0]?.descriptor.digest === digest) return
   const text = JSON.stringify([record, ...others])
   await writeFileAtomic(pathOf(directory, diffId), text, { durability: 'unsynced' })
+}
+
+/** Removes all records but those of `layers`. */
+export async function removeOtherRecords(
+  directory: string,
+  layers: ReadonlySet<DiffId>,
+): Promise<void> {
+  const kept = new Set([...layers].map(layer => pathOf(directory, layer)))
+  for (const name of await namesIn(directory)) {
+    const path = join(directory, name)
+    if (!kept.has(path)) await rm(path, { force: true })
+  }
 }
 
 function pathOf(directory: string, diffId: DiffId): string {

@@ -16,7 +16,7 @@
  */
 import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ChainId, hexOf } from '../../oci/digest.ts'
+import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, withLock } from '../content/file-lock.ts'
@@ -34,6 +34,8 @@ export interface OverlayActive extends ActiveSnapshot {
 
 export interface OverlaySnapshotter extends Snapshotter {
   prepare(parent: ChainId | undefined): Promise<OverlayActive>
+  /** Removes all that is neither in `keep` nor below something that is kept, active or a container. */
+  prune(keep: Iterable<ChainId>): Promise<SnapshotInfo[]>
   /** Discards what dead processes left active and what a power failure may have damaged. */
   sweep(): Promise<void>
   /** Lets what was committed reach the disk; does not wait. To be called when work is done. */
@@ -169,13 +171,36 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     })
   }
 
+  async prune(keep: Iterable<ChainId>): Promise<SnapshotInfo[]> {
+    return withLock(this.#lock, 'exclusive', async () => {
+      const all = new Map<ChainId, SnapshotInfo>()
+      for await (const info of this.list()) all.set(info.name, info)
+      // A set visits what is added during the walk, so this reaches every ancestor.
+      const kept = new Set([...keep, ...(await this.#parentsInUse())])
+      for (const name of kept) {
+        const parent = all.get(name)?.parent
+        if (parent !== undefined) kept.add(parent)
+      }
+      const removed = [...all.values()].filter(({ name }) => !kept.has(name))
+      for (const { name } of removed) await this.#trash.discard(this.#directoryOf(name))
+      return removed
+    })
+  }
+
+  async #parentsInUse(): Promise<ChainId[]> {
+    const active = await parentsIn(this.#active)
+    return [...active, ...(await parentsIn(join(this.#root, 'containers')))]
+  }
+
   /** What builds on `name`, in words. */
   async #userOf(name: ChainId): Promise<string | undefined> {
     for await (const other of this.list()) {
       if (other.parent === name) return `snapshot ${other.name}`
     }
-    if (await isParentIn(this.#active, name)) return 'a running build'
-    if (await isParentIn(join(this.#root, 'containers'), name)) return 'a container'
+    const users = { 'a running build': this.#active, 'a container': join(this.#root, 'containers') }
+    for (const [user, directory] of Object.entries(users)) {
+      if ((await parentsIn(directory)).includes(name)) return user
+    }
     return undefined
   }
 
@@ -206,12 +231,14 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 }
 
-async function isParentIn(directory: string, name: ChainId): Promise<boolean> {
+/** What the layers in `directory` build on. */
+async function parentsIn(directory: string): Promise<ChainId[]> {
+  const parents: ChainId[] = []
   for (const key of await namesIn(directory)) {
     const parent = await readFile(join(directory, key, 'parent'), 'utf8').catch(ignoreMissing)
-    if (parent === name) return true
+    if (parent !== undefined && parent !== '') parents.push(parseChainId(parent))
   }
-  return false
+  return parents
 }
 
 /**

@@ -16,8 +16,8 @@ import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 export interface Trash {
   /** Moves a file or directory of the same file system away; one that is missing is no error. */
   discard(path: string): Promise<void>
-  /** Deletes what was discarded at least `minAgeMs` ago. */
-  empty(minAgeMs: number): Promise<void>
+  /** Deletes what was discarded at least `minAgeMs` ago; begins nothing new after `budgetMs`. */
+  empty(limits?: { readonly minAgeMs?: number; readonly budgetMs?: number }): Promise<void>
 }
 
 export function openTrash(directory: string, now: () => number = Date.now): Trash {
@@ -27,10 +27,11 @@ export function openTrash(directory: string, now: () => number = Date.now): Tras
       const name = `${now().toString(36)}-${randomBytes(8).toString('hex')}`
       await rename(path, join(directory, name)).catch(ignoreMissing)
     },
-    empty: async minAgeMs => {
+    empty: async ({ minAgeMs = 0, budgetMs = Number.POSITIVE_INFINITY } = {}) => {
+      const start = now()
       for (const name of await namesIn(directory)) {
-        const discarded = Number.parseInt(name, 36)
-        if (now() - discarded < minAgeMs) continue
+        if (now() - start > budgetMs) return
+        if (start - Number.parseInt(name, 36) < minAgeMs) continue
         await rm(join(directory, name), { recursive: true, force: true })
       }
     },
