@@ -68,6 +68,9 @@ const layoutVersion = '1'
 /** What was discarded waits for a quiet moment, and no command spends long on it: see trash.ts. */
 const trashLimits = { minAgeMs: 10 * 60 * 1000, budgetMs: 50 }
 
+/** Those used every day stay; those named after one layer or step go. */
+const lockAgeMs = 24 * 60 * 60 * 1000
+
 /**
  * Opens the store in `directory`, making it when there is none. Throws `unsupported` when another
  * version of the program made it, and `denied` when it belongs to another user.
@@ -158,6 +161,7 @@ async function sweepLocks(directory: string): Promise<void> {
   for (const name of await namesIn(directory)) {
     const path = join(directory, name)
     try {
+      if (Date.now() - (await stat(path)).mtimeMs < lockAgeMs) continue
       using lock = tryLock(path, 'exclusive')
       if (lock !== undefined) await rm(path, { force: true })
     } catch (error) {

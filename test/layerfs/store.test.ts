@@ -5,6 +5,7 @@ import {
   readdirSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -58,6 +59,7 @@ describe('openStore', () => {
       mkdirSync(join(root, left), { recursive: true })
     }
     writeFileSync(join(root, 'locks', 'old'), '')
+    utimesSync(join(root, 'locks', 'old'), 0, 0)
     await using _store = await openStore(root)
     expect(readdirSync(join(root, 'tmp'))).toEqual([])
     expect(readdirSync(join(root, 'active'))).toEqual([])

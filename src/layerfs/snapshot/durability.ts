@@ -73,7 +73,7 @@ async function unsafeSnapshots(snapshots: string): Promise<Set<string>> {
   const children = new Map<string, string[]>()
   for (const name of await namesIn(snapshots)) {
     const directory = join(snapshots, name)
-    const info = await findSnapshotRecord(directory)
+    const info = findSnapshotRecord(directory)
     if (info === undefined || !(await isMarked(directory))) unsafe.add(directory)
     if (info?.parent === undefined) continue
     const parent = join(snapshots, hexOf(info.parent))

@@ -66,7 +66,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     this.#lock = join(root, 'locks', 'snapshots')
   }
 
-  find(name: ChainId): Promise<SnapshotInfo | undefined> {
+  async find(name: ChainId): Promise<SnapshotInfo | undefined> {
     return findSnapshotRecord(this.#directoryOf(name))
   }
 
@@ -120,7 +120,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     await writeSnapshotRecord(directory, info)
     await mkdir(this.#committed, { recursive: true, mode: 0o700 })
     if (await this.#claim(directory, target)) return
-    if ((await findSnapshotRecord(target)) !== undefined) return
+    if (findSnapshotRecord(target) !== undefined) return
     // What stands there is damaged and no snapshot.
     await this.#trash.discard(target)
     await this.#claim(directory, target)
@@ -206,7 +206,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
 
   async *list(): AsyncGenerator<SnapshotInfo> {
     for (const name of await namesIn(this.#committed)) {
-      const info = await findSnapshotRecord(join(this.#committed, name))
+      const info = findSnapshotRecord(join(this.#committed, name))
       if (info !== undefined) yield info
     }
   }
