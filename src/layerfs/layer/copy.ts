@@ -1,168 +1,107 @@
 /**
- * Copying files and directories into a filesystem state, as COPY and ADD do.
+ * Copying trees from one root into another: what COPY and ADD do with files (rows C04–C23).
  *
- * 1. Nothing is written outside the target root: its top is walked inside the root, everything
- *    below by names in directories that are held open, and no link below is followed.
- * 2. Nothing is read through a link below the source either: links are copied as links.
- * 3. Owner, attributes, mode and time are exact, whatever the umask; a directory's time is set
- *    after its content is there.
- *
- * Reference: builder.md C04, C10–C15, C22, C23.
+ * A directory's contents are copied, not the directory itself. A link at the end of either path is
+ * followed inside its own root; links within the tree stay links. Existing directories are merged
+ * into, existing files replaced, and a directory never becomes a file or the other way round.
  */
 import { closeSync } from 'node:fs'
-import { syscalls } from '../native/syscalls.ts'
-import { copyEntry, setDirectoryAttributes } from './copy-entry.ts'
+import { OciError } from '../../oci/errors.ts'
+import { type Name, syscalls, type Timestamp } from '../native/syscalls.ts'
+import type { Found } from './compare-files.ts'
+import { notADirectory, openTarget, TreeCopier } from './copy-tree.ts'
 import { isDirectory, openAs } from './file-type.ts'
-import { latin1Of } from './path-bytes.ts'
-import { openListing } from './remove-tree.ts'
+import { latin1Of, parentOf, safePath, shown } from './path-bytes.ts'
 import type { Root } from './rootfs.ts'
 import { type DirectoryAttributes, findAt, openDirectoryAt } from './walk-in-root.ts'
 
-export interface CopyOptions {
-  /** Absent: as the source's. */
-  readonly owner?: { readonly uid: number; readonly gid: number }
-  /** Permissions of files and directories; links have none. Absent: as the source's. */
-  readonly mode?: (mode: number, isDirectory: boolean) => number
-  /**
-   * By path below the source, `/` between components. `descend`: the directory itself only if
-   * something below it is kept.
-   */
-  readonly select?: (relative: Buffer, isDirectory: boolean) => 'kept' | 'dropped' | 'descend'
-  readonly signal?: AbortSignal
-}
-
-/** A thing in an open directory; `name` is Latin-1. */
-export interface CopySource {
-  readonly dirFd: number
-  readonly name: string
-}
-
-export interface CopyTarget {
+export interface CopyEnd {
   readonly root: Root
-  /** Links on the way and at the end are followed, inside the root. */
-  readonly path: string | Uint8Array
+  readonly path: Name
 }
 
-/** What one copy has seen so far. */
-export interface Copying {
+export interface CopyOptions {
+  /** Absent: each file keeps its own. */
+  readonly owner?: { readonly uid: number; readonly gid: number }
+  /** The permission bits that a file or directory gets; not asked for links. */
+  readonly mode?: (mode: number, kind: 'directory' | 'other') => number
+  /** What to take of a directory, by path below it; absent: all. */
+  readonly filter?: CopyFilter
+  /** Absent: each file keeps its own. */
+  readonly mtime?: Timestamp
+}
+
+/**
+ * `descend`: the directory itself is not wanted, something in it may be: it is made when something
+ * is. Paths are UTF-8 text with "/", without one at the end.
+ */
+export type CopyFilter = (
+  relativePath: string,
+  kind: 'directory' | 'other',
+) => 'keep' | 'drop' | 'descend'
+
+export interface Copied {
+  /** Files, links and directories that were written. */
+  readonly entries: number
+}
+
+/** Of directories that the destination needs and no source describes (C05, C13). */
+const impliedMode = 0o755
+
+/**
+ * Copies `from` to exactly `to`. Directories missing above `to` are created 0755 with the owner
+ * given, else root's.
+ *
+ * Throws `not-found` when there is no source, `invalid` where a directory and a file would replace
+ * each other. What was copied until then stays.
+ */
+export function copyTree(from: CopyEnd, to: CopyEnd, options: CopyOptions = {}): Copied {
+  using source = from.root.openParent(from.path, 'follow')
+  const stat = findAt(source.fd, source.name)
+  if (stat === undefined) {
+    throw new OciError('not-found', `Cannot copy "${shown(latin1Of(from.path))}": not found`)
+  }
+  const implied = {
+    mode: options.mode?.(impliedMode, 'directory') ?? impliedMode,
+    uid: options.owner?.uid ?? 0,
+    gid: options.owner?.gid ?? 0,
+    ...(options.mtime === undefined ? {} : { time: options.mtime }),
+  }
+  const found: Found = { fd: source.fd, name: source.name, stat }
+  return isDirectory(stat)
+    ? copyContents(found, to, { options, implied })
+    : copyOne(found, to, { options, implied })
+}
+
+interface Manner {
   readonly options: CopyOptions
-  /** The directory that the copy fills. */
-  readonly topFd: number
-  /** Where below it the first of several hard links went, by device and inode (C14). */
-  readonly links: Map<string, string>
-  entries: number
+  readonly implied: DirectoryAttributes
 }
 
-/**
- * Copies a file, link or special file to `target` itself, replacing a file there. Missing
- * directories are made. Throws `invalid` when a directory stands there.
- */
-export async function copyFile(
-  source: CopySource,
-  target: CopyTarget,
-  options: CopyOptions = {},
-): Promise<void> {
-  using place = target.root.openParent(target.path, 'follow', newDirectory(options))
-  const stat = findAt(source.dirFd, source.name)
-  if (stat === undefined) return
-  const { fd: dirFd, name } = place
-  await copyEntry({ ...source, stat }, { dirFd, name, relative: name }, started(options, dirFd))
-}
-
-/**
- * Copies what is in a directory into the directory `target`, which is made when missing and keeps
- * its attributes when not. Throws `invalid` when something else stands there.
- */
-export async function copyDirectory(
-  source: CopySource,
-  target: CopyTarget,
-  options: CopyOptions = {},
-): Promise<void> {
-  target.root.mkdirs(target.path, newDirectory(options))
-  const dirFd = target.root.open(target.path, openAs.directory)
+function copyContents(found: Found, to: CopyEnd, { options, implied }: Manner): Copied {
+  const existing = to.root.find(to.path, 'follow')
+  if (existing !== undefined && !isDirectory(existing)) throw notADirectory(safePath(to.path))
+  const wasCreated = to.root.mkdirs(to.path, implied)
+  const targetFd = to.root.open(to.path, openAs.directory)
+  const sourceFd = openDirectoryAt(found.fd, found.name)
   try {
-    await copyContents(source, { dirFd, relative: '' }, started(options, dirFd))
+    const copier = new TreeCopier(targetFd, { options, destination: safePath(to.path) })
+    // A directory that was there keeps what it has, its time too (C12); a new one gets `implied`.
+    const time = wasCreated ? implied.time : syscalls().statx(targetFd, '').mtime
+    copier.copyContents(sourceFd, openTarget(targetFd))
+    if (time !== undefined) syscalls().utimensat(targetFd, '', time)
+    return { entries: copier.entries }
   } finally {
-    closeSync(dirFd)
+    closeSync(sourceFd)
+    closeSync(targetFd)
   }
 }
 
-function started(options: CopyOptions, topFd: number): Copying {
-  return { options, topFd, links: new Map(), entries: 0 }
-}
-
-/** A directory that has to be made belongs to the new owner, else to root (C05, C13). */
-function newDirectory({ owner, mode }: CopyOptions): DirectoryAttributes {
-  return { mode: mode?.(0o755, true) ?? 0o755, uid: owner?.uid ?? 0, gid: owner?.gid ?? 0 }
-}
-
-interface Inside {
-  readonly dirFd: number
-  /** Path below the source, Latin-1. */
-  readonly relative: string
-}
-
-/** How many entries are copied before others get a turn. */
-const entriesPerTurn = 64
-
-async function copyContents(source: CopySource, into: Inside, copying: Copying): Promise<void> {
-  const dirFd = openListing(source.dirFd, source.name)
-  try {
-    const names = syscalls()
-      .readdir(dirFd)
-      .map(entry => latin1Of(entry.name))
-    for (const name of names.sort()) await copyChild({ dirFd, name }, into, copying)
-  } finally {
-    closeSync(dirFd)
-  }
-}
-
-async function copyChild(source: CopySource, into: Inside, copying: Copying): Promise<void> {
-  const stat = findAt(source.dirFd, source.name)
-  if (stat === undefined) return
-  await takeTurn(copying)
-  const relative = into.relative === '' ? source.name : `${into.relative}/${source.name}`
-  const isDir = isDirectory(stat)
-  const selected = copying.options.select?.(Buffer.from(relative, 'latin1'), isDir) ?? 'kept'
-  if (selected === 'dropped' || (selected === 'descend' && !hasKept(source, relative, copying))) {
-    return
-  }
-  const target = { dirFd: into.dirFd, name: source.name, relative }
-  await copyEntry({ ...source, stat }, target, copying)
-  if (!isDir) return
-  const dirFd = openDirectoryAt(into.dirFd, source.name)
-  try {
-    await copyContents(source, { dirFd, relative }, copying)
-  } finally {
-    closeSync(dirFd)
-  }
-  setDirectoryAttributes({ ...source, stat }, target, copying)
-}
-
-/** Whether anything below a directory that is itself left out is kept after all. */
-function hasKept(source: CopySource, relative: string, copying: Copying): boolean {
-  const dirFd = openListing(source.dirFd, source.name)
-  try {
-    return syscalls()
-      .readdir(dirFd)
-      .some(entry => {
-        const name = latin1Of(entry.name)
-        const path = `${relative}/${name}`
-        const stat = findAt(dirFd, name)
-        if (stat === undefined) return false
-        const isDir = isDirectory(stat)
-        const selected = copying.options.select?.(Buffer.from(path, 'latin1'), isDir) ?? 'kept'
-        if (selected !== 'descend') return selected === 'kept'
-        return hasKept({ dirFd, name }, path, copying)
-      })
-  } finally {
-    closeSync(dirFd)
-  }
-}
-
-async function takeTurn(copying: Copying): Promise<void> {
-  copying.entries += 1
-  if (copying.entries % entriesPerTurn !== 0) return
-  await new Promise(resume => setImmediate(resume))
-  copying.options.signal?.throwIfAborted()
+function copyOne(found: Found, to: CopyEnd, { options, implied }: Manner): Copied {
+  using place = to.root.openParent(to.path, 'follow', implied)
+  const parent = syscalls().statx(place.fd, '')
+  const copier = new TreeCopier(place.fd, { options, destination: parentOf(safePath(to.path)) })
+  copier.copyFile(found, { target: openTarget(place.fd), name: place.name })
+  syscalls().utimensat(place.fd, '', parent.mtime)
+  return { entries: copier.entries }
 }

@@ -1,0 +1,242 @@
+/** TreeCopier: the walk behind a copy. Names of the source are opened as they are, never followed. */
+import { closeSync } from 'node:fs'
+import { hasCode, OciError } from '../../oci/errors.ts'
+import { syscalls } from '../native/syscalls.ts'
+import {
+  type Attributes,
+  setAttributesAt,
+  setFileAttributes,
+  setLinkAttributesAt,
+} from './attributes.ts'
+import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
+import type { CopyOptions } from './copy.ts'
+import { copyContent } from './copy-content.ts'
+import { findDirectoryAt } from './directory-cache.ts'
+import { fileType, isDirectory, isFile, isSymlink, openAs, typeMask } from './file-type.ts'
+import { openInRoot } from './open-in-root.ts'
+import {
+  bytesOf,
+  joinPath,
+  nameOf,
+  parentOf,
+  rootPath,
+  type SafePath,
+  shown,
+} from './path-bytes.ts'
+import { openListing } from './remove-tree.ts'
+import { findAt } from './walk-in-root.ts'
+
+/** A directory of the destination, made when something goes into it. */
+interface Target {
+  /** Below the directory that the copy goes to. */
+  readonly path: SafePath
+  open(): number
+  /** Once everything is in it. */
+  finish(): void
+}
+
+/** `fd` stays the caller's. */
+export function openTarget(fd: number): Target {
+  return { path: rootPath, open: () => fd, finish: () => {} }
+}
+
+interface TargetName {
+  readonly target: Target
+  readonly name: string
+}
+
+export class TreeCopier {
+  readonly #topFd: number
+  readonly #options: CopyOptions
+  readonly #destination: SafePath
+  /** Of source files with several names: where the first copy is. */
+  readonly #firstCopies = new Map<string, SafePath>()
+  #entries = 0
+
+  /** `topFd`: the directory that targets' paths are below; `destination`: its path, for messages. */
+  constructor(
+    topFd: number,
+    { options, destination }: { readonly options: CopyOptions; readonly destination: SafePath },
+  ) {
+    this.#topFd = topFd
+    this.#options = options
+    this.#destination = destination
+  }
+
+  get entries(): number {
+    return this.#entries
+  }
+
+  copyContents(sourceFd: number, target: Target): void {
+    const listing = openListing(sourceFd, '.')
+    try {
+      for (const entry of syscalls().readdir(listing)) {
+        this.#copyEntry(listing, { target, name: entry.name.toString('latin1') })
+      }
+    } finally {
+      closeSync(listing)
+    }
+  }
+
+  /** Throws `invalid` when a directory is in its place (C11). */
+  copyFile(found: Found, to: TargetName): void {
+    if ((found.stat.mode & typeMask) === fileType.socket) return
+    const fd = to.target.open()
+    const existing = findAt(fd, to.name)
+    if (existing !== undefined) {
+      if (isDirectory(existing)) throw this.#isDirectory(to)
+      syscalls().unlinkat(fd, bytesOf(to.name), 0)
+    }
+    if (this.#linkToFirst(found, to) || this.#create(found, to)) this.#entries += 1
+  }
+
+  #copyEntry(listing: number, to: TargetName): void {
+    const stat = findAt(listing, to.name)
+    // The user's directory lives: what vanishes meanwhile is not there (X08).
+    if (stat === undefined) return
+    const found: Found = { fd: listing, name: to.name, stat }
+    const decision = this.#decide(found, joinPath(to.target.path, to.name))
+    if (decision === 'drop') return
+    if (isDirectory(stat)) this.#copyDirectory(found, to, decision)
+    else if (decision === 'keep') this.copyFile(found, to)
+  }
+
+  #decide({ stat }: Found, path: SafePath): 'keep' | 'drop' | 'descend' {
+    const kind = isDirectory(stat) ? 'directory' : 'other'
+    return this.#options.filter?.(bytesOf(path).toString('utf8'), kind) ?? 'keep'
+  }
+
+  #copyDirectory(found: Found, to: TargetName, decision: 'keep' | 'descend'): void {
+    const sourceFd = findDirectoryAt(found.fd, found.name)
+    if (sourceFd === undefined) return
+    const target = this.#newTarget(found, to)
+    try {
+      if (decision === 'keep') target.open()
+      this.copyContents(sourceFd, target)
+    } finally {
+      closeSync(sourceFd)
+      target.finish()
+    }
+  }
+
+  #newTarget(found: Found, to: TargetName): Target {
+    let opened: number | undefined
+    return {
+      path: joinPath(to.target.path, to.name),
+      open: () => {
+        opened ??= this.#makeDirectory(found, to)
+        return opened
+      },
+      finish: () => {
+        if (opened === undefined) return
+        syscalls().utimensat(opened, '', this.#options.mtime ?? found.stat.mtime)
+        closeSync(opened)
+      },
+    }
+  }
+
+  /** Nested directories get the source's attributes, new or not (C12). The caller closes it. */
+  #makeDirectory(found: Found, to: TargetName): number {
+    const parent = to.target.open()
+    try {
+      syscalls().mkdirat(parent, bytesOf(to.name), 0o700)
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw error
+    }
+    const fd = findDirectoryAt(parent, to.name)
+    if (fd === undefined) throw notADirectory(this.#shownPath(to))
+    setAttributesAt(fd, '.', this.#attributesOf(found))
+    this.#entries += 1
+    return fd
+  }
+
+  #linkToFirst({ stat }: Found, { target, name }: TargetName): boolean {
+    if (stat.links < 2) return false
+    const key = `${stat.devMajor}:${stat.devMinor}:${stat.ino}`
+    const first = this.#firstCopies.get(key)
+    if (first === undefined) {
+      this.#firstCopies.set(key, joinPath(target.path, name))
+      return false
+    }
+    const fd = openInRoot(this.#topFd, parentOf(first), openAs.directory)
+    try {
+      const from = [fd, bytesOf(nameOf(first))] as const
+      syscalls().linkat(from, [target.open(), bytesOf(name)], 0)
+      return true
+    } catch (error) {
+      // The first one vanished from the source before it was copied, or has too many links.
+      if (hasCode(error, 'ENOENT') || hasCode(error, 'EMLINK')) return false
+      throw error
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #create(found: Found, { target, name }: TargetName): boolean {
+    const fd = target.open()
+    if (isFile(found.stat)) return this.#createFile(found, { fd, name })
+    if (isSymlink(found.stat)) {
+      syscalls().symlinkat(targetOf(found), fd, bytesOf(name))
+      setLinkAttributesAt(fd, name, this.#attributesOf(found))
+      return true
+    }
+    const { mode, rdevMajor, rdevMinor } = found.stat
+    syscalls().mknodat(fd, bytesOf(name), [mode & typeMask, rdevMajor, rdevMinor])
+    setAttributesAt(fd, name, this.#attributesOf(found))
+    return true
+  }
+
+  #createFile(found: Found, to: { readonly fd: number; readonly name: string }): boolean {
+    const from = openUnlessGone(found)
+    if (from === undefined) return false
+    try {
+      const fd = syscalls().openat2(to.fd, bytesOf(to.name), [openAs.creating, 0o600, 0])
+      try {
+        copyContent(from, fd, syscalls().statx(from, ''))
+        setFileAttributes(fd, this.#attributesOf(found))
+      } finally {
+        closeSync(fd)
+      }
+    } finally {
+      closeSync(from)
+    }
+    return true
+  }
+
+  #attributesOf(found: Found): Attributes {
+    const { owner, mode, mtime } = this.#options
+    const { stat } = found
+    const kind = isDirectory(stat) ? 'directory' : 'other'
+    const bits = stat.mode & 0o7777
+    return {
+      mode: mode === undefined || isSymlink(stat) ? bits : mode(bits, kind),
+      uid: owner?.uid ?? stat.uid,
+      gid: owner?.gid ?? stat.gid,
+      mtime: mtime ?? stat.mtime,
+      xattrs: portableXattrs(found),
+    }
+  }
+
+  #isDirectory(to: TargetName): OciError {
+    const path = shown(this.#shownPath(to))
+    return new OciError('invalid', `cannot replace to directory ${path} with file`)
+  }
+
+  #shownPath({ target, name }: TargetName): SafePath {
+    return [this.#destination, target.path, name].filter(Boolean).join('/') as SafePath
+  }
+}
+
+/** BuildKit's words (C11). */
+export function notADirectory(path: SafePath): OciError {
+  return new OciError('invalid', `cannot copy to non-directory: ${shown(path)}`)
+}
+
+function openUnlessGone(found: Found): number | undefined {
+  try {
+    return openFile(found)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'ELOOP')) return undefined
+    throw error
+  }
+}
