@@ -113,5 +113,5 @@ function checkArity(
       : min === max
         ? count(min)
         : `at most ${count(max ?? 0)}`
-  throw usageError(`"${name}" needs ${wanted}, got ${length}`)
+  throw usageError(`"${name}" takes ${wanted}, got ${length}`)
 }

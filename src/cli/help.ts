@@ -70,14 +70,43 @@ function valueName(flag: Flag): string {
 }
 
 function flagText(flag: Flag): string {
+  const shownDefault = defaultText(flag)
   const notes = [
     ...(flag.kind === 'strings' ? ['repeatable'] : []),
-    ...(flag.kind !== 'strings' && flag.default !== undefined && flag.default !== false
-      ? [`default ${flag.default}`]
-      : []),
+    ...(shownDefault === undefined ? [] : [`default ${shownDefault}`]),
     ...(flag.env === undefined ? [] : [`env ${flag.env}`]),
   ]
   return notes.length === 0 ? flag.help : `${flag.help} (${notes.join('; ')})`
+}
+
+/** As the user would type it. */
+function defaultText(flag: Flag): string | undefined {
+  if (flag.kind === 'strings' || flag.default === undefined || flag.default === false)
+    return undefined
+  if (flag.kind === 'size') return withUnit(Number(flag.default), sizeSteps)
+  if (flag.kind === 'duration') return withUnit(Number(flag.default), durationSteps)
+  return String(flag.default)
+}
+
+type UnitSteps = readonly (readonly [unit: string, amount: number])[]
+
+const sizeSteps: UnitSteps = [
+  ['g', 1024 ** 3],
+  ['m', 1024 ** 2],
+  ['k', 1024],
+  ['', 1],
+]
+const durationSteps: UnitSteps = [
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+]
+
+/** In the largest unit that needs no fraction. */
+function withUnit(value: number, steps: UnitSteps): string {
+  const step = steps.find(([, amount]) => value >= amount && value % amount === 0)
+  return step === undefined ? String(value) : `${value / step[1]}${step[0]}`
 }
 
 function exampleLine(line: string, programName: string, commandName: string): string {

@@ -81,8 +81,9 @@ async function run(words: string[], variables: Record<string, string> = {}, of =
   const controller = new AbortController()
   const stdout = new PassThrough()
   let stderr = ''
+  const environment = readEnvironment(variables, 0)
   const context: CliContext = {
-    environment: readEnvironment(variables, 0),
+    environment,
     signal: controller.signal,
     interrupts: {
       signal: controller.signal,
@@ -98,7 +99,7 @@ async function run(words: string[], variables: Record<string, string> = {}, of =
       },
       isInteractive: false,
       hasColor: false,
-      size: () => ({ columns: Number(variables.COLUMNS ?? 80), rows: 24 }),
+      size: () => ({ columns: Number(environment.lookup('COLUMNS') ?? 80), rows: 24 }),
     },
   }
   const running = runCommandLine(of, words, context)
@@ -152,8 +153,8 @@ describe('runCommandLine()', () => {
       ['build', '--tga', 'x', '.'],
       'ERROR: Unknown flag "--tga"\nDid you mean --tag?\nSee "tsbuild build --help"\n',
     ],
-    [['build'], 'ERROR: "build" needs 1 argument, got 0\nSee "tsbuild build --help"\n'],
-    [['build', 'a', 'b'], 'ERROR: "build" needs 1 argument, got 2\nSee "tsbuild build --help"\n'],
+    [['build'], 'ERROR: "build" takes 1 argument, got 0\nSee "tsbuild build --help"\n'],
+    [['build', 'a', 'b'], 'ERROR: "build" takes 1 argument, got 2\nSee "tsbuild build --help"\n'],
   ])('refuses %j with 125', async (words, stderr) => {
     expect(await run(words)).toEqual({ code: 125, stdout: '', stderr })
   })

@@ -7,7 +7,7 @@ import { formatPlatform } from '../../oci/platform.ts'
 import { formatReference, parseReference } from '../../oci/reference.ts'
 import { pushImage } from '../../registry/client/push.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { openProgress } from '../progress/progress.ts'
+import { withProgress } from '../progress/progress.ts'
 import { withTransferProgress } from '../progress/transfer-progress.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { openWorld, registryFlags } from '../world.ts'
@@ -34,15 +34,13 @@ export const pushCommand: Command = defineCommand({
     const { content } = world.store
     const image = await findImage(world.store, name, wantedPlatform(undefined))
     const root = await pushable(content, image)
-    using progress = openProgress(
-      { mode: flags.quiet ? 'quiet' : 'auto', title: 'Pushing' },
-      context,
-    )
+    const mode = flags.quiet ? 'quiet' : 'auto'
     const vertex = { id: 'push', name: `pushing ${formatReference(reference)}`, signal }
-    await withTransferProgress(progress.emit, vertex, onEvent =>
-      pushImage(world.registry, reference, { root, from: content, onEvent, signal }),
+    await withProgress({ mode, title: 'Pushing' }, context, emit =>
+      withTransferProgress(emit, vertex, onEvent =>
+        pushImage(world.registry, reference, { root, from: content, onEvent, signal }),
+      ),
     )
-    progress[Symbol.dispose]()
     if (root !== image.target && !flags.quiet) stderr.write(`${onlyOnePlatform(image)}\n`)
     const tag = reference.tag ?? root.digest
     stdout.write(

@@ -18,9 +18,9 @@ import type { Change, Outcome, ProgressItem, Vertex } from './trace.ts'
 
 const longestWait = 5000
 const mostWaitingLines = 1000
-/** An item's progress is printed when it grew by this share, or this long after the last time. */
-const reportedShare = 0.05
+/** An item's progress is printed this long after the last time, sooner when it grew by a share. */
 const reportedAfter = 5000
+const reportedSooner = { share: 0.05, after: 1000 }
 
 export function plainRenderer({ clock }: RendererInput, out: Terminal): Renderer {
   return new PlainRenderer(clock, out)
@@ -138,9 +138,10 @@ class PlainRenderer implements Renderer {
 }
 
 function isWorthReporting(item: ProgressItem, last: ProgressItem | undefined): boolean {
-  if (last === undefined || item.isDone) return last?.isDone !== true
-  const share = item.total ? (item.current - last.current) / item.total : 0
-  return share >= reportedShare || item.updatedAt - last.updatedAt >= reportedAfter
+  if (item.isDone) return last?.isDone !== true
+  const since = item.updatedAt - (last?.updatedAt ?? item.startedAt)
+  const share = item.total ? (item.current - (last?.current ?? 0)) / item.total : 0
+  return since >= reportedAfter || (since >= reportedSooner.after && share >= reportedSooner.share)
 }
 
 function endLines(vertex: Vertex, { at, outcome }: { at: number; outcome: Outcome }): string[] {

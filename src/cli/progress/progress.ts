@@ -46,17 +46,30 @@ export function openProgress(
   const clock = options.clock ?? systemClock
   const trace = new Trace(clock.now())
   const renderer = rendererFor({ trace, clock }, options, context)
+  let isOpen = true
   return {
     emit: event => {
       const change = trace.apply(event, clock.now())
       renderer?.update(change)
     },
     [Symbol.dispose]: () => {
+      if (!isOpen) return
+      isOpen = false
       renderer?.close()
       out.write(failureLogs(trace.vertices, out))
       if (options.mode !== 'quiet') out.write(warningList(trace.warnings, out))
     },
   }
+}
+
+/** Shows what `work` emits; everything is shown when the promise settles. */
+export async function withProgress<T>(
+  options: ProgressOptions,
+  context: Parameters<typeof openProgress>[1],
+  work: (emit: EmitBuildEvent) => Promise<T>,
+): Promise<T> {
+  using progress = openProgress(options, context)
+  return await work(progress.emit)
 }
 
 function rendererFor(

@@ -38,7 +38,8 @@ export function transferEvents(emit: EmitBuildEvent, id: string): OnTransfer {
         return
       case 'blob-exists':
       case 'blob-mounted': {
-        const how = event.kind === 'blob-exists' ? 'already there' : `mounted from ${event.from}`
+        const how =
+          event.kind === 'blob-exists' ? '(already there)' : `(mounted from ${event.from})`
         return status(`${short(event.digest)} ${how}`, { current: 0, isDone: true })
       }
       case 'blob-progress':

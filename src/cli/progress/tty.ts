@@ -2,8 +2,9 @@
  * Terminal progress: redraws one frame in place, at most ten times a second.
  *
  * The cursor is hidden while it draws and given back by `close`; `interrupts.onExit` does the same
- * when the process ends otherwise. A frame never ends on the terminal's last column, and lines are
- * counted as the terminal wraps them now, so a resize leaves no debris above the frame.
+ * when the process ends otherwise. Lines are counted as the terminal wraps them now, so a resize
+ * leaves no debris above the frame. A line is cleared before it is written: after a character in the
+ * last column the cursor still stands on it, and clearing would take it away again.
  */
 import type { Interrupts } from '../interrupts.ts'
 import type { Terminal } from '../terminal.ts'
@@ -74,7 +75,7 @@ class TtyRenderer implements Renderer {
     })
     const up = this.#drawn.reduce((sum, cells) => sum + Math.max(1, Math.ceil(cells / columns)), 0)
     const back = up === 0 ? '\r' : `\r\u001b[${up}A`
-    this.#out.write(`${back}${lines.map(line => `${line}${clearLine}\n`).join('')}${clearBelow}`)
+    this.#out.write(`${back}${lines.map(line => `${clearLine}${line}\n`).join('')}${clearBelow}`)
     this.#drawn = lines.map(line => displayWidth(safeLine(line, 'strip')))
   }
 }

@@ -120,16 +120,33 @@ describe('plain progress', () => {
     expect(screen.lines().length).toBeGreaterThan(5000)
   })
 
-  test('reports the progress of an item in steps of five percent', () => {
+  test('reports the progress of an item at most once a second, and its end', () => {
     const { emit, screen, clock } = open('plain')
     emit(started('a', 'A'))
-    for (let current = 0; current <= 100; current++) {
-      clock.advance(10)
+    const status = (current: number) =>
       emit({ kind: 'status', id: 'a', item: 'x', current, total: 100, isDone: current === 100 })
+    for (let current = 0; current < 100; current++) {
+      clock.advance(25)
+      status(current)
     }
-    const reports = screen.lines().filter(line => line.includes(' x '))
-    expect(reports).toHaveLength(21)
-    expect(reports.at(-1)).toBe('#1 x 100B / 100B 1.0s done')
+    status(100)
+    status(100)
+    expect(screen.lines()).toEqual([
+      '#1 A',
+      '#1 x 40B / 100B 1.0s',
+      '#1 x 80B / 100B 2.0s',
+      '#1 x 100B / 100B 2.5s done',
+    ])
+  })
+
+  test('reports slow progress every five seconds', () => {
+    const { emit, screen, clock } = open('plain')
+    emit(started('a', 'A'))
+    for (let current = 1; current <= 12; current++) {
+      emit({ kind: 'status', id: 'a', item: 'x', current, total: 1000, isDone: false })
+      clock.advance(1000)
+    }
+    expect(screen.lines()).toEqual(['#1 A', '#1 x 6B / 1.00kB 5.0s', '#1 x 11B / 1.00kB 10.0s'])
   })
 
   test('tells why a step could not be reused', () => {
