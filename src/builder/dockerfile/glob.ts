@@ -26,16 +26,53 @@ interface Range {
 export interface Glob {
   readonly pattern: string
   readonly tokens: readonly Token[]
+  /** The same as a regular expression, where that cannot be slow. */
+  readonly regExp: RegExp | undefined
 }
+
+/** Wildcards of unbounded length up to which a regular expression is safe, and much faster. */
+const maxRegExpStars = 2
 
 /** Throws DockerfileError when the pattern is malformed, quoting it. */
 export function compileGlob(pattern: string): Glob {
-  return { pattern, tokens: tokensOf(pattern, 'plain') }
+  return globOf(pattern, tokensOf(pattern, 'plain'))
 }
 
 /** As {@link compileGlob}; `**` is any number of directories. */
 export function compileDeepGlob(pattern: string): Glob {
-  return { pattern, tokens: tokensOf(pattern, 'deep') }
+  return globOf(pattern, tokensOf(pattern, 'deep'))
+}
+
+function globOf(pattern: string, tokens: readonly Token[]): Glob {
+  const stars = tokens.filter(({ kind }) => kind !== 'char' && kind !== 'any' && kind !== 'class')
+  const isSafe = stars.length <= maxRegExpStars
+  const source = tokens.map(sourceOf).join('')
+  return { pattern, tokens, regExp: isSafe ? new RegExp(`^${source}$`, 'su') : undefined }
+}
+
+function sourceOf(token: Token): string {
+  switch (token.kind) {
+    case 'char':
+      return escapedSource(token.char)
+    case 'any':
+      return '[^/]'
+    case 'star':
+      return '[^/]*'
+    case 'directories':
+      return '(?:.*/)?'
+    case 'everything':
+      return '.*'
+    case 'class': {
+      const ranges = token.ranges
+        .filter(({ low, high }) => low <= high)
+        .map(({ low, high }) => `${escapedSource(low)}-${escapedSource(high)}`)
+      return `(?!/)[${token.negated ? '^' : ''}${ranges.join('')}]`
+    }
+  }
+}
+
+function escapedSource(char: string): string {
+  return `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`
 }
 
 /** Whether the whole of `text` matches `pattern`. Throws DockerfileError for a malformed pattern. */
@@ -54,6 +91,7 @@ export function hasWildcard(path: string): boolean {
 }
 
 export function globMatches(glob: Glob, text: string): boolean {
+  if (glob.regExp !== undefined) return glob.regExp.test(text)
   return statesAfter(glob, text).has(glob.tokens.length)
 }
 

@@ -34,9 +34,12 @@ export function parseIgnore(text: string): IgnoreMatcher {
 /** The matcher of patterns given one by one: `COPY --exclude`. Throws DockerfileError. */
 export function ignoreMatcher(patterns: readonly string[]): IgnoreMatcher {
   const rules = patterns.flatMap(ruleOf)
+  const chain: Chain = { directory: '', matched: rules.map(() => false) }
   return {
-    match: path => isIgnored(rules, path),
-    prunes: directory => isPruned(rules, directory),
+    match: path => isIgnored(rules, chain, path),
+    prunes: directory =>
+      isIgnored(rules, chain, directory) &&
+      !rules.some(({ exception, glob }) => exception && couldMatchBelow(glob, directory)),
     patterns: rules.map(({ exception, glob }) => (exception ? `!${glob.pattern}` : glob.pattern)),
     hasExceptions: rules.some(rule => rule.exception),
   }
@@ -63,26 +66,48 @@ function ruleOf(pattern: string): Rule[] {
   return [{ exception, glob: compileDeepGlob(exception ? clean.slice(1) : clean) }]
 }
 
-function isIgnored(rules: readonly Rule[], path: string): boolean {
-  const prefixes = prefixesOf(path)
-  let ignored = false
-  for (const { exception, glob } of rules) {
-    const isDecided = exception !== ignored
-    if (!isDecided && prefixes.some(prefix => globMatches(glob, prefix))) ignored = !exception
+/** Which rules match the directory that was asked about last, or one above it. */
+interface Chain {
+  directory: string
+  matched: readonly boolean[]
+}
+
+function isIgnored(rules: readonly Rule[], chain: Chain, path: string): boolean {
+  const matched = matchesOf(rules, chain, path)
+  return rules.reduce(
+    (ignored, { exception }, index) => (matched[index] === true ? !exception : ignored),
+    false,
+  )
+}
+
+/** Neighbours share their directory, and a walk asks for neighbours: its matches are kept. */
+function matchesOf(rules: readonly Rule[], chain: Chain, path: string): readonly boolean[] {
+  const slash = path.lastIndexOf('/')
+  const parent = slash === -1 ? '' : path.slice(0, slash)
+  if (parent !== chain.directory) {
+    chain.matched = prefixesOf(parent).reduce<readonly boolean[]>(
+      (matched, prefix) => addMatches(rules, matched, prefix),
+      rules.map(() => false),
+    )
+    chain.directory = parent
   }
-  return ignored
+  return addMatches(rules, chain.matched, path)
+}
+
+function addMatches(
+  rules: readonly Rule[],
+  matched: readonly boolean[],
+  path: string,
+): readonly boolean[] {
+  return rules.map(({ glob }, index) => matched[index] === true || globMatches(glob, path))
 }
 
 /** `a/b/c` → `a`, `a/b`, `a/b/c`. */
 function prefixesOf(path: string): string[] {
+  if (path === '') return []
   const prefixes: string[] = []
   for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
     prefixes.push(path.slice(0, slash))
   }
   return [...prefixes, path]
-}
-
-function isPruned(rules: readonly Rule[], directory: string): boolean {
-  if (!isIgnored(rules, directory)) return false
-  return !rules.some(({ exception, glob }) => exception && couldMatchBelow(glob, directory))
 }

@@ -78,6 +78,11 @@ function lowercaseHint(reference: string): string {
     : `: repository name (${reference}) must be lowercase`
 }
 
+/** Whether a text names an image. */
+export function isReference(name: string): boolean {
+  return fullReference(name) !== undefined
+}
+
 function fullReference(name: string): string | undefined {
   try {
     return formatReference(parseReference(name))

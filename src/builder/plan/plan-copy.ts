@@ -52,6 +52,7 @@ export function planCopy(
     displayName: numberedName(state, entry, shownText(state, instruction.code)),
     historyText,
     fromTrigger: entry.fromTrigger,
+    comments: entry.instruction.comments,
   })
   state.image = withHistory(state.image, historyText, 'layer')
 }

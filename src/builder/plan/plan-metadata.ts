@@ -89,6 +89,7 @@ function pushMetadata(state: StageState, entry: StageInstruction, historyText: s
     displayName: entry.instruction.code.trim(),
     historyText,
     fromTrigger: entry.fromTrigger,
+    comments: entry.instruction.comments,
   })
   state.image = withHistory(state.image, historyText, 'no layer')
 }
@@ -122,6 +123,7 @@ export function planWorkdir(
     displayName: numberedName(state, entry, shownText(state, instruction.code)),
     historyText,
     fromTrigger: entry.fromTrigger,
+    comments: entry.instruction.comments,
   })
   state.image = withHistory(state.image, historyText, 'layer')
 }
@@ -157,6 +159,9 @@ function argValue(
 /** All pairs of one ENV are expanded with the values from before it (V11). */
 function applyPairs(state: StageState, instruction: PairsInstruction): string {
   const word = instruction.kind.toUpperCase()
+  for (const { legacy } of instruction.pairs) {
+    if (legacy) reportLegacyFormat(state, instruction)
+  }
   const pairs = instruction.pairs.map(({ key, value }) => ({
     key: expandIn(state, instruction, key),
     value: expandIn(state, instruction, value),
@@ -174,6 +179,12 @@ function applyPairs(state: StageState, instruction: PairsInstruction): string {
     state.image = withEnv(state.image, key, value)
   }
   return [word, ...pairs.map(({ key, value }) => `${key}=${value}`)].join(' ')
+}
+
+function reportLegacyFormat(state: StageState, instruction: PairsInstruction): void {
+  const { word } = instruction
+  const message = `"${word} key=value" should be used instead of legacy "${word} key value" format`
+  report(state, instruction, { rule: 'LegacyKeyValueFormat', message })
 }
 
 function applyCommand(state: StageState, instruction: CommandInstruction): string {

@@ -45,6 +45,7 @@ export function planRun(
     ),
     historyText,
     fromTrigger: entry.fromTrigger,
+    comments: entry.instruction.comments,
   })
   state.image = withHistory(state.image, historyText, 'layer')
 }

@@ -61,6 +61,8 @@ interface StepBase {
   /** The `created_by` of the image's history. */
   readonly historyText: string
   readonly fromTrigger: boolean
+  /** Comments above the instruction: they may switch lint rules off. */
+  readonly comments: readonly string[]
 }
 
 export interface RunStep extends StepBase {
