@@ -45,7 +45,7 @@ try {
   process.exitCode = 1
 } finally {
   await stopRegistry()
-  rmSync(work, { recursive: true, force: true })
+  rmSync(work, { recursive: true, force: true, maxRetries: 20 })
 }
 
 async function step(title, work) {

@@ -105,7 +105,7 @@ async function run(
     warn: (id, message) => emit({ kind: 'warning', id, message }),
     now,
   }
-  return solve(graph.nodes, {
+  return await solve(graph.nodes, {
     executor: stepExecutor(stepWorld),
     cache: recordCache(store, { scope: request.dockerfile.name, signal }),
     slots: semaphore(world.parallelism),

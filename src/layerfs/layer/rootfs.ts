@@ -2,7 +2,8 @@
  * Root: a filesystem state of an image, opened. Every path is resolved inside it: "/" is the root,
  * links included, ".." ends there. Nothing an image contains leads outside.
  */
-import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { closeSync, constants, openSync, readSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RootMount } from '../mount.ts'
 import { type FileStat, type Name, syscalls } from '../native/syscalls.ts'
@@ -55,11 +56,20 @@ export interface Root extends Disposable, AsyncDisposable {
  * Throws `not-found` for a missing directory.
  */
 export function openRoot(mount: RootMount): Root {
-  return rootOf(openMount(mount))
+  return rootOf(openMount(mount), mount)
+}
+
+/**
+ * The kernel refuses to mount a writable layer again that was mounted `volatile`, lest a crash went
+ * unnoticed. There was none: what is written belongs to this process, and is thrown away if it dies.
+ */
+function allowNextMount(mount: RootMount): void {
+  if (mount.kind !== 'overlay' || mount.work === undefined) return
+  rmSync(join(mount.work, 'work/incompat'), { recursive: true, force: true })
 }
 
 /** Takes over `fd`. */
-function rootOf(fd: number): Root {
+function rootOf(fd: number, mount: RootMount): Root {
   const open = (path: Name, flags: number): number => {
     try {
       return openInRoot(fd, safePath(path), flags)
@@ -81,7 +91,10 @@ function rootOf(fd: number): Root {
     if (found === undefined) throw notFound(path)
     return found
   }
-  const close = (): void => closeSync(fd)
+  const close = (): void => {
+    closeSync(fd)
+    allowNextMount(mount)
+  }
   return {
     fd,
     find,
