@@ -30,7 +30,8 @@ import { openContentStore } from './content/directory-store.ts'
 import { tryLock } from './content/file-lock.ts'
 import { openRecords, type Records } from './content/records.ts'
 import { type ImageStore, openImageStore } from './image/image-store.ts'
-import { type LayerBlobs, type LayerDiff, openLayerBlobs } from './image/layer-blobs.ts'
+import { type LayerBlobs, openLayerBlobs } from './image/layer-blobs.ts'
+import { diffLayer } from './layer/diff.ts'
 import { type Containers, openContainers } from './snapshot/containers.ts'
 import { type OverlaySnapshotter, openSnapshotter } from './snapshot/overlay.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './snapshot/owned-directory.ts'
@@ -109,10 +110,6 @@ async function assertVersion(root: string): Promise<void> {
     `Cannot open store "${printable(root)}": expected layout version ${layoutVersion}, found "${printable(found)}"`,
     { hint: 'use another directory (TSBUILD_ROOT), or the program that made this one' },
   )
-}
-
-const diffLayer: LayerDiff = () => {
-  throw new Error('Cannot regenerate a layer: layer/diff.ts is not part of this build')
 }
 
 function compose(root: string, writing: Writing): Store {

@@ -9,10 +9,11 @@ import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import { type ChainId, type DiffId, finishDiffId, hexOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
+import { field } from '../../oci/json.ts'
 import { compressionOf, mediaTypes } from '../../oci/media-type.ts'
 import type { BlobInfo, ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
-import type { Snapshotter } from '../snapshot/snapshotter.ts'
+import type { SnapshotInfo, Snapshotter } from '../snapshot/snapshotter.ts'
 import { gzip } from './gzip.ts'
 import {
   addLayerRecord,
@@ -49,6 +50,7 @@ export interface LayerBlobs {
 export type LayerDiff = (layer: {
   readonly upper: string
   readonly lower: readonly string[]
+  readonly clampTo?: number
 }) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 
 export interface LayerBlobsPlace {
@@ -108,19 +110,23 @@ async function findOrMake(
   return withLock(lock, request, async () => {
     // Another may have made it while we waited.
     const made = await findBlob(place, diffId, options)
-    return made ?? (await makeBlob(place, { name, diffId }, options))
+    return made ?? (await makeBlob(place, info, options))
   })
 }
 
 async function makeBlob(
   place: LayerBlobsPlace,
-  layer: { readonly name: ChainId; readonly diffId: DiffId },
+  layer: SnapshotInfo,
   options: LayerBlobOptions,
 ): Promise<Descriptor> {
   const compression = options.compression ?? 'gzip'
   const [upper = '', ...lower] = await place.snapshots.layers(layer.name)
   const hash = createHash('sha256')
-  const tar = hashed(place.diff({ upper, lower }), hash, options.signal)
+  const tar = hashed(
+    place.diff({ upper, lower, ...field('clampTo', layer.clampTo) }),
+    hash,
+    options.signal,
+  )
   const level = options.level === undefined ? {} : { level: options.level }
   const bytes = compression === 'gzip' ? gzip(tar, level) : tar
   const blob = await storeVerified(place.content, bytes, () => assertSame(layer, hash))
@@ -154,7 +160,7 @@ async function storeVerified(
   return await ingest.commit()
 }
 
-function assertSame(layer: { readonly name: ChainId; readonly diffId: DiffId }, hash: Hash): void {
+function assertSame(layer: SnapshotInfo, hash: Hash): void {
   const found = finishDiffId(hash)
   if (found === layer.diffId) return
   throw new OciError(

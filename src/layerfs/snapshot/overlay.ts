@@ -14,12 +14,13 @@
  * complete directory to a name that must not exist. (1) holds because a removal, under the
  * exclusive lock, refuses a snapshot that another builds on.
  */
-import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, withLock } from '../content/file-lock.ts'
+import { inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
 import { discardUnsynced, syncInBackground } from './durability.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './owned-directory.ts'
@@ -242,14 +243,12 @@ async function parentsIn(directory: string): Promise<ChainId[]> {
 }
 
 /**
- * The layer's directory, with the owner and mode of the one below: overlayfs takes those of `/`
- * from the topmost layer.
+ * The layer's directory, its root like the one below: overlayfs takes the owner, mode, time and
+ * attributes of `/` from the topmost layer.
  */
 async function makeUpper(directory: string, below: string | undefined): Promise<string> {
   const upper = join(directory, 'fs')
   await mkdir(upper)
-  const like = below === undefined ? { mode: 0o755, uid: -1, gid: -1 } : await stat(below)
-  await chown(upper, like.uid, like.gid)
-  await chmod(upper, like.mode & 0o7777)
+  inheritRoot({ target: upper, lower: below === undefined ? [] : [below] })
   return upper
 }

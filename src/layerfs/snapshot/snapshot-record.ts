@@ -5,15 +5,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ChainId, chainId, parseChainId, parseDiffId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { asString, field, member, optional, parseJson } from '../../oci/json.ts'
+import { asSize, asString, field, member, optional, parseJson } from '../../oci/json.ts'
 import { writeFileAtomic } from '../content/atomic-file.ts'
 import type { SnapshotInfo } from './snapshotter.ts'
 
 const fileName = 'meta.json'
 
 export async function writeSnapshotRecord(directory: string, info: SnapshotInfo): Promise<void> {
-  const { name, parent, diffId } = info
-  const text = `${JSON.stringify({ name, ...field('parent', parent), diffId })}\n`
+  const text = `${JSON.stringify(info)}\n`
   await writeFileAtomic(join(directory, fileName), text, { durability: 'unsynced' })
 }
 
@@ -42,6 +41,7 @@ function parseSnapshotRecord(bytes: Uint8Array): SnapshotInfo {
     name: parseChainId(asString(member(node, 'name'))),
     ...field('parent', parent),
     diffId: parseDiffId(asString(member(node, 'diffId'))),
+    ...field('clampTo', optional(member(node, 'clampTo'), asSize)),
   }
   assertConsistent(info)
   return info

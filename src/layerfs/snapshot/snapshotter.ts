@@ -24,6 +24,8 @@ export interface SnapshotInfo {
   readonly name: ChainId
   readonly parent?: ChainId
   readonly diffId: DiffId
+  /** The time, in seconds, that no file of the layer's tar is later than, though the files are. */
+  readonly clampTo?: number
 }
 
 /** A layer directory being filled. Disposing it removes what was written, unless it was committed. */

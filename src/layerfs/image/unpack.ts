@@ -1,0 +1,165 @@
+/**
+ * Unpacking: the layers of an image from blobs to committed snapshots.
+ *
+ *   layer 1  lock ─► stage ─► apply ────────────────────► settle ─► commit ─┐
+ *   layer 2  lock ─► stage ─► apply ──── waits for 1 ─────────────────────► settle ─► commit ─┐
+ *   layer 3  lock ─► stage ─► apply …
+ *
+ * 1. Layers are applied side by side, each into a directory of its own; what depends on the layers
+ *    below is settled once those are committed (layer/settle-layer.ts).
+ * 2. A layer is unpacked once, however many processes ask: its lock is held until it is committed.
+ *    No two wait for each other: a layer waits only for lower ones, whose locks were asked for first.
+ * 3. Only a layer whose bytes hash to the config's diff ID is committed.
+ * 4. After a failure the layers below it that were finished stay, and nothing else.
+ */
+import { join } from 'node:path'
+import type { Descriptor } from '../../oci/descriptor.ts'
+import { type ChainId, chainIds, type DiffId, hexOf } from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import type { ImageConfig } from '../../oci/image-config.ts'
+import type { Manifest } from '../../oci/manifest.ts'
+import type { ContentStore } from '../content/content-store.ts'
+import { withLock } from '../content/file-lock.ts'
+import { extractLayer, replayLayer } from '../layer/apply.ts'
+import { settleLayer } from '../layer/settle-layer.ts'
+import type { SnapshotInfo, Snapshotter } from '../snapshot/snapshotter.ts'
+import type { LayerBlobs } from './layer-blobs.ts'
+
+export interface UnpackPlace {
+  readonly content: ContentStore
+  readonly snapshots: Snapshotter
+  readonly layers: LayerBlobs
+  readonly locks: string
+}
+
+export type UnpackEvent =
+  | { readonly kind: 'unpacking'; readonly layer: Descriptor }
+  /** Also for one that another process unpacked meanwhile. */
+  | { readonly kind: 'unpacked'; readonly layer: Descriptor }
+
+export interface UnpackOptions {
+  readonly signal?: AbortSignal
+  readonly onEvent?: (event: UnpackEvent) => void
+}
+
+export interface UnpackedImage {
+  readonly manifest: Manifest
+  readonly config: ImageConfig
+}
+
+/**
+ * The chain ID of the image's filesystem; `undefined` for an image without layers. Layers that are
+ * unpacked already cost nothing, and their blobs may be missing. Throws `not-found` for a missing
+ * blob, `digest-mismatch`, and `invalid` for a damaged layer or a config with other layers.
+ */
+export async function unpackImage(
+  image: UnpackedImage,
+  place: UnpackPlace,
+  options: UnpackOptions = {},
+): Promise<ChainId | undefined> {
+  const layers = layersOf(image)
+  const missing = await missingLayers(layers, place)
+  await unpackAll(missing, place, options)
+  return layers.at(-1)?.info.name
+}
+
+interface Layer {
+  readonly info: SnapshotInfo
+  readonly descriptor: Descriptor
+}
+
+function layersOf({ manifest, config }: UnpackedImage): Layer[] {
+  const diffIds = config.rootfs.diff_ids
+  if (manifest.layers.length !== diffIds.length) {
+    throw new OciError(
+      'invalid',
+      `Cannot unpack image: its manifest has ${manifest.layers.length} layers, its config ${diffIds.length}`,
+    )
+  }
+  const names = chainIds(diffIds)
+  return manifest.layers.map((descriptor, i) => ({
+    descriptor,
+    info: snapshotInfo(names[i], diffIds[i], names[i - 1]),
+  }))
+}
+
+function snapshotInfo(
+  name: ChainId | undefined,
+  diffId: DiffId | undefined,
+  parent: ChainId | undefined,
+): SnapshotInfo {
+  if (name === undefined || diffId === undefined) throw new Error('A layer without its diff ID')
+  return parent === undefined ? { name, diffId } : { name, diffId, parent }
+}
+
+/** A committed snapshot's ancestors are committed, so the search goes from the top. */
+async function missingLayers(layers: readonly Layer[], place: UnpackPlace): Promise<Layer[]> {
+  for (let count = layers.length; count > 0; count--) {
+    const top = layers[count - 1]
+    if (top !== undefined && (await place.snapshots.find(top.info.name)) !== undefined) {
+      return layers.slice(count)
+    }
+  }
+  return [...layers]
+}
+
+/** All at once; the first failure stops the others, and is thrown when all have stopped. */
+async function unpackAll(
+  layers: readonly Layer[],
+  place: UnpackPlace,
+  options: UnpackOptions,
+): Promise<void> {
+  const stop = new AbortController()
+  const signals = options.signal === undefined ? [] : [options.signal]
+  const stoppable = { ...options, signal: AbortSignal.any([stop.signal, ...signals]) }
+  let below = Promise.resolve()
+  let failure: { readonly error: unknown } | undefined
+  const tasks = layers.map(layer => {
+    below = unpackLayer(layer, below, { place, options: stoppable })
+    return below.catch((error: unknown) => {
+      failure ??= { error }
+      stop.abort(error)
+    })
+  })
+  await Promise.all(tasks)
+  if (failure !== undefined) throw failure.error
+}
+
+interface UnpackJob {
+  readonly place: UnpackPlace
+  readonly options: UnpackOptions & { readonly signal: AbortSignal }
+}
+
+async function unpackLayer(layer: Layer, below: Promise<void>, job: UnpackJob): Promise<void> {
+  const { place, options } = job
+  const { info, descriptor } = layer
+  const lock = join(place.locks, `unpack-${hexOf(info.name)}`)
+  options.onEvent?.({ kind: 'unpacking', layer: descriptor })
+  await withLock(lock, { mode: 'exclusive', signal: options.signal }, async () => {
+    // Another process may have been first.
+    if ((await place.snapshots.find(info.name)) === undefined) await unpack(layer, below, job)
+  })
+  await place.layers.recordLayer(info.diffId, descriptor)
+  options.onEvent?.({ kind: 'unpacked', layer: descriptor })
+}
+
+async function unpack(layer: Layer, below: Promise<void>, job: UnpackJob): Promise<void> {
+  const { snapshots, content } = job.place
+  const { info, descriptor } = layer
+  const { digest, size } = descriptor
+  if ((await content.find(digest)) === undefined) {
+    throw new OciError('not-found', `Cannot unpack layer ${digest}: not in the store`, {
+      hint: 'pull the image again',
+    })
+  }
+  await using staged = await snapshots.stage()
+  const expected = { digest, size, diffId: info.diffId }
+  const request = { blob: content.pathOf(digest), target: staged.upper, expected }
+  const { questions } = await extractLayer(request)
+  await below
+  job.options.signal.throwIfAborted()
+  const lower = info.parent === undefined ? [] : await snapshots.layers(info.parent)
+  const outcome = settleLayer({ target: staged.upper, lower }, questions)
+  if (outcome === 'replay') await replayLayer({ ...request, lower })
+  await snapshots.commit(staged, info)
+}

@@ -1,0 +1,149 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { type UnpackEvent, unpackImage } from '../../../src/layerfs/image/unpack.ts'
+import { openStore, type Store } from '../../../src/layerfs/store.ts'
+import { chainIds } from '../../../src/oci/digest.ts'
+import type { ImageConfig } from '../../../src/oci/image-config.ts'
+import { type Manifest, parseManifest } from '../../../src/oci/manifest.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
+import { diffIdOf, makeImage, tarOf } from './sample-image.ts'
+
+afterAll(removeDirectories)
+
+const tars = [
+  tarOf({ 'etc/name': 'base', 'etc/old': 'x' }),
+  tarOf({ 'etc/name': 'changed' }),
+  tarOf({ 'etc/.wh.old': '', 'app/main': 'run' }),
+]
+
+async function imageIn(
+  store: Store,
+  layers: readonly Uint8Array[] = tars,
+): Promise<{ manifest: Manifest; config: ImageConfig }> {
+  const { target, config } = await makeImage(store.content, layers)
+  const { value } = parseManifest(await store.content.read(target.digest), target.mediaType)
+  if (value.kind !== 'manifest') throw new Error('expected a manifest')
+  return { manifest: value, config }
+}
+
+function left(store: Store): string[] {
+  const active = join(store.root, 'active')
+  return existsSync(active) ? readdirSync(active) : []
+}
+
+describe('unpackImage', () => {
+  it('commits every layer under its chain ID and returns the topmost', async () => {
+    await using store = await openStore(freshDirectory())
+    const image = await imageIn(store)
+    const top = await unpackImage(image, store)
+    const names = chainIds(tars.map(diffIdOf))
+    expect(top).toBe(names.at(-1))
+    for (const name of names) expect(await store.snapshots.find(name)).toBeDefined()
+    const [upper = '', middle = '', base = ''] = await store.snapshots.layers(names[2] ?? top!)
+    expect(readFileSync(join(base, 'etc/name'), 'utf8')).toBe('base')
+    expect(readFileSync(join(middle, 'etc/name'), 'utf8')).toBe('changed')
+    expect(readFileSync(join(upper, 'app/main'), 'utf8')).toBe('run')
+    expect(readdirSync(join(upper, 'etc'))).toEqual(['old'])
+    expect(left(store)).toEqual([])
+  })
+
+  it('tells when each layer begins and is there, and remembers its blob', async () => {
+    await using store = await openStore(freshDirectory())
+    const image = await imageIn(store)
+    const events: UnpackEvent[] = []
+    await unpackImage(image, store, { onEvent: event => events.push(event) })
+    for (const kind of ['unpacking', 'unpacked'] as const) {
+      const layers = events.filter(event => event.kind === kind).map(({ layer }) => layer)
+      expect(layers).toEqual(image.manifest.layers)
+    }
+    for (const [i, tar] of tars.entries()) {
+      expect(await store.layers.find(diffIdOf(tar))).toEqual(image.manifest.layers[i])
+    }
+  })
+
+  it('unpacked again it does nothing, even without the blobs', async () => {
+    await using store = await openStore(freshDirectory())
+    const image = await imageIn(store)
+    const top = await unpackImage(image, store)
+    for (const { digest } of image.manifest.layers) await store.content.remove(digest)
+    const events: UnpackEvent[] = []
+    expect(await unpackImage(image, store, { onEvent: event => events.push(event) })).toBe(top)
+    expect(events).toEqual([])
+  })
+
+  it('several at once, of images that share layers, unpack each layer once', async () => {
+    const root = freshDirectory()
+    const stores = await Promise.all([1, 2].map(() => openStore(root)))
+    const [one, two] = stores as [Store, Store]
+    const image = await imageIn(one)
+    const other = await imageIn(one, tars.slice(0, 2))
+    const tops = await Promise.all([
+      unpackImage(image, one),
+      unpackImage(other, one),
+      unpackImage(image, two),
+    ])
+    expect(tops[0]).toBe(tops[2])
+    expect(readdirSync(join(root, 'snapshots'))).toHaveLength(3)
+    expect(left(one)).toEqual([])
+    for (const store of stores) await store[Symbol.asyncDispose]()
+  })
+
+  it('returns nothing for an image without layers', async () => {
+    await using store = await openStore(freshDirectory())
+    expect(await unpackImage(await imageIn(store, []), store)).toBeUndefined()
+  })
+
+  it('refuses a layer that is not what the config says, and keeps the layers below it', async () => {
+    await using store = await openStore(freshDirectory())
+    const { manifest, config } = await imageIn(store)
+    const wrong = [tars[0], tars[2], tars[2]].map(tar => diffIdOf(tar ?? Buffer.alloc(0)))
+    const lying = { ...config, rootfs: { type: 'layers' as const, diff_ids: wrong } }
+    await expect(unpackImage({ manifest, config: lying }, store)).rejects.toMatchObject({
+      code: 'digest-mismatch',
+    })
+    const [first] = chainIds(wrong)
+    for await (const { name } of store.snapshots.list()) expect(name).toBe(first)
+    expect(left(store)).toEqual([])
+  })
+
+  it('refuses a config with another number of layers than the manifest', async () => {
+    await using store = await openStore(freshDirectory())
+    const { manifest, config } = await imageIn(store)
+    const short = { ...manifest, layers: manifest.layers.slice(1) }
+    await expect(unpackImage({ manifest: short, config }, store)).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringMatching(/manifest has 2 layers, its config 3/),
+    })
+  })
+
+  it('throws not-found for a missing blob, naming it, and leaves nothing active', async () => {
+    await using store = await openStore(freshDirectory())
+    const image = await imageIn(store)
+    const missing = image.manifest.layers[0]!.digest
+    await store.content.remove(missing)
+    await expect(unpackImage(image, store)).rejects.toMatchObject({
+      code: 'not-found',
+      message: expect.stringContaining(missing),
+    })
+    expect(left(store)).toEqual([])
+    for await (const _any of store.snapshots.list()) expect.fail('nothing can be committed')
+  })
+
+  it('stops when its signal aborts, leaving nothing active', async () => {
+    await using store = await openStore(freshDirectory())
+    const image = await imageIn(store)
+    const stop = new AbortController()
+    const onEvent = () => stop.abort(new Error('interrupted'))
+    const unpacking = unpackImage(image, store, { signal: stop.signal, onEvent })
+    await expect(unpacking).rejects.toThrow()
+    expect(left(store)).toEqual([])
+  })
+
+  it('gives back, as a blob, the layer that it came from', async () => {
+    await using store = await openStore(freshDirectory())
+    const image = await imageIn(store)
+    const top = await unpackImage(image, store)
+    expect(await store.layers.layerBlob(top!)).toEqual(image.manifest.layers.at(-1))
+  })
+})
