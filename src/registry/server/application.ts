@@ -3,14 +3,26 @@ import { Readable } from 'node:stream'
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
-import { dispatch, type Registry } from './dispatch.ts'
+import { dispatch, type IncomingRequest, type Registry } from './dispatch.ts'
 import type { Reply, ReplyBody } from './exchange.ts'
-import type { RequestLogEntry } from './listen.ts'
 import { commonHeaders } from './reply.ts'
-import { type Pace, requestBody } from './request-body.ts'
+import { openRequestBody, type Pace } from './request-body.ts'
+
+export interface RequestLogEntry {
+  readonly method: string
+  readonly target: string
+  readonly status: number
+  readonly ms: number
+  /** Bytes of the reply's body, when known. */
+  readonly length: number | undefined
+  readonly remote: string | undefined
+  readonly agent: string | undefined
+}
 
 export interface ApplicationOptions extends Registry {
   readonly onRequest: (entry: RequestLogEntry) => void
+  /** Default: 16 KiB a minute. */
+  readonly slowestSender?: Pace
 }
 
 const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
@@ -27,7 +39,11 @@ export function createApplication(options: ApplicationOptions): Koa {
   })
   app.use(async (ctx, next) => {
     if (isPage(ctx.req.url ?? '')) return next()
-    sendReply(ctx, await dispatch(options, incomingRequest(ctx)))
+    const body = openRequestBody(ctx, options.slowestSender ?? slowestSender)
+    const reply = await dispatch(options, incomingRequest(ctx, body.bytes))
+    // Else its next request would be read as the body that never came.
+    if (body.isHeldBack()) ctx.set('Connection', 'close')
+    sendReply(ctx, reply)
   })
   app.use(pages().routes())
   return app
@@ -51,7 +67,7 @@ function pages(): Router {
   return router
 }
 
-function incomingRequest(ctx: Koa.Context) {
+function incomingRequest(ctx: Koa.Context, body: AsyncIterable<Uint8Array>): IncomingRequest {
   return {
     method: ctx.req.method ?? 'GET',
     target: ctx.req.url ?? '/',
@@ -59,7 +75,7 @@ function incomingRequest(ctx: Koa.Context) {
       const value = ctx.req.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     },
-    body: requestBody(ctx, slowestSender),
+    body,
   }
 }
 

@@ -8,25 +8,12 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createApplication } from './application.ts'
-import type { Registry } from './dispatch.ts'
+import { type ApplicationOptions, createApplication } from './application.ts'
 
-export interface RequestLogEntry {
-  readonly method: string
-  readonly target: string
-  readonly status: number
-  readonly ms: number
-  /** Bytes of the reply's body, when known. */
-  readonly length: number | undefined
-  readonly remote: string | undefined
-  readonly agent: string | undefined
-}
-
-export interface ListenOptions extends Registry {
+export interface ListenOptions extends ApplicationOptions {
   readonly host: string
   /** 0 chooses a free one. */
   readonly port: number
-  readonly onRequest: (entry: RequestLogEntry) => void
 }
 
 export interface Listener {

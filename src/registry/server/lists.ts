@@ -88,6 +88,7 @@ function linkTo(path: string, parameters: Readonly<Record<string, string>>): Rep
   return { Link: nextLink(path, parameters) }
 }
 
+/** Empty for a referrer without one: an empty filter finds those. */
 function typeOf({ artifactType }: Referrer['descriptor']): unknown {
-  return artifactType
+  return artifactType ?? ''
 }

@@ -18,10 +18,24 @@ export interface HttpExchange {
   readonly res: ServerResponse
 }
 
-/** Throws `invalid` when the client goes away or is too slow. */
-export async function* requestBody(http: HttpExchange, pace: Pace): AsyncGenerator<Uint8Array> {
-  const { req, res } = http
-  if (expectsContinue(req) && !res.headersSent) res.writeContinue()
+export interface RequestBody {
+  /** Throws `invalid` when the client goes away or is too slow. */
+  readonly bytes: AsyncIterable<Uint8Array>
+  /** Whether the client waits to be asked for the body, and will not be: it must be hung up on. */
+  isHeldBack(): boolean
+}
+
+export function openRequestBody(http: HttpExchange, pace: Pace): RequestBody {
+  let isHeldBack = http.req.headers.expect?.toLowerCase() === '100-continue'
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    if (isHeldBack) http.res.writeContinue()
+    isHeldBack = false
+    yield* watchedBytes(http.req, pace)
+  }
+  return { bytes: bytes(), isHeldBack: () => isHeldBack }
+}
+
+async function* watchedBytes(req: IncomingMessage, pace: Pace): AsyncGenerator<Uint8Array> {
   const watch = watchPace(req, pace)
   try {
     for await (const chunk of req.iterator({ destroyOnReturn: false })) {
@@ -34,10 +48,6 @@ export async function* requestBody(http: HttpExchange, pace: Pace): AsyncGenerat
   } finally {
     watch.end()
   }
-}
-
-export function expectsContinue(req: IncomingMessage): boolean {
-  return req.headers.expect?.toLowerCase() === '100-continue'
 }
 
 interface PaceWatch {

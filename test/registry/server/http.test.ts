@@ -203,7 +203,20 @@ describe('the wire', () => {
       `PATCH ${target} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n`
     expect(await raw(expecting(location))).toMatch(/^HTTP\/1\.1 100 Continue/)
     const unknown = location.replace(/[^/]+$/, '0b4fa5a3-6a80-4a3a-9d9f-1b8a2f3c4d5e')
-    expect(await raw(expecting(unknown))).toMatch(/^HTTP\/1\.1 404 /)
+    const refused = await raw(expecting(unknown))
+    expect(refused).toMatch(/^HTTP\/1\.1 404 /)
+    expect(refused).toMatch(/\r\nConnection: close\r\n/)
+  })
+
+  it('cuts off who sends too slowly, and keeps what came', async () => {
+    await using own = await startRegistry({ slowestSender: { bytes: 1000, everyMs: 100 } })
+    const location = await startUpload(own, 'slow')
+    const started = performance.now()
+    const head = `PATCH ${location} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc`
+    expect(await own.raw(head, 5000)).toBe('')
+    expect(performance.now() - started).toBeLessThan(2000)
+    await expect.poll(async () => (await own.send('GET', location)).headers.range).toBe('0-2')
+    expect(own.failures).toEqual([])
   })
 
   it('gives an early answer to a client that is still sending', async () => {

@@ -45,7 +45,8 @@ export interface TestRegistry extends AsyncDisposable {
 }
 
 export async function startRegistry(
-  options: StorageOptions & Partial<Pick<ListenOptions, 'access'>> & { objects?: ObjectStore } = {},
+  options: StorageOptions &
+    Partial<Pick<ListenOptions, 'access' | 'slowestSender'>> & { objects?: ObjectStore } = {},
 ): Promise<TestRegistry> {
   const objects = options.objects ?? new MemoryObjectStore()
   const failures: unknown[] = []
@@ -54,6 +55,7 @@ export async function startRegistry(
     port: 0,
     storage: createRegistryStorage(objects, options),
     access: options.access ?? openAccess,
+    ...(options.slowestSender === undefined ? {} : { slowestSender: options.slowestSender }),
     onError: error => failures.push(error),
     onRequest: () => {},
   })
