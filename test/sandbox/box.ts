@@ -60,6 +60,7 @@ export function makeBox(): Box {
     'id',
     'ls',
     'ln',
+    'ping',
     'setsid',
     'cut',
     'mv',

@@ -87,7 +87,7 @@ static void set_option(const struct word *w) {
     const char *name;
     bool *flag;
   } options[] = {
-      {"overlay-legacy", &sandbox.overlay_legacy},
+      {"overlay-classic", &sandbox.overlay_classic},
       {"overlay-volatile", &sandbox.overlay_volatile},
       {"no-new-privileges", &sandbox.no_new_privileges},
       {"read-only", &sandbox.read_only},

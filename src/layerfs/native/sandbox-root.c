@@ -40,7 +40,7 @@ static void configure(int context, const char *key, const char *value) {
 static int mount_overlay_classic(void) {
   char data[4096], number_of[16];
   size_t used = (size_t)snprintf(data, sizeof data, "index=off%s,lowerdir=",
-                                 sandbox.overlay_volatile ? ",volatile" : "");
+                                 sandbox.overlay_volatile && sandbox.upper != NULL ? ",volatile" : "");
   for (size_t i = 0; i < sandbox.lower.count; i++) {
     int fd = open(sandbox.lower.at[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) fail("open a layer", errno, sandbox.lower.at[i]);
@@ -79,7 +79,7 @@ static int mount_overlay(void) {
   }
   /* Inode numbers of an index would pin the layers: EBUSY when two containers share them. */
   configure(context, "index", "off");
-  if (sandbox.overlay_volatile) configure(context, "volatile", NULL);
+  if (sandbox.overlay_volatile && sandbox.upper != NULL) configure(context, "volatile", NULL);
   if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) != 0) {
     const int error = errno;
     fail("mount the root", error, kernel_message(context, "overlay"));
@@ -97,7 +97,7 @@ void make_root(void) {
   if (sandbox.directory != NULL) {
     root_fd = clone_mount(AT_FDCWD, sandbox.directory, false);
   } else {
-    if (!sandbox.overlay_legacy) root_fd = mount_overlay();
+    if (!sandbox.overlay_classic) root_fd = mount_overlay();
     if (root_fd < 0) {
       root_fd = mount_overlay_classic();
       return;

@@ -61,7 +61,7 @@ enum network { NETWORK_NONE, NETWORK_HOST, NETWORK_BRIDGE };
 struct sandbox {
   struct texts lower;
   const char *upper, *work, *directory;
-  bool overlay_volatile, overlay_legacy, read_only;
+  bool overlay_volatile, overlay_classic, read_only;
   struct step *steps;
   size_t step_count;
   struct texts masked, read_only_paths, sysctls;

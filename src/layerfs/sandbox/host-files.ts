@@ -5,19 +5,31 @@ import { readFileSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import type { SandboxSpec } from './spec.ts'
 
-/** The lines of /etc/hosts. A bridge's address is added by the native program once it is known. */
-export function hostsFile(spec: Pick<SandboxSpec, 'hostname' | 'extraHosts' | 'network'>): string {
+const standardHosts: readonly string[] = [
+  '127.0.0.1\tlocalhost',
+  '::1\tlocalhost ip6-localhost ip6-loopback',
+  'fe00::0\tip6-localnet',
+  'ff00::0\tip6-mcastprefix',
+  'ff02::1\tip6-allnodes',
+  'ff02::2\tip6-allrouters',
+]
+
+/**
+ * The container's /etc/hosts: the host's when it has the host's network. A bridge's address is
+ * added by the native program once it is known.
+ */
+export function hostsFile(
+  spec: Pick<SandboxSpec, 'hostname' | 'extraHosts' | 'network'>,
+  readHost: (path: string) => string = readOrNothing,
+): string {
+  const extra = lines(spec.extraHosts.map(({ name, address }) => `${address}\t${name}`))
+  if (spec.network === 'host') return endLine(readHost('/etc/hosts')) + extra
   const own = spec.network === 'none' ? [`127.0.1.1\t${spec.hostname}`] : []
-  return lines([
-    '127.0.0.1\tlocalhost',
-    '::1\tlocalhost ip6-localhost ip6-loopback',
-    'fe00::0\tip6-localnet',
-    'ff00::0\tip6-mcastprefix',
-    'ff02::1\tip6-allnodes',
-    'ff02::2\tip6-allrouters',
-    ...own,
-    ...spec.extraHosts.map(({ name, address }) => `${address}\t${name}`),
-  ])
+  return lines([...standardHosts, ...own]) + extra
+}
+
+function endLine(text: string): string {
+  return text === '' || text.endsWith('\n') ? text : `${text}\n`
 }
 
 export function hostnameFile(spec: Pick<SandboxSpec, 'hostname'>): string {

@@ -20,6 +20,8 @@ export interface Surroundings {
   readonly stubs: string
   /** The root's upper directory need not survive a crash of the machine. */
   readonly volatile: boolean
+  /** Layers as kernels before 6.5 take them. */
+  readonly classicOverlay: boolean
   /** Paths of cgroup.procs files to enter. */
   readonly cgroups: readonly string[]
   /** Whether /sys/fs/cgroup can be the unified hierarchy. */
@@ -64,9 +66,8 @@ function rootOperations(root: RootMount, around: Surroundings): Operation[] {
   return [
     ...[...root.lower, around.stubs].map(path => ['lower', path] as const),
     ...(root.upper === undefined ? [] : [['upper', root.upper, root.work ?? ''] as const]),
-    ...(around.volatile && root.upper !== undefined
-      ? [['option', 'overlay-volatile'] as const]
-      : []),
+    ...(around.volatile ? [['option', 'overlay-volatile'] as const] : []),
+    ...(around.classicOverlay ? [['option', 'overlay-classic'] as const] : []),
   ]
 }
 

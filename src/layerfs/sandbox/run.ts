@@ -31,6 +31,8 @@ export interface SandboxIo {
   readonly stubs: string
   /** The writable layer need not survive a crash of the machine: faster. */
   readonly volatile?: boolean
+  /** How the layers reach the kernel: by `classic` one older than 6.5; found out when absent. */
+  readonly overlay?: 'classic'
   /** Names the container's cgroup; unique among running ones. */
   readonly id: string
 }
@@ -56,6 +58,7 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   const operations = encodeOperations(spec, {
     stubs: stubDirectory(io.stubs),
     volatile: io.volatile ?? false,
+    classicOverlay: io.overlay === 'classic',
     cgroups: cgroup.procs,
     cgroup2: cgroup.unified,
     resolvConf: resolvConf(spec),
