@@ -2,9 +2,18 @@
 import { constants } from 'node:fs'
 import { openFlags } from '../native/syscalls.ts'
 
-export const typeMask = constants.S_IFMT
+export const typeMask: number = constants.S_IFMT
 
-export const fileType = {
+type FileType =
+  | 'fifo'
+  | 'characterDevice'
+  | 'directory'
+  | 'blockDevice'
+  | 'file'
+  | 'symlink'
+  | 'socket'
+
+export const fileType: Readonly<Record<FileType, number>> = {
   fifo: constants.S_IFIFO,
   characterDevice: constants.S_IFCHR,
   directory: constants.S_IFDIR,
@@ -12,13 +21,22 @@ export const fileType = {
   file: constants.S_IFREG,
   symlink: constants.S_IFLNK,
   socket: constants.S_IFSOCK,
-} as const
+}
 
 export const atRemoveDir = 0x200
 export const atSymlinkFollow = 0x400
 
-/** Open flags for the things we open: none of them leaks into a child, none follows a last link. */
-export const openAs = {
+type Purpose =
+  | 'directory'
+  | 'directoryNoFollow'
+  | 'listing'
+  | 'anything'
+  | 'anythingFollowed'
+  | 'reading'
+  | 'creating'
+
+/** None leaks into a child; none but `anythingFollowed` and `directory` follows a last link. */
+export const openAs: Readonly<Record<Purpose, number>> = {
   directory: openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec,
   directoryNoFollow:
     openFlags.path | constants.O_DIRECTORY | constants.O_NOFOLLOW | openFlags.closeOnExec,
@@ -35,7 +53,7 @@ export const openAs = {
     constants.O_EXCL |
     constants.O_NOFOLLOW |
     openFlags.closeOnExec,
-} as const
+}
 
 export function isDirectory(stat: { readonly mode: number }): boolean {
   return (stat.mode & typeMask) === fileType.directory

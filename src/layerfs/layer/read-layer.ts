@@ -23,6 +23,8 @@ export interface LayerBlob {
   readonly blob: string
   readonly expected: { readonly digest: Digest; readonly size: number; readonly diffId: DiffId }
   readonly budgets?: Partial<TarBudgets>
+  /** Reading ends with an error soon after its first element becomes other than 0. */
+  readonly stop?: Int32Array
 }
 
 export interface ReadLayer {
@@ -57,12 +59,14 @@ async function run(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<R
   let size = 0
   try {
     for await (const chunk of decompress(source, encodingOf(fd))) {
+      if (isStopped(layer)) throw new Error('Stopped')
       plain.update(chunk)
       size += chunk.length
       reader.push(chunk)
     }
     reader.end()
   } catch (error) {
+    if (isStopped(layer)) throw error
     // Damage shows first as a broken archive; that the blob is another is the better answer.
     assertBlob(fd, layer)
     throw error
@@ -73,6 +77,10 @@ async function run(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<R
     finishDigest(compressed, algorithmOf(layer.expected.digest)),
   )
   return { diffId: finishDiffId(plain), size }
+}
+
+function isStopped({ stop }: LayerBlob): boolean {
+  return stop !== undefined && Atomics.load(stop, 0) !== 0
 }
 
 /** The format of a layer is gzip, zstd or none; the bytes say which. */

@@ -16,7 +16,32 @@ interface Field<T> {
   encode(value: T, target: Buffer): void
 }
 
-export const fields = {
+type NumberKey =
+  | 'mode'
+  | 'uid'
+  | 'gid'
+  | 'size'
+  | 'mtime'
+  | 'checksum'
+  | 'devMajor'
+  | 'devMinor'
+  | 'gnuAccessTime'
+  | 'gnuChangeTime'
+  | 'gnuRealSize'
+type BytesKey =
+  | 'name'
+  | 'type'
+  | 'linkName'
+  | 'magic'
+  | 'prefix'
+  | 'starPrefix'
+  | 'starTrailer'
+  | 'gnuSparseExtended'
+export type FieldKey = NumberKey | BytesKey
+
+type Fields = Readonly<Record<NumberKey, Field<number>> & Record<BytesKey, Field<Buffer>>>
+
+const table: Fields = {
   name: text(0, 100),
   mode: number(100, 8),
   uid: number(108, 8),
@@ -36,27 +61,27 @@ export const fields = {
   gnuChangeTime: number(357, 12),
   gnuSparseExtended: raw(482, 1),
   gnuRealSize: number(483, 12),
-} as const
-
-type Fields = typeof fields
-type ValueOf<F> = F extends Field<infer T> ? T : never
-
-export function readField<K extends keyof Fields>(block: Buffer, key: K): ValueOf<Fields[K]> {
-  const { offset, length, decode } = fields[key]
-  return decode(block.subarray(offset, offset + length), key) as ValueOf<Fields[K]>
 }
 
-export function writeField<K extends keyof Fields>(
-  block: Buffer,
-  key: K,
-  value: ValueOf<Fields[K]>,
-): void {
-  const field = fields[key] as Field<ValueOf<Fields[K]>>
+/** Where each field is. */
+export const fields: Readonly<
+  Record<FieldKey, { readonly offset: number; readonly length: number }>
+> = table
+
+type ValueOf<K extends FieldKey> = K extends NumberKey ? number : Buffer
+
+export function readField<K extends FieldKey>(block: Buffer, key: K): ValueOf<K> {
+  const { offset, length, decode } = table[key]
+  return decode(block.subarray(offset, offset + length), key) as ValueOf<K>
+}
+
+export function writeField<K extends FieldKey>(block: Buffer, key: K, value: ValueOf<K>): void {
+  const field = table[key] as Field<ValueOf<K>>
   field.encode(value, block.subarray(field.offset, field.offset + field.length))
 }
 
 /** Whether `value` can be written in octal with a closing NUL in a field of `key`. */
-export function fitsNumber(key: keyof Fields, value: number): boolean {
+export function fitsNumber(key: FieldKey, value: number): boolean {
   return value >= 0 && value < 8 ** (fields[key].length - 1)
 }
 

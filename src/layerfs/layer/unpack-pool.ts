@@ -1,0 +1,113 @@
+/**
+ * UnpackPool: threads that apply layers side by side, one layer to a thread at a time. Threads are
+ * started when there is work for them, and ended with the pool.
+ *
+ * Run from TypeScript sources, which no thread of Node 20 can load, it works in its own thread.
+ */
+import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply.ts'
+import { settleLayer } from './settle-layer.ts'
+import { errorOf, runUnpackJob, type UnpackJob, type UnpackReply } from './unpack-job.ts'
+
+export interface StagedLayer extends ExtractRequest {
+  /** The layers below, **top first**, once they are applied; asked for when it matters. */
+  readonly lower: () => Promise<readonly string[]>
+  /** Stops the work; once nothing is written any more the promise rejects with the reason. */
+  readonly signal?: AbortSignal
+}
+
+export interface UnpackPool extends AsyncDisposable {
+  /**
+   * {@link applyLayer} in a thread, with its errors. Extraction does not wait for `lower`; a layer
+   * waiting for it holds no thread.
+   */
+  apply(layer: StagedLayer): Promise<AppliedLayer>
+}
+
+/** `size`: threads at most; absent: one for each processor, up to four. */
+export function openUnpackPool(size: number = Math.min(availableParallelism(), 4)): UnpackPool {
+  const threads = new Threads(size)
+  return {
+    apply: layer => applyWith(threads, layer),
+    [Symbol.asyncDispose]: () => threads.close(),
+  }
+}
+
+async function applyWith(threads: Threads, layer: StagedLayer): Promise<AppliedLayer> {
+  const { lower: lowerWhenReady, signal, ...rest } = layer
+  const request: ExtractRequest = { ...rest, stop: stopFlag(signal) }
+  const extracted = (await threads.run({ kind: 'extract', request }, signal)) as ExtractedLayer
+  const lower = await lowerWhenReady()
+  signal?.throwIfAborted()
+  const { questions, ...applied } = extracted
+  if (settleLayer({ target: request.target, lower }, questions) === 'settled') return applied
+  const replay: ApplyRequest = { ...request, lower }
+  return threads.run({ kind: 'replay', request: replay }, signal)
+}
+
+const workerFile = import.meta.url.endsWith('.ts')
+  ? undefined
+  : new URL('./unpack-worker.js', import.meta.url)
+
+class Threads {
+  readonly #size: number
+  readonly #idle: Worker[] = []
+  readonly #waiting: (() => void)[] = []
+  #busy = 0
+
+  constructor(size: number) {
+    this.#size = size
+  }
+
+  async run(job: UnpackJob, signal?: AbortSignal): Promise<ExtractedLayer | AppliedLayer> {
+    signal?.throwIfAborted()
+    while (this.#busy >= this.#size) await new Promise<void>(resolve => this.#waiting.push(resolve))
+    this.#busy += 1
+    try {
+      signal?.throwIfAborted()
+      const reply = await this.#reply(job)
+      signal?.throwIfAborted()
+      if (reply.kind === 'failed') throw errorOf(reply.failure)
+      return reply.result
+    } finally {
+      this.#busy -= 1
+      this.#waiting.shift()?.()
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map(worker => worker.terminate()))
+  }
+
+  async #reply(job: UnpackJob): Promise<UnpackReply> {
+    if (workerFile === undefined) return runUnpackJob(job)
+    // Our system calls open descriptors that node does not know of, and its fs closes them.
+    const worker = this.#idle.pop() ?? new Worker(workerFile, { trackUnmanagedFds: false })
+    worker.ref()
+    const over = new AbortController()
+    try {
+      const exit = once(worker, 'exit', over).then(([code]) => {
+        throw new Error(`An unpack thread ended with code ${code}`)
+      })
+      const reply = once(worker, 'message', over)
+      worker.postMessage(job)
+      const [message] = await Promise.race([reply, exit])
+      // An idle thread keeps no process alive.
+      worker.unref()
+      this.#idle.push(worker)
+      return message as UnpackReply
+    } finally {
+      over.abort()
+    }
+  }
+}
+
+/** A flag that a thread can look at while it works, set when `signal` aborts. */
+function stopFlag(signal: AbortSignal | undefined): Int32Array {
+  const stop = new Int32Array(new SharedArrayBuffer(4))
+  if (signal?.aborted === true) stop[0] = 1
+  signal?.addEventListener('abort', () => Atomics.store(stop, 0, 1), { once: true })
+  return stop
+}

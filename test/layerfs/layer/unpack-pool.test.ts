@@ -1,0 +1,93 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as fromSource from '../../../src/layerfs/layer/unpack-pool.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { OciError } from '../../../src/oci/errors.ts'
+import { type Compiled, compileSources } from '../../support/compiled.ts'
+import { diffIdOf, type EntryDraft, file, hardlink, tarOf } from './layer-support.ts'
+
+let compiled: Compiled
+let threaded: typeof fromSource
+let base: string
+
+beforeAll(async () => {
+  compiled = compileSources()
+  threaded = await import(join(compiled.dist, 'layerfs/layer/unpack-pool.js'))
+  base = mkdtempSync(join(tmpdir(), 'unpack-pool-'))
+}, 60_000)
+afterAll(() => {
+  compiled[Symbol.dispose]()
+  rmSync(base, { recursive: true, force: true })
+})
+
+let count = 0
+function staged(drafts: readonly EntryDraft[], lower: () => Promise<string[]> = async () => []) {
+  const tar = tarOf(drafts)
+  const bytes = gzipSync(tar)
+  count += 1
+  const blob = join(base, `blob${count}`)
+  const target = join(base, `layer${count}`)
+  writeFileSync(blob, bytes)
+  mkdirSync(target)
+  const expected = { digest: digestOf(bytes), size: bytes.length, diffId: diffIdOf(tar) }
+  return { blob, target, lower, expected }
+}
+
+describe.each([
+  ['in threads', () => threaded],
+  ['in its own thread', () => fromSource],
+])('UnpackPool.apply() %s', (_, code) => {
+  test('applies many layers side by side, lower ones being waited for only when they matter', async () => {
+    await using pool = code().openUnpackPool(2)
+    const first = staged([file('f', 'low')])
+    let release: (() => void) | undefined
+    const applied = new Promise<void>(resolve => {
+      release = resolve
+    })
+    const later = Array.from({ length: 5 }, (_, index) =>
+      pool.apply(
+        staged([hardlink(`h${index}`, 'f')], async () => {
+          await applied
+          return [first.target]
+        }),
+      ),
+    )
+    await pool.apply(first)
+    release?.()
+    expect((await Promise.all(later)).map(layer => layer.entries)).toEqual([1, 1, 1, 1, 1])
+  })
+
+  test('throws the errors of applyLayer() with their codes, and works on', async () => {
+    await using pool = code().openUnpackPool(1)
+    const wrong = staged([file('f')])
+    const bad = { ...wrong, expected: { ...wrong.expected, diffId: diffIdOf(Buffer.from('x')) } }
+    const error = await pool.apply(bad).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ name: 'OciError', code: 'digest-mismatch' })
+    if (code() === fromSource) expect(error).toBeInstanceOf(OciError)
+    await pool.apply(staged([file('g')]))
+  })
+
+  test('does nothing more once the signal aborts', async () => {
+    await using pool = code().openUnpackPool(1)
+    const reason = new Error('enough')
+    const layer = staged([file('f')])
+    await expect(pool.apply({ ...layer, signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+    expect(readdirSync(layer.target)).toEqual([])
+  })
+})
+
+test('UnpackPool writes nothing more once it says that it was aborted in the middle of a layer', async () => {
+  await using pool = threaded.openUnpackPool(1)
+  const many = staged(Array.from({ length: 30_000 }, (_, index) => file(`f${index}`)))
+  const stop = new AbortController()
+  const applying = pool.apply({ ...many, signal: stop.signal })
+  setTimeout(() => stop.abort(), 150)
+  await expect(applying).rejects.toMatchObject({ name: 'AbortError' })
+  const left = readdirSync(many.target).length
+  expect(left).toBeLessThan(30_000)
+  await pool.apply(staged([file('after')]))
+  expect(readdirSync(many.target).length).toBe(left)
+})
