@@ -135,7 +135,18 @@ describe.skipIf(missing !== undefined)('the way to the program', () => {
 
   test('makes a working directory that is missing', async () => {
     using box = makeBox()
-    expect((await run(box, 'pwd', { cwd: '/a/b' })).stdout).toBe('/a/b\n')
+    for (const readOnly of [false, true]) {
+      expect((await run(box, 'pwd', { cwd: `/a/${readOnly}`, readOnly })).stdout).toBe(
+        `/a/${readOnly}\n`,
+      )
+    }
+  })
+
+  test('enters a working directory that only root can enter, as any user', async () => {
+    using box = makeBox()
+    await run(box, 'mkdir -p /root && chmod 700 /root')
+    const user = { uid: 1000, gid: 1000, groups: [] }
+    expect((await run(box, 'pwd', { cwd: '/root', user })).stdout).toBe('/root\n')
   })
 
   test('refuses a working directory outside: /proc/self/fd/N (CVE-2024-21626)', async () => {
@@ -178,7 +189,9 @@ describe.skipIf(missing !== undefined)('the way to the program', () => {
   test('lets a user open /dev/stdout and /dev/stderr', async () => {
     using box = makeBox()
     const user = { uid: 1000, gid: 1000, groups: [] }
-    const { stdout, stderr } = await run(box, 'echo a > /dev/stdout; echo b > /dev/stderr', { user })
+    const { stdout, stderr } = await run(box, 'echo a > /dev/stdout; echo b > /dev/stderr', {
+      user,
+    })
     expect([stdout, stderr]).toEqual(['a\n', 'b\n'])
   })
 })

@@ -6,6 +6,7 @@
  *   root, mounts          sources are host paths: before the root is entered
  *   enter the root        from here on no path of the host can be named
  *   sysctls, masks        after the user's mounts, so that none of them uncovers what is hidden
+ *   working directory     as root, which can enter all of the image's; made when missing
  *   terminal              needs the container's own devpts
  *   read-only root        after the last mount target may have been made
  *   wait for the monitor  the network must be there before the program looks at it
@@ -69,6 +70,7 @@ static void build_file_system(void) {
   enter_root();
   write_sysctls();
   hide_paths();
+  enter_working_directory();
 }
 
 void become_container(int monitor) {

@@ -1,7 +1,6 @@
 /*
  * From root of the host to the container's user.
  *
- *   working directory   as root, which can enter every directory the image has
  *   bounding set        needs CAP_SETPCAP
  *   groups, gid, uid    in this order: each needs what the next takes away
  *   seccomp             needs CAP_SYS_ADMIN unless no_new_privs is set; kept over the change of user
@@ -17,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <linux/capability.h>
-#include <linux/limits.h>
 
 static const char *const step = "give up privileges";
 
@@ -50,16 +48,6 @@ static void become_user(void) {
   if (setresuid(sandbox.uid, sandbox.uid, sandbox.uid) != 0) fail(step, errno, "uid");
 }
 
-static void enter_working_directory(void) {
-  static const char *const change = "change the working directory";
-  int fd = open_working_directory(sandbox.cwd);
-  if (fd < 0 || fchdir(fd) != 0) fail(change, errno, sandbox.cwd);
-  close(fd);
-  /* CVE-2024-21626: a directory outside the root has no path from it. */
-  char path[PATH_MAX];
-  if (syscall(SYS_getcwd, path, sizeof path) < 0 || path[0] != '/') fail(change, EXDEV, sandbox.cwd);
-}
-
 /* So that the user can open /dev/stdout: the permissions of a pipe are checked there. A file, a
  * terminal or /dev/null is the caller's and stays its own. */
 static void own_output(void) {
@@ -71,7 +59,6 @@ static void own_output(void) {
 }
 
 void give_up_privileges(void) {
-  enter_working_directory();
   if (!sandbox.terminal) own_output();
   const uint64_t all = permitted();
   drop_bounding_set();

@@ -35,11 +35,19 @@ static void configure(int context, const char *key, const char *value) {
   fail("mount the root", error, kernel_message(context, value == NULL ? key : value));
 }
 
+/* Whatever the kernel was built to do otherwise: without an index, which pins the layers (EBUSY when
+ * two containers share them), and with nothing in the upper directory that refers to a layer below
+ * (metacopy, redirects): its files and directories are to be read by themselves. */
+static const char *const overlay_options[][2] = {
+    {"index", "off"}, {"metacopy", "off"}, {"redirect_dir", "nofollow"}};
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
 /* Kernels before 6.5 know only one list of layers, limited to a page. Descriptors' numbers, looked
  * up from /proc/self/fd, keep 500 of them far below that and need no escaping. */
 static int mount_overlay_classic(void) {
   char data[4096], number_of[16];
-  size_t used = (size_t)snprintf(data, sizeof data, "index=off%s,lowerdir=",
+  size_t used = (size_t)snprintf(data, sizeof data, "index=off,metacopy=off,redirect_dir=nofollow%s,lowerdir=",
                                  sandbox.overlay_volatile && sandbox.upper != NULL ? ",volatile" : "");
   for (size_t i = 0; i < sandbox.lower.count; i++) {
     int fd = open(sandbox.lower.at[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -77,8 +85,9 @@ static int mount_overlay(void) {
     configure(context, "upperdir", sandbox.upper);
     configure(context, "workdir", sandbox.work);
   }
-  /* Inode numbers of an index would pin the layers: EBUSY when two containers share them. */
-  configure(context, "index", "off");
+  for (size_t i = 0; i < COUNT(overlay_options); i++) {
+    configure(context, overlay_options[i][0], overlay_options[i][1]);
+  }
   if (sandbox.overlay_volatile && sandbox.upper != NULL) configure(context, "volatile", NULL);
   if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) != 0) {
     const int error = errno;
@@ -229,8 +238,13 @@ int open_target(const char *path, enum kind kind) {
   return fd;
 }
 
-int open_working_directory(const char *path) {
-  int fd = open_inside(root_fd, path, O_PATH | O_DIRECTORY, 0);
-  if (fd < 0 && errno == ENOENT) fd = open_or_make("change the working directory", path, KIND_DIRECTORY);
-  return fd;
+void enter_working_directory(void) {
+  static const char *const step = "change the working directory";
+  int fd = open_inside(root_fd, sandbox.cwd, O_PATH | O_DIRECTORY, 0);
+  if (fd < 0 && errno == ENOENT) fd = open_or_make(step, sandbox.cwd, KIND_DIRECTORY);
+  if (fd < 0 || fchdir(fd) != 0) fail(step, errno, sandbox.cwd);
+  close(fd);
+  /* CVE-2024-21626: a directory outside the root has no path from it. */
+  char path[PATH_MAX];
+  if (syscall(SYS_getcwd, path, sizeof path) < 0 || path[0] != '/') fail(step, EXDEV, sandbox.cwd);
 }

@@ -17,7 +17,8 @@
  *  (3) /dev, /proc and /sys are built on descriptors of file systems made here. What the image has
  *      at these names is never followed: a symbolic link there is an error.
  *  (4) The container ends with the caller: the monitor kills it when fd 3 ends, and the kernel
- *      kills PID 1 when the monitor ends, and with PID 1 all the rest.
+ *      kills PID 1 when the monitor ends, and with PID 1 all the rest. (A monitor killed under a
+ *      set-id program is the caller's to notice: the kernel takes the tie off such programs.)
  *  (5) The program starts with descriptors 0-2 only, with exactly the capabilities asked for in the
  *      bounding set, none inheritable or ambient, and a working directory inside the root.
  *  (6) Until it is the user's program, PID 1 is not dumpable, and no other process shares its PID
@@ -104,7 +105,7 @@ void seal_root(void);
 int open_inside(int directory, const char *path, int flags, uint64_t resolve);
 enum kind { KIND_DIRECTORY, KIND_FILE };
 int open_target(const char *path, enum kind kind);
-int open_working_directory(const char *path);
+void enter_working_directory(void);
 
 /* sandbox-mounts.c */
 int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes);

@@ -15,6 +15,7 @@ import { createCgroup } from './cgroup.ts'
 import { removeCreated } from './created-targets.ts'
 import { resolvConf } from './host-files.ts'
 import { encodeOperations } from './operations.ts'
+import { killOrphan } from './orphan.ts'
 import { type CreatedTarget, RecordReader, type SandboxRecord } from './records.ts'
 import { SandboxError, type SandboxFailure } from './sandbox-error.ts'
 import type { ExitStatus, SandboxSpec } from './spec.ts'
@@ -69,7 +70,7 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   }
   io.signal?.throwIfAborted()
   if (outcome.failure !== undefined) throw new SandboxError(outcome.failure)
-  const { code, signal } = outcome.exit ?? unexplainedEnd()
+  const { code, signal } = outcome.exit ?? (await endWithoutMonitor(outcome.pid))
   return {
     code,
     ...(signal === 0 ? {} : { signal }),
@@ -77,12 +78,14 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   }
 }
 
-function unexplainedEnd(): never {
+async function endWithoutMonitor(pid: number | undefined): Promise<never> {
+  if (pid !== undefined) await killOrphan(pid)
   throw new OciError('unavailable', 'Cannot run the sandbox: its monitor was killed')
 }
 
 interface Outcome {
   readonly created: CreatedTarget[]
+  pid?: number
   address?: string
   failure?: SandboxFailure
   exit?: { readonly code: number; readonly signal: number }
@@ -165,6 +168,7 @@ function note(record: SandboxRecord, { outcome, control, io }: Run): void {
       outcome.address = record.address
       return
     case 'started':
+      outcome.pid = record.pid
       io.onStarted?.({
         pid: record.pid,
         ...(outcome.address === undefined ? {} : { address: outcome.address }),
