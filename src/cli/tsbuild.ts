@@ -1,4 +1,7 @@
-#!/usr/bin/env node
+#!/bin/sh
+// 2>/dev/null; exec node -- "$0" "$@"
+// A shell reads the line above, Node does not: only with "--" does Node leave an --env-file that is
+// meant for a container alone, and does not take NODE_OPTIONS for itself from it.
 import { imageCommands } from './image/entries.ts'
 import { runProgram } from './main.ts'
 
@@ -6,7 +9,7 @@ await runProgram({
   name: 'tsbuild',
   summary: 'Builds container images from Dockerfiles, without a daemon.',
   examples: [
-    'tsbuild build -t app .',
+    'tsbuild -t app .',
     'tsbuild build -t registry.example.com/team/app:1.2 --push .',
     'tsbuild build --target test --progress plain .',
   ],
@@ -20,4 +23,7 @@ await runProgram({
     },
     ...imageCommands,
   ],
+  fallback: 'build',
+  // A flag or a path: anything else is a command that was mistyped.
+  isFallbackWord: word => /^[-./]/.test(word),
 })

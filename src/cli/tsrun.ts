@@ -1,4 +1,7 @@
-#!/usr/bin/env node
+#!/bin/sh
+// 2>/dev/null; exec node -- "$0" "$@"
+// A shell reads the line above, Node does not: only with "--" does Node leave an --env-file that is
+// meant for a container alone, and does not take NODE_OPTIONS for itself from it.
 import { imageCommands } from './image/entries.ts'
 import { runProgram } from './main.ts'
 

@@ -1,10 +1,9 @@
-import { createReadStream } from 'node:fs'
 import { importRootfs } from '../../layerfs/image/import-rootfs.ts'
 import { readImage } from '../../layerfs/runtime/local-image.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { parseReference } from '../../oci/reference.ts'
-import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
+import { openInput } from '../input.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 
 export const importCommand: Command = defineCommand({
@@ -20,19 +19,19 @@ export const importCommand: Command = defineCommand({
     message: { short: 'm' },
   },
   arity: { min: 1, max: 2 },
-  run: async ({ flags, args: [file = '', name], environment, stdin, stdout }) => {
-    if (file === '-' && stdin.isTTY === true) throw usageError('Cannot read a tar from a terminal')
+  run: async ({ flags, args: [file = '', name], ...context }) => {
     const reference = name === undefined ? undefined : parseReference(name)
     const platform = wantedPlatform(flags.platform)
-    await using store = await openStore(environment.root)
+    const input = openInput(file, context)
+    await using store = await openStore(context.environment.root)
     const target = await importRootfs(
-      file === '-' ? stdin : createReadStream(file),
+      input,
       { created: new Date().toISOString(), ...platform, config: {} },
       store.content,
     )
     await store.images.set(reference === undefined ? { target } : { reference, target })
     const { config } = await readImage(store.content, target, platform)
-    stdout.write(`${config.digest}\n`)
+    context.stdout.write(`${config.digest}\n`)
     return 0
   },
 })

@@ -1,11 +1,10 @@
-import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { NamedImage } from '../../layerfs/image/archive-layout.ts'
 import { importArchive, importLayout } from '../../layerfs/image/import-image.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { familiarReference } from '../../oci/reference.ts'
-import { usageError } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
+import { openInput } from '../input.ts'
 
 export const loadCommand: Command = defineCommand({
   name: 'load',
@@ -17,6 +16,7 @@ export const loadCommand: Command = defineCommand({
       kind: 'string',
       short: 'i',
       value: 'PATH',
+      default: '-',
       help: 'Archive or OCI layout directory instead of standard input',
     },
     quiet: { kind: 'boolean', short: 'q', help: 'Print nothing' },
@@ -35,20 +35,14 @@ export const loadCommand: Command = defineCommand({
 })
 
 async function readImages(
-  input: string | undefined,
+  input: string,
   { content }: Store,
-  { stdin }: Pick<CliContext, 'stdin'>,
+  context: Pick<CliContext, 'stdin' | 'signal'>,
 ): Promise<NamedImage[]> {
-  if (input === undefined) {
-    if (stdin.isTTY === true) {
-      throw usageError('Cannot read an archive from a terminal', 'Use --input FILE, or redirect')
-    }
-    return importArchive(stdin, content)
-  }
-  const isDirectory = (await stat(input)).isDirectory()
+  const isDirectory = input !== '-' && (await stat(input)).isDirectory()
   return isDirectory
     ? importLayout(input, content)
-    : importArchive(createReadStream(input), content)
+    : importArchive(openInput(input, context), content)
 }
 
 function describe({ reference, target }: NamedImage): string {

@@ -28,12 +28,17 @@ export class LogLines {
   push(bytes: Uint8Array): string[] {
     const text = this.#partial + this.#decoder.write(bytes as Buffer)
     const lines = text.split('\n')
-    this.#partial = lines.pop() ?? ''
+    this.#partial = overwritten(lines.pop() ?? '')
     while (this.#partial.length > longestLine) {
       lines.push(this.#partial.slice(0, longestLine))
       this.#partial = this.#partial.slice(longestLine)
     }
     return lines
+  }
+
+  /** The line that is not ended yet: a progress bar, a question. */
+  get partial(): string {
+    return this.#partial
   }
 
   /** The line that was not ended, if any: nothing more will come. */
@@ -42,6 +47,11 @@ export class LogLines {
     this.#partial = ''
     return last === '' ? [] : [last]
   }
+}
+
+/** Without what a `\r` lets the text after it overwrite: a progress bar stays one line, and short. */
+function overwritten(partial: string): string {
+  return partial.slice(partial.lastIndexOf('\r', partial.length - 2) + 1)
 }
 
 /** One line of outside text, made safe; `colors: 'keep'` ends it with a reset if it has any. */

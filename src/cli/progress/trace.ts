@@ -38,6 +38,7 @@ export interface Vertex {
   readonly items: ReadonlyMap<string, ProgressItem>
   /** The last lines of its output. */
   readonly tail: readonly LogLine[]
+  readonly output: Readonly<Record<'stdout' | 'stderr', Pick<LogLines, 'partial'>>>
 }
 
 interface MutableVertex extends Vertex {

@@ -105,8 +105,11 @@ function reasonLines({ end }: Vertex, options: FrameOptions): string[] {
 
 function tailLines(vertex: Vertex, options: FrameOptions): string[] {
   if (vertex.end !== undefined) return []
-  const tail = options.tailLines > 0 ? vertex.tail.slice(-options.tailLines) : []
-  return tail.map(({ text }) => {
+  const { stdout, stderr } = vertex.output
+  const open = [stdout.partial, stderr.partial].filter(line => line !== '')
+  const all = [...vertex.tail.map(({ text }) => text), ...open]
+  const tail = options.tailLines > 0 ? all.slice(-options.tailLines) : []
+  return tail.map(text => {
     const line = truncate(` => => # ${safeLine(text, 'strip')}`, options.columns)
     return styled(line, 'dim', options)
   })

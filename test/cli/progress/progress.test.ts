@@ -201,6 +201,14 @@ describe('plain progress', () => {
     expect(screen.lines().map(line => line.length)).toEqual([4, 9 + 8192, 9 + 8192])
   })
 
+  test('keeps of a progress bar what is seen of it', () => {
+    const { emit, screen } = open('plain')
+    emit(started('a', 'A'))
+    for (let i = 0; i <= 10_000; i++) emit(log('a', `${i} of 10000\r`))
+    emit(log('a', '\n'))
+    expect(screen.raw()).toBe('#1 A\n#1 0.000 10000 of 10000\n')
+  })
+
   test('makes the name of a step safe', () => {
     const { emit, screen } = open('plain')
     emit(started('a', 'RUN <<E\n#2 DONE\u001b[2J'))
@@ -264,6 +272,14 @@ describe('terminal progress', () => {
     close()
     expect(screen.cursorIsVisible()).toBe(true)
     expect(exits).toHaveLength(0)
+  })
+
+  test('shows a line that is not ended yet', () => {
+    const { emit, screen, clock } = open('tty')
+    emit(started('a', 'A'))
+    emit(log('a', 'first\n10%\r50%\r'))
+    clock.advance(100)
+    expect(screen.lines().slice(2)).toEqual([' => => # first', ' => => # 50%'])
   })
 
   test('cuts wide characters by cells', () => {
