@@ -1,12 +1,12 @@
 /**
  * Unpacking: the layers of an image from blobs to committed snapshots.
  *
- *   layer 1  lock ─► stage ─► apply ────────────────────► settle ─► commit ─┐
- *   layer 2  lock ─► stage ─► apply ──── waits for 1 ─────────────────────► settle ─► commit ─┐
- *   layer 3  lock ─► stage ─► apply …
+ *   layer 1  lock ─► stage ─► extract ────────► settle ─► commit ─┐
+ *   layer 2  lock ─► stage ─► extract ── waits for 1 ─────────────► settle ─► commit ─┐
+ *   layer 3  lock ─► stage ─► extract …
  *
- * 1. Layers are applied side by side, each into a directory of its own; what depends on the layers
- *    below is settled once those are committed (layer/settle-layer.ts).
+ * 1. Layers are extracted side by side, in threads, each into a directory of its own; what depends
+ *    on the layers below is settled once those are committed (layer/unpack-pool.ts).
  * 2. A layer is unpacked once, however many processes ask: its lock is held until it is committed.
  *    No two wait for each other: a layer waits only for lower ones, whose locks were asked for first.
  * 3. Only a layer whose bytes hash to the config's diff ID is committed.
@@ -20,8 +20,7 @@ import type { ImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
 import type { ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
-import { extractLayer, replayLayer } from '../layer/apply.ts'
-import { settleLayer } from '../layer/settle-layer.ts'
+import { openUnpackPool, type UnpackPool } from '../layer/unpack-pool.ts'
 import type { SnapshotInfo, Snapshotter } from '../snapshot/snapshotter.ts'
 import type { LayerBlobs } from './layer-blobs.ts'
 
@@ -109,13 +108,15 @@ async function unpackAll(
   place: UnpackPlace,
   options: UnpackOptions,
 ): Promise<void> {
+  if (layers.length === 0) return
+  await using pool = openUnpackPool()
   const stop = new AbortController()
   const signals = options.signal === undefined ? [] : [options.signal]
   const stoppable = { ...options, signal: AbortSignal.any([stop.signal, ...signals]) }
   let below = Promise.resolve()
   let failure: { readonly error: unknown } | undefined
   const tasks = layers.map(layer => {
-    below = unpackLayer(layer, below, { place, options: stoppable })
+    below = unpackLayer(layer, below, { place, pool, options: stoppable })
     return below.catch((error: unknown) => {
       failure ??= { error }
       stop.abort(error)
@@ -127,6 +128,7 @@ async function unpackAll(
 
 interface UnpackJob {
   readonly place: UnpackPlace
+  readonly pool: UnpackPool
   readonly options: UnpackOptions & { readonly signal: AbortSignal }
 }
 
@@ -153,13 +155,15 @@ async function unpack(layer: Layer, below: Promise<void>, job: UnpackJob): Promi
     })
   }
   await using staged = await snapshots.stage()
-  const expected = { digest, size, diffId: info.diffId }
-  const request = { blob: content.pathOf(digest), target: staged.upper, expected }
-  const { questions } = await extractLayer(request)
-  await below
-  job.options.signal.throwIfAborted()
-  const lower = info.parent === undefined ? [] : await snapshots.layers(info.parent)
-  const outcome = settleLayer({ target: staged.upper, lower }, questions)
-  if (outcome === 'replay') await replayLayer({ ...request, lower })
+  await job.pool.apply({
+    blob: content.pathOf(digest),
+    target: staged.upper,
+    expected: { digest, size, diffId: info.diffId },
+    lower: async () => {
+      await below
+      return info.parent === undefined ? [] : await snapshots.layers(info.parent)
+    },
+    signal: job.options.signal,
+  })
   await snapshots.commit(staged, info)
 }

@@ -1,9 +1,11 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { type UnpackEvent, unpackImage } from '../../../src/layerfs/image/unpack.ts'
+import { hashDiff } from '../../../src/layerfs/layer/diff.ts'
 import { openStore, type Store } from '../../../src/layerfs/store.ts'
-import { chainIds } from '../../../src/oci/digest.ts'
+import { chainId, chainIds } from '../../../src/oci/digest.ts'
 import type { ImageConfig } from '../../../src/oci/image-config.ts'
 import { type Manifest, parseManifest } from '../../../src/oci/manifest.ts'
 import { freshDirectory, removeDirectories } from '../content/scratch.ts'
@@ -139,6 +141,34 @@ describe('unpackImage', () => {
     await expect(unpacking).rejects.toThrow()
     expect(left(store)).toEqual([])
   })
+
+  it.each([undefined, 1_000_000_000])(
+    'a layer made here, clamped to %s, travels as a blob and unpacks to the same layer elsewhere',
+    async clampTo => {
+      await using here = await openStore(freshDirectory())
+      const base = await unpackImage(await imageIn(here), here)
+      await using active = await here.snapshots.prepare(base)
+      writeFileSync(join(active.upper, 'made'), 'here')
+      const lower = await here.snapshots.layers(base!)
+      const clamp = clampTo === undefined ? {} : { clampTo }
+      const { diffId } = await hashDiff({ upper: active.upper, lower, ...clamp })
+      const name = chainId(base, diffId)
+      await here.snapshots.commit(active, { name, parent: base!, diffId, ...clamp })
+      const layer = await here.layers.layerBlob(name)
+
+      await using there = await openStore(freshDirectory())
+      const { manifest, config } = await imageIn(there)
+      await putBlob(there.content, here.content.open(layer.digest), layer)
+      const diff_ids = [...config.rootfs.diff_ids, diffId]
+      const image = {
+        manifest: { ...manifest, layers: [...manifest.layers, layer] },
+        config: { ...config, rootfs: { type: 'layers' as const, diff_ids } },
+      }
+      expect(await unpackImage(image, there)).toBe(name)
+      await there.content.remove(layer.digest)
+      expect(await there.layers.layerBlob(name)).toEqual(layer)
+    },
+  )
 
   it('gives back, as a blob, the layer that it came from', async () => {
     await using store = await openStore(freshDirectory())
