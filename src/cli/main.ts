@@ -31,6 +31,8 @@ export interface Program {
   readonly commands: readonly CommandEntry[]
   /** The command that runs when the first word names none: `tsrun busybox` is `tsrun run busybox`. */
   readonly fallback?: string
+  /** First words that the fallback takes; all of them unless given. */
+  readonly isFallbackWord?: (word: string) => boolean
 }
 
 /** Runs the process's command line and ends the process. */
@@ -115,9 +117,10 @@ function namedCommand(
 }
 
 function fallbackCommand(
-  { commands, fallback }: Program,
+  { commands, fallback, isFallbackWord = () => true }: Program,
   words: readonly string[],
 ): { entry: CommandEntry; args: readonly string[] } | undefined {
+  if (!isFallbackWord(words[0] ?? '')) return undefined
   const entry = commands.find(({ name }) => name === fallback)
   return entry === undefined ? undefined : { entry, args: words }
 }
