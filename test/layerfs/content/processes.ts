@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { type Compiled, compileSources } from '../../support/compiled.ts'
 
 let compiled: Compiled | undefined
+const running = new Set<ChildProcess>()
 
 export interface Running {
   /** The next line it prints; undefined when it ended instead. */
@@ -21,6 +22,8 @@ export function startProcess(name: string, args: readonly string[]): Running {
   const child: ChildProcess = spawn(process.execPath, [script, compiled.dist, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  running.add(child)
+  child.once('exit', () => running.delete(child))
   const { stdout } = child
   if (stdout === null) throw new Error('The child has no stdout')
   const lines = createInterface({ input: stdout })[Symbol.asyncIterator]()
@@ -33,8 +36,9 @@ export function startProcess(name: string, args: readonly string[]): Running {
   }
 }
 
-/** For afterAll of the test file. */
+/** For afterAll of the test file: also ends what a failed test left running. */
 export function removeCompiled(): void {
+  for (const child of running) child.kill('SIGKILL')
   compiled?.[Symbol.dispose]()
   compiled = undefined
 }
