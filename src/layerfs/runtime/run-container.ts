@@ -59,6 +59,8 @@ export async function runContainer(
 ): Promise<ExitStatus> {
   using container = await createContainer(store, request, io.now())
   const { record } = container
+  // The container holds what it needs: a prune need not wait until it ends.
+  store.stopWriting()
   let isEnded = false
   try {
     const spec = prepareContainer(container, request)
