@@ -16,13 +16,14 @@
 
 int root_fd = -1;
 
-/* What the kernel says of the last failed configuration, or `otherwise`. */
-static const char *kernel_message(int context, const char *otherwise) {
-  static char message[512];
+/* With the kernel's own words, where it has any, instead of `detail`. */
+static _Noreturn void fail_configured(int context, int error, const char *detail) {
+  char message[512];
   ssize_t size = read(context, message, sizeof message - 1);
-  if (size <= 2) return otherwise;
-  message[size] = '\0';
-  return message + 2; /* after "e " */
+  /* "e " and the text of an error, on a line of its own. */
+  if (size <= 3 || message[0] != 'e') fail("mount the root", error, detail);
+  message[message[size - 1] == '\n' ? size - 1 : size] = '\0';
+  fail("mount the root", error, message + 2);
 }
 
 static int configured(int context, const char *key, const char *value) {
@@ -31,8 +32,7 @@ static int configured(int context, const char *key, const char *value) {
 
 static void configure(int context, const char *key, const char *value) {
   if (configured(context, key, value) == 0) return;
-  const int error = errno;
-  fail("mount the root", error, kernel_message(context, value == NULL ? key : value));
+  fail_configured(context, errno, value == NULL ? key : value);
 }
 
 /* Whatever the kernel was built to do otherwise: without an index, which pins the layers (EBUSY when
@@ -79,7 +79,7 @@ static int mount_overlay(void) {
   for (size_t i = 0; i < sandbox.lower.count; i++) {
     const int added = configured(context, "lowerdir+", sandbox.lower.at[i]);
     if (added != 0 && errno == EINVAL && i == 0) return close(context), -1;
-    if (added != 0) fail("mount the root", errno, kernel_message(context, sandbox.lower.at[i]));
+    if (added != 0) fail_configured(context, errno, sandbox.lower.at[i]);
   }
   if (sandbox.upper != NULL) {
     configure(context, "upperdir", sandbox.upper);
@@ -90,8 +90,7 @@ static int mount_overlay(void) {
   }
   if (sandbox.overlay_volatile && sandbox.upper != NULL) configure(context, "volatile", NULL);
   if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) != 0) {
-    const int error = errno;
-    fail("mount the root", error, kernel_message(context, "overlay"));
+    fail_configured(context, errno, "overlay");
   }
   int mount = sys_fsmount(context, 0);
   if (mount < 0) fail("mount the root", errno, "overlay");

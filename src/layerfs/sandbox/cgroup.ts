@@ -147,7 +147,9 @@ function inWords(setting: Setting, work: () => void): void {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new OciError('unsupported', `Cannot limit ${setting.controller}: ${why}`, {
       cause,
-      hint: 'cgroups are writable for root only: run as root, or without this limit',
+      ...((['EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(cause, code))
+        ? { hint: 'cgroups are writable for root only: run as root, or without this limit' }
+        : {}),
     })
   }
 }

@@ -12,6 +12,7 @@ import {
   readOnlyPaths,
 } from './defaults.ts'
 import { hostnameFile, hostsFile } from './host-files.ts'
+import { isLittleEndian } from './records.ts'
 import type { SandboxMount, SandboxSpec } from './spec.ts'
 
 /** What a run adds to a spec. */
@@ -31,12 +32,24 @@ export interface Surroundings {
 
 type Operation = readonly [name: string, ...words: (string | number | Uint8Array)[]]
 
-/** Throws `invalid` for a text with a NUL, an unknown capability, a terminal-less contradiction. */
+/** Throws `invalid` for a text with a NUL and for an unknown capability. */
 export function encodeOperations(spec: SandboxSpec, around: Surroundings): Buffer {
-  const words = operations(spec, around).flat().map(encodeWord)
-  const size = words.reduce((sum, word) => sum + word.length, 0)
-  return Buffer.concat([uint32(size), ...words])
+  const words = operations(spec, around).flat().map(bytesOf)
+  const size = words.reduce((sum, word) => sum + word.length + wordOverhead, 0)
+  const input = Buffer.alloc(4 + size)
+  const numbers = new DataView(input.buffer, input.byteOffset)
+  numbers.setUint32(0, size, isLittleEndian)
+  let at = 4
+  for (const word of words) {
+    numbers.setUint32(at, word.length, isLittleEndian)
+    input.set(word, at + 4)
+    at += word.length + wordOverhead
+  }
+  return input
 }
+
+/** The length before each word, and the NUL after it. */
+const wordOverhead = 4 + 1
 
 function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
   return [
@@ -142,18 +155,9 @@ function processOperations(spec: SandboxSpec): Operation[] {
   ]
 }
 
-function encodeWord(word: string | number | Uint8Array): Buffer {
-  if (typeof word === 'string' && word.includes('\0')) {
-    throw new OciError(
-      'invalid',
-      `Cannot run with "${printable(word)}": it contains a NUL character`,
-    )
-  }
-  const bytes = typeof word === 'object' ? word : Buffer.from(String(word))
-  return Buffer.concat([uint32(bytes.length), bytes, Buffer.alloc(1)])
-}
-
-/** In the machine's byte order, which is little-endian wherever Node runs on Linux but s390x. */
-function uint32(value: number): Buffer {
-  return Buffer.from(Uint32Array.of(value).buffer)
+function bytesOf(word: string | number | Uint8Array): Uint8Array {
+  if (typeof word === 'object') return word
+  const text = String(word)
+  if (!text.includes('\0')) return Buffer.from(text)
+  throw new OciError('invalid', `Cannot run with "${printable(text)}": it contains a NUL character`)
 }

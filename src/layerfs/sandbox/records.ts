@@ -37,7 +37,7 @@ export class RecordReader {
     let bytes = Buffer.concat([this.#rest, chunk])
     const records: SandboxRecord[] = []
     while (bytes.length >= 4) {
-      const size = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, littleEndian)
+      const size = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, isLittleEndian)
       if (bytes.length < 4 + size) break
       records.push(decode(bytes.toString('utf8', 4, 4 + size).split('\0')))
       bytes = bytes.subarray(4 + size)
@@ -47,7 +47,8 @@ export class RecordReader {
   }
 }
 
-const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+/** The native program reads and writes integers in the machine's byte order. */
+export const isLittleEndian: boolean = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 
 function decode([kind, first = '', second = '', third = '', fourth = '']: string[]): SandboxRecord {
   switch (kind) {

@@ -81,30 +81,59 @@ const ownWords: Readonly<Record<number, readonly [name: string, text: string]>> 
 }
 
 const EPERM = 1
+const EBUSY = 16
 const EINVAL = 22
 const ENOSPC = 28
 const ENOSYS = 38
 const ELOOP = 40
 
-function hintFor({ step, errno }: SandboxFailure): { hint?: string } {
-  if (step === 'create namespaces' && errno === EPERM) {
-    return { hint: 'it takes CAP_SYS_ADMIN: run as root' }
-  }
-  if (step === 'create namespaces' && errno === ENOSPC) {
-    return { hint: 'raise the limits in /proc/sys/user/max_*_namespaces' }
-  }
-  if (step === 'create namespaces' && errno === EINVAL) {
-    return { hint: 'the kernel was built without one of the namespaces: mnt, pid, uts, ipc, net' }
-  }
-  if (step.startsWith('mount') && errno === EPERM) {
-    return { hint: 'mounting takes CAP_SYS_ADMIN, and nothing can be mounted inside /proc' }
-  }
-  if (step.startsWith('mount') && errno === ELOOP) {
-    return { hint: 'the image has a symbolic link where a directory must be' }
-  }
-  if (step === 'give up privileges' && errno === EPERM) {
-    return { hint: 'it takes CAP_SETPCAP, CAP_SETUID and CAP_SETGID: run as root' }
-  }
-  if (errno === ENOSYS) return { hint: 'it takes Linux 5.12 or newer' }
-  return {}
+interface Hint {
+  /** The beginning of the step. */
+  readonly step: string
+  readonly errno: number
+  readonly hint: string
+}
+
+/** The first that fits. */
+const hints: readonly Hint[] = [
+  { step: 'create namespaces', errno: EPERM, hint: 'it takes CAP_SYS_ADMIN: run as root' },
+  {
+    step: 'create namespaces',
+    errno: ENOSPC,
+    hint: 'raise the limits in /proc/sys/user/max_*_namespaces',
+  },
+  {
+    step: 'create namespaces',
+    errno: EINVAL,
+    hint: 'the kernel was built without one of the namespaces mnt, pid, uts, ipc and net',
+  },
+  {
+    step: 'mount the root',
+    errno: EINVAL,
+    hint: 'the kernel\'s log has the reason: "dmesg | grep overlayfs"',
+  },
+  {
+    step: 'mount',
+    errno: EPERM,
+    hint: 'mounting takes CAP_SYS_ADMIN, and nothing can be mounted inside /proc',
+  },
+  {
+    step: 'mount',
+    errno: ELOOP,
+    hint: 'the image has a symbolic link where a directory must be',
+  },
+  { step: 'mount', errno: EBUSY, hint: 'nothing can be mounted on the root itself' },
+  {
+    step: 'give up privileges',
+    errno: EPERM,
+    hint: 'it takes CAP_SETPCAP, CAP_SETUID and CAP_SETGID: run as root',
+  },
+  { step: '', errno: ENOSYS, hint: 'it takes Linux 5.12 or newer' },
+]
+
+function hintFor(failure: SandboxFailure): { hint?: string } {
+  const found = hints.find(
+    ({ step, errno }) => errno === failure.errno && failure.step.startsWith(step),
+  )
+  return found === undefined ? {} : { hint: found.hint }
 }
