@@ -55,7 +55,7 @@ export interface BaseImageWorld {
 export function baseImages(world: BaseImageWorld): BaseImages {
   const resolved = new Map<string, Promise<BaseImage>>()
   const unpacking = new Map<string, Promise<void>>()
-  const known: BaseImage[] = []
+  const known = new Set<BaseImage>()
 
   const unpackOnce = (image: BaseImage, signal: AbortSignal): Promise<void> => {
     const { digest } = image.manifest
@@ -70,13 +70,13 @@ export function baseImages(world: BaseImageWorld): BaseImages {
       const image = resolved.get(key) ?? resolveImage(reference, platform, world)
       resolved.set(key, image)
       return image.then(found => {
-        known.push(found)
+        known.add(found)
         return found
       })
     },
     materialize: async (chain, signal) => {
       if ((await world.store.snapshots.find(chain)) !== undefined) return
-      const image = known.find(({ config }) =>
+      const image = [...known].find(({ config }) =>
         chainIds(config.value.rootfs.diff_ids).includes(chain),
       )
       if (image === undefined) {
@@ -88,7 +88,7 @@ export function baseImages(world: BaseImageWorld): BaseImages {
     },
     fetchLayers: async (layers, signal) => {
       const wanted = new Set(layers)
-      for (const image of new Set(known)) {
+      for (const image of known) {
         const isPart = image.config.value.rootfs.diff_ids.some(layer => wanted.has(layer))
         if (isPart) await fetchMissing(image, world, signal)
       }

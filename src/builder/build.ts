@@ -7,6 +7,7 @@
 import { join } from 'node:path'
 import type { DiffId } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
+import { field } from '../oci/json.ts'
 import { suggest } from '../oci/suggest.ts'
 import { type BaseImages, baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
@@ -23,6 +24,7 @@ import { recordCache } from './record-cache.ts'
 import type { StepResult } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
 import { solve } from './solve/solver.ts'
+import { sourceDateEpoch } from './source-date-epoch.ts'
 import { openContext } from './steps/open-source.ts'
 import { openStatCache } from './steps/open-stat-cache.ts'
 import { stepExecutor } from './steps/step-executor.ts'
@@ -107,7 +109,7 @@ async function run(
   }
   return await solve(graph.nodes, {
     executor: stepExecutor(stepWorld),
-    cache: recordCache(store, { scope: request.dockerfile.name, signal }),
+    cache: recordCache(store, { scope: `${request.context}\0${request.dockerfile.name}`, signal }),
     slots: semaphore(world.parallelism),
     emit,
     signal,
@@ -135,6 +137,7 @@ function finish(target: StagePlan, inputs: FinishInputs): Omit<BuildResult, 'bas
       image: { ...planned.image, ...config },
       steps: stepResults(target, inputs),
       layers,
+      ...field('latest', sourceDateEpoch(request.plan.buildArgs)),
     }),
     layers,
   }

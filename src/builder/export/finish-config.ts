@@ -3,7 +3,8 @@
  *
  * Every history entry of the build gets a time: that of its layer, and an entry without a layer
  * that of the layer before it. Times are when a step *ran*; a rebuild from the cache therefore
- * gives the same config to the byte. Reference: O01, O02, O05, O11.
+ * gives the same config to the byte. SOURCE_DATE_EPOCH lowers later times to itself; the base's
+ * history stays as it is. Reference: O01, O02, O04, O05, O11.
  */
 import type { DiffId } from '../../oci/digest.ts'
 import type { History, ImageConfig } from '../../oci/image-config.ts'
@@ -19,6 +20,8 @@ export interface FinishedStage {
   readonly steps: readonly (StepResult | undefined)[]
   /** The whole stack, lowest first. */
   readonly layers: readonly DiffId[]
+  /** SOURCE_DATE_EPOCH: no time of this build is later. */
+  readonly latest?: Date
 }
 
 export function finishConfig(stage: FinishedStage): ImageConfig {
@@ -27,7 +30,7 @@ export function finishConfig(stage: FinishedStage): ImageConfig {
   let created = baseHistory.at(-1)?.created ?? stage.image.created ?? firstTime(stage.steps)
   const history: History[] = [...baseHistory]
   for (const [index, entry] of ownHistory.entries()) {
-    created = stage.steps[index]?.created ?? created
+    created = noLater(stage.steps[index]?.created ?? created, stage.latest)
     history.push({ created, ...entry })
   }
   return {
@@ -36,6 +39,11 @@ export function finishConfig(stage: FinishedStage): ImageConfig {
     rootfs: { type: 'layers', diff_ids: stage.layers },
     history,
   }
+}
+
+function noLater(time: string, latest: Date | undefined): string {
+  if (latest === undefined || Date.parse(time) <= latest.getTime()) return time
+  return latest.toISOString()
 }
 
 function firstTime(steps: FinishedStage['steps']): string {

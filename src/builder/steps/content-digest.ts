@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, readSync } from 'node:fs'
 import { type FileStat, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
 import { hasCode } from '../../oci/errors.ts'
+import type { SourceFilter } from './copy-filter.ts'
 import {
   isDirectory,
   isRegularFile,
@@ -28,8 +29,7 @@ export interface Appearance {
 
 export interface DigestOptions {
   readonly appearance: (stat: FileStat) => Appearance
-  /** By path below the source; drops what `--exclude` names. */
-  readonly isExcluded: (relative: string, isDirectory: boolean) => boolean
+  readonly filter: SourceFilter
   readonly cache: StatCache
   readonly signal: AbortSignal
 }
@@ -70,9 +70,9 @@ async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk)
     const name = entry.path.subarray(entry.path.lastIndexOf('/') + 1).toString()
     const relative = walk.prefix + name
     const isDir = isDirectory(entry.stat)
-    const ignored = tree.ignores(entry.path.toString(), isDir)
-    if (ignored === 'drop' || walk.options.isExcluded(relative, isDir)) continue
-    if (ignored === 'keep') {
+    const taken = walk.options.filter(relative, isDir)
+    if (taken === 'drop') continue
+    if (taken === 'keep') {
       walk.files.push(await digestFile(tree, { ...entry, relative }, walk.options))
     }
     if (isDir) await digestDirectory(tree, entry, { ...walk, prefix: `${relative}/` })

@@ -4,12 +4,12 @@
  * Reference: K03–K05, K09, C21.
  */
 import { constants } from 'node:fs'
-import { ignoreMatcher } from '../dockerfile/ignore.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, Source } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { type DigestedFile, digestSource } from './content-digest.ts'
+import { sourceFilter } from './copy-filter.ts'
 import { openResult } from './open-source.ts'
 import { select } from './select.ts'
 import { isDirectory, type SourceTree } from './source-tree.ts'
@@ -82,16 +82,12 @@ async function digestOne(
     return { [`file ${source.file.path}`]: JSON.stringify(source.file.content) }
   }
   if (source.kind !== 'path') throw new Error(`A ${source.kind} source came through unsupported.ts`)
-  const excluded = ignoreMatcher(step.exclude)
-  const options = {
-    ...context,
-    appearance: appearanceOf(step),
-    isExcluded: (path: string) => excluded.match(path),
-  }
+  const appearance = appearanceOf(step)
   const parts: Record<string, string> = {}
   const { selected } = select(tree, source.path)
   for (const item of selected) {
-    const files = await digestSource(tree, item, options)
+    const filter = sourceFilter(tree, item.path, step.exclude)
+    const files = await digestSource(tree, item, { ...context, appearance, filter })
     // A directory without files is copied too; its name matters to no result but its being there.
     parts[`source ${item.name}`] = isDirectory(item.stat) ? 'directory' : 'file'
     for (const file of files) parts[`file ${nameOf(item.name, file)}`] = file.digest

@@ -6,11 +6,11 @@
 import { type CopyOptions, copyTree } from '../../layerfs/layer/copy.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { writeFileInto } from '../../layerfs/layer/write-file.ts'
-import { ignoreMatcher } from '../dockerfile/ignore.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, InlineFile } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
 import { addArchive } from './add-archive.ts'
+import { sourceFilter } from './copy-filter.ts'
 import { makeLayer } from './new-layer.ts'
 import { openResult } from './open-source.ts'
 import { type Selected, select } from './select.ts'
@@ -133,18 +133,13 @@ function fileTarget({ path, isDirectory: isDir }: Destination, name: Buffer): Bu
 
 function optionsFor(item: Item, { step, copy, owner }: ItemCopy): CopyOptions {
   const { chmod } = step
-  const excluded = ignoreMatcher(step.exclude)
-  const base = item.kind === 'selected' ? item.selected.path.toString() : ''
-  const prefix = base === '' ? '' : `${base}/`
+  const path = item.kind === 'selected' ? item.selected.path : Buffer.alloc(0)
+  const filter = sourceFilter(copy.tree, path, step.exclude)
   return {
     ...(owner === undefined ? {} : { owner }),
     ...(chmod === undefined
       ? {}
       : { mode: (mode, kind) => applyMode(chmod, mode, kind === 'directory') }),
-    filter: (path, kind) => {
-      const isDir = kind === 'directory'
-      if (excluded.match(path)) return isDir && !excluded.prunes(path) ? 'descend' : 'drop'
-      return copy.tree.ignores(prefix + path, isDir)
-    },
+    filter: (relative, kind) => filter(relative, kind === 'directory'),
   }
 }

@@ -61,4 +61,14 @@ describe('finishConfig()', () => {
     const config = finishConfig({ image, steps: [undefined], layers: [] })
     expect(config.created).toBe('1970-01-01T00:00:00Z')
   })
+
+  it('O05 writes no time later than SOURCE_DATE_EPOCH, and leaves the history of the base', () => {
+    const image = { ...base, history: [...base.history, { created_by: 'RUN x' }] }
+    const run = { layers: [layer('base'), layer('x')], created: '2026-01-01T00:00:00Z' }
+    const latest = new Date('2010-01-01T00:00:00Z')
+    const config = finishConfig({ image, steps: [run], layers: run.layers, latest })
+    expect(config.history[0]?.created).toBe('2020-01-01T00:00:00Z')
+    expect(config.history[1]?.created).toBe('2010-01-01T00:00:00.000Z')
+    expect(config.created).toBe('2010-01-01T00:00:00.000Z')
+  })
 })

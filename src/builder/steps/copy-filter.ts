@@ -1,0 +1,21 @@
+/** What of a source directory a COPY takes: .dockerignore and `--exclude` together (C18, X05). */
+import { ignoreMatcher } from '../dockerfile/ignore.ts'
+import type { Ignored, SourceTree } from './source-tree.ts'
+
+/** By path below the source, `/` between components. */
+export type SourceFilter = (relative: string, isDirectory: boolean) => Ignored
+
+/** `source`: the directory's own path in the tree. */
+export function sourceFilter(
+  tree: SourceTree,
+  source: Buffer,
+  exclude: readonly string[],
+): SourceFilter {
+  const excluded = ignoreMatcher(exclude)
+  const prefix = source.length === 0 ? '' : `${source.toString()}/`
+  return (relative, isDirectory) => {
+    const ignored = tree.ignores(prefix + relative, isDirectory)
+    if (ignored === 'drop' || !excluded.match(relative)) return ignored
+    return isDirectory && !excluded.prunes(relative) ? 'descend' : 'drop'
+  }
+}
