@@ -74,7 +74,8 @@ const lockAgeMs = 24 * 60 * 60 * 1000
 
 /**
  * Opens the store in `directory`, making it when there is none. Throws `unsupported` when another
- * version of the program made it, and `denied` when it belongs to another user.
+ * version of the program made it, `denied` when it belongs to another user or may not be made, and
+ * `unavailable` when it cannot be.
  */
 export async function openStore(directory: string): Promise<Store> {
   const root = await claimRoot(directory)
@@ -86,8 +87,7 @@ export async function openStore(directory: string): Promise<Store> {
 }
 
 async function claimRoot(directory: string): Promise<string> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const root = await realpath(directory)
+  const root = await makeRoot(directory)
   const info = await stat(root)
   if (process.geteuid !== undefined && info.uid !== process.geteuid()) {
     throw new OciError(
@@ -98,6 +98,22 @@ async function claimRoot(directory: string): Promise<string> {
   // An existing directory may be wider than the one we would have made.
   if ((info.mode & 0o077) !== 0) await chmod(root, 0o700)
   return root
+}
+
+async function makeRoot(directory: string): Promise<string> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    return await realpath(directory)
+  } catch (cause) {
+    if (!(cause instanceof Error) || !('code' in cause)) throw cause
+    const denied = ['EACCES', 'EPERM', 'EROFS'].includes(String(cause.code))
+    const place = printable(directory)
+    throw new OciError(
+      denied ? 'denied' : 'unavailable',
+      `Cannot open store "${place}": ${cause.message}`,
+      { cause, hint: 'use another directory (TSBUILD_ROOT)' },
+    )
+  }
 }
 
 async function assertVersion(root: string): Promise<void> {

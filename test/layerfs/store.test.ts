@@ -38,6 +38,16 @@ describe('openStore', () => {
     expect(store.root).toBe(join(parent, 'disk'))
   })
 
+  it('says what is in its way when the directory cannot be made', async () => {
+    const file = join(freshDirectory(), 'file')
+    writeFileSync(file, '')
+    await expect(openStore(join(file, 'store'))).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining(file),
+      hint: expect.any(String),
+    })
+  })
+
   it('refuses the layout of another version, naming both', async () => {
     const root = freshDirectory()
     writeFileSync(join(root, 'version'), '99\n')
