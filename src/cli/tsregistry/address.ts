@@ -19,7 +19,7 @@ export function parseAddress(text: string): Address {
 }
 
 /** Runs `listen`; the system's errors become sentences. */
-export async function listenError<T>(text: string, listen: () => Promise<T>): Promise<T> {
+export async function explainListenFailure<T>(text: string, listen: () => Promise<T>): Promise<T> {
   try {
     return await listen()
   } catch (cause) {
@@ -40,4 +40,9 @@ export async function listenError<T>(text: string, listen: () => Promise<T>): Pr
     }
     throw cause
   }
+}
+
+/** Whether only this machine can reach the address. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }

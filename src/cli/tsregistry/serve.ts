@@ -5,7 +5,8 @@ import { type Listener, listen } from '../../registry/server/listen.ts'
 import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { listenError, parseAddress } from './address.ts'
+import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
+import { startHousekeeping } from './housekeeping.ts'
 import { createLog } from './log.ts'
 
 export const serveCommand: Command = defineCommand({
@@ -41,6 +42,12 @@ export const serveCommand: Command = defineCommand({
       help: 'How long to wait for requests under way when stopped',
       default: 60_000,
     },
+    'upload-expiry': {
+      kind: 'duration',
+      value: 'TIME',
+      help: 'After which an upload that nobody goes on with is removed',
+      default: 7 * 24 * 3600_000,
+    },
     'missing-references': {
       kind: 'choice',
       choices: ['accept', 'refuse'],
@@ -53,18 +60,23 @@ export const serveCommand: Command = defineCommand({
     const root = flags.root ?? join(environment.root, 'registry')
     const log = createLog(flags['log-level'])
     await using store = await openFileObjectStore(root)
-    const listener = await listenError(flags.addr, () =>
+    const storage = createRegistryStorage(store.objects, {
+      missingReferences: flags['missing-references'],
+    })
+    const listener = await explainListenFailure(flags.addr, () =>
       listen({
         ...address,
-        storage: createRegistryStorage(store.objects, {
-          missingReferences: flags['missing-references'],
-        }),
+        storage,
         access: openAccess,
         onError: error => log.error({ err: error }, 'request failed'),
         onRequest: entry => log.info(entry, 'request'),
       }),
     )
     stdout.write(`Listening on ${urlOf(listener)}, storing in ${root}\n`)
+    if (!isLoopback(listener.host)) {
+      log.warn('everybody who can reach this address may pull, push and delete')
+    }
+    using _ = startHousekeeping(storage, { uploadExpiryMs: flags['upload-expiry'], log })
     await aborted(signal)
     log.info('stopping: waiting for requests under way')
     await listener.close(flags['drain-timeout'])

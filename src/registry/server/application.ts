@@ -5,6 +5,7 @@ import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
 import { dispatch, type IncomingRequest, type Registry } from './dispatch.ts'
 import type { Reply, ReplyBody } from './exchange.ts'
+import { createPermits, type PermitOptions } from './permits.ts'
 import { commonHeaders } from './reply.ts'
 import { openRequestBody, type Pace } from './request-body.ts'
 
@@ -23,12 +24,17 @@ export interface ApplicationOptions extends Registry {
   readonly onRequest: (entry: RequestLogEntry) => void
   /** Default: 16 KiB a minute. */
   readonly slowestSender?: Pace
+  readonly largeBodies?: PermitOptions
 }
+
+/** Of 4 MiB each: a bound on the memory of manifests, whoever sends them. */
+const largeBodies: PermitOptions = { count: 16, waitMs: 10_000 }
 
 const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 
 export function createApplication(options: ApplicationOptions): Koa {
   const app = new Koa()
+  const permits = createPermits(options.largeBodies ?? largeBodies)
   // Failures of ours are told below; Koa's own report would print client errors to the console.
   app.silent = true
   app.use(async (ctx, next) => {
@@ -40,7 +46,11 @@ export function createApplication(options: ApplicationOptions): Koa {
   app.use(async (ctx, next) => {
     if (isPage(ctx.req.url ?? '')) return next()
     const body = openRequestBody(ctx, options.slowestSender ?? slowestSender)
-    const reply = await dispatch(options, incomingRequest(ctx, body.bytes))
+    const reply = await dispatch(options, {
+      ...headOf(ctx),
+      body: body.bytes,
+      reserveMemory: () => permits.acquire(),
+    })
     // Else its next request would be read as the body that never came.
     if (body.isHeldBack()) ctx.set('Connection', 'close')
     sendReply(ctx, reply)
@@ -67,7 +77,7 @@ function pages(): Router {
   return router
 }
 
-function incomingRequest(ctx: Koa.Context, body: AsyncIterable<Uint8Array>): IncomingRequest {
+function headOf(ctx: Koa.Context): Pick<IncomingRequest, 'method' | 'target' | 'header'> {
   return {
     method: ctx.req.method ?? 'GET',
     target: ctx.req.url ?? '/',
@@ -75,7 +85,6 @@ function incomingRequest(ctx: Koa.Context, body: AsyncIterable<Uint8Array>): Inc
       const value = ctx.req.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     },
-    body,
   }
 }
 

@@ -15,7 +15,10 @@ export interface Registry {
   readonly onError: (error: unknown) => void
 }
 
-export type IncomingRequest = Pick<RegistryRequest, 'method' | 'header' | 'body'> & {
+export type IncomingRequest = Pick<
+  RegistryRequest,
+  'method' | 'header' | 'body' | 'reserveMemory'
+> & {
   /** The request target as it was sent. */
   readonly target: string
 }

@@ -24,6 +24,8 @@ type ManifestEndpoint = Extract<Endpoint, { kind: 'manifest' }>
 /** Spec: manifests SHOULD be accepted up to 4 MB. Clients read no more than 4 MiB. */
 const maxManifestSize = 4 * 1024 * 1024
 
+const smallManifestSize = 64 * 1024
+
 /** Several times what the spec asks for, few enough for one request's work. */
 const maxTags = 100
 
@@ -41,7 +43,9 @@ export const getManifest: Handler<ManifestEndpoint> = async (request, storage) =
 export const putManifest: Handler<ManifestEndpoint> = async (request, storage) => {
   const { repository } = request.endpoint
   const tags = tagParameters(request)
-  const manifest = await pushManifest(storage, repository, await pushOf(request, tags))
+  const push = pushOf(request, tags)
+  using body = await readManifestBody(request)
+  const manifest = await pushManifest(storage, repository, { ...push, bytes: body.bytes })
   const { digest, subject } = manifest
   return {
     status: 201,
@@ -73,16 +77,15 @@ function manifestHeaders(manifest: StoredManifest): Reply['headers'] {
   }
 }
 
-async function pushOf(
+/** All of a push but its bytes, checked before any of them is read. */
+function pushOf(
   request: RegistryRequest<ManifestEndpoint>,
   tags: readonly Tag[],
-): Promise<ManifestPush> {
+): Omit<ManifestPush, 'bytes'> {
   const { reference } = request.endpoint
   const condition = conditionOf(request)
   const contentType = contentTypeOf(request.header('content-type'))
-  const bytes = await readManifestBody(request)
   return {
-    bytes,
     contentType,
     tags: reference.kind === 'tag' ? [reference.tag] : tags,
     ...(reference.kind === 'digest' ? { digest: reference.digest } : {}),
@@ -124,17 +127,31 @@ function contentTypeOf(header: string | undefined): string {
   throw new ResourceError('invalid manifest', `Cannot use Content-Type "${printable(type)}"`)
 }
 
-/** Refuses by Content-Length before reading, and while reading when the length was not said. */
-async function readManifestBody(request: RegistryRequest): Promise<Uint8Array> {
+interface ManifestBody extends Disposable {
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Refuses by Content-Length before reading, and while reading when the length was not said. Large
+ * ones wait for memory; the usual few KiB never wait behind them.
+ */
+async function readManifestBody(request: RegistryRequest): Promise<ManifestBody> {
   if (Number(request.header('content-length') ?? 0) > maxManifestSize) throw tooLarge()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of request.body) {
-    size += chunk.length
-    if (size > maxManifestSize) throw tooLarge()
-    chunks.push(chunk)
+  let memory: Disposable | undefined
+  try {
+    for await (const chunk of request.body) {
+      size += chunk.length
+      if (size > maxManifestSize) throw tooLarge()
+      if (size > smallManifestSize) memory ??= await request.reserveMemory()
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    memory?.[Symbol.dispose]()
+    throw error
   }
-  return Buffer.concat(chunks)
+  return { bytes: Buffer.concat(chunks), [Symbol.dispose]: () => memory?.[Symbol.dispose]() }
 }
 
 function tooLarge(): ResourceError {

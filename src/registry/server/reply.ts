@@ -70,7 +70,7 @@ export function replyToError(error: unknown, endpoint: Endpoint | undefined): Re
   return jsonReply(
     answer.status,
     { errors: errorsOf(error, answer.code) },
-    positionHeaders(error, endpoint),
+    { ...positionHeaders(error, endpoint), ...retryHeaders(answer) },
   )
 }
 
@@ -101,6 +101,10 @@ function positionHeaders(error: unknown, endpoint: Endpoint | undefined): Reply[
   return uploadHeaders(endpoint, error.received)
 }
 
+function retryHeaders({ status }: Answer): Reply['headers'] {
+  return status === 503 ? { 'Retry-After': '5' } : {}
+}
+
 function internal(status: number, code: string, message: string): Reply {
-  return jsonReply(status, { errors: [{ code, message }] })
+  return jsonReply(status, { errors: [{ code, message }] }, retryHeaders({ status, code }))
 }

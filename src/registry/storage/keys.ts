@@ -73,8 +73,10 @@ export function catalogKey(repository: RepositoryName): string {
   return catalogPrefix + listedName(repository)
 }
 
+export const uploadsPrefix = 'u/'
+
 export function uploadKey(id: string): string {
-  return `u/${id}`
+  return uploadsPrefix + id
 }
 
 function sharded(digest: Digest): string {

@@ -52,7 +52,9 @@ export class MemoryObjectStore implements ObjectStore {
   }
 
   async append(key: string, from: Checkpoint = { size: 0, token: '' }): Promise<Append> {
-    const parts = [(this.#unfinished.get(key) ?? new Uint8Array()).slice(0, from.size)]
+    const before = (this.#unfinished.get(key) ?? new Uint8Array()).slice(0, from.size)
+    if (before.length < from.size) throw new OciError('not-found', 'Cannot continue object: none')
+    const parts = [before]
     return {
       write: async chunks => {
         parts.push(...chunks.map(chunk => Uint8Array.from(chunk)))

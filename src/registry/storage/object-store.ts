@@ -87,7 +87,8 @@ export interface Append extends AsyncDisposable {
 export interface ObjectAppender {
   /**
    * Starts the object, or continues it: bytes past the checkpoint, left by a turn that never ended,
-   * are dropped. Two turns at once on one key are the caller's mistake.
+   * are dropped. Throws `not-found` when the bytes before it are gone. Two turns at once on one key
+   * are the caller's mistake.
    */
   append(key: string, from?: Checkpoint): Promise<Append>
   /** Forgets an unfinished object. */

@@ -27,7 +27,8 @@ export interface UploadSession {
   readonly checkpoint: Checkpoint
   /** What the client said it will name the bytes by. */
   readonly algorithm: Algorithm
-  readonly startedAt: string
+  /** When a request last wrote to it. */
+  readonly touchedAt: string
   readonly etag: string
 }
 
@@ -53,7 +54,7 @@ export async function createSession(
     key: dataKey(now, randomUUID()),
     checkpoint: { size: 0, token: '' },
     algorithm,
-    startedAt: now.toISOString(),
+    touchedAt: now.toISOString(),
   }
   const etag = await storage.objects.put(uploadKey(session.id), encodeSession(session), {
     condition: { kind: 'absent' },
@@ -67,12 +68,21 @@ export async function findSession(
   storage: RegistryStorage,
   address: UploadAddress,
 ): Promise<UploadSession> {
-  const record = await readRecord(storage.objects, uploadKey(address.id))
-  const session = record === undefined ? undefined : sessionFrom(address.id, record.value)
-  if (record === undefined || session?.repository !== address.repository) {
-    throw new ResourceError('not-found upload', `Cannot find upload "${address.id}"`)
-  }
-  return { ...session, etag: record.etag }
+  const session = await readSession(storage, address.id)
+  if (session?.repository === address.repository) return session
+  throw new ResourceError('not-found upload', `Cannot find upload "${address.id}"`)
+}
+
+/** Whatever repository it is of. */
+export async function readSession(
+  storage: RegistryStorage,
+  id: string,
+): Promise<UploadSession | undefined> {
+  const record = await readRecord(storage.objects, uploadKey(id))
+  const session = record === undefined ? undefined : sessionFrom(id, record.value)
+  return record === undefined || session === undefined
+    ? undefined
+    : { ...session, etag: record.etag }
 }
 
 /** Throws `not-found` of the upload, or a range conflict while another request writes. */
@@ -116,12 +126,13 @@ async function swapSession(
   storage: RegistryStorage,
   session: UploadSession,
 ): Promise<UploadSession> {
+  const touched = { ...session, touchedAt: storage.now().toISOString() }
   try {
-    const etag = await storage.objects.put(uploadKey(session.id), encodeSession(session), {
+    const etag = await storage.objects.put(uploadKey(session.id), encodeSession(touched), {
       condition: { kind: 'matches', etag: session.etag },
       durability: 'cached',
     })
-    return { ...session, etag }
+    return { ...touched, etag }
   } catch (error) {
     throw hasCode(error, 'conflict') ? lostTurn(session) : error
   }
@@ -136,17 +147,17 @@ function lostTurn(session: UploadSession): UploadRangeError {
 
 /** The nonce makes every version of the session a different object, so no etag comes back. */
 function encodeSession(session: Omit<UploadSession, 'etag'>): Uint8Array {
-  const { repository, key, checkpoint, algorithm, startedAt } = session
-  return encodeRecord({ repository, key, checkpoint, algorithm, startedAt, nonce: randomUUID() })
+  const { repository, key, checkpoint, algorithm, touchedAt } = session
+  return encodeRecord({ repository, key, checkpoint, algorithm, touchedAt, nonce: randomUUID() })
 }
 
 function sessionFrom(
   id: string,
   value: Readonly<Record<string, unknown>>,
 ): Omit<UploadSession, 'etag'> | undefined {
-  const { repository, key, checkpoint, algorithm, startedAt } = value as Partial<UploadSession>
+  const { repository, key, checkpoint, algorithm, touchedAt } = value as Partial<UploadSession>
   if (typeof repository !== 'string' || typeof key !== 'string') return undefined
   if (typeof checkpoint?.size !== 'number' || typeof algorithm !== 'string') return undefined
   if (!isAlgorithm(algorithm)) return undefined
-  return { id, repository, key, checkpoint, algorithm, startedAt: String(startedAt) }
+  return { id, repository, key, checkpoint, algorithm, touchedAt: String(touchedAt) }
 }

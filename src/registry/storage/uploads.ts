@@ -7,7 +7,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
-import { OciError } from '../../oci/errors.ts'
+import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { commitBlob, type StoredBlob } from './blobs.ts'
 import { dataKey } from './keys.ts'
@@ -147,7 +147,7 @@ async function receiveOrKeep(
   session: UploadSession,
   incoming: Incoming,
 ): Promise<Append> {
-  const append = await storage.objects.append(session.key, session.checkpoint)
+  const append = await continueObject(storage, session)
   try {
     await receive(append, incoming.chunk, incoming.hash)
     return append
@@ -159,6 +159,18 @@ async function receiveOrKeep(
     await keepTurn(storage, session, await append.checkpoint())
     storage.uploads.hashes.set(session.id, incoming.hash)
     throw error
+  }
+}
+
+/** Throws `not-found` of the upload when a power failure took its bytes: the client starts anew. */
+async function continueObject(storage: RegistryStorage, session: UploadSession): Promise<Append> {
+  try {
+    return await storage.objects.append(session.key, session.checkpoint)
+  } catch (cause) {
+    if (!hasCode(cause, 'not-found')) throw cause
+    throw new ResourceError('not-found upload', `Cannot find the bytes of upload "${session.id}"`, {
+      cause,
+    })
   }
 }
 

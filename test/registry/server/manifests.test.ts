@@ -281,3 +281,38 @@ describe('a registry that refuses missing references', () => {
     expect((await pushManifest(strict, target, indexOf([manifest]))).status).toBe(201)
   })
 })
+
+describe('large manifests', () => {
+  const large = (n: number) =>
+    content(
+      JSON.stringify({ schemaVersion: 2, annotations: { n: `${n}`, a: 'x'.repeat(1_000_000) } }),
+      'a/b',
+    )
+
+  it('wait for each other, all sixty of them', async () => {
+    await using own = await startRegistry({ largeBodies: { count: 2, waitMs: 15_000 } })
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, (_, i) =>
+        pushManifest(own, { repository: 'r', reference: `t${i}` }, large(i)),
+      ),
+    )
+    expect(answers.every(answer => answer.status === 201)).toBe(true)
+  })
+
+  it('are told to come again when none ends; small ones are let through', async () => {
+    await using own = await startRegistry({ largeBodies: { count: 1, waitMs: 200 } })
+    const head =
+      'PUT /v2/r/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Length: 900000\r\n\r\n'
+    const holding = own.raw(head + 'x'.repeat(100_000), 1500)
+    await new Promise(resolve => setTimeout(resolve, 200))
+    const refused = await pushManifest(own, { repository: 'r', reference: 'l' }, large(1))
+    expect([refused.status, refused.headers['retry-after']]).toEqual([503, '5'])
+    expect((await pushManifest(own, { repository: 'r', reference: 's' }, image())).status).toBe(201)
+    await holding
+    await expect
+      .poll(
+        async () => (await pushManifest(own, { repository: 'r', reference: 'l' }, large(1))).status,
+      )
+      .toBe(201)
+  })
+})

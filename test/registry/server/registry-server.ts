@@ -46,7 +46,9 @@ export interface TestRegistry extends AsyncDisposable {
 
 export async function startRegistry(
   options: StorageOptions &
-    Partial<Pick<ListenOptions, 'access' | 'slowestSender'>> & { objects?: ObjectStore } = {},
+    Partial<Pick<ListenOptions, 'access' | 'slowestSender' | 'largeBodies'>> & {
+      objects?: ObjectStore
+    } = {},
 ): Promise<TestRegistry> {
   const objects = options.objects ?? new MemoryObjectStore()
   const failures: unknown[] = []
@@ -55,6 +57,7 @@ export async function startRegistry(
     port: 0,
     storage: createRegistryStorage(objects, options),
     access: options.access ?? openAccess,
+    ...(options.largeBodies === undefined ? {} : { largeBodies: options.largeBodies }),
     ...(options.slowestSender === undefined ? {} : { slowestSender: options.slowestSender }),
     onError: error => failures.push(error),
     onRequest: () => {},

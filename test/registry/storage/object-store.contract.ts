@@ -208,6 +208,12 @@ export function objectStoreContract(name: string, make: () => Promise<TestStore>
       expect(await read(store.objects, 'd/x')).toBe('keep!')
     })
 
+    it('refuse to go on from bytes that are gone', async () => {
+      await using store = await make()
+      const append = store.objects.append('d/x', { size: 10, token: '' })
+      await expect(append).rejects.toSatisfy(error => hasCode(error, 'not-found'))
+    })
+
     it('make an empty object', async () => {
       await using store = await make()
       await (await store.objects.append('d/x')).complete()

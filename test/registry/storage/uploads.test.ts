@@ -14,6 +14,7 @@ import {
   createRegistryStorage,
   type RegistryStorage,
 } from '../../../src/registry/storage/registry-storage.ts'
+import { expireUploads } from '../../../src/registry/storage/upload-expiry.ts'
 import {
   appendToUpload,
   cancelUpload,
@@ -203,5 +204,36 @@ describe('an upload', () => {
       await uploadWhole(storage, parseRepositoryName(name), upload)
     }
     expect(await objects.list('d/', { max: 10 })).toHaveLength(1)
+  })
+})
+
+describe('expireUploads()', () => {
+  it('ends uploads that nobody wrote to for long, with their bytes, and no others', async () => {
+    const objects = new MemoryObjectStore()
+    let now = new Date('2026-01-01T00:00:00Z')
+    const storage = createRegistryStorage(objects, { now: () => now })
+    const old = await startUpload(storage, repository)
+    const used = await startUpload(storage, repository)
+    for (const { id } of [old, used]) {
+      await appendToUpload(storage, { repository, id }, { bytes: chunks('abc') })
+    }
+    now = new Date('2026-01-02T00:00:00Z')
+    await appendToUpload(storage, { repository, id: used.id }, { bytes: chunks('def') })
+    expect(await expireUploads(storage, 12 * 3600_000)).toBe(1)
+    await expect(uploadedSize(storage, { repository, id: old.id })).rejects.toSatisfy(error =>
+      hasCode(error, 'not-found'),
+    )
+    expect(await uploadedSize(storage, { repository, id: used.id })).toBe(6)
+  })
+
+  it('leaves an upload that is being written to', async () => {
+    const storage = createRegistryStorage(new MemoryObjectStore())
+    const { id } = await startUpload(storage, repository)
+    const slow = held('abc', 'def')
+    const writing = appendToUpload(storage, { repository, id }, { bytes: slow.bytes })
+    await new Promise(resolve => setTimeout(resolve, 20))
+    expect(await expireUploads(storage, -1000)).toBe(0)
+    slow.release()
+    expect(await writing).toBe(6)
   })
 })

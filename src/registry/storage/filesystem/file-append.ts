@@ -5,15 +5,23 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { OciError } from '../../../oci/errors.ts'
 import type { Append, Checkpoint } from '../object-store.ts'
 import { syncDirectory, withParent } from './durable-files.ts'
 
 const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
 
-/** Opens `path` for one turn, cut to `from`: what an interrupted turn left behind is dropped. */
+/**
+ * Opens `path` for one turn, cut to `from`: what an interrupted turn left behind is dropped.
+ * Throws `not-found` when bytes before `from` are missing: a power failure took them.
+ */
 export async function appendToFile(path: string, from: number): Promise<Append> {
   const file = await withParent(path, () => open(path, flags, 0o644))
   try {
+    const { size } = await file.stat()
+    if (size < from) {
+      throw new OciError('not-found', `Cannot continue object: expected ${from} bytes, got ${size}`)
+    }
     await file.truncate(from)
   } catch (error) {
     await file.close()

@@ -71,13 +71,13 @@ class FileObjectStore implements ObjectStore {
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
-    const file = await openToRead(this.#pathOf(key))
-    if (file === undefined) return undefined
+    const opened = await openToRead(this.#pathOf(key))
+    if (opened === undefined) return undefined
     try {
-      const bytes = await file.readFile()
+      const bytes = await readWhole(opened)
       return { bytes, etag: etagOf(bytes) }
     } finally {
-      await file.close()
+      await opened.file.close()
     }
   }
 
@@ -92,7 +92,7 @@ class FileObjectStore implements ObjectStore {
   }
 
   async open(key: string, range?: ObjectRange): Promise<AsyncIterable<Uint8Array>> {
-    const file = await openToRead(this.#pathOf(key))
+    const { file } = (await openToRead(this.#pathOf(key))) ?? {}
     if (file === undefined) throw new OciError('not-found', `Cannot open object "${key}": none`)
     const start = range?.start ?? 0
     // createReadStream's `end` is inclusive: an empty range has no form in it.
@@ -178,7 +178,12 @@ function etagOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-async function openToRead(path: string): Promise<FileHandle | undefined> {
+interface OpenFile {
+  readonly file: FileHandle
+  readonly size: number
+}
+
+async function openToRead(path: string): Promise<OpenFile | undefined> {
   let file: FileHandle
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
@@ -186,9 +191,27 @@ async function openToRead(path: string): Promise<FileHandle | undefined> {
     if (isAbsence(error) || hasCode(error, 'ELOOP')) return undefined
     throw error
   }
-  if ((await file.stat()).isFile()) return file
+  try {
+    const stat = await file.stat()
+    if (stat.isFile()) return { file, size: stat.size }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
   await file.close()
   return undefined
+}
+
+/** In as few calls as there can be: a small object's cost is the calls. Its file never changes. */
+async function readWhole({ file, size }: OpenFile): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafe(size)
+  let filled = 0
+  while (filled < size) {
+    const { bytesRead } = await file.read(bytes, filled, size - filled, filled)
+    if (bytesRead === 0) break
+    filled += bytesRead
+  }
+  return bytes.subarray(0, filled)
 }
 
 /** `ENOTDIR`: a parent is a file, so there is no such key. `ENAMETOOLONG`: nor can there be. */

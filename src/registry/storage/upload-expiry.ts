@@ -1,0 +1,33 @@
+/** Uploads that nobody goes on with: clients rarely cancel what they give up. */
+import { hasCode } from '../../oci/errors.ts'
+import { uploadsPrefix } from './keys.ts'
+import { listAll } from './object-store.ts'
+import type { RegistryStorage } from './registry-storage.ts'
+import { endSession, readSession, type UploadSession } from './upload-session.ts'
+
+/**
+ * Ends the uploads that no request has written to for `ageMs`, with their bytes, and returns how
+ * many. One that a request takes up meanwhile is left to it.
+ */
+export async function expireUploads(storage: RegistryStorage, ageMs: number): Promise<number> {
+  const oldest = storage.now().getTime() - ageMs
+  let expired = 0
+  for await (const key of listAll(storage.objects, uploadsPrefix)) {
+    const session = await readSession(storage, key.slice(uploadsPrefix.length))
+    if (session === undefined || Date.parse(session.touchedAt) > oldest) continue
+    if (storage.uploads.busy.has(session.id)) continue
+    if (await expire(storage, session)) expired++
+  }
+  return expired
+}
+
+async function expire(storage: RegistryStorage, session: UploadSession): Promise<boolean> {
+  try {
+    await endSession(storage, session)
+  } catch (error) {
+    if (hasCode(error, 'conflict')) return false
+    throw error
+  }
+  await storage.objects.discard(session.key, session.checkpoint)
+  return true
+}
