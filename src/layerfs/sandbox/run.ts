@@ -61,7 +61,8 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
     volatile: io.volatile ?? false,
     classicOverlay: io.overlay === 'classic',
     cgroups: cgroup.procs,
-    cgroup2: cgroup.unified,
+    // Without a cgroup of its own the container would see all of the host's.
+    cgroup2: cgroup.unified && cgroup.procs.length > 0,
     resolvConf: resolvConf(spec),
   })
   const outcome = await superviseMonitor(operations, io)
