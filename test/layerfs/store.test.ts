@@ -87,6 +87,19 @@ describe('openStore', () => {
     expect(existsSync(temporary.path)).toBe(false)
   })
 
+  it('trash.empty() by several at once deletes everything, and none of them fails', async () => {
+    const root = freshDirectory()
+    await using store = await openStore(root)
+    for (let i = 0; i < 5; i++) {
+      const { path, ...temporary } = await store.tempDir()
+      for (let file = 0; file < 50; file++) writeFileSync(join(path, `${file}`), '')
+      await temporary[Symbol.asyncDispose]()
+    }
+    await Promise.all([1, 2, 3].map(() => store.trash.empty()))
+    await store.trash.empty()
+    expect(readdirSync(join(root, 'trash'))).toEqual([])
+  })
+
   it('trash.empty() deletes what is old enough', async () => {
     const root = freshDirectory()
     await using store = await openStore(root)

@@ -12,6 +12,7 @@
  * 3. Only a layer whose bytes hash to the config's diff ID is committed.
  * 4. After a failure the layers below it that were finished stay, and nothing else.
  */
+import { setMaxListeners } from 'node:events'
 import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import { type ChainId, chainIds, type DiffId, hexOf } from '../../oci/digest.ts'
@@ -102,7 +103,13 @@ async function missingLayers(layers: readonly Layer[], place: UnpackPlace): Prom
   return [...layers]
 }
 
-/** All at once; the first failure stops the others, and is thrown when all have stopped. */
+/** Each has a directory and two descriptors open; an image can have 500. */
+const mostAtOnce = 16
+
+/**
+ * From the lowest up, some at a time; the first failure stops the others, and is thrown when all
+ * have stopped.
+ */
 async function unpackAll(
   layers: readonly Layer[],
   place: UnpackPlace,
@@ -112,12 +119,18 @@ async function unpackAll(
   await using pool = openUnpackPool()
   const stop = new AbortController()
   const signals = options.signal === undefined ? [] : [options.signal]
-  const stoppable = { ...options, signal: AbortSignal.any([stop.signal, ...signals]) }
-  let below = Promise.resolve()
+  const signal = AbortSignal.any([stop.signal, ...signals])
+  // Every layer at work listens; Node warns users of more than ten listeners.
+  setMaxListeners(2 * mostAtOnce, signal)
+  const job = { place, pool, options: { ...options, signal } }
+  const done: Promise<void>[] = []
   let failure: { readonly error: unknown } | undefined
-  const tasks = layers.map(layer => {
-    below = unpackLayer(layer, below, { place, pool, options: stoppable })
-    return below.catch((error: unknown) => {
+  const tasks = layers.map((layer, i) => {
+    const turn = done[i - mostAtOnce] ?? Promise.resolve()
+    const below = done[i - 1] ?? Promise.resolve()
+    const unpacked = turn.then(() => unpackLayer(layer, below, job))
+    done.push(unpacked)
+    return unpacked.catch((error: unknown) => {
       failure ??= { error }
       stop.abort(error)
     })

@@ -32,8 +32,13 @@ export function openTrash(directory: string, now: () => number = Date.now): Tras
       for (const name of await namesIn(directory)) {
         if (now() - start > budgetMs) return
         if (start - Number.parseInt(name, 36) < minAgeMs) continue
-        await rm(join(directory, name), { recursive: true, force: true })
+        await rm(join(directory, name), { recursive: true, force: true }).catch(leaveForNextTime)
       }
     },
   }
+}
+
+/** Another process may be deleting the same entry, and will finish it, or fail, as well as we. */
+function leaveForNextTime(error: unknown): void {
+  if (!(error instanceof Error) || !('syscall' in error)) throw error
 }

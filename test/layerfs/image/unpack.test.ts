@@ -34,7 +34,8 @@ function left(store: Store): string[] {
   return existsSync(active) ? readdirSync(active) : []
 }
 
-describe('unpackImage', () => {
+// Settling a layer mounts the ones below it.
+describe.skipIf(process.getuid?.() !== 0)('unpackImage (needs root)', () => {
   it('commits every layer under its chain ID and returns the topmost', async () => {
     await using store = await openStore(freshDirectory())
     const image = await imageIn(store)
@@ -89,6 +90,19 @@ describe('unpackImage', () => {
     expect(readdirSync(join(root, 'snapshots'))).toHaveLength(3)
     expect(left(one)).toEqual([])
     for (const store of stores) await store[Symbol.asyncDispose]()
+  })
+
+  it('unpacks an image of more layers than it works on at once, without a warning', async () => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error) => warnings.push(warning)
+    process.on('warning', onWarning)
+    await using store = await openStore(freshDirectory())
+    const many = Array.from({ length: 40 }, (_layer, i) => tarOf({ [`f${i}`]: `${i}` }))
+    const top = await unpackImage(await imageIn(store, many), store)
+    const layers = (await store.snapshots.layers(top!)).reverse()
+    expect(layers.map(layer => readdirSync(layer)[0])).toEqual(many.map((_layer, i) => `f${i}`))
+    process.off('warning', onWarning)
+    expect(warnings).toEqual([])
   })
 
   it('returns nothing for an image without layers', async () => {
