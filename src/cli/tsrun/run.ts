@@ -1,11 +1,10 @@
 import { constants } from 'node:os'
-import { unpackImage } from '../../layerfs/image/unpack.ts'
 import { findImage, type LocalImage, readImage } from '../../layerfs/runtime/local-image.ts'
 import { type ContainerRequest, runContainer } from '../../layerfs/runtime/run-container.ts'
 import type { RunningSandbox } from '../../layerfs/sandbox/run.ts'
 import { SandboxError } from '../../layerfs/sandbox/sandbox-error.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
-import { chainIds } from '../../oci/digest.ts'
+import { type ChainId, chainIds } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { type Platform, platformDistance } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
@@ -34,23 +33,19 @@ export const runCommand: Command = defineCommand({
     const options = await containerOptions(flags, command, context.environment.lookup)
     await using store = await openStore(context.environment.root)
     const image = await provideImage(store, { name: imageName, flags }, context)
-    const { manifest, config } = image
-    await unpackImage({ manifest: manifest.value, config: config.value }, store, {
-      signal: context.signal,
-    })
     const request: ContainerRequest = {
       image: {
         name: imageName,
-        id: config.digest,
-        chain: chainIds(config.value.rootfs.diff_ids).at(-1),
-        config: config.value.config,
+        id: image.config.digest,
+        chain: await unpacked(store, image, context.signal),
+        config: image.config.value.config,
       },
       ...(flags.name === undefined ? {} : { name: flags.name }),
       ...(flags.user === undefined ? {} : { user: flags.user }),
       lifetime: flags.rm ? 'removed-at-end' : 'kept',
       options,
     }
-    return runInForeground(store, request, { flags, context })
+    return await runInForeground(store, request, { flags, context })
   },
 })
 
@@ -61,6 +56,20 @@ function assertTerminal(flags: RunFlags, { stdin }: CliContext): void {
       hint: 'Leave --tty out when standard input is no terminal',
     })
   }
+}
+
+/** The chain of the image's layers, unpacked first when they are not. */
+async function unpacked(
+  store: Store,
+  { manifest, config }: LocalImage,
+  signal: AbortSignal,
+): Promise<ChainId | undefined> {
+  const chain = chainIds(config.value.rootfs.diff_ids).at(-1)
+  if (chain === undefined || (await store.snapshots.find(chain)) !== undefined) return chain
+  // Only now, like the registry client: loading code takes longer than the rest of most runs.
+  const { unpackImage } = await import('../../layerfs/image/unpack.ts')
+  await unpackImage({ manifest: manifest.value, config: config.value }, store, { signal })
+  return chain
 }
 
 interface Foreground {
