@@ -218,6 +218,18 @@ describe.skipIf(missing !== undefined)('mount targets that were made (R15)', () 
     expect(copied.mtimeNs).toBe(parent(box))
   })
 
+  test('are gone after an error, too', async () => {
+    using box = makeBox()
+    const mounts = [file('/tmp/f', 'x')]
+    const output = () => {
+      throw new Error('stop')
+    }
+    await expect(run(box, 'echo a; sleep 9', { mounts, io: { output } })).rejects.toThrow('stop')
+    expect(readdirSync(join(box.upper, 'tmp'))).toEqual([])
+    await expect(run(box, '', { argv: ['nope'], mounts })).rejects.toThrow('not found')
+    expect(readdirSync(join(box.upper, 'tmp'))).toEqual([])
+  })
+
   test('stay when the program put something into or beside them', async () => {
     using box = makeBox()
     const mounts = [bind(shared(box), '/tmp/a/b')]

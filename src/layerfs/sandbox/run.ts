@@ -66,45 +66,53 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
     resolvConf: resolvConf(spec),
   })
   const outcome = await superviseMonitor(operations, io)
+  if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
   if (spec.root.kind === 'overlay' && spec.root.upper !== undefined) {
     removeCreated(spec.root.upper, outcome.created)
   }
   io.signal?.throwIfAborted()
-  if (outcome.failure !== undefined) throw new SandboxError(outcome.failure)
-  const { code, signal } = outcome.exit ?? (await endWithoutMonitor(outcome.pid))
-  return {
-    code,
-    ...(signal === 0 ? {} : { signal }),
-    outOfMemory: cgroup.outOfMemory(),
-  }
+  return { ...exitOf(outcome), outOfMemory: cgroup.outOfMemory() }
 }
 
-async function endWithoutMonitor(pid: number | undefined): Promise<never> {
-  if (pid !== undefined) await killOrphan(pid)
-  throw new OciError('unavailable', 'Cannot run the sandbox: its monitor was killed')
+function exitOf({ thrown, failure, exit }: Outcome): Omit<ExitStatus, 'outOfMemory'> {
+  if (thrown !== undefined) throw thrown.error
+  if (failure !== undefined) throw new SandboxError(failure)
+  if (exit === undefined) {
+    throw new OciError('unavailable', 'Cannot run the sandbox: its monitor was killed')
+  }
+  return { code: exit.code, ...(exit.signal === 0 ? {} : { signal: exit.signal }) }
 }
 
 interface Outcome {
   readonly created: CreatedTarget[]
   pid?: number
   address?: string
+  /** Why nothing ran. */
   failure?: SandboxFailure
   exit?: { readonly code: number; readonly signal: number }
+  /** By our own side: the program could not be started, or a callback threw. The first. */
+  thrown?: { readonly error: unknown }
 }
 
-/** Resolves when the monitor is gone, all its output has been handed on, and so is the container. */
+/** How long an aborted monitor may take before it is killed itself, in milliseconds. */
+const patience = 5_000
+
+/** Resolves when the monitor is gone and all its output has been handed on. */
 function superviseMonitor(operations: Buffer, io: SandboxIo): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
+  return new Promise(resolve => {
     const monitor = spawn(nativePath('sandbox'), [], { stdio: stdio(io), env: {} })
     const control = monitor.stdio[3] as Duplex
     const outcome: Outcome = { created: [] }
-    const stop = () => control.write(Uint8Array.of(constants.signals.SIGKILL))
-    let failed: { readonly error: unknown } | undefined
+    let deadline: NodeJS.Timeout | undefined
+    const stop = () => {
+      control.write(Uint8Array.of(constants.signals.SIGKILL))
+      deadline ??= setTimeout(() => monitor.kill('SIGKILL'), patience)
+    }
     const guard = (work: () => void) => {
       try {
         work()
       } catch (error) {
-        failed ??= { error }
+        outcome.thrown ??= { error }
         stop()
       }
     }
@@ -115,13 +123,13 @@ function superviseMonitor(operations: Buffer, io: SandboxIo): Promise<Outcome> {
     readOutput(monitor, io, guard)
     io.signal?.addEventListener('abort', stop, { once: true })
     monitor.on('error', error => {
-      failed ??= { error: cannotStart(error) }
+      outcome.thrown ??= { error: cannotStart(error) }
     })
     monitor.on('close', () => {
       io.signal?.removeEventListener('abort', stop)
+      clearTimeout(deadline)
       control.destroy()
-      if (failed === undefined) resolve(outcome)
-      else reject(failed.error)
+      resolve(outcome)
     })
   })
 }
