@@ -120,8 +120,8 @@ async function unpackAll(
   const stop = new AbortController()
   const signals = options.signal === undefined ? [] : [options.signal]
   const signal = AbortSignal.any([stop.signal, ...signals])
-  // Every layer at work listens; Node warns users of more than ten listeners.
-  setMaxListeners(2 * mostAtOnce, signal)
+  // It lives as long as this call, and every layer listens: more than ten are no leak to warn of.
+  setMaxListeners(0, signal)
   const job = { place, pool, options: { ...options, signal } }
   const done: Promise<void>[] = []
   let failure: { readonly error: unknown } | undefined
