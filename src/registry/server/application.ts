@@ -35,8 +35,11 @@ const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 export function createApplication(options: ApplicationOptions): Koa {
   const app = new Koa()
   const permits = createPermits(options.largeBodies ?? largeBodies)
-  // Failures of ours are told below; Koa's own report would print client errors to the console.
-  app.silent = true
+  // Instead of Koa's own report, which prints what clients do wrong to the console. After the head
+  // was sent there is only the connection's end to report, and that is in the log of requests.
+  app.on('error', (error: Error & { readonly headerSent?: boolean }) => {
+    if (error.headerSent !== true) options.onError(error)
+  })
   app.use(async (ctx, next) => {
     const started = performance.now()
     // At the end of the reply, however it ends: a download that was cut is in the log too.

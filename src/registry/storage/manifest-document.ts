@@ -47,6 +47,9 @@ const maxDepth = 64
 /** More than any real index, few enough to look each of them up. */
 const maxReferences = 10_000
 
+/** Spec: RFC 6838 §4.2. */
+const mediaTypePattern = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}$/
+
 /** Members that decide what a document is: no second spelling of them is let through. */
 const decisiveMembers = [
   'schemaVersion',
@@ -120,6 +123,10 @@ function typeOf(node: JsonNode, contentType: string): string {
   }
   const mediaType = stated ?? contentType
   if (mediaType === '') throw invalid('neither Content-Type nor "mediaType" says what it is')
+  // It goes back out as a header, wherever it came from.
+  if (!mediaTypePattern.test(mediaType)) {
+    throw invalid(`mediaType: expected a type like "a/b", got "${printable(mediaType)}"`)
+  }
   if ((isIndex(mediaType) && hasImage) || (!isIndex(mediaType) && hasList)) {
     throw invalid(`it has not the members of "${printable(mediaType)}"`)
   }

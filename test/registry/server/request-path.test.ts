@@ -126,7 +126,7 @@ describe('parseRequestPath()', () => {
   ])('refuses a name of many %s in no time', (_, name) => {
     const started = performance.now()
     expect(failure(`/v2/${name}/manifests/x`)).toBe('invalid repository')
-    expect(performance.now() - started).toBeLessThan(20)
+    expect(performance.now() - started).toBeLessThan(200)
   })
 
   it('gives an endpoint or refuses, whatever comes', () => {

@@ -104,6 +104,14 @@ describe('parseManifestDocument()', () => {
     expect(() => parseManifestDocument(bytes, 'a/b')).toThrow(/UTF-8/)
   })
 
+  it.each(['a/b\r\nX: y', 'text', 'a/<script>', `a/${'b'.repeat(200)}`, 'a/b; c=d'])(
+    'refuses the type %j, wherever it is said',
+    type => {
+      expect(refusal({ schemaVersion: 2, mediaType: type }, '')).toMatch(/a type like/)
+      expect(refusal({ schemaVersion: 2 }, type)).toMatch(/a type like/)
+    },
+  )
+
   it('refuses a document without any type', () => {
     expect(refusal({ schemaVersion: 2, layers: [] }, '')).toMatch(/Content-Type/)
   })
@@ -112,7 +120,7 @@ describe('parseManifestDocument()', () => {
     const started = performance.now()
     expect(refusal('['.repeat(4 * 1024 * 1024))).toMatch(/nesting/)
     expect(refusal(`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`)).toMatch(/nesting/)
-    expect(performance.now() - started).toBeLessThan(500)
+    expect(performance.now() - started).toBeLessThan(2000)
   })
 
   it('refuses an index of 50 000 manifests', () => {
