@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { allCapabilities, defaultSecurity } from '../../src/layerfs/sandbox/defaults.ts'
 import { makeBox, missing, run } from './box.ts'
 
@@ -234,6 +234,22 @@ describe.skipIf(missing !== undefined)('what the image put in the way', () => {
     expect((await run(box, 'ls /dev; echo x > /dev/null; cat /etc/passwd')).stdout).toBe(
       `${before}root:x:0:0::/root:/bin/sh\n`,
     )
+  })
+
+  test('CVE-2021-30465, CVE-2024-45310: links that change under a mount reach nothing outside', async () => {
+    using box = makeBox()
+    const [volume, outside] = ['volume', 'outside'].map(name => join(box.directory, name))
+    for (const path of [volume!, outside!]) mkdirSync(path)
+    const swap = `cd "$1"; while :; do mkdir sub; rmdir sub; ln -s "$2" sub; rm sub; done 2>/dev/null`
+    const swapper = spawn('/bin/busybox', ['sh', '-c', swap, 'sh', volume!, outside!])
+    onTestFinished(() => void swapper.kill('SIGKILL'))
+    const bind = (source: string, target: string) =>
+      ({ kind: 'bind', source, target, readOnly: false, recursive: false }) as const
+    const mounts = [bind(volume!, '/v'), bind(box.layer, '/v/sub/deep/inner')]
+    for (let attempt = 0; attempt < 60; attempt++) {
+      await run(box, 'true', { mounts }).catch(error => expect(error.step).toBe('mount'))
+    }
+    expect(readdirSync(outside!)).toEqual([])
   })
 
   test('CVE-2019-5736: /proc/self/exe as the program starts nothing', async () => {
