@@ -37,13 +37,13 @@ export function heredocWords(line: string): HeredocWord[] {
 
 /** The heredoc a word stands for; `undefined` when it is an ordinary word. */
 export function parseHeredocWord(word: string): HeredocWord | undefined {
-  const match = /^(\d*)<<(-?)[\t\n\f\r ]*([^<]+)$/.exec(word)
-  if (match === null) return undefined
-  const [, descriptor = '', dash = '', name = ''] = match
+  const match = /^(\d*)<<(-?)[\t\n\f\r ]*([^<]*)$/.exec(word)
+  const [, descriptor = '', dash = '', name = ''] = match ?? []
+  if (name === '') return undefined
   const words = expandWords(name, unset, { unset: 'keep' })
   const [only] = words
   if (words.length !== 1 || only === undefined) return undefined
-  const quoted = expand(name, unset, { ...raw })
+  const quoted = expand(name, unset, raw)
   return {
     name: only,
     fileDescriptor: Number(descriptor),
