@@ -5,14 +5,13 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { digestOf, hexOf } from '../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
 import { type Compiled, compileSources } from '../../support/compiled.ts'
+import { describeWith } from '../../support/requires.ts'
 import { type Content, content, descriptorOf } from '../server/contents.ts'
 import { type ServedRegistry, serveRegistry } from '../server/program.ts'
-
-const has = (program: string) => spawnSync(program, ['--version']).status === 0
 
 let compiled: Compiled
 let folder: string
@@ -81,7 +80,7 @@ function tarOf(name: string, bytes: Buffer): Buffer {
   return Buffer.concat([header, bytes, padding, Buffer.alloc(1024)])
 }
 
-describe.skipIf(!has('skopeo'))('skopeo (skipped where it is not installed)', () => {
+describeWith(['skopeo'], 'skopeo', () => {
   it('pushes, mounts, inspects, pulls and deletes', { timeout: 60_000 }, async () => {
     const [from, back] = [join(folder, 'from'), join(folder, 'back')]
     const manifest = await layoutOf(from)
@@ -116,7 +115,7 @@ describe.skipIf(!has('skopeo'))('skopeo (skipped where it is not installed)', ()
   })
 })
 
-describe.skipIf(!has('podman'))('podman (skipped where it is not installed)', () => {
+describeWith(['podman'], 'podman', () => {
   it('pushes and pulls', { timeout: 120_000 }, async () => {
     const tar = join(folder, 'podman.tar')
     await writeFile(tar, tarOf('a', randomBytes(100_000)))
