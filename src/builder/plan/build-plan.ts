@@ -4,16 +4,17 @@
  * Only FROM lines can be expanded here, with the global ARGs; the rest of a stage needs the ENV of
  * its resolved base, which is phase two, `planStage`.
  */
-import type { Escape } from '../dockerfile/expand.ts'
+import type { Platform } from '../../oci/platform.ts'
 import type { ArgInstruction } from '../dockerfile/instruction.ts'
 import type { Finding } from '../dockerfile/lint-rule.ts'
 import { type Dockerfile, parseTrigger } from '../dockerfile/parse.ts'
 import { globalScope, type PlanOptions, platformArgs } from './build-args.ts'
 import { resolveFrom } from './from.ts'
 import { instructionOrigins, refuseCircularStages, refuseLaterStages } from './origins.ts'
+import type { PlanContext } from './plan-context.ts'
 import { type Stage, splitStages } from './split-stages.ts'
 import { stageLabel } from './stage-label.ts'
-import { targetStage } from './stage-lookup.ts'
+import { stageNames, targetStage } from './stage-lookup.ts'
 import type { BaseOrigin, Origin, StageInstruction, StagePlan } from './step.ts'
 
 export interface BuildPlan {
@@ -30,16 +31,6 @@ export interface BuildPlan {
   readonly findings: readonly Finding[]
   /** ONBUILD triggers of external base images, by stage: see {@link addTriggers}. */
   readonly triggers: ReadonlyMap<number, readonly string[]>
-}
-
-/** What planning a file looks things up in. */
-export interface PlanContext {
-  readonly dockerfile: Dockerfile
-  readonly options: PlanOptions
-  readonly globals: ReadonlyMap<string, string>
-  readonly findings: Finding[]
-  readonly file: string
-  readonly escape: Escape
 }
 
 /** Throws DockerfileError. Reads nothing: images are names here. */
@@ -113,11 +104,12 @@ function stagePlans(context: PlanContext, { stages, bases, triggers }: StageInpu
     )
   }
 
-  const names = bases.map(({ name }) => name)
+  const names = stageNames(bases.map(({ name }) => name))
+  const count = stages.length
   const withOrigins = bodies.map((body, index) =>
     body.map(entry => ({
       ...entry,
-      origins: instructionOrigins(context, entry, { index, names }),
+      origins: instructionOrigins(context, entry, { index, names, count }),
     })),
   )
   const isAlone =
@@ -149,16 +141,14 @@ interface ResolvedBase {
 
 /** In order: a FROM sees the stages above it only. */
 function resolveBases(context: PlanContext, stages: readonly Stage[]): ResolvedBase[] {
-  const resolved: ResolvedBase[] = []
-  for (const stage of stages) {
-    const names = resolved.map(({ name }) => name)
-    const platforms = resolved.map(({ platform }) => platform)
-    resolved.push({
-      ...resolveFrom(context, stage.from, { names, platforms }),
-      name: stage.from.as,
-    })
-  }
-  return resolved
+  const names = new Map<string, number>()
+  const platforms: Platform[] = []
+  return stages.map(({ from, index }) => {
+    const resolved = resolveFrom(context, from, { names, platforms })
+    platforms.push(resolved.platform)
+    if (from.as !== undefined) names.set(from.as, index)
+    return { ...resolved, name: from.as }
+  })
 }
 
 function bodyOf(

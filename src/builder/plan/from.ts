@@ -10,12 +10,12 @@ import { goQuote } from '../dockerfile/go-quote.ts'
 import type { FromInstruction } from '../dockerfile/instruction.ts'
 import { findingAt } from '../dockerfile/lint-rule.ts'
 import { didYouMean, nearest } from '../dockerfile/suggest.ts'
-import type { PlanContext } from './build-plan.ts'
-import { stageByName } from './stage-lookup.ts'
+import type { PlanContext } from './plan-context.ts'
+import { type StageNames, stageByName } from './stage-lookup.ts'
 import type { BaseOrigin } from './step.ts'
 
 interface Above {
-  readonly names: readonly (string | undefined)[]
+  readonly names: StageNames
   readonly platforms: readonly Platform[]
 }
 

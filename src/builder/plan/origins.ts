@@ -6,16 +6,18 @@ import { atSpan, DockerfileError } from '../dockerfile/error.ts'
 import { expandWord } from '../dockerfile/expand.ts'
 import { goQuote } from '../dockerfile/go-quote.ts'
 import type { MountFlag } from '../dockerfile/instruction.ts'
-import type { PlanContext } from './build-plan.ts'
 import { checkReference, externalOrigin } from './from.ts'
-import { stageByName, stageNumber } from './stage-lookup.ts'
+import type { PlanContext } from './plan-context.ts'
+import { type StageNames, stageByName, stageNumber } from './stage-lookup.ts'
 import type { Origin, StageInstruction, StagePlan } from './step.ts'
 
 interface Place {
   /** The stage that reads. */
   readonly index: number
   /** Names of all stages: a name may belong to a later one, which is then refused. */
-  readonly names: readonly (string | undefined)[]
+  readonly names: StageNames
+  /** How many stages there are. */
+  readonly count: number
 }
 
 /** One origin for COPY with `--from`, one per mount for RUN. Throws DockerfileError at the span. */
@@ -44,7 +46,7 @@ function copyOrigin(context: PlanContext, from: string, place: Place): Origin {
   }
   const number = stageNumber(from)
   if (number === undefined) return namedOrigin(context, from, place)
-  if (number < 0 || number >= place.names.length) {
+  if (number < 0 || number >= place.count) {
     throw new DockerfileError(`invalid stage index ${number}`)
   }
   return { kind: 'stage', stage: number }
@@ -79,31 +81,32 @@ export function refuseCircularStages(all: readonly StagePlan[], file: string): v
   }
 }
 
-/** The instruction that closes a circle through `start`; walks each stage once, without recursion. */
+/** The first read of `start` if it leads back to a stage on its way; each stage is walked once. */
 function circularRead(
   all: readonly StagePlan[],
   start: StagePlan,
   finished: Set<number>,
 ): StageInstruction | undefined {
-  const path: { stage: StagePlan; reads: Iterator<StageRead> }[] = []
+  const path: { readonly stage: StagePlan; readonly reads: StageRead[] }[] = []
   const open = new Set<number>()
   const visit = (stage: StagePlan) => {
+    if (finished.has(stage.index)) return
     finished.add(stage.index)
     open.add(stage.index)
-    path.push({ stage, reads: stageReads(stage)[Symbol.iterator]() })
+    path.push({ stage, reads: stageReads(stage).toReversed() })
   }
-  if (!finished.has(start.index)) visit(start)
+  visit(start)
   for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
-    const { value: read, done } = top.reads.next()
-    if (done === true) {
+    const read = top.reads.pop()
+    if (read === undefined) {
       open.delete(top.stage.index)
       path.pop()
-      continue
+    } else if (open.has(read.stage)) {
+      return stageReads(start)[0]?.entry
+    } else {
+      const next = all[read.stage]
+      if (next !== undefined) visit(next)
     }
-    if (open.has(read.stage))
-      return path[0] === undefined ? read.entry : firstRead(path[0].stage, read)
-    const next = all[read.stage]
-    if (next !== undefined && !finished.has(read.stage)) visit(next)
   }
   return undefined
 }
@@ -119,10 +122,6 @@ function stageReads(stage: StagePlan): StageRead[] {
       origin.kind === 'stage' ? [{ stage: origin.stage, entry }] : [],
     ),
   )
-}
-
-function firstRead(stage: StagePlan, fallback: StageRead): StageInstruction {
-  return stageReads(stage)[0]?.entry ?? fallback.entry
 }
 
 /**

@@ -6,13 +6,18 @@ import { goQuote } from '../dockerfile/go-quote.ts'
 import { didYouMean } from '../dockerfile/suggest.ts'
 import type { StagePlan } from './step.ts'
 
-/** The place of the last stage called `name`, whatever its case. */
-export function stageByName(
-  names: readonly (string | undefined)[],
-  name: string,
-): number | undefined {
-  const index = names.lastIndexOf(name.toLowerCase())
-  return index === -1 ? undefined : index
+/** Places of stages by name; of several with one name, the last (F06). */
+export type StageNames = ReadonlyMap<string, number>
+
+export function stageNames(names: readonly (string | undefined)[]): StageNames {
+  return new Map(
+    names.flatMap((name, index) => (name === undefined ? [] : [[name, index] as const])),
+  )
+}
+
+/** The place of the stage called `name`, whatever its case (F02). */
+export function stageByName(names: StageNames, name: string): number | undefined {
+  return names.get(name.toLowerCase())
 }
 
 /** A stage number as `--from` takes it; `undefined` when the text is no number. */
@@ -26,7 +31,7 @@ export function targetStage(
   target: string | undefined,
 ): number {
   if (target === undefined) return names.length - 1
-  const index = stageByName(names, target) ?? stageNumber(target) ?? -1
+  const index = stageByName(stageNames(names), target) ?? stageNumber(target) ?? -1
   if (index >= 0 && index < names.length) return index
   const known = names.map((name, place) => name ?? `stage-${place}`)
   throw new DockerfileError(
