@@ -16,8 +16,7 @@ export interface GraphInputs {
   readonly stages: readonly PlannedStage[]
   /** The image that an origin names, resolved before. */
   readonly imageOf: (origin: Extract<Origin, { kind: 'image' }>) => BaseImage
-  /** Only its name is used, for messages. */
-  readonly dockerfile: { readonly file: string }
+  readonly dockerfile: { readonly file: string; readonly source: string }
   readonly mustRerun: (stage: StagePlan) => boolean
 }
 
@@ -56,6 +55,7 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
       end = add({
         id,
         name: step.displayName,
+        identity: identityOf(step, stage, inputs),
         inputs: source === undefined ? [end] : [end, source],
         work: stepWork(step, stage, inputs),
       })
@@ -88,16 +88,23 @@ function baseNode(
   { imageOf }: GraphInputs,
 ): Node<Work> {
   if (origin.kind === 'scratch') {
-    return { id: 'scratch', name: 'FROM scratch', inputs: [], work: { kind: 'base', layers: [] } }
+    const name = 'FROM scratch'
+    return { id: 'scratch', name, identity: name, inputs: [], work: { kind: 'base', layers: [] } }
   }
   if (origin.kind === 'named') throw new Error('A named context came through unsupported.ts')
   const { diff_ids: layers } = imageOf(origin).config.value.rootfs
   return {
     id: `image:${JSON.stringify(origin)}`,
     name: `FROM ${origin.reference}`,
+    identity: origin.reference,
     inputs: [],
     work: { kind: 'base', layers },
   }
+}
+
+/** Its stage and its text as written: display names have this build's variables in them. */
+function identityOf({ span }: Step, stage: StagePlan, { dockerfile }: GraphInputs): string {
+  return `${stage.name ?? stage.index}\0${dockerfile.source.slice(span.start, span.end)}`
 }
 
 function stepWork(

@@ -51,13 +51,17 @@ export async function build(request: BuildRequest, world: BuildWorld): Promise<B
 }
 
 async function buildTarget(request: BuildRequest, world: BuildWorld): Promise<BuildResult> {
+  const latest = sourceDateEpoch(request.plan.buildArgs)
   const bases = baseImages(world)
   const plan = await planBuild(request, bases)
   warnUnused(plan, request, world)
   const graph = buildGraph({ ...plan, mustRerun: stage => mustRerun(stage, request) })
   const results = await run(graph, { request, world, bases })
   const { target, stages } = plan
-  return { ...finish(target, { stages, graph, results, request }), bases }
+  return {
+    ...finish(target, { stages, graph, results, request, ...field('latest', latest) }),
+    bases,
+  }
 }
 
 function mustRerun({ name, index }: StagePlan, { rerun }: BuildRequest): boolean {
@@ -121,6 +125,7 @@ interface FinishInputs {
   readonly graph: BuildGraph
   readonly results: ReadonlyMap<string, StepResult>
   readonly request: BuildRequest
+  readonly latest?: Date
 }
 
 function finish(target: StagePlan, inputs: FinishInputs): Omit<BuildResult, 'bases'> {
@@ -137,7 +142,7 @@ function finish(target: StagePlan, inputs: FinishInputs): Omit<BuildResult, 'bas
       image: { ...planned.image, ...config },
       steps: stepResults(target, inputs),
       layers,
-      ...field('latest', sourceDateEpoch(request.plan.buildArgs)),
+      ...field('latest', inputs.latest),
     }),
     layers,
   }

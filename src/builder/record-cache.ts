@@ -2,7 +2,7 @@
  * The step cache in the store's records, beside the snapshots that it speaks of.
  *
  *   records/step/<key hex>.json            { layers, created, parts }
- *   records/latest/<hash of name>.json     the same: a step's most recent result
+ *   records/latest/<hash of identity>.json the same: a step's most recent result
  *
  * A record is a hint: it counts only while the filesystem it names is in the store.
  */
@@ -15,13 +15,13 @@ import { asArray, asString, asStringMap, field, member, optional } from '../oci/
 import { chainOf } from './solve/graph.ts'
 import type { StepCache, StepRecord } from './solve/step-cache.ts'
 
-/** `scope` sets apart builds whose steps have the same names: the Dockerfile's place. */
+/** `scope` sets apart builds whose steps have the same identity: the Dockerfile's place. */
 export function recordCache(
   store: Pick<Store, 'records' | 'snapshots' | 'locks'>,
   { scope, signal }: { scope: string; signal: AbortSignal },
 ): StepCache {
   const { records, snapshots, locks } = store
-  const latestKey = (name: string) => hexOf(digestOf(`${scope}\0${name}`))
+  const latestKey = (identity: string) => hexOf(digestOf(`${scope}\0${identity}`))
   const read = async (kind: string, hex: string) => decode(await records.get(kind, hex))
   return {
     find: async key => {
@@ -30,11 +30,11 @@ export function recordCache(
       if (chain === undefined || (await snapshots.find(chain)) === undefined) return undefined
       return record
     },
-    put: async (key, name, record) => {
+    put: async (key, identity, record) => {
       await records.put('step', hexOf(key), record)
-      await records.put('latest', latestKey(name), record)
+      await records.put('latest', latestKey(identity), record)
     },
-    latest: name => read('latest', latestKey(name)),
+    latest: identity => read('latest', latestKey(identity)),
     exclusively: (key, work) =>
       withLock(join(locks, `step-${hexOf(key)}`), { mode: 'exclusive', signal }, work),
   }

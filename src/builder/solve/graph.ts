@@ -9,6 +9,8 @@ import { type ChainId, chainIds, type DiffId, type Digest } from '../../oci/dige
 export interface Node<Work> {
   readonly id: string
   readonly name: string
+  /** The same in every build until somebody edits the step: what a miss is explained against. */
+  readonly identity: string
   readonly inputs: readonly string[]
   readonly work: Work
 }

@@ -118,7 +118,7 @@ async function findOrExecute<Work>(
     const reason = await missReason(node, parts, world)
     const result = await world.executor.execute(node, inputs, world.signal)
     if (await isKeyStill(key, node, { inputs, world })) {
-      await world.cache.put(key, node.name, { ...resultAlone(result), parts })
+      await world.cache.put(key, node.identity, { ...resultAlone(result), parts })
     }
     return { result, told: { how: 'worked', ...(reason === undefined ? {} : { reason }) } }
   })
@@ -150,7 +150,7 @@ async function missReason<Work>(
   world: SolveWorld<Work>,
 ): Promise<string | undefined> {
   if (!world.executor.mayReuse(node)) return 'earlier results are not used (--no-cache)'
-  const earlier = await world.cache.latest(node.name)
+  const earlier = await world.cache.latest(node.identity)
   if (earlier === undefined) return undefined
   const differences = explainMiss(earlier.parts, parts)
   if (differences.length === 0) return 'the earlier result is no longer in the store'

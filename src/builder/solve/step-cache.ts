@@ -11,10 +11,9 @@ export interface StepRecord extends StepResult {
 export interface StepCache {
   /** An earlier result whose filesystem is still there. */
   find(key: CacheKey): Promise<StepRecord | undefined>
-  /** Remembers a result as `name`'s latest, under `key`. */
-  put(key: CacheKey, name: string, record: StepRecord): Promise<void>
-  /** The latest result of a step of that name: what a miss is explained against. */
-  latest(name: string): Promise<StepRecord | undefined>
+  /** Remembers a result under `key`, and as the latest of the step of that identity. */
+  put(key: CacheKey, identity: string, record: StepRecord): Promise<void>
+  latest(identity: string): Promise<StepRecord | undefined>
   /** Runs `work` while no other process runs the step with this key. */
   exclusively<T>(key: CacheKey, work: () => Promise<T>): Promise<T>
 }

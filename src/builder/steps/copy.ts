@@ -4,12 +4,12 @@
  * Reference: C04–C18, C24, H04.
  */
 import { type CopyOptions, copyTree } from '../../layerfs/layer/copy.ts'
+import { extractArchive } from '../../layerfs/layer/extract.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { writeFileInto } from '../../layerfs/layer/write-file.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, InlineFile } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
-import { addArchive } from './add-archive.ts'
 import { sourceFilter } from './copy-filter.ts'
 import { makeLayer } from './new-layer.ts'
 import { openResult } from './open-source.ts'
@@ -120,8 +120,10 @@ async function copyItem(item: Item, into: ItemCopy): Promise<void> {
     return
   }
   if (step.add && step.unpack !== false && isRegularFile(selected.stat)) {
+    const owner = step.chown === undefined ? {} : { owner: into.owner }
     const target = { root, path: destination.path }
-    if (await addArchive(source, target, { options, signal: context.signal })) return
+    const found = await extractArchive(source, target, { ...owner, signal: context.signal })
+    if (found === 'extracted') return
   }
   copyTree(source, { root, path: fileTarget(destination, selected.name) }, options)
 }

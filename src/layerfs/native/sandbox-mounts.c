@@ -94,7 +94,7 @@ static int memory_files(void) {
   static int mount = -1;
   if (mount >= 0) return mount;
   const char *const options[][2] = {{"mode", "0700"}, {NULL, NULL}};
-  mount = new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  mount = new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
   return mount;
 }
 
@@ -133,6 +133,8 @@ void step_file(const struct word *words) {
     close(file);
   }
   int mount = clone_mount(memory_files(), name, false);
-  set_attributes(mount, MOUNT_ATTR_RDONLY, false, target);
+  /* A script may run, a secret may not. */
+  bool runs = (number(words[1].text, 07777) & 0111) != 0;
+  set_attributes(mount, MOUNT_ATTR_RDONLY | (runs ? 0 : MOUNT_ATTR_NOEXEC), false, target);
   attach_at(mount, target, KIND_FILE);
 }

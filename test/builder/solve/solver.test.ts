@@ -18,7 +18,7 @@ type Work = (signal: AbortSignal) => Promise<void>
 const idle: Work = async () => {}
 
 function node(id: string, inputs: readonly string[] = [], work: Work = idle): Node<Work> {
-  return { id, name: `step ${id}`, inputs, work }
+  return { id, name: `step ${id}`, identity: id, inputs, work }
 }
 
 /** A step's result is the digest of its name and inputs; `extra` enters its key. */

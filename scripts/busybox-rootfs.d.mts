@@ -1,0 +1,1 @@
+export function busyboxRootfs(directory: string): string
