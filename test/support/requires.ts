@@ -1,0 +1,50 @@
+/**
+ * What tests need of a machine. Where it is missing they are skipped, and their title says what for.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { describe } from 'vitest'
+
+/** Each tells what is missing, or nothing. */
+const checks = {
+  root: () => (process.getuid?.() === 0 ? undefined : 'root'),
+  build: () =>
+    existsSync(new URL('../../dist/cli/tsbuild.js', import.meta.url)) ? undefined : 'npm run build',
+  busybox: () => (existsSync('/bin/busybox') ? undefined : '/bin/busybox (busybox-static)'),
+  docker: () => program('dockerd', 'docker.io') ?? program('docker', 'docker-cli'),
+  podman: () => program('podman', 'podman'),
+  runc: () => program('runc', 'runc'),
+  skopeo: () => program('skopeo', 'skopeo'),
+  script: () => program('script', 'bsdutils'),
+  mmdebstrap: () => program('mmdebstrap', 'mmdebstrap'),
+  debian: () => network('http://deb.debian.org/debian/dists/bookworm/Release'),
+  npm: () => network('https://registry.npmjs.org/koa'),
+} as const
+
+export type Need = keyof typeof checks
+
+/** What this machine lacks of them, in words; `undefined` when it has all. */
+export function missing(needs: readonly Need[]): string | undefined {
+  const lacks = needs.map(need => checks[need]()).filter(lack => lack !== undefined)
+  return lacks.length === 0 ? undefined : lacks.join(', ')
+}
+
+/** `describe` where the machine has all of `needs`; else skipped, under a title that says why. */
+export function describeWith(needs: readonly Need[], title: string, tests: () => void): void {
+  const lacks = missing(needs)
+  if (lacks === undefined) describe(title, tests)
+  else describe.skip(`${title} [skipped: needs ${lacks}]`, tests)
+}
+
+function program(name: string, debianPackage: string): string | undefined {
+  const { error } = spawnSync(name, ['--version'], { stdio: 'ignore' })
+  return error === undefined ? undefined : `${name} (${debianPackage})`
+}
+
+/** By a process of its own: what is asked while tests are collected has to answer at once. */
+function network(url: string): string | undefined {
+  const ask = `fetch(${JSON.stringify(url)}, { method: 'HEAD', signal: AbortSignal.timeout(10000) })
+    .then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))`
+  const { status } = spawnSync(process.execPath, ['-e', ask], { stdio: 'ignore' })
+  return status === 0 ? undefined : new URL(url).host
+}
