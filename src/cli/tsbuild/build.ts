@@ -66,7 +66,7 @@ async function buildWithProgress(
   const request = buildRequest(invocation, dockerfile, context)
   const buildWorld = buildWorldOf(invocation, world, progress)
   const result = await build(request, buildWorld)
-  return exportResult(result, outputs, buildWorld)
+  return await exportResult(result, outputs, buildWorld)
 }
 
 function buildRequest(
