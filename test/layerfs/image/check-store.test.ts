@@ -6,7 +6,7 @@ import { checkStore, type Finding } from '../../../src/layerfs/image/check-store
 import { openStore, type Store } from '../../../src/layerfs/store.ts'
 import { hexOf } from '../../../src/oci/digest.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
-import { freshDirectory, removeDirectories } from '../content/scratch.ts'
+import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
 import { commitLayer } from '../snapshot/snapshotter.contract.ts'
 import { makeImage, tarOf } from './sample-image.ts'
 
@@ -27,7 +27,7 @@ async function storeWithImage() {
   return { store, ...image, layer: image.layers[0]! }
 }
 
-describe('checkStore', () => {
+describe.skipIf(!isRoot)('checkStore (needs root)', () => {
   it('has nothing to say about a sound store', async () => {
     const { store } = await storeWithImage()
     const base = await commitLayer(store.snapshots, 'base')

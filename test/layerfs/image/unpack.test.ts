@@ -8,7 +8,7 @@ import { openStore, type Store } from '../../../src/layerfs/store.ts'
 import { chainId, chainIds } from '../../../src/oci/digest.ts'
 import type { ImageConfig } from '../../../src/oci/image-config.ts'
 import { type Manifest, parseManifest } from '../../../src/oci/manifest.ts'
-import { freshDirectory, removeDirectories } from '../content/scratch.ts'
+import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
 import { diffIdOf, makeImage, tarOf } from './sample-image.ts'
 
 afterAll(removeDirectories)
@@ -35,7 +35,7 @@ function left(store: Store): string[] {
 }
 
 // Settling a layer mounts the ones below it.
-describe.skipIf(process.getuid?.() !== 0)('unpackImage (needs root)', () => {
+describe.skipIf(!isRoot)('unpackImage (needs root)', () => {
   it('commits every layer under its chain ID and returns the topmost', async () => {
     await using store = await openStore(freshDirectory())
     const image = await imageIn(store)

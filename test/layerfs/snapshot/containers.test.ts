@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { openContainers } from '../../../src/layerfs/snapshot/containers.ts'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
 import { openTrash } from '../../../src/layerfs/snapshot/trash.ts'
-import { freshDirectory, removeDirectories } from '../content/scratch.ts'
+import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
 import { commitLayer, layerNamed } from './snapshotter.contract.ts'
 
 afterAll(removeDirectories)
@@ -17,7 +17,7 @@ function place() {
   return { root, snapshots, containers: openContainers({ root, snapshots, trash }) }
 }
 
-describe('openContainers', () => {
+describe.skipIf(!isRoot)('openContainers (needs root)', () => {
   it('create() gives a running container over its image, with its record', async () => {
     const { snapshots, containers } = place()
     const base = await commitLayer(snapshots, 'base')
@@ -103,23 +103,20 @@ describe('openContainers', () => {
     await looks
   })
 
-  it.skipIf(process.getuid?.() !== 0)(
-    'its mount is one that overlayfs takes (needs root)',
-    async () => {
-      const { snapshots, containers, root } = place()
-      const { name } = await commitLayer(snapshots, 'base')
-      using held = await containers.create(name, {})
-      const at = join(root, 'mnt')
-      execFileSync('mkdir', [at])
-      const { mount } = held
-      if (mount.kind !== 'overlay') throw new Error('expected an overlay')
-      const options = `lowerdir=${mount.lower.join(':')},upperdir=${mount.upper},workdir=${mount.work}`
-      execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, at])
-      try {
-        expect(readdirSync(at)).toEqual(['base'])
-      } finally {
-        execFileSync('umount', [at])
-      }
-    },
-  )
+  it('its mount is one that overlayfs takes', async () => {
+    const { snapshots, containers, root } = place()
+    const { name } = await commitLayer(snapshots, 'base')
+    using held = await containers.create(name, {})
+    const at = join(root, 'mnt')
+    execFileSync('mkdir', [at])
+    const { mount } = held
+    if (mount.kind !== 'overlay') throw new Error('expected an overlay')
+    const options = `lowerdir=${mount.lower.join(':')},upperdir=${mount.upper},workdir=${mount.work}`
+    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, at])
+    try {
+      expect(readdirSync(at)).toEqual(['base'])
+    } finally {
+      execFileSync('umount', [at])
+    }
+  })
 })

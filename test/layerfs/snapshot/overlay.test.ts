@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
 import { hexOf } from '../../../src/oci/digest.ts'
 import { removeCompiled, startProcess } from '../content/processes.ts'
-import { freshDirectory, removeDirectories } from '../content/scratch.ts'
+import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
 import { commitLayer, layerNamed, snapshotterContract } from './snapshotter.contract.ts'
 
 afterAll(removeDirectories)
@@ -20,7 +20,7 @@ function reboot(root: string): void {
   writeFileSync(join(root, 'boot'), 'another boot')
 }
 
-describe('openSnapshotter', () => {
+describe.skipIf(!isRoot)('openSnapshotter (needs root)', () => {
   snapshotterContract(async () => openSnapshotter(freshDirectory()))
 
   it('prepare() gives the root the mode of the layer below', async () => {
@@ -52,7 +52,7 @@ describe('openSnapshotter', () => {
   })
 })
 
-describe('sweep() after a boot', () => {
+describe.skipIf(!isRoot)('sweep() after a boot (needs root)', () => {
   it('keeps what had reached the disk', async () => {
     const root = freshDirectory()
     const snapshots = openSnapshotter(root)
@@ -91,7 +91,7 @@ describe('sweep() after a boot', () => {
   })
 })
 
-describe('openSnapshotter, shared by processes', () => {
+describe.skipIf(!isRoot)('openSnapshotter, shared by processes (needs root)', () => {
   it('two processes that commit the same snapshots both succeed', async () => {
     const root = freshDirectory()
     const children = [1, 2].map(() => startProcess('commit-snapshots', [root, '50']))
