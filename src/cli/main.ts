@@ -69,20 +69,28 @@ export async function runCommandLine(
   context: CliContext,
 ): Promise<number> {
   let command: Command | undefined
+  let meant: string | undefined
   try {
     const line = findCommand(program, words)
     if (line.kind === 'text') return await print(line, program, context)
     command = await line.entry.load()
+    meant = line.meant
     const code = await command.invoke(line.args, context)
     return code === 'help' ? await printCommandHelp(program, command, context) : code
   } catch (error) {
-    return reportFailure(error, { program, command, ...context })
+    return reportFailure(error, { program, command, meant, ...context })
   }
 }
 
 type CommandLine =
   | { readonly kind: 'text'; readonly text: 'help' | 'version' }
-  | { readonly kind: 'command'; readonly entry: CommandEntry; readonly args: readonly string[] }
+  | {
+      readonly kind: 'command'
+      readonly entry: CommandEntry
+      readonly args: readonly string[]
+      /** A command that the first word may have been meant to be, where it was taken otherwise. */
+      readonly meant?: string | undefined
+    }
 
 function findCommand(program: Program, words: readonly string[]): CommandLine {
   const [first, ...rest] = words
@@ -96,9 +104,16 @@ function findCommand(program: Program, words: readonly string[]): CommandLine {
     if (rest.length === 0) return { kind: 'text', text: 'help' }
     return findCommand(program, [...rest, '--help'])
   }
-  const named = namedCommand(program, words) ?? fallbackCommand(program, words)
-  if (named === undefined) throw unknownCommand(program, first)
-  return { kind: 'command', ...named }
+  const named = namedCommand(program, words)
+  if (named !== undefined) return { kind: 'command', ...named }
+  const meant = meantCommand(program, first)
+  const fallback = program.commands.find(({ name }) => name === program.fallback)
+  if (fallback !== undefined) return { kind: 'command', entry: fallback, args: words, meant }
+  const kind = first.startsWith('-') ? 'flag' : 'command'
+  throw usageError(
+    `Unknown ${kind} ${JSON.stringify(first)}`,
+    meant === undefined ? undefined : `Did you mean "${meant}"?`,
+  )
 }
 
 /** By one word or, for an alias such as `image ls`, by two. */
@@ -116,25 +131,10 @@ function namedCommand(
   return undefined
 }
 
-function fallbackCommand(
-  { commands, fallback, isFallbackWord = () => true }: Program,
-  words: readonly string[],
-): { entry: CommandEntry; args: readonly string[] } | undefined {
-  if (!isFallbackWord(words[0] ?? '')) return undefined
-  const entry = commands.find(({ name }) => name === fallback)
-  return entry === undefined ? undefined : { entry, args: words }
-}
-
-function unknownCommand(program: Program, word: string): Error {
-  const meant = suggest(
-    word,
-    program.commands.flatMap(({ name, aliases = [] }) => [name, ...aliases]),
-  )
-  const kind = word.startsWith('-') ? 'flag' : 'command'
-  return usageError(
-    `Unknown ${kind} ${JSON.stringify(word)}`,
-    meant === undefined ? undefined : `Did you mean "${program.name} ${meant}"?`,
-  )
+function meantCommand({ name: programName, commands }: Program, word: string): string | undefined {
+  const names = commands.flatMap(({ name, aliases = [] }) => [name, ...aliases])
+  const meant = suggest(word, names)
+  return meant === undefined ? undefined : `${programName} ${meant}`
 }
 
 async function print(

@@ -15,6 +15,8 @@ export interface FailedCommand extends Pick<CliContext, 'environment' | 'signal'
   readonly program: { readonly name: string }
   /** `undefined`: the failure came before a command was found. */
   readonly command: Pick<Command, 'name' | 'errorPrefix' | 'exitCodeOf'> | undefined
+  /** A command line that may have been meant instead. */
+  readonly meant?: string | undefined
 }
 
 /** Writes the report and returns the exit code. */
@@ -67,10 +69,11 @@ interface Report {
   readonly excerpt?: string | undefined
 }
 
-function write({ stderr }: FailedCommand, { message, hint, excerpt }: Report): void {
+function write({ stderr, meant }: FailedCommand, { message, hint, excerpt }: Report): void {
   if (excerpt !== undefined) stderr.write(`${printableLines(excerpt)}\n`)
   stderr.write(`${styled('ERROR:', 'red', stderr)} ${printableLines(message)}\n`)
   if (hint !== undefined) stderr.write(`${printableLines(hint)}\n`)
+  if (meant !== undefined) stderr.write(`Did you mean "${meant}"?\n`)
 }
 
 /** Messages may quote outside text: no escape sequence reaches the terminal. */

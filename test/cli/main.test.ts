@@ -164,6 +164,14 @@ describe('runCommandLine()', () => {
     expect(await run(['-t', 'a', 'x'], {}, withFallback)).toMatchObject({ code: 0, stdout: 'x a' })
   })
 
+  test('tells of a command that may have been meant when the fallback fails', async () => {
+    const withFallback = { ...program, fallback: 'build' }
+    const { stderr } = await run(['imags'], {}, withFallback)
+    expect(stderr).toBe('')
+    const failed = await run(['buidl', 'x', 'y'], {}, withFallback)
+    expect(failed.stderr).toContain('Did you mean "tsbuild build"?')
+  })
+
   test.each([['--version'], ['-v'], ['version']])('answers %s on one line', async word => {
     const { stdout, code } = await run([word])
     expect(code).toBe(0)

@@ -8,7 +8,8 @@ import { compileSources } from '../support/compiled.ts'
 
 const compiled = compileSources()
 const root = mkdtempSync(join(tmpdir(), 'cli-programs-'))
-const env = { PATH: process.env['PATH'] ?? '', HOME: root, TSBUILD_ROOT: join(root, 'store') }
+const { PATH = '' } = process.env
+const env = { PATH, HOME: root, TSBUILD_ROOT: join(root, 'store') }
 
 afterAll(() => {
   compiled[Symbol.dispose]()

@@ -10,6 +10,7 @@ import { type Compiled, compileSources } from '../support/compiled.ts'
 import { type Box, makeBox, missing } from './box.ts'
 
 const image = 'busybox-test:1'
+const { PATH = '' } = process.env
 
 describe.skipIf(missing !== undefined)(`tsrun${missing ? ` (${missing})` : ''}`, () => {
   let compiled: Compiled
@@ -31,7 +32,7 @@ describe.skipIf(missing !== undefined)(`tsrun${missing ? ` (${missing})` : ''}`,
     program = join(compiled.dist, 'cli/tsrun.js')
     store = join(box.directory, 'store')
     env = {
-      PATH: process.env['PATH'] ?? '',
+      PATH,
       HOME: box.directory,
       TSBUILD_ROOT: store,
     }

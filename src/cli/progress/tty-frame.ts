@@ -13,7 +13,7 @@ import { type Style, styled } from '../terminal.ts'
 import { displayWidth, padTo, truncate } from './display-width.ts'
 import { formatAmount, formatSeconds } from './format.ts'
 import { safeLine } from './log-lines.ts'
-import type { ProgressItem, Trace, Vertex } from './trace.ts'
+import type { Outcome, ProgressItem, Trace, Vertex } from './trace.ts'
 
 export interface FrameOptions {
   readonly title: string
@@ -35,11 +35,21 @@ export function frameLines(trace: Trace, options: FrameOptions): string[] {
 }
 
 function headerLine({ vertices, startedAt }: Trace, options: FrameOptions): string {
-  const ended = vertices.filter(vertex => vertex.end !== undefined).length
-  const isFinished = options.rows === 'all' && ended === vertices.length && ended > 0
-  const text = `[+] ${options.title} ${formatSeconds(options.now - startedAt)} (${ended}/${vertices.length})${isFinished ? ' FINISHED' : ''}`
+  const ended = vertices.filter(vertex => vertex.end !== undefined)
+  const counts = `(${ended.length}/${vertices.length})`
+  const { label, style } = ending(vertices, options)
+  const text = `[+] ${options.title} ${formatSeconds(options.now - startedAt)} ${counts}${label}`
   const cut = truncate(text, options.columns)
-  return isFinished ? styled(cut, 'blue', options) : cut
+  return style === undefined ? cut : styled(cut, style, options)
+}
+
+/** Only the last frame knows how it ended. */
+function ending(vertices: readonly Vertex[], { rows }: FrameOptions): Appearance {
+  if (rows !== 'all') return { label: '', style: undefined }
+  const has = (kind: Outcome['kind']) => vertices.some(({ end }) => end?.outcome.kind === kind)
+  if (has('failed')) return { label: ' FAILED', style: 'red' }
+  if (has('canceled')) return { label: ' CANCELED', style: 'yellow' }
+  return { label: ' FINISHED', style: 'blue' }
 }
 
 type Block = readonly string[]
@@ -72,7 +82,12 @@ function vertexLines(vertex: Vertex, options: FrameOptions): string[] {
   ]
 }
 
-function appearance({ end }: Vertex): { label: string; style: Style | undefined } {
+interface Appearance {
+  readonly label: string
+  readonly style: Style | undefined
+}
+
+function appearance({ end }: Vertex): Appearance {
   switch (end?.outcome.kind) {
     case undefined:
       return { label: '', style: undefined }
