@@ -1,11 +1,11 @@
 // The whole way once: build fixtures/hello, push it to a registry of our own, pull it back by
 // digest into an empty store, run it. Leaves nothing behind.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { busyboxRootfs } from './busybox-rootfs.mjs'
+import { busyboxRootfs } from './busybox-rootfs.mjs.mts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const program = name => join(root, `dist/cli/${name}.js`)
@@ -45,6 +45,7 @@ try {
   process.exitCode = 1
 } finally {
   await stopRegistry()
+  await untilQuiet()
   rmSync(work, { recursive: true, force: true, maxRetries: 20 })
 }
 
@@ -81,6 +82,22 @@ async function stopRegistry() {
   const ended = new Promise(resolve => registry.on('exit', resolve))
   registry.kill('SIGTERM')
   await ended
+}
+
+/** A store is synced to the disk in the background after its last user is done. */
+async function untilQuiet() {
+  while (processesNaming(work)) await new Promise(resume => setTimeout(resume, 50))
+}
+
+function processesNaming(text) {
+  return readdirSync('/proc').some(pid => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text)
+    } catch {
+      return false
+    }
+  })
 }
 
 /** Docker Hub's busybox where it can be reached, else one made of Debian's package. */

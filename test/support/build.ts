@@ -94,7 +94,7 @@ export async function openWorkshop(): Promise<Workshop> {
     },
     [Symbol.asyncDispose]: async () => {
       await client[Symbol.asyncDispose]()
-      await store[Symbol.asyncDispose]()
+      // The store is not closed: closing syncs it to the disk, and it is about to be deleted.
       rmSync(directory, { recursive: true, force: true, maxRetries: 20 })
     },
   }

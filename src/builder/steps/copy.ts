@@ -7,6 +7,7 @@ import { type CopyOptions, copyTree } from '../../layerfs/layer/copy.ts'
 import { extractArchive } from '../../layerfs/layer/extract.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { writeFileInto } from '../../layerfs/layer/write-file.ts'
+import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, InlineFile } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
@@ -120,7 +121,8 @@ async function copyItem(item: Item, into: ItemCopy): Promise<void> {
     return
   }
   if (step.add && step.unpack !== false && isRegularFile(selected.stat)) {
-    const owner = step.chown === undefined ? {} : { owner: into.owner }
+    // Without --chown an archive's owners are its own (C24).
+    const owner = step.chown === undefined ? {} : field('owner', into.owner)
     const target = { root, path: destination.path }
     const found = await extractArchive(source, target, { ...owner, signal: context.signal })
     if (found === 'extracted') return

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmodSync, linkSync, mkdirSync, symlinkSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -113,9 +114,9 @@ describe.skipIf(!isRoot)('COPY (needs root)', () => {
       'cannot copy to non-directory',
     )
     shop.write({ 'clash/sub': 'a file' })
-    await expect(
-      shop.build('FROM scratch\nCOPY tree /t/\nCOPY clash /t/'),
-    ).rejects.toThrow(/cannot (replace to directory|copy)/)
+    await expect(shop.build('FROM scratch\nCOPY tree /t/\nCOPY clash /t/')).rejects.toThrow(
+      /cannot (replace to directory|copy)/,
+    )
   })
 
   it('C14 gives files of the context to root and keeps mode, time and hard links', async () => {
@@ -142,9 +143,9 @@ describe.skipIf(!isRoot)('COPY (needs root)', () => {
   })
 
   it('C16 refuses a name that the image does not know', async () => {
-    await expect(
-      shop.build('FROM busybox\nCOPY --chown=who:ever a.txt /'),
-    ).rejects.toThrow('unable to find user who: no matching entries in passwd file')
+    await expect(shop.build('FROM busybox\nCOPY --chown=who:ever a.txt /')).rejects.toThrow(
+      'unable to find user who: no matching entries in passwd file',
+    )
   })
 
   it('C17 sets modes, octal and symbolic', async () => {
@@ -218,5 +219,24 @@ describe.skipIf(!isRoot)('COPY (needs root)', () => {
     using again = await shop.build(dockerfile)
     expect(again.worked).toEqual([])
     expect(again.result.layers).toEqual(first.result.layers)
+  })
+
+  it('C24 C25 unpacks archives that ADD names, and copies what is none', async () => {
+    const pack = (flags: string, name: string) =>
+      execFileSync('tar', [flags, join(context, name), '-C', join(context, 'tree'), 'one', 'sub'])
+    pack('-cf', 'p.tar')
+    pack('-czf', 'p.tar.gz')
+    pack('-cJf', 'p.tar.xz')
+    shop.write({ 'inside/p.tar': 'not opened', 'broken.gz': '\u001f\u008b junk' })
+    using built = await shop.build(
+      'FROM scratch\nADD p.tar /plain/\nADD p.tar.gz /gz\nADD --chown=3:4 p.tar.xz /xz/\nADD p.tar* /all/\nADD --unpack=false p.tar /kept/\nADD inside /in/\nADD broken.gz /b/\nCOPY p.tar /c/',
+    )
+    for (const path of ['/plain/one', '/gz/one', '/xz/one', '/all/one']) {
+      expect(built.read(path)).toBe('1')
+    }
+    expect(built.describe('/xz/sub/two')).toBe('100644 3:4 2')
+    for (const path of ['/kept/p.tar', '/in/p.tar', '/b/broken.gz', '/c/p.tar']) {
+      expect(built.root.exists(path)).toBe(true)
+    }
   })
 })

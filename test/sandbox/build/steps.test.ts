@@ -1,6 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openWorkshop, type Workshop } from '../../support/build.ts'
 
@@ -201,12 +201,17 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
       using _first = await shop.build(dockerfile, { buildArgs: { VERSION: '1' } })
       using again = await shop.build(dockerfile, { buildArgs: { VERSION: '2' } })
       expect(again.events).toContainEqual(
-        expect.objectContaining({ kind: 'done', how: 'worked', reason: 'variable VERSION changed' }),
+        expect.objectContaining({
+          kind: 'done',
+          how: 'worked',
+          reason: 'variable VERSION changed',
+        }),
       )
     })
 
     it('K10 is left aside for all stages, or for those that are named', async () => {
-      const dockerfile = 'FROM busybox AS a\nRUN echo a > /a\nFROM busybox AS b\nCOPY --from=a /a /\nRUN echo b'
+      const dockerfile =
+        'FROM busybox AS a\nRUN echo a > /a\nFROM busybox AS b\nCOPY --from=a /a /\nRUN echo b'
       using _first = await shop.build(dockerfile)
       using some = await shop.build(dockerfile, { rerun: ['a'] })
       expect(some.worked.filter(name => name.includes('RUN'))).toEqual([
@@ -224,7 +229,8 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
     })
 
     it('never runs the same step twice at once', async () => {
-      const dockerfile = 'FROM busybox\nRUN sleep 0.4; echo ran-$(cat /proc/sys/kernel/random/uuid) > /id'
+      const dockerfile =
+        'FROM busybox\nRUN sleep 0.4; echo ran-$(cat /proc/sys/kernel/random/uuid) > /id'
       const builds = await Promise.all([1, 2, 3].map(() => shop.build(dockerfile)))
       const ids = builds.map(built => built.read('/id'))
       for (const built of builds) built[Symbol.dispose]()
