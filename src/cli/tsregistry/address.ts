@@ -3,6 +3,7 @@ import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 
 export interface Address {
+  /** Empty: every address of the machine. */
   readonly host: string
   readonly port: number
 }
@@ -14,8 +15,7 @@ export function parseAddress(text: string): Address {
   if (match === null || port > 65_535) {
     throw usageError(`Cannot listen on "${printable(text)}": expected HOST:PORT`)
   }
-  const host = match[1] ?? match[2] ?? ''
-  return { host: host === '' ? '::' : host, port }
+  return { host: match[1] ?? match[2] ?? '', port }
 }
 
 /** Runs `listen`; the system's errors become sentences. */

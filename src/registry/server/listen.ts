@@ -11,6 +11,7 @@ import type { AddressInfo } from 'node:net'
 import { type ApplicationOptions, createApplication } from './application.ts'
 
 export interface ListenOptions extends ApplicationOptions {
+  /** Empty: every address of the machine. */
   readonly host: string
   /** 0 chooses a free one. */
   readonly port: number
@@ -53,7 +54,8 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options.port, options.host, resolve)
+    const { host, port } = options
+    server.listen(host === '' ? { port } : { host, port }, resolve)
   })
   server.removeAllListeners('error')
   server.on('error', options.onError)

@@ -60,10 +60,13 @@ class FileAppend implements Append {
   }
 
   async complete(): Promise<void> {
-    await this.#file.datasync()
-    await syncDirectory(dirname(this.#path))
     this.#ended = true
-    await this.#file.close()
+    try {
+      await this.#file.datasync()
+    } finally {
+      await this.#file.close()
+    }
+    await syncDirectory(dirname(this.#path))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
