@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { busyboxRootfs } from './busybox-rootfs.mjs.mts'
+import { busyboxRootfs } from './busybox-rootfs.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const program = name => join(root, `dist/cli/${name}.js`)
