@@ -6,8 +6,9 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { openContentStore } from '../../../src/layerfs/content/directory-store.ts'
 import { digestOf, hexOf } from '../../../src/oci/digest.ts'
+import { missing } from '../../support/requires.ts'
 import { contentStoreContract, readBlob } from './content-store.contract.ts'
-import { freshDirectory, isRoot, removeDirectories } from './scratch.ts'
+import { freshDirectory, removeDirectories } from './scratch.ts'
 
 afterAll(removeDirectories)
 
@@ -71,7 +72,7 @@ describe('openContentStore', () => {
     expect(names).toEqual([])
   })
 
-  it.skipIf(!isRoot)(
+  it.skipIf(missing(['root']) !== undefined)(
     'a full disk is a clear error, leaves nothing, and the store works once there is room (needs root)',
     async () => {
       const root = freshDirectory()

@@ -14,6 +14,3 @@ export function freshDirectory(): string {
 export function removeDirectories(): void {
   for (const path of made.splice(0)) rmSync(path, { recursive: true, force: true })
 }
-
-/** Layers have owners and whiteouts, which only root, if only of a user namespace, can make. */
-export const isRoot = process.getuid?.() === 0

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { createReadStream, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
@@ -18,6 +18,7 @@ import { encodeImageConfig, parseImageConfig } from '../../../src/oci/image-conf
 import { parseManifest } from '../../../src/oci/manifest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
 import { formatReference, parseReference } from '../../../src/oci/reference.ts'
+import { missing } from '../../support/requires.ts'
 import { readBlob } from '../content/content-store.contract.ts'
 import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { diffIdOf, makeImage, tarOf } from './sample-image.ts'
@@ -301,8 +302,7 @@ describe('exportLayout and importLayout', () => {
     })
   })
 
-  const hasSkopeo = spawnSync('skopeo', ['--version']).status === 0
-  it.skipIf(!hasSkopeo)(
+  it.skipIf(missing(['skopeo']) !== undefined)(
     'skopeo reads what we write, and we read what it writes (needs skopeo)',
     async () => {
       const content = memoryStore()

@@ -1,12 +1,13 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { checkStore, type Finding } from '../../../src/layerfs/image/check-store.ts'
 import { openStore, type Store } from '../../../src/layerfs/store.ts'
 import { hexOf } from '../../../src/oci/digest.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
-import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
+import { describeWith } from '../../support/requires.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { commitLayer } from '../snapshot/snapshotter.contract.ts'
 import { makeImage, tarOf } from './sample-image.ts'
 
@@ -27,7 +28,7 @@ async function storeWithImage() {
   return { store, ...image, layer: image.layers[0]! }
 }
 
-describe.skipIf(!isRoot)('checkStore (needs root)', () => {
+describeWith(['root'], 'checkStore', () => {
   it('has nothing to say about a sound store', async () => {
     const { store } = await storeWithImage()
     const base = await commitLayer(store.snapshots, 'base')

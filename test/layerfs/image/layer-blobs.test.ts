@@ -1,15 +1,16 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { openContentStore } from '../../../src/layerfs/content/directory-store.ts'
 import { type LayerDiff, openLayerBlobs } from '../../../src/layerfs/image/layer-blobs.ts'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
 import { hexOf } from '../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
+import { describeWith } from '../../support/requires.ts'
 import { readBlob } from '../content/content-store.contract.ts'
-import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { commitLayer, layerNamed } from '../snapshot/snapshotter.contract.ts'
 
 afterAll(removeDirectories)
@@ -30,7 +31,7 @@ function place(text = 'the tar') {
   return { root, content, snapshots, layers, calls }
 }
 
-describe.skipIf(!isRoot)('layerBlob (needs root)', () => {
+describeWith(['root'], 'layerBlob', () => {
   it('makes the gzip of the layer, verified against its diff ID', async () => {
     const { content, snapshots, layers, calls } = place()
     const base = await commitLayer(snapshots, 'base')

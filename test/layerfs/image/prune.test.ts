@@ -1,13 +1,14 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { pruneStore } from '../../../src/layerfs/image/prune.ts'
 import { openStore, type Store } from '../../../src/layerfs/store.ts'
 import { type ChainId, digestOf, hexOf } from '../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
-import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
+import { describeWith } from '../../support/requires.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { commitLayer } from '../snapshot/snapshotter.contract.ts'
 import { makeImage, tarOf } from './sample-image.ts'
 
@@ -28,7 +29,7 @@ async function snapshots(store: Store): Promise<ChainId[]> {
   return names
 }
 
-describe.skipIf(!isRoot)('pruneStore (needs root)', () => {
+describeWith(['root'], 'pruneStore', () => {
   it('keeps an image and all its blobs, and removes what nothing refers to', async () => {
     await using store = await openStore(freshDirectory())
     const { target } = await makeImage(store.content, [tar])

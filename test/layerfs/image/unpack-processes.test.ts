@@ -1,13 +1,14 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { memoryStore } from '../../../src/layerfs/content/memory-store.ts'
 import { exportArchive } from '../../../src/layerfs/image/export-image.ts'
 import { openStore } from '../../../src/layerfs/store.ts'
 import { parseChainId } from '../../../src/oci/digest.ts'
+import { describeWith } from '../../support/requires.ts'
 import { removeCompiled, startProcess } from '../content/processes.ts'
-import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { makeImage, tarOf } from './sample-image.ts'
 
 afterAll(removeDirectories)
@@ -48,7 +49,7 @@ async function expectWhole(root: string, chain: string | undefined): Promise<voi
   }
 }
 
-describe.skipIf(!isRoot)('unpackImage, shared by processes (needs root)', () => {
+describeWith(['root'], 'unpackImage, shared by processes', () => {
   it('three processes that unpack the same image all succeed, and each layer is there once', async () => {
     const path = await archive()
     const root = freshDirectory()

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { type UnpackEvent, unpackImage } from '../../../src/layerfs/image/unpack.ts'
 import { hashDiff } from '../../../src/layerfs/layer/diff.ts'
@@ -8,7 +8,8 @@ import { openStore, type Store } from '../../../src/layerfs/store.ts'
 import { chainId, chainIds } from '../../../src/oci/digest.ts'
 import type { ImageConfig } from '../../../src/oci/image-config.ts'
 import { type Manifest, parseManifest } from '../../../src/oci/manifest.ts'
-import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
+import { describeWith } from '../../support/requires.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { diffIdOf, makeImage, tarOf } from './sample-image.ts'
 
 afterAll(removeDirectories)
@@ -35,7 +36,7 @@ function left(store: Store): string[] {
 }
 
 // Settling a layer mounts the ones below it.
-describe.skipIf(!isRoot)('unpackImage (needs root)', () => {
+describeWith(['root'], 'unpackImage', () => {
   it('commits every layer under its chain ID and returns the topmost', async () => {
     await using store = await openStore(freshDirectory())
     const image = await imageIn(store)

@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { openContainers } from '../../../src/layerfs/snapshot/containers.ts'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
 import { openTrash } from '../../../src/layerfs/snapshot/trash.ts'
-import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
+import { describeWith } from '../../support/requires.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { commitLayer, layerNamed } from './snapshotter.contract.ts'
 
 afterAll(removeDirectories)
@@ -17,7 +18,7 @@ function place() {
   return { root, snapshots, containers: openContainers({ root, snapshots, trash }) }
 }
 
-describe.skipIf(!isRoot)('openContainers (needs root)', () => {
+describeWith(['root'], 'openContainers', () => {
   it('create() gives a running container over its image, with its record', async () => {
     const { snapshots, containers } = place()
     const base = await commitLayer(snapshots, 'base')

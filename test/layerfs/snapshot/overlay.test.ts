@@ -3,11 +3,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
 import { hexOf } from '../../../src/oci/digest.ts'
+import { describeWith } from '../../support/requires.ts'
 import { removeCompiled, startProcess } from '../content/processes.ts'
-import { freshDirectory, isRoot, removeDirectories } from '../content/scratch.ts'
+import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { commitLayer, layerNamed, snapshotterContract } from './snapshotter.contract.ts'
 
 afterAll(removeDirectories)
@@ -20,7 +21,7 @@ function reboot(root: string): void {
   writeFileSync(join(root, 'boot'), 'another boot')
 }
 
-describe.skipIf(!isRoot)('openSnapshotter (needs root)', () => {
+describeWith(['root'], 'openSnapshotter', () => {
   snapshotterContract(async () => openSnapshotter(freshDirectory()))
 
   it('prepare() gives the root the mode of the layer below', async () => {
@@ -52,7 +53,7 @@ describe.skipIf(!isRoot)('openSnapshotter (needs root)', () => {
   })
 })
 
-describe.skipIf(!isRoot)('sweep() after a boot (needs root)', () => {
+describeWith(['root'], 'sweep() after a boot', () => {
   it('keeps what had reached the disk', async () => {
     const root = freshDirectory()
     const snapshots = openSnapshotter(root)
@@ -91,7 +92,7 @@ describe.skipIf(!isRoot)('sweep() after a boot (needs root)', () => {
   })
 })
 
-describe.skipIf(!isRoot)('openSnapshotter, shared by processes (needs root)', () => {
+describeWith(['root'], 'openSnapshotter, shared by processes', () => {
   it('two processes that commit the same snapshots both succeed', async () => {
     const root = freshDirectory()
     const children = [1, 2].map(() => startProcess('commit-snapshots', [root, '50']))
