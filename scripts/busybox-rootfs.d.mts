@@ -1,1 +1,0 @@
-export function busyboxRootfs(directory: string): string
