@@ -1,5 +1,16 @@
 /** The texts that follow flags, as values: booleans, numbers, sizes and durations. */
 import { OciError, printable } from '../oci/errors.ts'
+import { usageError } from './cli-error.ts'
+
+/** What `parse` gives; when it throws `invalid`, a usage error that says of what: `flag --memory`. */
+export function parseAs<T>(subject: string, parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof OciError)) throw error
+    throw usageError(`Cannot use ${subject}: ${error.message}`)
+  }
+}
 
 /** What Go's ParseBool accepts. Throws `invalid`. */
 export function parseBoolean(text: string): boolean {

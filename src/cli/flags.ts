@@ -9,10 +9,11 @@
  *
  * Values of environment variables stand in for flags that are not given; an empty one does not.
  */
-import { OciError } from '../oci/errors.ts'
+import type { OciError } from '../oci/errors.ts'
 import { suggest } from '../oci/suggest.ts'
 import { usageError } from './cli-error.ts'
 import {
+  parseAs,
   parseBoolean,
   parseChoice,
   parseDuration,
@@ -174,13 +175,8 @@ function flagValue(flag: Flag, words: readonly FlagWord[]): unknown {
   const last = words.at(-1)
   if (last === undefined) return flag.kind === 'boolean' ? (flag.default ?? false) : flag.default
   if (flag.kind === 'boolean' && last.value === undefined) return true
-  try {
-    return scalarOf(flag, last.value ?? '')
-  } catch (error) {
-    if (!(error instanceof OciError)) throw error
-    const subject = last.typed.startsWith('-') ? `flag ${last.typed}` : last.typed
-    throw usageError(`Cannot use ${subject}: ${error.message}`)
-  }
+  const subject = last.typed.startsWith('-') ? `flag ${last.typed}` : last.typed
+  return parseAs(subject, () => scalarOf(flag, last.value ?? ''))
 }
 
 function scalarOf(flag: Exclude<Flag, { kind: 'strings' }>, text: string): unknown {

@@ -1,6 +1,6 @@
 /** The image commands of the built programs, against our own registry. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -116,6 +116,29 @@ describe('image commands', () => {
     })
     expect(run('images -q').stdout).toBe('')
     expect(run(['tag', 'x', `a@${id}`])).toMatchObject({ status: 1 })
+  })
+
+  test('rmi and prune free what nothing uses, and nothing else', () => {
+    const { run, home } = machine('prune')
+    const blobs = () => readdirSync(join(home, 'store/blobs/sha256')).length
+    run(`import ${archive} kept`)
+    const kept = blobs()
+    writeFileSync(join(root, 'rootfs/etc/more'), 'x')
+    const tar = spawnSync('tar', ['-C', join(root, 'rootfs'), '-c', '.']).stdout
+    run('import - other', tar)
+    expect(blobs()).toBe(2 * kept)
+    expect(run('rmi other').status).toBe(0)
+    expect(blobs()).toBe(kept)
+    run('import -', tar)
+    expect(run('prune')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(
+        /^Removed 1 image, 0 cached steps, 0 unpacked layers, 3 blobs\nTotal reclaimed space: \S+\n$/,
+      ),
+    })
+    expect(blobs()).toBe(kept)
+    expect(run('prune --filter until=1d').status).toBe(125)
+    expect(run('prune --filter label=x').stderr).toContain('Filter "label" is not supported yet')
   })
 
   test.each(['docker-archive', 'oci-archive'])('save as %s and load', format => {

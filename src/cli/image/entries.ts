@@ -68,6 +68,13 @@ export const imageCommands: readonly CommandEntry[] = [
     load: async () => (await import('./import.ts')).importCommand,
   },
   {
+    name: 'prune',
+    aliases: ['image prune', 'builder prune', 'system prune'],
+    summary: 'Free the space of what nothing uses any more',
+    group,
+    load: async () => (await import('./prune.ts')).pruneCommand,
+  },
+  {
     name: 'login',
     summary: 'Log in to a registry',
     group: 'Registries',

@@ -7,6 +7,7 @@ import { familiarReference, parseReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { reportFailure } from '../report-failure.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
+import { removeUnused } from './remove-unused.ts'
 
 export const rmiCommand: Command = defineCommand({
   name: 'rmi',
@@ -28,16 +29,26 @@ export const rmiCommand: Command = defineCommand({
     let code = 0
     for (const text of args) {
       try {
-        const removed = await removeImage(store, { text, platform, isForced: flags.force })
+        const removed = await removeNames(store, { text, platform, isForced: flags.force })
         stdout.write(removed.map(line => `${line}\n`).join(''))
       } catch (error) {
         if (flags.force && hasCode(error, 'not-found')) continue
         code = reportFailure(error, { program: { name: 'rmi' }, command: undefined, ...context })
       }
     }
+    await freeSpace(store)
     return code
   },
 })
+
+/** Not while another process pulls or builds: the next `rmi` or `prune` does it then. */
+async function freeSpace(store: Store): Promise<void> {
+  try {
+    await removeUnused(store, new Date(0))
+  } catch (error) {
+    if (!hasCode(error, 'conflict')) throw error
+  }
+}
 
 interface Removal {
   readonly text: string
@@ -46,7 +57,7 @@ interface Removal {
 }
 
 /** What docker prints: a line per name, and one for the image when its last name went. */
-async function removeImage(store: Store, removal: Removal): Promise<string[]> {
+async function removeNames(store: Store, removal: Removal): Promise<string[]> {
   const image = await findImage(store, removal.text, removal.platform)
   const same = (await listImages(store, removal.platform)).filter(
     other => other.config.digest === image.config.digest,

@@ -6,7 +6,7 @@ import type { ContainerOptions, SecurityOptions } from '../../layerfs/runtime/co
 import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
-import { parseSize } from '../flag-values.ts'
+import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
 import type { RunFlags } from './run-flags.ts'
 
@@ -91,7 +91,7 @@ export function parseTmpfs(text: string): SandboxMount {
   let mode = 0o1777
   for (const option of options) {
     const [name = '', value = ''] = option.split('=')
-    if (name === 'size') size = parseSize(value)
+    if (name === 'size') size = parseAs(`tmpfs "${printable(text)}"`, () => parseSize(value))
     else if (name === 'mode' && /^[0-7]{1,4}$/.test(value)) mode = Number.parseInt(value, 8)
     else if (!/^(|rw|noexec|nosuid|nodev|exec)$/.test(option)) {
       throw refuse(`unknown option "${printable(option)}"`)

@@ -104,6 +104,7 @@ describe('containerOptions()', () => {
     [['-v', '/a:/b:bogus'], 'unknown option "bogus"'],
     [['-v', '/a:/b:ro:x'], 'expected SOURCE:TARGET[:ro]'],
     [['--tmpfs', 'tmp'], 'absolute path'],
+    [['--tmpfs', '/t:size=x'], 'Cannot use tmpfs "/t:size=x": expected a size'],
     [['--tmpfs', '/t:bogus=1'], 'unknown option "bogus=1"'],
     [['--add-host', 'db'], 'expected NAME:ADDRESS'],
     [['--add-host', 'db:nowhere'], 'expected NAME:ADDRESS'],

@@ -1,0 +1,42 @@
+/** The build cache as a whole: which filesystems it keeps, and how it is made smaller. */
+import type { Records } from '../layerfs/content/records.ts'
+import { type ChainId, chainIds, parseDiffId } from '../oci/digest.ts'
+import { hasCode } from '../oci/errors.ts'
+import { asArray, asString, member } from '../oci/json.ts'
+
+/** Of record-cache.ts and memo.ts. */
+const kinds = ['step', 'latest', 'memo'] as const
+
+export interface RemainingCache {
+  readonly removedSteps: number
+  /** Filesystems that the remaining steps name. */
+  readonly chains: readonly ChainId[]
+}
+
+/** Forgets every step and every remembered digest that was last put before `before`. */
+export async function forgetSteps(records: Records, before: Date): Promise<RemainingCache> {
+  const chains = new Set<ChainId>()
+  const removed = { step: 0, latest: 0, memo: 0 }
+  for (const kind of kinds) {
+    for await (const { hex, value, putAt } of records.list(kind)) {
+      const chain = chainIn(value)
+      if (putAt.getTime() < before.getTime()) {
+        await records.remove(kind, hex)
+        removed[kind]++
+      } else if (chain !== undefined) chains.add(chain)
+    }
+  }
+  return { removedSteps: removed.step, chains: [...chains] }
+}
+
+/** `undefined` for a step with an empty filesystem, and for what is no record of a step. */
+function chainIn(value: unknown): ChainId | undefined {
+  try {
+    const node = { document: 'step record', path: '', value }
+    const layers = asArray(member(node, 'layers')).map(layer => parseDiffId(asString(layer)))
+    return chainIds(layers).at(-1)
+  } catch (error) {
+    if (!hasCode(error, 'invalid')) throw error
+    return undefined
+  }
+}

@@ -1,0 +1,43 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { forgetSteps } from '../../src/builder/forget-steps.ts'
+import { openRecords, type Records } from '../../src/layerfs/content/records.ts'
+import { chainIds, digestOf, parseDiffId } from '../../src/oci/digest.ts'
+
+let directory: string
+let records: Records
+const layers = [parseDiffId(digestOf('a')), parseDiffId(digestOf('b'))]
+const soon = () => new Date(Date.now() + 60_000)
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'forget-steps-'))
+  records = openRecords(directory)
+  await records.put('step', 'aa', { layers, parts: {} })
+  await records.put('latest', 'bb', { layers: [layers[0]], parts: {} })
+  await records.put('memo', 'cc', { x: 'y' })
+  await records.put('step', 'dd', { damaged: true })
+})
+
+afterEach(() => rm(directory, { recursive: true }))
+
+const left = async () => {
+  const found: string[] = []
+  for (const kind of ['step', 'latest', 'memo']) {
+    for await (const { hex } of records.list(kind)) found.push(hex)
+  }
+  return found
+}
+
+test('forgetSteps() keeps what is younger, and tells the filesystems it names', async () => {
+  const { removedSteps, chains } = await forgetSteps(records, new Date(0))
+  expect(removedSteps).toBe(0)
+  expect(chains).toEqual([...chainIds(layers)].reverse())
+  expect(await left()).toEqual(['aa', 'dd', 'bb', 'cc'])
+})
+
+test('forgetSteps() removes what is older, damaged records included', async () => {
+  expect(await forgetSteps(records, soon())).toEqual({ removedSteps: 2, chains: [] })
+  expect(await left()).toEqual([])
+})
