@@ -248,7 +248,7 @@ export class Extraction implements TarVisitor, Disposable {
     const existing = findAt(spot.fd, spot.name)
     if (existing === undefined) return
     removeTree(spot.fd, spot.name)
-    this.#format.onRemoved(spot.path)
+    this.#format.onRemoved(spot.path, isDirectory(existing) ? 'directory' : 'other')
     if (isDirectory(existing) || isSymlink(existing)) {
       this.#parents.forgetBelow(spot.path)
     }

@@ -78,7 +78,7 @@ export class LayerFormat implements TreeFormat {
       // A directory that only markers needed is none of this layer's content.
       if (this.#impliedForWhiteouts.has(path)) {
         removeTree(fd, name)
-        this.onRemoved(path)
+        this.onRemoved(path, 'directory')
       }
       const existing = findAt(fd, name)
       if (existing === undefined) {
@@ -119,10 +119,10 @@ export class LayerFormat implements TreeFormat {
     this.#hideBelow(spot)
   }
 
-  onRemoved(path: SafePath): void {
+  onRemoved(path: SafePath, kind: 'directory' | 'other'): void {
     for (const known of [this.#whiteouts, this.#implied, this.#impliedForWhiteouts, this.#opaque]) {
-      if (known.size === 0) continue
       known.delete(path)
+      if (kind === 'other') continue
       for (const each of known.keys()) if (each.startsWith(`${path}/`)) known.delete(each)
     }
   }

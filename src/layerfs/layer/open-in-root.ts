@@ -15,28 +15,31 @@ const pathMax = 4096
  * followed only within the first piece (ELOOP behind it), so it cannot leave the root either.
  */
 export function openInRoot(rootFd: number, path: SafePath, flags: number): number {
-  if (path.length < pathMax) {
-    const bytes = path === '' ? '.' : bytesOf(path)
-    return syscalls().openat2(rootFd, bytes, [flags, 0, resolve.inRoot])
-  }
-  const cut = path.lastIndexOf('/', pathMax - 1)
-  const start = openInRoot(rootFd, path.slice(0, cut) as SafePath, openAs.directory)
-  return openBelow(start, path.slice(cut + 1), flags)
+  return walk(rootFd, path, { flags, how: resolve.inRoot })
 }
 
-/** Takes over `startFd`. */
-function openBelow(startFd: number, path: string, flags: number): number {
-  const how = resolve.beneath | resolve.noSymlinks
-  const isLast = path.length < pathMax
-  const cut = isLast ? path.length : path.lastIndexOf('/', pathMax - 1)
-  const piece = bytesOf(path.slice(0, cut))
-  let next: number
-  try {
-    next = syscalls().openat2(startFd, piece, [isLast ? flags : openAs.directory, 0, how])
-  } finally {
-    closeSync(startFd)
+/** As {@link openInRoot}, but ELOOP for a link on the way. A last one is opened with O_NOFOLLOW. */
+export function openWithoutLinks(rootFd: number, path: SafePath, flags: number): number {
+  return walk(rootFd, path, { flags, how: resolve.inRoot | resolve.noSymlinks })
+}
+
+interface Opening {
+  readonly flags: number
+  readonly how: number
+}
+
+function walk(rootFd: number, path: string, { flags, how }: Opening): number {
+  if (path.length < pathMax) {
+    return syscalls().openat2(rootFd, path === '' ? '.' : bytesOf(path), [flags, 0, how])
   }
-  return isLast ? next : openBelow(next, path.slice(cut + 1), flags)
+  const cut = path.lastIndexOf('/', pathMax - 1)
+  const start = walk(rootFd, path.slice(0, cut), { flags: openAs.directory, how })
+  try {
+    const below = resolve.beneath | resolve.noSymlinks
+    return walk(start, path.slice(cut + 1), { flags, how: below })
+  } finally {
+    closeSync(start)
+  }
 }
 
 /** A path that reaches the open file again: for calls that take no descriptor. */

@@ -91,7 +91,7 @@ export class ParentDirectories implements Disposable {
     }
     // A file, or a link that leads nowhere, gives way to the directory that entries need (A10).
     removeTree(spot.fd, spot.name)
-    this.#format.onRemoved(spot.path)
+    this.#format.onRemoved(spot.path, 'other')
     this.forgetBelow(spot.path)
     const fd = this.#imply(spot, time)
     this.#format.onReplacedByDirectory(spot)

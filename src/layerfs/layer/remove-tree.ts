@@ -1,9 +1,10 @@
 /** Removing what stands at a name, never through a link. */
-import { closeSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
 import { hasCode } from '../../oci/errors.ts'
 import { resolve, syscalls } from '../native/syscalls.ts'
 import { atRemoveDir, openAs } from './file-type.ts'
-import { bytesOf } from './path-bytes.ts'
+import { bytesOf, latin1Of } from './path-bytes.ts'
 
 /** Removes `name` and all below it; nothing there is no error. */
 export function removeTree(dirFd: number, name: string): void {
@@ -15,6 +16,19 @@ export function removeTree(dirFd: number, name: string): void {
     if (!hasCode(error, 'EISDIR')) throw error
     emptyDirectory(dirFd, name)
     syscalls().unlinkat(dirFd, bytes, atRemoveDir)
+  }
+}
+
+/**
+ * As {@link removeTree}, for an absolute path of our own. Unlike Node's `rm` it removes trees whose
+ * paths are longer than the kernel takes at once, which any image may contain.
+ */
+export function removePath(path: string): void {
+  const parent = openSync(dirname(path), openAs.directory)
+  try {
+    removeTree(parent, latin1Of(basename(path)))
+  } finally {
+    closeSync(parent)
   }
 }
 

@@ -6,12 +6,13 @@
  */
 import { closeSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
-import { type FileStat, resolve, syscalls, type Timestamp } from '../native/syscalls.ts'
+import { type FileStat, syscalls, type Timestamp } from '../native/syscalls.ts'
 import { isPortable, setAttributesAt, setXattrAt, xattrsAt } from './attributes.ts'
 import { openUnlessMissing } from './directory-cache.ts'
 import { atRemoveDir, fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
 import type { OpenQuestions } from './layer-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'
+import { openWithoutLinks } from './open-in-root.ts'
 import { overlayFormat } from './overlay-format.ts'
 import { keepingTime } from './parent-directories.ts'
 import { bytesOf, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
@@ -66,11 +67,7 @@ function lowerStat({ below, opaque }: View, path: SafePath): FileStat | 'link' |
     if (opaque.has(above)) return undefined
   }
   try {
-    const fd = syscalls().openat2(below.fd, path === rootPath ? '.' : bytesOf(path), [
-      openAs.anything,
-      0,
-      resolve.inRoot | resolve.noSymlinks,
-    ])
+    const fd = openWithoutLinks(below.fd, path, openAs.anything)
     const stat = syscalls().statx(fd, '')
     closeSync(fd)
     return stat
@@ -175,9 +172,7 @@ function inheritAttributes(fromFd: number, toFd: number): void {
 
 /** Runs `act` in the directory `path` itself, links not followed; nothing when there is none. */
 function inDirectory(root: Root, path: SafePath, act: (fd: number) => void): void {
-  const how = resolve.inRoot | resolve.noSymlinks
-  const bytes = path === rootPath ? '.' : bytesOf(path)
-  const fd = openUnlessMissing(() => syscalls().openat2(root.fd, bytes, [openAs.directory, 0, how]))
+  const fd = openUnlessMissing(() => openWithoutLinks(root.fd, path, openAs.directory))
   if (fd === undefined) return
   try {
     act(fd)

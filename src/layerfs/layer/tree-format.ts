@@ -28,8 +28,8 @@ export interface TreeFormat {
   onImplied(path: SafePath, time: TarTime): void
   /** A directory took the place of something else of this layer: nothing below shows through. */
   onReplacedByDirectory(spot: Spot): void
-  /** What stood at `path` is gone, with all below it. */
-  onRemoved(path: SafePath): void
+  /** What stood at `path` is gone, with all below it if it was a directory. */
+  onRemoved(path: SafePath, kind: 'directory' | 'other'): void
   /** A directory had to be created below a link of this layer (row A12). */
   onImpliedBelowLink(): void
   /** Whether what stands at `spot` is content: a whiteout is not. */

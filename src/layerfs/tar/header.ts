@@ -3,7 +3,7 @@
  */
 import { OciError } from '../../oci/errors.ts'
 import { blockSize } from './entry.ts'
-import { decodeNumber, fields, readField, writeField } from './fields.ts'
+import { fields, readField, writeField } from './fields.ts'
 
 export interface Header {
   /** The type flag's character; NUL for a V7 regular file. */
@@ -95,8 +95,9 @@ function assertChecksum(block: Buffer): void {
 /** The sum of all bytes, those of the checksum itself counted as blanks. */
 function checksum(block: Buffer): number {
   let sum = 8 * 0x20
-  for (let index = 0; index < 148; index++) sum += block[index] ?? 0
-  for (let index = 156; index < blockSize; index++) sum += block[index] ?? 0
+  // `as`: both loops stay inside the block; `?? 0` would double their time (measured).
+  for (let index = 0; index < 148; index++) sum += block[index] as number
+  for (let index = 156; index < blockSize; index++) sum += block[index] as number
   return sum
 }
 
@@ -110,9 +111,11 @@ function signedChecksum(block: Buffer): number {
 }
 
 function dialectOf(block: Buffer): Dialect {
-  const magic = readField(block, 'magic')
-  if (magic.equals(gnuMagic)) return 'gnu'
-  if (magic.compare(ustarMagic, 0, 6, 0, 6) !== 0) return 'v7'
+  const { offset, length } = fields.magic
+  const is = (magic: Buffer, size: number): boolean =>
+    block.compare(magic, 0, size, offset, offset + size) === 0
+  if (is(gnuMagic, length)) return 'gnu'
+  if (!is(ustarMagic, 6)) return 'v7'
   return readField(block, 'starTrailer').equals(starTrailer) ? 'star' : 'ustar'
 }
 
@@ -142,9 +145,8 @@ function strayPrefix(block: Buffer): Buffer {
 }
 
 function isTime(block: Buffer, key: 'gnuAccessTime' | 'gnuChangeTime'): boolean {
-  const { offset, length } = fields[key]
   try {
-    decodeNumber(block.subarray(offset, offset + length), key)
+    readField(block, key)
     return true
   } catch (error) {
     if (error instanceof OciError) return false

@@ -19,8 +19,8 @@ import { decodeHeader, type Header, isZeroBlock } from './header.ts'
 import { type PaxRecord, parsePax } from './pax.ts'
 import { type Extensions, type ResolvedEntry, resolveEntry } from './resolve-entry.ts'
 import {
+  ContentMap,
   checkedRegions,
-  contentRegions,
   extensionContinues,
   extensionRegions,
   hasExtension,
@@ -278,16 +278,15 @@ export class TarReader {
 
   /** PAX sparse 1.0: collects blocks of the map until it is whole. */
   #onContentMap(entry: TarEntry, stored: number): void {
-    let text = ''
+    const map = new ContentMap()
     const more = (block: Buffer): void => {
-      text += block.toString('latin1')
-      this.#assertExtension(text.length)
-      const regions = contentRegions(text)
+      const regions = map.add(block)
+      this.#assertExtension(map.length)
+      const rest = stored - map.length
       if (regions === undefined) {
-        this.#state = this.#mapBlock(stored - text.length, more)
+        this.#state = this.#mapBlock(rest, more)
         return
       }
-      const rest = stored - text.length
       const checked = checkedRegions(regions, { realSize: entry.size, stored: rest })
       this.#visitor.onEntry(entry)
       this.#startContent(checked, rest)

@@ -44,8 +44,8 @@ function regionsOf(bytes: Buffer): Region[] {
     // An offset that was never written ends the list.
     if (bytes[at] === 0) break
     regions.push({
-      offset: decodeNumber(bytes.subarray(at, at + 12), 'sparse offset'),
-      length: decodeNumber(bytes.subarray(at + 12, at + pairLength), 'sparse length'),
+      offset: decodeNumber(bytes, { offset: at, length: 12 }),
+      length: decodeNumber(bytes, { offset: at + 12, length: 12 }),
     })
   }
   return regions
@@ -66,17 +66,28 @@ export function recordRegions(records: readonly PaxRecord[]): Region[] | undefin
   return pairs(numbers.map(record => String(parsePaxInteger(record))))
 }
 
-/**
- * PAX 1.0: the regions, or `undefined` while `text` (the content so far, whole blocks) does not
- * hold all of them yet.
- */
-export function contentRegions(text: string): Region[] | undefined {
-  const lines = text.split('\n')
-  const complete = lines.length - 1
-  if (complete < 1) return undefined
-  const count = decimal(lines[0] ?? '')
-  if (complete < 1 + 2 * count) return undefined
-  return pairs(lines.slice(1, 1 + 2 * count))
+/** PAX 1.0: the map as it arrives, block by block. */
+export class ContentMap {
+  #text = ''
+  #lines = 0
+  /** Lines of the whole map, once the first one is there. */
+  #wanted: number | undefined
+
+  /** Bytes of the map so far. */
+  get length(): number {
+    return this.#text.length
+  }
+
+  /** The regions, once `block` completes them. */
+  add(block: Buffer): Region[] | undefined {
+    this.#text += block.toString('latin1')
+    // Counted, not split again and again: a map may have as many blocks as its budget allows.
+    for (const byte of block) if (byte === 0x0a) this.#lines += 1
+    if (this.#lines === 0) return undefined
+    this.#wanted ??= 1 + 2 * decimal(this.#text.slice(0, this.#text.indexOf('\n')))
+    if (this.#lines < this.#wanted) return undefined
+    return pairs(this.#text.split('\n', this.#wanted).slice(1))
+  }
 }
 
 function pairs(numbers: readonly string[]): Region[] {
