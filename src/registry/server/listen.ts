@@ -48,9 +48,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.on('request', serve)
   // `Expect: 100-continue`: the body is asked for when it is first read (request-body.ts).
   server.on('checkContinue', serve)
-  server.on('clientError', (_, socket) => {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable) socket.destroy()
-    else socket.end(badRequest)
+    // Destroyed as well: a client that never closes its side would keep the connection.
+    else socket.end(badRequest(error.code), () => socket.destroy())
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -63,7 +64,15 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   return { host: address, port, close: drainMs => close(server, drainMs) }
 }
 
-const badRequest = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+const badRequestLines: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+function badRequest(code: string | undefined): string {
+  const line = badRequestLines[code ?? ''] ?? '400 Bad Request'
+  return `HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+}
 
 function close(server: Server, drainMs: number): Promise<void> {
   return new Promise(resolve => {

@@ -176,6 +176,17 @@ describe('the wire', () => {
     expect(await raw(text)).toMatch(/^HTTP\/1\.1 4(?:00|31) /)
   })
 
+  it('hangs up on who sends no request, and does not wait for them to agree', async () => {
+    const socket = connect({ port: registry.port, host: '127.0.0.1', allowHalfOpen: true })
+    socket.write('no request\r\n\r\n')
+    await new Promise(resolve => socket.on('end', resolve).resume())
+    // Our side stays open: what we write is answered by a reset.
+    const reset = new Promise(resolve => socket.on('error', resolve))
+    const timer = setInterval(() => socket.write('x'), 20)
+    await reset
+    clearInterval(timer)
+  })
+
   it('reads an absolute-form target by its path', async () => {
     const answer = await raw(
       'GET http://evil.example/v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
