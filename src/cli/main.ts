@@ -106,7 +106,7 @@ function findCommand(program: Program, words: readonly string[]): CommandLine {
   }
   const named = namedCommand(program, words)
   if (named !== undefined) return { kind: 'command', ...named }
-  const meant = meantCommand(program, first)
+  const meant = first.startsWith('-') ? undefined : meantCommand(program, first)
   const fallback = program.commands.find(({ name }) => name === program.fallback)
   if (fallback !== undefined) return { kind: 'command', entry: fallback, args: words, meant }
   const kind = first.startsWith('-') ? 'flag' : 'command'

@@ -170,6 +170,7 @@ describe('runCommandLine()', () => {
     expect(stderr).toBe('')
     const failed = await run(['buidl', 'x', 'y'], {}, withFallback)
     expect(failed.stderr).toContain('Did you mean "tsbuild build"?')
+    expect((await run(['--b', 'x'], {}, withFallback)).stderr).not.toContain('Did you mean')
   })
 
   test.each([['--version'], ['-v'], ['version']])('answers %s on one line', async word => {

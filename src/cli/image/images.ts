@@ -1,5 +1,6 @@
 import { type LocalImage, listImages } from '../../layerfs/runtime/local-image.ts'
 import { openStore } from '../../layerfs/store.ts'
+import { printable } from '../../oci/errors.ts'
 import { familiarReference, parseReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
 import type { FlagTable } from '../flags.ts'
@@ -71,7 +72,7 @@ function rowOf(
     Tag: reference?.tag ?? '<none>',
     Digest: target.digest,
     CreatedSince: humanAge(created, now),
-    CreatedAt: created ?? '',
+    CreatedAt: printable(created ?? ''),
     Size: humanSize(imageSize(image)),
   }
 }

@@ -10,6 +10,7 @@ import { type Platform, platformDistance } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
 import { CliError, exitCodes } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
+import { assertRoot } from '../privileges.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { containerOptions } from './container-options.ts'
 import { type RunFlags, runFlags, unsupportedRunFlags } from './run-flags.ts'
@@ -29,6 +30,7 @@ export const runCommand: Command = defineCommand({
   arity: { min: 1 },
   exitCodeOf: error => (error instanceof SandboxError ? error.exitCode : exitCodes.usage),
   run: async ({ flags, args: [imageName = '', ...command], ...context }) => {
+    assertRoot('run a container')
     assertTerminal(flags, context)
     const options = await containerOptions(flags, command, context.environment.lookup)
     await using store = await openStore(context.environment.root)
