@@ -9,8 +9,6 @@ export const exitCodes = {
   internal: 100,
   /** The command line is wrong; for `tsrun run` also: the container could not be started. */
   usage: 125,
-  notExecutable: 126,
-  commandNotFound: 127,
   interrupted: 130,
   terminated: 143,
 } as const

@@ -6,7 +6,7 @@ import type { LogLine, Outcome, ProgressItem, Vertex } from './trace.ts'
 const units = ['B', 'kB', 'MB', 'GB', 'TB']
 
 /** Decimal, as docker's: `1.05MB`, `512B`. */
-export function formatBytes(bytes: number): string {
+function formatBytes(bytes: number): string {
   let value = bytes
   let unit = 0
   while (value >= 999.995 && unit < units.length - 1) {
@@ -22,7 +22,7 @@ export function formatSeconds(milliseconds: number): string {
 }
 
 /** Five characters, four digits: `0.312`, `12.35`, `123.5`. */
-export function formatLogTime(seconds: number): string {
+function formatLogTime(seconds: number): string {
   if (seconds >= 1000) return seconds.toFixed(0).padStart(5)
   return seconds.toFixed(seconds < 10 ? 3 : seconds < 100 ? 2 : 1)
 }
@@ -40,7 +40,7 @@ export function formatLogLine(
   return `${formatLogTime(seconds)} ${terminal.hasColor ? text : safeLine(text, 'strip')}`
 }
 
-export function isFailed(vertex: Vertex): vertex is Vertex & {
+function isFailed(vertex: Vertex): vertex is Vertex & {
   readonly end: { readonly outcome: Extract<Outcome, { kind: 'failed' }> }
 } {
   return vertex.end?.outcome.kind === 'failed'

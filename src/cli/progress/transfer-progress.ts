@@ -29,7 +29,7 @@ export async function withTransferProgress<T>(
 }
 
 /** Transfer events as those of the vertex `id`. */
-export function transferEvents(emit: EmitBuildEvent, id: string): OnTransfer {
+function transferEvents(emit: EmitBuildEvent, id: string): OnTransfer {
   const status = (item: string, progress: { current: number; total?: number; isDone: boolean }) =>
     emit({ kind: 'status', id, item, ...progress })
   return event => {

@@ -59,7 +59,7 @@ async function readEnvironmentFile(path: string): Promise<string[]> {
 }
 
 /** `SOURCE:TARGET[:OPTIONS]`. */
-export function parseVolume(text: string): SandboxMount {
+function parseVolume(text: string): SandboxMount {
   const [source = '', target, options = '', ...rest] = text.split(':')
   const refuse = (reason: string) => usageError(`Cannot use volume "${printable(text)}": ${reason}`)
   if (target === undefined) throw refuse('volumes without a source are not supported yet')
@@ -81,7 +81,7 @@ export function parseVolume(text: string): SandboxMount {
 }
 
 /** `TARGET[:size=64m,mode=1777,…]`; other options of tmpfs that change nothing here are accepted. */
-export function parseTmpfs(text: string): SandboxMount {
+function parseTmpfs(text: string): SandboxMount {
   const colon = text.indexOf(':')
   const target = colon === -1 ? text : text.slice(0, colon)
   const options = colon === -1 ? [] : text.slice(colon + 1).split(',')
