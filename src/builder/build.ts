@@ -4,7 +4,7 @@
  *
  *   parse → split into stages → resolve bases → plan each stage → graph → solve → finish
  */
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { DiffId } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import { field } from '../oci/json.ts'
@@ -113,7 +113,10 @@ async function run(
   }
   return await solve(graph.nodes, {
     executor: stepExecutor(stepWorld),
-    cache: recordCache(store, { scope: `${request.context}\0${request.dockerfile.name}`, signal }),
+    cache: recordCache(store, {
+      scope: `${resolve(request.context)}\0${request.dockerfile.name}`,
+      signal,
+    }),
     slots: semaphore(world.parallelism),
     emit,
     signal,

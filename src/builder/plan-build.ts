@@ -11,7 +11,7 @@ import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
 import { addTriggers, type BuildPlan, planStages } from './plan/build-plan.ts'
 
 import { planStage, scratchImage } from './plan/plan-stage.ts'
-import type { Origin, PlannedStage, StagePlan } from './plan/step.ts'
+import type { Origin, PlannedStage, StageInstruction, StagePlan } from './plan/step.ts'
 import { refuseUnsupported } from './unsupported.ts'
 
 export interface BuildPlanned {
@@ -30,7 +30,7 @@ export async function planBuild(request: BuildRequest, bases: BaseImages): Promi
   const dockerfile = parseDockerfile(request.dockerfile.text, request.dockerfile.name)
   const plan = await resolveBases(planStages(dockerfile, request.plan), bases)
   const stages = await planAll(plan, bases)
-  const images = await imagesOf(stages, bases)
+  const images = await imagesOf(stages, { bases, file: plan.dockerfile.file })
   return {
     dockerfile,
     target: plan.target,
@@ -91,18 +91,31 @@ function refuseSteps({ steps }: PlannedStage, file: string): void {
   for (const step of steps) atSpan({ file, span: step.span }, () => refuseUnsupported(step))
 }
 
-/** What `COPY --from=IMAGE` reads, by reference and platform. */
+/** Bases, and what `COPY --from=IMAGE` reads, by reference and platform. */
 async function imagesOf(
   stages: readonly PlannedStage[],
-  bases: BaseImages,
+  { bases, file }: { readonly bases: BaseImages; readonly file: string },
 ): Promise<Map<string, BaseImage>> {
-  const origins = stages.flatMap(({ stage }) => [stage.base, ...stage.needs])
-  const images = origins.filter(origin => origin.kind === 'image')
-  const resolved = images.map(async origin => {
-    const image = await bases.resolve(origin.reference, origin.platform)
-    return [originKey(origin), image] as const
-  })
+  const resolved = stages
+    .flatMap(({ stage }) => usesOf(stage))
+    .map(async ({ origin, span }) => {
+      const image = await atSpanAsync({ file, span }, () =>
+        bases.resolve(origin.reference, origin.platform),
+      )
+      return [originKey(origin), image] as const
+    })
   return new Map(await Promise.all(resolved))
+}
+
+/** Every image that the stage names, with the line that does. */
+function usesOf({ base, span, instructions }: StagePlan) {
+  const uses: readonly Pick<StageInstruction, 'origins' | 'span'>[] = [
+    { origins: [base], span },
+    ...instructions,
+  ]
+  return uses.flatMap(({ origins, span }) =>
+    origins.filter(origin => origin.kind === 'image').map(origin => ({ origin, span })),
+  )
 }
 
 function originKey({ reference, platform }: ImageOrigin): string {
