@@ -6,7 +6,7 @@
  * argument brings in stays data.
  *
  * Limits, because values feed on values (`ENV A=$A$A` doubles): a result is at most
- * {@link maxExpandedLength} characters, braces nest at most `maxNesting` deep.
+ * {@link maxExpandedLength} characters longer than its word, braces nest at most `maxNesting` deep.
  */
 import { DockerfileError } from './error.ts'
 import { readDollar } from './expand-dollar.ts'
@@ -90,7 +90,7 @@ function readUntil(lexer: Lexer, reading: Reading): string {
       return text
     }
     text += readPiece(lexer, char, reading)
-    if (text.length > maxExpandedLength) {
+    if (text.length > maxExpandedLength + lexer.source.length) {
       throw new DockerfileError(`expansion is longer than ${maxExpandedLength} characters`)
     }
   }

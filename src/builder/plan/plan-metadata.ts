@@ -35,7 +35,15 @@ import {
   withMember,
   withTrigger,
 } from './image-config.ts'
-import { expandIn, numberedName, report, type StageState, shownText } from './stage-state.ts'
+import {
+  expandIn,
+  numberedName,
+  report,
+  type StageState,
+  setVariable,
+  shownText,
+  spend,
+} from './stage-state.ts'
 import type { StageInstruction } from './step.ts'
 import { checkStopSignal } from './stop-signal.ts'
 
@@ -137,7 +145,7 @@ function applyArg(state: StageState, instruction: ArgInstruction): string {
     }
     const value = argValue(state, instruction, definition)
     const { name } = definition
-    if (value !== undefined && !silentArgs.has(name)) state.variables.set(name, value)
+    if (value !== undefined && !silentArgs.has(name)) setVariable(state, name, value)
     state.args.push(value === undefined ? { name } : { name, value })
     return value === undefined ? name : `${name}=${value}`
   })
@@ -175,7 +183,7 @@ function applyPairs(state: StageState, instruction: PairsInstruction): string {
     if (secret !== undefined) {
       report(state, instruction, { rule: 'SecretsUsedInArgOrEnv', message: secret })
     }
-    state.variables.set(key, value)
+    setVariable(state, key, value)
     state.image = withEnv(state.image, key, value)
   }
   return [word, ...pairs.map(({ key, value }) => `${key}=${value}`)].join(' ')
@@ -253,6 +261,9 @@ function applyList(state: StageState, instruction: ListInstruction): string {
   return `VOLUME [${volumes.join(' ')}]`
 }
 
+/** Characters of a port in history, about: `65535/tcp`. */
+const portLength = 10
+
 /** A variable may hold several ports: its value is split into words (V09). */
 function applyExpose(state: StageState, instruction: ListInstruction): string {
   const { dockerfile } = state.plan
@@ -261,6 +272,7 @@ function applyExpose(state: StageState, instruction: ListInstruction): string {
   )
   const ports = words.flatMap(word => {
     const exposed = parseExposedPort(word)
+    spend(state, exposed.ports.length * portLength)
     if (exposed.hasUpperCaseProtocol) {
       const message = `Defined protocol '${word}' in EXPOSE instruction should be lowercase`
       report(state, instruction, { rule: 'ExposeProtoCasing', message })

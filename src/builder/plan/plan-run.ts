@@ -9,7 +9,7 @@ import type { RunInstruction } from '../dockerfile/instruction.ts'
 import { type Mount, parseMount } from '../dockerfile/mount.ts'
 import { proxyEnv } from './build-args.ts'
 import { shellCommand, withHistory } from './image-config.ts'
-import { expandIn, numberedName, type StageState, shownText } from './stage-state.ts'
+import { envOf, expandIn, numberedName, type StageState, shownText, spend } from './stage-state.ts'
 import type { InlineFile, Origin, RunMount, StageInstruction } from './step.ts'
 
 export function planRun(
@@ -23,13 +23,14 @@ export function planRun(
   })
   const { argv, scripts, summary } = commandLine(state, instruction)
   const historyText = `RUN ${[...argHistory(state), ...argv].join(' ')} # buildkit`
+  spend(state, historyText.length)
   const { command, network, security, devices } = instruction
   state.steps.push({
     kind: 'run',
     command,
     argv,
     scripts,
-    env: [...state.variables].map(([name, value]) => `${name}=${value}`),
+    env: envOf(state),
     proxyEnv: proxyEnv(state.plan.options.buildArgs, state.variables),
     cwd: state.image.config.WorkingDir ?? '/',
     user: state.image.config.User ?? '',

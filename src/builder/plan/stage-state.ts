@@ -32,13 +32,20 @@ export interface StageState {
   readonly findings: Finding[]
   image: ImageConfig
   readonly variables: Map<string, string>
+  /** The variables as RUN takes them, until one changes: thousands of steps share one list. */
+  env: readonly string[] | undefined
   readonly args: Args[]
   hasWorkdir: boolean
   /** CMD, ENTRYPOINT and HEALTHCHECK of this stage, the last of each. */
   readonly lastOf: Map<'cmd' | 'entrypoint' | 'healthcheck', Instruction>
   /** The number of the next step that is shown with one. */
   nextNumber: number
+  /** Characters that variables have come to so far. */
+  spent: number
 }
+
+/** Values feed on values, and every RUN repeats its ARGs: what a stage may come to, in characters. */
+const maxSpent = 1 << 26
 
 export function startStage(plan: BuildPlan, stage: StagePlan, base: StageBase): StageState {
   const image = inheritedImage(base.image)
@@ -50,11 +57,24 @@ export function startStage(plan: BuildPlan, stage: StagePlan, base: StageBase): 
     findings: [],
     image,
     variables: new Map([...env, ...(base.scope?.variables ?? [])]),
+    env: undefined,
     args: [...(base.scope?.args ?? [])],
     hasWorkdir: base.scope?.hasWorkdir ?? false,
     lastOf: new Map(),
     nextNumber: firstStepNumber(stage),
+    spent: 0,
   }
+}
+
+export function setVariable(state: StageState, name: string, value: string): void {
+  state.variables.set(name, value)
+  state.env = undefined
+}
+
+/** `KEY=value` of every variable. */
+export function envOf(state: StageState): readonly string[] {
+  state.env ??= [...state.variables].map(([name, value]) => `${name}=${value}`)
+  return state.env
 }
 
 /** The word with the stage's variables in it; unset ones are reported. Throws DockerfileError. */
@@ -71,7 +91,17 @@ export function expandReporting(
   const options = request.options ?? { escape: state.plan.dockerfile.escape }
   const expansion = expand(request.word, name => state.variables.get(name), options)
   for (const name of expansion.missing) reportUndefined(state, instruction, name)
+  spend(state, expansion.text.length)
   return expansion
+}
+
+/** Throws DockerfileError when a stage has grown beyond all use. */
+export function spend(state: StageState, characters: number): void {
+  state.spent += characters
+  if (state.spent <= maxSpent) return
+  throw new DockerfileError(`stage expands to more than ${maxSpent} characters`, {
+    code: 'too-large',
+  })
 }
 
 function reportUndefined(state: StageState, instruction: Instruction, name: string): void {
@@ -107,6 +137,7 @@ export function shownText(state: StageState, code: string, options?: ExpandOptio
 /** `[build 2/5] …`; takes the next number. */
 export function numberedName(state: StageState, entry: StageInstruction, text: string): string {
   const number = state.nextNumber
+  spend(state, text.length)
   state.nextNumber++
   const { label } = state.stage
   const cross = label.platform === undefined ? label : { ...label, platform: crossPlatform(state) }

@@ -141,6 +141,21 @@ describe('ENV', () => {
   })
 })
 
+describe('a stage that would grow without bounds', () => {
+  const mebibyte = `ARG A=xxxxxxxx\n${'ENV A=$A$A\n'.repeat(16)}`
+
+  test.each([
+    ['sources', `COPY ${'$A '.repeat(2_000)}/x/`],
+    ['steps', 'RUN $A\n'.repeat(2_000)],
+    ['labels', 'LABEL $A=$A\n'.repeat(2_000)],
+    ['ports', `EXPOSE ${'0-65535 '.repeat(2_000)}`],
+  ])('is refused: %s', (_, text) => {
+    const error = planFailure(`FROM a\n${mebibyte}${text}`)
+    expect(error.message).toMatch(/^stage expands to more than/)
+    expect(error.code).toBe('too-large')
+  })
+})
+
 describe('unusedBuildArgs()', () => {
   test('A06: names what nothing declares, but not what is predefined', () => {
     const given = new Map(
