@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -86,6 +88,25 @@ describe('tsrun', () => {
     child.kill('SIGINT')
     const [code] = (await once(child, 'exit')) as [number]
     expect({ code, stderr: String(Buffer.concat(stderr)) }).toMatchObject({ code: 130 })
+  })
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('ends a pull with %s: %i', async (signal, expected) => {
+    const server = createServer(() => child.kill(signal)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const child = start('pull', `127.0.0.1:${port}/x`)
+    const stderr: Buffer[] = []
+    child.stderr?.on('data', chunk => stderr.push(chunk))
+    const [code] = (await once(child, 'close')) as [number]
+    server.closeAllConnections()
+    server.close()
+    expect(code).toBe(expected)
+    expect(String(Buffer.concat(stderr))).toBe(
+      `#1 pulling 127.0.0.1:${port}/x:latest\n#1 CANCELED\nERROR: canceled\n`,
+    )
   })
 
   test('is quiet when nobody reads its output', async () => {

@@ -74,7 +74,7 @@ export class Trace {
     return [...this.#vertices.values()]
   }
 
-  /** Of the build as a whole: shown at its end. */
+  /** All of them, once more at the end. */
   get warnings(): readonly string[] {
     return this.#warnings
   }
@@ -102,9 +102,8 @@ export class Trace {
   }
 
   #warn(vertex: Vertex | undefined, message: string): Change {
-    if (vertex !== undefined) return { kind: 'warning', vertex, message }
     this.#warnings.push(message)
-    return { kind: 'nothing' }
+    return vertex === undefined ? { kind: 'nothing' } : { kind: 'warning', vertex, message }
   }
 }
 

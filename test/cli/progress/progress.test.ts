@@ -149,6 +149,19 @@ describe('plain progress', () => {
     expect(screen.lines()).toEqual(['#1 A', '#1 x 6B / 1.00kB 5.0s', '#1 x 11B / 1.00kB 10.0s'])
   })
 
+  test('shows the warning of a step with it, and all of them at the end', () => {
+    const { emit, screen, close } = open('plain')
+    emit(started('a', 'A'))
+    emit({ kind: 'warning', id: 'a', message: 'one\u001b[2J' })
+    emit({ kind: 'warning', message: 'two' })
+    emit(worked('a'))
+    close()
+    expect(screen.lines()).toEqual([
+      ...['#1 A', '#1 WARN: one\\u001b[2J', '#1 DONE 0.0s', ''],
+      ...[' 2 warnings found:', ' - one\\u001b[2J', ' - two'],
+    ])
+  })
+
   test('tells why a step could not be reused', () => {
     const { emit, screen } = open('plain')
     emit(started('a', 'A'))
