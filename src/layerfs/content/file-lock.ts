@@ -52,11 +52,25 @@ export async function acquireLock(path: string, request: LockRequest): Promise<F
     const lock = lockOpened(path, openSync(path, lockFileFlags, 0o600), mode)
     if (lock !== undefined) return lock
     // A random part keeps waiters from trying in step.
-    await pause(pauseMs * (0.5 + Math.random()), undefined, signal === undefined ? {} : { signal })
+    await pauseUnlessAborted(pauseMs * (0.5 + Math.random()), signal)
   }
 }
 
+async function pauseUnlessAborted(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return await pause(ms)
+  await pause(ms, undefined, { signal }).catch((error: unknown) => {
+    // The timer's error is not the signal's reason.
+    signal.throwIfAborted()
+    throw error
+  })
+}
+
 const lockFileFlags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+
+/** The lock on the file `path`, which is made when missing; `undefined` when it is held. */
+export function tryAcquireLock(path: string, mode: LockMode): FileLock | undefined {
+  return lockOpened(path, openSync(path, lockFileFlags, 0o600), mode)
+}
 
 /** The lock on an existing file or directory; `undefined` when it is held. Throws ENOENT. */
 export function tryLock(path: string, mode: LockMode): FileLock | undefined {
@@ -67,7 +81,7 @@ export function tryLock(path: string, mode: LockMode): FileLock | undefined {
 function lockOpened(path: string, fd: number, mode: LockMode): FileLock | undefined {
   try {
     syscalls().flock(fd, operations[mode] | failInsteadOfWaiting)
-    if (isNamed(fd, path)) return { fd, [Symbol.dispose]: () => closeSync(fd) }
+    if (isNamed(fd, path)) return heldBy(fd)
   } catch (error) {
     closeSync(fd)
     if (hasCode(error, 'EAGAIN')) return undefined
@@ -75,6 +89,18 @@ function lockOpened(path: string, fd: number, mode: LockMode): FileLock | undefi
   }
   closeSync(fd)
   return undefined
+}
+
+/** Lets go once: the number may be another file's when it is asked to again. */
+function heldBy(fd: number): FileLock {
+  let isHeld = true
+  return {
+    fd,
+    [Symbol.dispose]: () => {
+      if (isHeld) closeSync(fd)
+      isHeld = false
+    },
+  }
 }
 
 /** Whether `path` still names the open file: see invariant (2). */

@@ -1,8 +1,13 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, fstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
-import { acquireLock, tryLock, withLock } from '../../../src/layerfs/content/file-lock.ts'
+import {
+  acquireLock,
+  tryAcquireLock,
+  tryLock,
+  withLock,
+} from '../../../src/layerfs/content/file-lock.ts'
 import { removeCompiled, startProcess } from './processes.ts'
 import { freshDirectory, removeDirectories } from './scratch.ts'
 
@@ -53,7 +58,18 @@ describe('withLock', () => {
     using _held = await acquireLock(path, 'exclusive')
     const signal = AbortSignal.timeout(20)
     const waiting = withLock(path, { mode: 'shared', signal }, async () => 'entered')
-    await expect(waiting).rejects.toThrow(/abort/i)
+    await expect(waiting).rejects.toThrow('due to timeout')
+  })
+})
+
+describe('tryAcquireLock', () => {
+  it('makes the file, and lets go once: its number may be another file by then', () => {
+    const lock = tryAcquireLock(join(freshDirectory(), 'one'), 'exclusive')
+    lock?.[Symbol.dispose]()
+    using other = tryAcquireLock(join(freshDirectory(), 'one'), 'exclusive')
+    expect(other?.fd).toBe(lock?.fd)
+    lock?.[Symbol.dispose]()
+    expect(() => fstatSync(other?.fd ?? -1)).not.toThrow()
   })
 })
 
