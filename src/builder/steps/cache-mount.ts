@@ -4,33 +4,85 @@
  *   <root>/<sha256 of the id>/0/     the directory everyone shares
  *                            /1/ …   more of them, where `private` found the others busy
  *                            /0.lock who uses it: shared, or one at a time
+ *
+ * 1. A RUN holds each id once, however many of its mounts name it.
+ * 2. All builds take ids in one order, so no two wait for each other.
+ * 3. A directory appears with its owner and mode, or not at all.
  */
 import { createHash } from 'node:crypto'
-import { chmod, chown, mkdir } from 'node:fs/promises'
+import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { acquireLock, type FileLock, tryLock } from '../../layerfs/content/file-lock.ts'
-import { hasCode } from '../../oci/errors.ts'
+import { ignoreMissing } from '../../layerfs/content/atomic-file.ts'
+import {
+  acquireLock,
+  type FileLock,
+  tryAcquireLock,
+  withLock,
+} from '../../layerfs/content/file-lock.ts'
 import type { RunMount } from '../plan/step.ts'
 
-export interface HeldCache {
+export type CacheMount = Extract<RunMount, { kind: 'cache' }>
+
+/** Directories by id, locked until disposed. */
+export interface HeldCaches extends Disposable {
+  pathOf(id: string): string
+}
+
+/**
+ * Waits, for `locked`, until nobody else uses a directory. Rejects with the signal's reason, or
+ * when a directory cannot be made, holding nothing.
+ */
+export async function holdCaches(
+  root: string,
+  mounts: readonly CacheMount[],
+  signal: AbortSignal,
+): Promise<HeldCaches> {
+  const held = new Map<string, HeldCache>()
+  const release = () => {
+    for (const { lock } of held.values()) lock[Symbol.dispose]()
+  }
+  try {
+    for (const mount of oncePerId(mounts)) held.set(mount.id, await holdCache(root, mount, signal))
+  } catch (error) {
+    release()
+    throw error
+  }
+  return {
+    pathOf: id => {
+      const cache = held.get(id)
+      if (cache === undefined) throw new Error(`Cache mount ${id} is not held`)
+      return cache.path
+    },
+    [Symbol.dispose]: release,
+  }
+}
+
+/** Of several mounts of one id the first decides, unless another wants the directory alone. */
+function oncePerId(mounts: readonly CacheMount[]): CacheMount[] {
+  const byId = new Map<string, CacheMount>()
+  for (const mount of mounts) {
+    const first = byId.get(mount.id) ?? mount
+    byId.set(mount.id, mount.sharing === 'locked' ? { ...first, sharing: 'locked' } : first)
+  }
+  return [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+}
+
+interface HeldCache {
   readonly path: string
-  /** Released by whoever asked for the directory. */
   readonly lock: FileLock
 }
 
-type CacheMount = Extract<RunMount, { kind: 'cache' }>
-
-/** Waits, for `locked`, until nobody uses the directory. */
-export async function holdCache(
-  root: string,
-  mount: CacheMount,
-  signal: AbortSignal,
-): Promise<HeldCache> {
+async function holdCache(root: string, mount: CacheMount, signal: AbortSignal): Promise<HeldCache> {
   const home = join(root, createHash('sha256').update(mount.id).digest('hex'))
   await mkdir(home, { recursive: true, mode: 0o700 })
   const held = await lockOne(home, mount, signal)
-  await makeDirectory(held.path, mount)
-  return held
+  try {
+    await makeDirectory(held.path, mount, signal)
+    return held
+  } catch (error) {
+    held.lock[Symbol.dispose]()
+    throw error
+  }
 }
 
 async function lockOne(home: string, mount: CacheMount, signal: AbortSignal): Promise<HeldCache> {
@@ -42,19 +94,26 @@ async function lockOne(home: string, mount: CacheMount, signal: AbortSignal): Pr
 
 function lockFree(home: string): HeldCache {
   for (let number = 0; ; number++) {
-    const lock = tryLock(join(home, `${number}.lock`), 'exclusive')
+    const lock = tryAcquireLock(join(home, `${number}.lock`), 'exclusive')
     if (lock !== undefined) return { path: join(home, String(number)), lock }
   }
 }
 
 /** Mode and owner are those of the first mount that made the directory. */
-async function makeDirectory(path: string, mount: CacheMount): Promise<void> {
-  try {
-    await mkdir(path, 0o700)
-  } catch (error) {
-    if (hasCode(error, 'EEXIST')) return
-    throw error
-  }
-  await chown(path, mount.uid ?? 0, mount.gid ?? 0)
-  await chmod(path, mount.mode ?? 0o755)
+async function makeDirectory(path: string, mount: CacheMount, signal: AbortSignal): Promise<void> {
+  if (await exists(path)) return
+  await withLock(`${path}.making`, { mode: 'exclusive', signal }, async () => {
+    if (await exists(path)) return
+    const fresh = `${path}.new`
+    // What a killed process left.
+    await rm(fresh, { recursive: true, force: true })
+    await mkdir(fresh, 0o700)
+    await chown(fresh, mount.uid ?? 0, mount.gid ?? 0)
+    await chmod(fresh, mount.mode ?? 0o755)
+    await rename(fresh, path)
+  })
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(ignoreMissing)) !== undefined
 }

@@ -4,11 +4,10 @@
  *
  * Reference: H05, R10–R12. What is not here is refused by name in `unsupported.ts`.
  */
-import type { FileLock } from '../../layerfs/content/file-lock.ts'
 import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { OciError, printable } from '../../oci/errors.ts'
 import type { InlineFile, RunMount, RunStep } from '../plan/step.ts'
-import { holdCache } from './cache-mount.ts'
+import { type CacheMount, type HeldCaches, holdCaches } from './cache-mount.ts'
 import type { StepWorld } from './step-world.ts'
 
 export interface PreparedMounts extends Disposable {
@@ -20,7 +19,6 @@ export interface PreparedMounts extends Disposable {
 interface Prepared {
   readonly mounts: SandboxMount[]
   readonly env: string[]
-  readonly locks: FileLock[]
 }
 
 /** Cache directories stay locked until the result is disposed. */
@@ -29,22 +27,21 @@ export async function prepareMounts(
   world: StepWorld,
   signal: AbortSignal,
 ): Promise<PreparedMounts> {
-  const prepared: Prepared = { mounts: step.scripts.map(scriptMount), env: [], locks: [] }
-  const release = () => {
-    for (const lock of prepared.locks) lock[Symbol.dispose]()
-  }
+  const prepared: Prepared = { mounts: step.scripts.map(scriptMount), env: [] }
+  const isCache = (mount: RunMount): mount is CacheMount => mount.kind === 'cache'
+  const caches = await holdCaches(world.cacheMounts, step.mounts.filter(isCache), signal)
   try {
-    for (const mount of step.mounts) await prepareMount(mount, prepared, { world, signal })
+    for (const mount of step.mounts) await prepareMount(mount, prepared, { world, caches })
   } catch (error) {
-    release()
+    caches[Symbol.dispose]()
     throw error
   }
-  return { ...prepared, [Symbol.dispose]: release }
+  return { ...prepared, [Symbol.dispose]: () => caches[Symbol.dispose]() }
 }
 
 interface MountContext {
   readonly world: StepWorld
-  readonly signal: AbortSignal
+  readonly caches: HeldCaches
 }
 
 async function prepareMount(mount: RunMount, into: Prepared, context: MountContext): Promise<void> {
@@ -62,10 +59,9 @@ async function prepareMount(mount: RunMount, into: Prepared, context: MountConte
     case 'secret':
       return prepareSecret(mount, into, context)
     case 'cache': {
-      const held = await holdCache(context.world.cacheMounts, mount, context.signal)
-      into.locks.push(held.lock)
-      const { target, readOnly } = mount
-      into.mounts.push({ kind: 'bind', source: held.path, target, readOnly, recursive: false })
+      const { id, target, readOnly } = mount
+      const source = context.caches.pathOf(id)
+      into.mounts.push({ kind: 'bind', source, target, readOnly, recursive: false })
       return
     }
     case 'bind':
