@@ -1,0 +1,42 @@
+/** A Docker daemon of the test's own: nothing of the machine's is touched. */
+import { existsSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Finished, type RunOptions, run, start } from './process.ts'
+import type { Workspace } from './workspace.ts'
+
+export interface DockerDaemon {
+  /** The docker command line, talking to this daemon. Rejects unless it ends with 0. */
+  docker(args: readonly string[], options?: RunOptions): Promise<Finished>
+  /** Waits until it, its containerd and its mounts are gone. */
+  stop(): Promise<void>
+}
+
+export async function startDocker({ path, env }: Workspace): Promise<DockerDaemon> {
+  const socket = path('docker.sock')
+  const daemon = start(
+    'dockerd',
+    [
+      ...['--data-root', path('docker'), '--exec-root', path('docker-exec')],
+      ...['--host', `unix://${socket}`, '--pidfile', path('docker.pid')],
+      // No interface and no rule of the machine's firewall: containers run with no network.
+      ...['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
+      ...['--storage-driver', 'vfs'],
+    ],
+    { env, timeoutMs: 600_000 },
+  )
+  const docker: DockerDaemon['docker'] = (args, options) =>
+    run('docker', ['--host', `unix://${socket}`, ...args], { env, ...options })
+  const stop = async () => {
+    daemon.child.kill('SIGTERM')
+    await daemon.finished
+  }
+  try {
+    await daemon.said(/API listen on/)
+    while (!existsSync(socket)) await delay(50)
+    await docker(['version'])
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { docker, stop }
+}
