@@ -139,16 +139,21 @@ function row(name: string, text: string, { width, indent, isNarrow }: Layout): s
   return [`  ${name.padEnd(indent - 2)}${first}`, ...below]
 }
 
-/** Breaks at spaces; a word longer than the line stands alone on it. */
+/** Breaks at spaces, and within a word that is longer than the line after `|` and `,`. */
 function wrap(text: string, width: number): string[] {
   const out: string[] = []
   let line = ''
   for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      out.push(line)
-      line = ''
+    let space = line === '' ? '' : ' '
+    for (const part of word.length > width ? word.split(/(?<=[|,])/) : [word]) {
+      if (line !== '' && line.length + space.length + part.length > width) {
+        out.push(line)
+        line = ''
+        space = ''
+      }
+      line += space + part
+      space = ''
     }
-    line += line === '' ? word : ` ${word}`
   }
   return [...out, line]
 }
