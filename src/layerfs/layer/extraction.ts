@@ -114,6 +114,7 @@ export class Extraction implements TarVisitor, Disposable {
   finish(): PendingLink[] {
     this.#hasForwardLinks = this.#links.length > 0
     this.#links = retryLinks(this.#links, link => this.#hardlink(link))
+    this.#format.onLastEntry()
     removeTree(this.#options.rootFd, plinkDirectory)
     this.#parents.restoreTimes()
     return this.#links
@@ -131,10 +132,10 @@ export class Extraction implements TarVisitor, Disposable {
         else this.#place(entry, path)
         return
       case 'whiteout':
-        this.#format.whiteout(meaning.path, entry.mtime)
+        this.#format.whiteout(meaning.path)
         return
       case 'opaque':
-        this.#format.opaque(meaning.path, entry.mtime)
+        this.#format.opaque(meaning.path)
         return
       default:
         return

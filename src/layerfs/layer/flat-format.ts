@@ -50,6 +50,7 @@ export class FlatFormat implements TreeFormat {
     this.#tree.own.add(path)
   }
 
+  onLastEntry(): void {}
   onImplied(): void {}
   onReplacedByDirectory(): void {}
   onRemoved(): void {}

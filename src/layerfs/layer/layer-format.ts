@@ -5,16 +5,16 @@
  */
 import { closeSync } from 'node:fs'
 
-import { resolve, syscalls, type Timestamp } from '../native/syscalls.ts'
+import { hasCode } from '../../oci/errors.ts'
+import { syscalls, type Timestamp } from '../native/syscalls.ts'
 import type { TarEntry, TarTime } from '../tar/entry.ts'
 import { setXattrAt } from './attributes.ts'
-import { findDirectoryAt } from './directory-cache.ts'
-import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
+import { fileType, isDirectory, openAs } from './file-type.ts'
+import { openWithoutLinks } from './open-in-root.ts'
 import { isWhiteout, type OverlayFormat } from './overlay-format.ts'
-import { bytesOf, joinPath, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
-import { removeTree } from './remove-tree.ts'
+import { bytesOf, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
 import type { Spot, TreeFormat } from './tree-format.ts'
-import { createDirectory, findAt } from './walk-in-root.ts'
+import { findAt } from './walk-in-root.ts'
 
 /** What the layers below decide. Plain data: it crosses from a worker to the main thread. */
 export interface OpenQuestions {
@@ -22,8 +22,8 @@ export interface OpenQuestions {
   readonly whiteouts: readonly SafePath[]
   /** Directories that no entry described: a lower layer may know their attributes (row A11). */
   readonly implied: readonly { readonly path: SafePath; readonly time: Timestamp }[]
-  /** Implied directories that only hold whiteouts: without a lower one they go. */
-  readonly impliedForWhiteouts: readonly SafePath[]
+  /** Whiteouts in directories that this layer does not have. */
+  readonly strayMarkers: readonly Marker[]
   /** Directories that hide what is below them; nothing in them depends on lower layers. */
   readonly opaque: readonly SafePath[]
   /** Whether the root's attributes are to come from below. */
@@ -32,6 +32,12 @@ export interface OpenQuestions {
   readonly needsMergedView: boolean
   /** Hard links whose target this layer does not have. */
   readonly deadLinks: readonly DeadLink[]
+}
+
+/** A whiteout of `path`, or with `opaque` of all that is in the directory `path`. */
+export interface Marker {
+  readonly kind: 'whiteout' | 'opaque'
+  readonly path: SafePath
 }
 
 export interface DeadLink {
@@ -45,7 +51,7 @@ export class LayerFormat implements TreeFormat {
   readonly #prefix: string
   readonly #whiteouts = new Set<SafePath>()
   readonly #implied = new Map<SafePath, Timestamp>()
-  readonly #impliedForWhiteouts = new Set<SafePath>()
+  #strayMarkers: Marker[] = []
   readonly #opaque = new Set<SafePath>()
   #needsMergedView = false
 
@@ -63,50 +69,31 @@ export class LayerFormat implements TreeFormat {
     return {
       whiteouts: [...this.#whiteouts],
       implied: [...this.#implied].map(([path, time]) => ({ path, time })),
-      impliedForWhiteouts: [...this.#impliedForWhiteouts],
+      strayMarkers: this.#strayMarkers,
       opaque: [...this.#opaque],
       ...found,
       needsMergedView: this.#needsMergedView,
     }
   }
 
-  whiteout(path: SafePath, time: TarTime): void {
-    const fd = this.#openForMarker(parentOf(path), time)
-    if (fd === undefined) return
-    try {
-      const name = nameOf(path)
-      // A directory that only markers needed is none of this layer's content.
-      if (this.#impliedForWhiteouts.has(path)) {
-        removeTree(fd, name)
-        this.onRemoved(path, 'directory')
-      }
-      const existing = findAt(fd, name)
-      if (existing === undefined) {
-        syscalls().mknodat(fd, bytesOf(name), [fileType.characterDevice, 0, 0])
-        this.#whiteouts.add(path)
-      } else if (isDirectory(existing)) {
-        // This layer's own directory stays; what lower layers have in it does not (rows A3, A6).
-        this.#hideBelow({ fd, name, path })
-      }
-    } finally {
-      closeSync(fd)
-    }
+  whiteout(path: SafePath): void {
+    this.#mark({ kind: 'whiteout', path })
   }
 
-  opaque(path: SafePath, time: TarTime): void {
-    const fd = this.#openForMarker(path, time)
-    if (fd === undefined) return
-    this.#hideBelow({ fd, name: '.', path })
-    closeSync(fd)
+  opaque(path: SafePath): void {
+    this.#mark({ kind: 'opaque', path })
+  }
+
+  /** Directories that came after their whiteouts are here now. */
+  onLastEntry(): void {
+    const stray = this.#strayMarkers
+    this.#strayMarkers = []
+    for (const marker of stray) this.#mark(marker)
   }
 
   onPlaced({ path }: Spot): void {
     this.#whiteouts.delete(path)
     this.#implied.delete(path)
-    if (this.#impliedForWhiteouts.size === 0) return
-    for (let each = path; each !== rootPath; each = parentOf(each)) {
-      this.#impliedForWhiteouts.delete(each)
-    }
   }
 
   onImplied(path: SafePath, time: TarTime): void {
@@ -120,7 +107,7 @@ export class LayerFormat implements TreeFormat {
   }
 
   onRemoved(path: SafePath, kind: 'directory' | 'other'): void {
-    for (const known of [this.#whiteouts, this.#implied, this.#impliedForWhiteouts, this.#opaque]) {
+    for (const known of [this.#whiteouts, this.#implied, this.#opaque]) {
       known.delete(path)
       if (kind === 'other') continue
       for (const each of known.keys()) if (each.startsWith(`${path}/`)) known.delete(each)
@@ -165,38 +152,42 @@ export class LayerFormat implements TreeFormat {
     setXattrAt(fd, name, { name: bytesOf(`${this.#prefix}${key}`), value: bytesOf(value) })
   }
 
+  #mark(marker: Marker): void {
+    const directory = marker.kind === 'opaque' ? marker.path : parentOf(marker.path)
+    const fd = this.#openOwn(directory)
+    if (fd === 'missing') this.#strayMarkers.push(marker)
+    if (typeof fd !== 'number') return
+    try {
+      if (marker.kind === 'opaque') this.#hideBelow({ fd, name: '.', path: marker.path })
+      else this.#hideName({ fd, name: nameOf(marker.path), path: marker.path })
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #hideName(spot: Spot): void {
+    const existing = findAt(spot.fd, spot.name)
+    if (existing === undefined) {
+      syscalls().mknodat(spot.fd, bytesOf(spot.name), [fileType.characterDevice, 0, 0])
+      this.#whiteouts.add(spot.path)
+    } else if (isDirectory(existing)) {
+      // This layer's own directory stays; what lower layers have in it does not (rows A3, A6).
+      this.#hideBelow(spot)
+    }
+  }
+
   /**
-   * The directory at `path` to put a marker in, created if need be; `undefined` where this layer
-   * has something else on the way: then nothing of a lower layer shows through (row A7).
+   * This layer's directory at `path`. `hidden`: the layer has something else on the way, and nothing
+   * of a lower layer shows through that (row A7).
    */
-  #openForMarker(path: SafePath, time: TarTime): number | undefined {
-    let here = this.#reopen()
-    let walked = rootPath
-    for (const name of path === rootPath ? [] : path.split('/')) {
-      walked = joinPath(walked, name)
-      const next = this.#enterForMarker({ fd: here, name, path: walked }, time)
-      closeSync(here)
-      if (next === undefined) return undefined
-      here = next
+  #openOwn(path: SafePath): number | 'missing' | 'hidden' {
+    try {
+      return openWithoutLinks(this.#rootFd, path, openAs.directory)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return 'missing'
+      if (hasCode(error, 'ELOOP')) this.#needsMergedView = true
+      else if (!hasCode(error, 'ENOTDIR')) throw error
+      return 'hidden'
     }
-    return here
-  }
-
-  #enterForMarker(spot: Spot, time: TarTime): number | undefined {
-    const existing = findDirectoryAt(spot.fd, spot.name)
-    if (existing !== undefined) return existing
-    const stat = findAt(spot.fd, spot.name)
-    if (stat !== undefined) {
-      if (isSymlink(stat)) this.#needsMergedView = true
-      return undefined
-    }
-    createDirectory(spot.fd, spot.name, { mode: 0o755, uid: 0, gid: 0 })
-    this.#implied.set(spot.path, time)
-    this.#impliedForWhiteouts.add(spot.path)
-    return findDirectoryAt(spot.fd, spot.name)
-  }
-
-  #reopen(): number {
-    return syscalls().openat2(this.#rootFd, '.', [openAs.directory, 0, resolve.beneath])
   }
 }

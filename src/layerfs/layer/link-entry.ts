@@ -29,7 +29,10 @@ interface Linking {
   attributesOf(entry: TarEntry): Attributes
 }
 
-/** Whether the target exists, so that the link was made. Throws `invalid` for a directory. */
+/**
+ * Whether the target is there, so that the link was made. A directory is none: in one layer alone
+ * it may stand where, seen with those below, a link stands.
+ */
 export function linkFile({ path, target, entry }: PendingLink, linking: Linking): boolean {
   if (findTarget(target, linking) === undefined) return false
   if (path === target) return true
@@ -51,11 +54,7 @@ function findTarget(
   const spot = linking.find(target)
   if (spot === undefined || !linking.isContent(spot)) return undefined
   const stat = findAt(spot.fd, spot.name)
-  if (stat === undefined) return undefined
-  if (isDirectory(stat)) {
-    throw new OciError('invalid', `Cannot link to "${shown(target)}": it is a directory`)
-  }
-  return { spot, stat }
+  return stat === undefined || isDirectory(stat) ? undefined : { spot, stat }
 }
 
 function describeAgain(spot: Spot, stat: FileStat, attributes: Attributes): void {
@@ -74,7 +73,7 @@ export function assertNoDeadLinks(links: readonly DeadLink[]): void {
   if (link === undefined) return
   throw new OciError(
     'invalid',
-    `Cannot apply layer entry "${shown(link.path)}": it links to "${shown(link.target)}", which does not exist`,
+    `Cannot apply layer entry "${shown(link.path)}": it links to "${shown(link.target)}", where there is no file`,
   )
 }
 

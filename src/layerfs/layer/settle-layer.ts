@@ -7,18 +7,18 @@
 import { closeSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import { type FileStat, syscalls, type Timestamp } from '../native/syscalls.ts'
-import { isPortable, setAttributesAt, setXattrAt, xattrsAt } from './attributes.ts'
+import { isPortable, setAttributesAt, setXattrAt, type Xattr, xattrsAt } from './attributes.ts'
 import { openUnlessMissing } from './directory-cache.ts'
-import { atRemoveDir, fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
-import type { OpenQuestions } from './layer-format.ts'
+import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
+import type { Marker, OpenQuestions } from './layer-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'
 import { openWithoutLinks } from './open-in-root.ts'
-import { overlayFormat } from './overlay-format.ts'
+import { isWhiteout, overlayFormat } from './overlay-format.ts'
 import { keepingTime } from './parent-directories.ts'
 import { bytesOf, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
 import { openListing } from './remove-tree.ts'
 import { openRoot, type Root } from './rootfs.ts'
-import { findAt } from './walk-in-root.ts'
+import { createDirectory, findAt } from './walk-in-root.ts'
 
 export interface Settling {
   /** The layer's directory. */
@@ -40,14 +40,13 @@ export function settleLayer(
   using layer = openRoot({ kind: 'directory', path: target, readOnly: false })
   using below = lower.length > 0 ? openRoot({ kind: 'overlay', lower }) : undefined
   const view: View = { layer, below, opaque: new Set(questions.opaque) }
-  if (questions.implied.some(({ path }) => isBehindLink(view, path))) return 'replay'
+  const paths = [...questions.implied, ...questions.strayMarkers].map(({ path }) => path)
+  if (paths.some(path => isBehindLink(view, path))) return 'replay'
   hideRoot(view)
   for (const path of questions.whiteouts) {
-    if (!hasLower(view, path)) removeMarker(view, path, 0)
+    if (!hasLower(view, path)) removeMarker(view, path)
   }
-  for (const path of questions.impliedForWhiteouts.toReversed()) {
-    if (!hasLowerDirectory(view, path)) removeMarker(view, path, atRemoveDir)
-  }
+  for (const marker of outermostFirst(questions.strayMarkers)) placeMarker(view, marker)
   for (const { path, time } of questions.implied.toReversed()) describe(view, path, time)
   if (questions.isRootImplied) describeRoot(view)
   return 'settled'
@@ -56,7 +55,14 @@ export function settleLayer(
 interface View {
   readonly layer: Root
   readonly below: Root | undefined
-  readonly opaque: ReadonlySet<SafePath>
+  /** Directories of the layer that hide what is below them. */
+  readonly opaque: Set<SafePath>
+}
+
+/** Opaque ones first: what is hidden by them needs no whiteout of its own. */
+function outermostFirst(markers: readonly Marker[]): Marker[] {
+  const rank = ({ kind }: Marker): number => (kind === 'opaque' ? 0 : 1)
+  return markers.toSorted((a, b) => rank(a) - rank(b) || a.path.length - b.path.length)
 }
 
 /** Looks at lower layers without following links: what is behind one is another path's business. */
@@ -97,18 +103,13 @@ function hasLowerDirectory(view: View, path: SafePath): boolean {
 function hideRoot({ layer, below, opaque }: View): void {
   if (below === undefined || !opaque.has(rootPath)) return
   const listing = openListing(below.fd, '.')
-  const mark = {
-    name: bytesOf(`${overlayFormat().xattrPrefix}opaque`),
-    value: bytesOf('y'),
-  }
   try {
     keepingTime(layer.fd, () => {
       for (const entry of syscalls().readdir(listing)) {
         const name = entry.name.toString('latin1')
         const own = findAt(layer.fd, name)
-        if (own === undefined) {
-          syscalls().mknodat(layer.fd, entry.name, [fileType.characterDevice, 0, 0])
-        } else if (isDirectory(own)) setXattrAt(layer.fd, name, mark)
+        if (own === undefined) makeWhiteout(layer.fd, name)
+        else if (isDirectory(own)) setXattrAt(layer.fd, name, opaqueMark())
       }
     })
   } finally {
@@ -116,17 +117,52 @@ function hideRoot({ layer, below, opaque }: View): void {
   }
 }
 
-/** Removes a whiteout, or with AT_REMOVEDIR a directory that turned out to be empty. */
-function removeMarker({ layer }: View, path: SafePath, flags: number): void {
+/** A whiteout that hides nothing would be a ghost: listed, yet not there (row A8). */
+function removeMarker({ layer }: View, path: SafePath): void {
   inDirectory(layer, parentOf(path), fd =>
     keepingTime(fd, () => {
-      try {
-        syscalls().unlinkat(fd, bytesOf(nameOf(path)), flags)
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ENOTEMPTY')) throw error
-      }
+      const name = nameOf(path)
+      const stat = findAt(fd, name)
+      if (stat !== undefined && isWhiteout(stat)) syscalls().unlinkat(fd, bytesOf(name), 0)
     }),
   )
+}
+
+/** A whiteout in a directory that only lower layers have needs that directory here too. */
+function placeMarker(view: View, { kind, path }: Marker): void {
+  if (!hasLower(view, path)) return
+  const directory = kind === 'opaque' ? path : parentOf(path)
+  if (!hasLowerDirectory(view, directory) || !makeDirectory(view, directory)) return
+  inDirectory(view.layer, directory, fd => {
+    if (kind === 'opaque') {
+      setXattrAt(fd, '.', opaqueMark())
+      view.opaque.add(path)
+    } else keepingTime(fd, () => makeWhiteout(fd, nameOf(path)))
+  })
+}
+
+function makeWhiteout(fd: number, name: string): void {
+  if (findAt(fd, name) !== undefined) return
+  syscalls().mknodat(fd, bytesOf(name), [fileType.characterDevice, 0, 0])
+}
+
+function opaqueMark(): Xattr {
+  return { name: bytesOf(`${overlayFormat().xattrPrefix}opaque`), value: bytesOf('y') }
+}
+
+/** Whether this layer has, or now has, the directory `path` that is there below. */
+function makeDirectory(view: View, path: SafePath): boolean {
+  if (path === rootPath) return true
+  if (!makeDirectory(view, parentOf(path))) return false
+  let isThere = false
+  inDirectory(view.layer, parentOf(path), fd => {
+    const existing = findAt(fd, nameOf(path))
+    isThere = existing === undefined || isDirectory(existing)
+    if (existing !== undefined) return
+    keepingTime(fd, () => createDirectory(fd, nameOf(path), { mode: 0o755, uid: 0, gid: 0 }))
+    describe(view, path, bareRoot.mtime)
+  })
+  return isThere
 }
 
 /** Gives an implied directory the attributes it has below, or at least a time that repeats. */

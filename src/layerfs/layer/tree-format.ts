@@ -19,9 +19,11 @@ export interface Spot {
 
 export interface TreeFormat {
   /** Hides what lower layers have at `path`, never what this layer has there (row A3). */
-  whiteout(path: SafePath, time: TarTime): void
+  whiteout(path: SafePath): void
   /** Hides what lower layers have in the directory `path` (row A5). */
-  opaque(path: SafePath, time: TarTime): void
+  opaque(path: SafePath): void
+  /** All entries are placed. */
+  onLastEntry(): void
   /** An entry, or a directory that one needed, now stands at `spot`. */
   onPlaced(spot: Spot): void
   /** A directory was created that no entry described. */

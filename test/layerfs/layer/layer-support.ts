@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from '
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AppliedLayer, applyLayer } from '../../../src/layerfs/layer/apply.ts'
-import { xattrsAt } from '../../../src/layerfs/layer/attributes.ts'
+import { portableXattrs } from '../../../src/layerfs/layer/compare-files.ts'
 import { fileType, typeMask } from '../../../src/layerfs/layer/file-type.ts'
 import { openListing, removePath } from '../../../src/layerfs/layer/remove-tree.ts'
 import { openRoot, type Root } from '../../../src/layerfs/layer/rootfs.ts'
@@ -179,7 +179,9 @@ export function contentAt(dirFd: number, name: string): Buffer {
 /** All that must survive a round trip, also owner, mode, time, attributes and links. */
 export function fully(dirFd: number, name: string): string {
   const stat = syscalls().statx(dirFd, Buffer.from(name, 'latin1'))
-  const xattrs = xattrsAt(dirFd, name).map(x => `${x.name}=${x.value.toString('hex')}`)
+  const xattrs = portableXattrs({ fd: dirFd, name }).map(
+    x => `${x.name}=${x.value.toString('hex')}`,
+  )
   const isDir = (stat.mode & typeMask) === fileType.directory
   const links = isDir ? '' : `links=${stat.links}`
   const device = `${stat.rdevMajor}:${stat.rdevMinor}`
