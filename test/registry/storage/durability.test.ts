@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { compileSources } from '../../support/compiled.ts'
 import { content, imageOf } from '../server/contents.ts'
 
@@ -56,6 +56,7 @@ describe.skipIf(!canTrace)('tsregistry serve (skipped where strace is not allowe
   it('syncs all that a push made before it answers 201', { timeout: 60_000 }, async () => {
     using compiled = compileSources()
     const folder = await mkdtemp(join(tmpdir(), 'tsregistry-trace-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
     const trace = join(folder, 'trace')
     spawnSync('mkdir', [trace])
     const root = join(folder, 'root')
@@ -112,6 +113,5 @@ describe.skipIf(!canTrace)('tsregistry serve (skipped where strace is not allowe
     }
     const data = calls.filter(call => call.name === 'fdatasync' && /\/objects\/d\//.test(call.text))
     expect(data).toHaveLength(1)
-    await rm(folder, { recursive: true, force: true })
   })
 })
