@@ -16,8 +16,8 @@ import { vertex } from '../vertex.ts'
 import { copyRootfs, rootfsTar } from './rootfs.ts'
 import { type WrittenImage, writeImage } from './write-image.ts'
 
-/** Takes the bytes of a file; leaves nothing when they end with an error. */
-export type Sink = (chunks: AsyncIterable<Uint8Array>) => Promise<void>
+/** Takes the bytes of a file; leaves nothing when they end with an error or the signal aborts. */
+export type Sink = (chunks: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<void>
 
 export type Output =
   /** In the store, under its names; without any, by its ID alone. */
@@ -73,7 +73,7 @@ async function exportRootfs(
   world: BuildWorld,
 ): Promise<void> {
   await vertex(`exporting to ${output.kind}`, world.emit, async () => {
-    if (output.kind === 'tar') return output.sink(rootfsTar(result, world))
+    if (output.kind === 'tar') return output.sink(rootfsTar(result, world), world.signal)
     await mkdir(output.directory, { recursive: true })
     await copyRootfs(result, output.directory, world)
   })
@@ -92,7 +92,7 @@ async function exportImage(
     case 'archive': {
       const { format, names, sink } = output
       return vertex(`exporting to ${format} archive`, world.emit, () =>
-        sink(exportArchive({ ...exportRequest(names, image, world), format })),
+        sink(exportArchive({ ...exportRequest(names, image, world), format }), world.signal),
       )
     }
     case 'layout':

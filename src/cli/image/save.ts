@@ -1,5 +1,3 @@
-import { createWriteStream } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import {
@@ -11,6 +9,7 @@ import { findImage, type LocalImage } from '../../layerfs/runtime/local-image.ts
 import { openStore } from '../../layerfs/store.ts'
 import { usageError } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
+import { writeOutputFile } from '../output-file.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 
 export const saveCommand: Command = defineCommand({
@@ -60,19 +59,11 @@ function namedImage({ reference, descriptor, target }: LocalImage, format: Archi
   return reference === undefined ? { target: chosen } : { reference, target: chosen }
 }
 
-/** A file appears when it is complete. */
-async function writeArchive(
+function writeArchive(
   bytes: AsyncIterable<Uint8Array>,
   output: string | undefined,
   { stdout, signal }: Pick<CliContext, 'stdout' | 'signal'>,
 ): Promise<void> {
   if (output === undefined) return pipeline(Readable.from(bytes), stdout, { signal, end: false })
-  const temporary = `${output}.${process.pid}.tmp`
-  try {
-    await pipeline(Readable.from(bytes), createWriteStream(temporary), { signal })
-    await rename(temporary, output)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
+  return writeOutputFile(output, bytes, signal)
 }

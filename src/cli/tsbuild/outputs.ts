@@ -1,11 +1,10 @@
 /** `--output`, `--push` and `--tag`: what becomes of the build. */
-import { createWriteStream } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Output, Sink } from '../../builder/export/output.ts'
 import { parseReference, type Reference } from '../../oci/reference.ts'
 import { usageError } from '../cli-error.ts'
+import { writeOutputFile } from '../output-file.ts'
 import type { BuildFlags } from './build-flags.ts'
 import { parseSettings } from './key-values.ts'
 
@@ -106,24 +105,13 @@ function destination(settings: Settings, type: string): string {
   throw usageError(`Output type=${type} needs a directory: dest=DIR`)
 }
 
-/** `-` is standard output. A file appears under its name only when it is complete. */
+/** `-` is standard output. */
 function sinkFor(dest: string, stdout: Writable & { readonly isTTY?: boolean }): Sink {
   if (dest === '-') {
     if (stdout.isTTY === true) {
       throw usageError('Refusing to write an archive to a terminal: give dest=FILE, or redirect')
     }
-    return async chunks => {
-      await pipeline(Readable.from(chunks), stdout, { end: false })
-    }
+    return (chunks, signal) => pipeline(Readable.from(chunks), stdout, { signal, end: false })
   }
-  const partial = `${dest}.partial-${process.pid}`
-  return async chunks => {
-    try {
-      await pipeline(Readable.from(chunks), createWriteStream(partial))
-      await rename(partial, dest)
-    } catch (error) {
-      await rm(partial, { force: true })
-      throw error
-    }
-  }
+  return (chunks, signal) => writeOutputFile(dest, chunks, signal)
 }

@@ -4,8 +4,11 @@
  *   .name.<random>.tmp ──write, fsync──► rename ──► name ──► fsync of the directory
  */
 import { randomBytes } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { hasCode } from '../../oci/errors.ts'
 
 export interface AtomicOptions {
@@ -28,7 +31,7 @@ export async function writeFileAtomic(
   options: AtomicOptions = {},
 ): Promise<void> {
   const directory = dirname(path)
-  const temporary = join(directory, `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`)
+  const temporary = temporaryFor(path)
   const isSynced = options.durability !== 'unsynced'
   await mkdir(directory, { recursive: true, mode: 0o700 })
   try {
@@ -41,6 +44,34 @@ export async function writeFileAtomic(
     throw error
   }
   if (isSynced) await syncDirectory(directory)
+}
+
+export interface StreamOptions extends AtomicOptions {
+  readonly signal?: AbortSignal
+}
+
+/** As {@link writeFileAtomic}, of bytes that stream by, in a directory that exists. */
+export async function streamFileAtomic(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  { mode = 0o600, durability = 'synced', ...stop }: StreamOptions = {},
+): Promise<void> {
+  const temporary = temporaryFor(path)
+  const flush = durability === 'synced'
+  try {
+    // `wx`: nobody's link is followed that stands there already.
+    const file = createWriteStream(temporary, { flags: 'wx', mode, flush })
+    await pipeline(Readable.from(chunks), file, stop)
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  if (flush) await syncDirectory(dirname(path))
+}
+
+function temporaryFor(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`)
 }
 
 /** Makes the names in a directory (files made, renamed, removed) survive a power failure. */

@@ -4,16 +4,13 @@
  *
  * The same images give the same bytes: members in order of their names, no times, no owners.
  */
-import { createWriteStream } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { familiarReference } from '../../oci/reference.ts'
-import { writeFileAtomic } from '../content/atomic-file.ts'
+import { streamFileAtomic, writeFileAtomic } from '../content/atomic-file.ts'
 import type { BlobReader } from '../content/content-store.ts'
 import type { TarEntry } from '../tar/entry.ts'
 import { contentPadding, encodeEntry, endOfArchive } from '../tar/writer.ts'
@@ -65,8 +62,9 @@ export async function* exportArchive(request: ExportRequest): AsyncGenerator<Uin
 }
 
 /**
- * An OCI layout in `directory`, which is made when missing; an index.json there is replaced last.
- * Throws as {@link exportArchive}; what was written until then stays.
+ * An OCI layout in `directory`, which is made when missing; an index.json there is replaced last,
+ * and each file at once, so a layout that stands there stays whole. Throws as
+ * {@link exportArchive}; the files written until then stay.
  */
 export async function exportLayout(directory: string, request: ExportRequest): Promise<void> {
   const members = await membersOf(request)
@@ -76,8 +74,8 @@ export async function exportLayout(directory: string, request: ExportRequest): P
     await mkdir(dirname(path), { recursive: true })
     if (member.kind === 'document') await writeFileAtomic(path, member.bytes, { mode: 0o644 })
     if (member.kind === 'blob') {
-      const bytes = Readable.from(request.content.open(member.descriptor.digest))
-      await pipeline(bytes, createWriteStream(path))
+      const bytes = request.content.open(member.descriptor.digest)
+      await streamFileAtomic(path, bytes, { mode: 0o644 })
     }
   }
 }
