@@ -6,6 +6,7 @@ import { debuglog } from 'node:util'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls, type Timestamp } from '../native/syscalls.ts'
 import { procPath } from './open-in-root.ts'
+import { hasSingleId } from './overlay-format.ts'
 import { bytesOf, shown } from './path-bytes.ts'
 
 const debug = debuglog('layerfs/layer')
@@ -26,7 +27,7 @@ export interface Attributes {
 /** Of a file open for writing. */
 export function setFileAttributes(fd: number, attributes: Attributes): void {
   const calls = syscalls()
-  calls.fchownat(fd, '', [attributes.uid, attributes.gid])
+  setOwner(fd, '', attributes)
   for (const { name, value } of attributes.xattrs) {
     tolerating(name, () => calls.fsetxattr(fd, name, value))
   }
@@ -47,9 +48,33 @@ export function setLinkAttributesAt(dirFd: number, name: string, attributes: Att
   syscalls().utimensat(dirFd, bytesOf(name), attributes.mtime)
 }
 
-function setOwnerAndXattrsAt(dirFd: number, name: string, { uid, gid, xattrs }: Attributes): void {
-  syscalls().fchownat(dirFd, bytesOf(name), [uid, gid])
-  for (const xattr of xattrs) setXattrAt(dirFd, name, xattr)
+function setOwnerAndXattrsAt(dirFd: number, name: string, attributes: Attributes): void {
+  setOwner(dirFd, name, attributes)
+  for (const xattr of attributes.xattrs) setXattrAt(dirFd, name, xattr)
+}
+
+/**
+ * A user namespace has some ids only. Where it has one, every file is its user's: an image is of
+ * use like that. Where it has a range, an id outside is a mistake that can be repaired.
+ */
+export function setOwner(
+  dirFd: number,
+  name: string,
+  { uid, gid }: { readonly uid: number; readonly gid: number },
+): void {
+  try {
+    syscalls().fchownat(dirFd, bytesOf(name), [uid, gid])
+  } catch (error) {
+    if (!hasCode(error, 'EINVAL')) throw error
+    if (hasSingleId()) {
+      debug('skip owner %d:%d: %s', uid, gid, error)
+      return
+    }
+    throw new OciError('unsupported', `Owner ${uid}:${gid} does not exist in this user namespace`, {
+      cause: error,
+      hint: 'give your user more ids in /etc/subuid and /etc/subgid',
+    })
+  }
 }
 
 export function setXattrAt(dirFd: number, name: string, xattr: Xattr): void {

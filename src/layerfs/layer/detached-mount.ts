@@ -58,12 +58,14 @@ function* overlaySettings({
   work,
 }: RootMount & { kind: 'overlay' }): Generator<[string, string | null]> {
   for (const directory of lower) yield ['lowerdir+', directory]
-  if (overlayFormat().xattrPrefix === 'user.overlay.') yield ['userxattr', null]
+  // `userxattr` turns both of the others off by itself, and refuses to be told.
+  const isUserFormat = overlayFormat().xattrPrefix === 'user.overlay.'
+  if (isUserFormat) yield ['userxattr', null]
   else yield ['metacopy', 'off']
   if (upper === undefined || work === undefined) return
   yield ['upperdir', upper]
   yield ['workdir', work]
-  yield ['redirect_dir', 'off']
+  if (!isUserFormat) yield ['redirect_dir', 'off']
   yield ['index', 'off']
   yield ['volatile', null]
 }

@@ -306,7 +306,9 @@ function explaining<T>(path: SafePath, act: () => T): T {
     const code =
       cause instanceof OciError ? cause.code : isSystemFailure(cause) ? 'unavailable' : 'invalid'
     const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new OciError(code, `Cannot apply layer entry "${shown(path)}": ${reason}`, { cause })
+    const hint = cause instanceof OciError && cause.hint !== undefined ? { hint: cause.hint } : {}
+    const message = `Cannot apply layer entry "${shown(path)}": ${reason}`
+    throw new OciError(code, message, { cause, ...hint })
   }
 }
 

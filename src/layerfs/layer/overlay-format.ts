@@ -30,8 +30,16 @@ export function overlayFormat(): OverlayFormat {
 
 /** The initial namespace maps every id to itself. */
 function isInUserNamespace(): boolean {
-  const map = readFileSync('/proc/self/uid_map', 'latin1').trim().split(/\s+/)
-  return map.join(' ') !== '0 0 4294967295'
+  return idMap() !== '0 0 4294967295'
+}
+
+/** Whether this user namespace knows one user only: nobody set up ranges for it. */
+export function hasSingleId(): boolean {
+  return /^\d+ \d+ 1$/.test(idMap())
+}
+
+function idMap(): string {
+  return readFileSync('/proc/self/uid_map', 'latin1').trim().replace(/\s+/g, ' ')
 }
 
 export function isWhiteout(stat: FileStat): boolean {

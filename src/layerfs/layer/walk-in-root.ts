@@ -6,6 +6,7 @@
 import { closeSync } from 'node:fs'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { type FileStat, resolve, syscalls, type Timestamp } from '../native/syscalls.ts'
+import { setOwner } from './attributes.ts'
 import { isDirectory, isSymlink, openAs } from './file-type.ts'
 import { bytesOf, latin1Of, type SafePath, shown } from './path-bytes.ts'
 
@@ -129,7 +130,7 @@ export function createDirectory(
   const calls = syscalls()
   const bytes = bytesOf(name)
   calls.mkdirat(fd, bytes, 0o700)
-  calls.fchownat(fd, bytes, [uid, gid])
+  setOwner(fd, name, { uid, gid })
   calls.fchmodat(fd, bytes, mode)
   if (time !== undefined) calls.utimensat(fd, bytes, time)
 }
