@@ -34,11 +34,15 @@ const buildCommand = defineCommand({
       case 'excerpt':
         throw Object.assign(new OciError('invalid', 'bad line'), { excerpt: 'Dockerfile:1\n>>> X' })
       case 'system':
-        throw Object.assign(new Error('ENOSPC: no space left on device, write'), {
-          code: 'ENOSPC',
-          errno: -28,
-          syscall: 'write',
-        })
+        throw diskFull()
+      case 'system, and cleaning up': {
+        using _cleaning = {
+          [Symbol.dispose]: () => {
+            throw new Error('Cannot clean up')
+          },
+        }
+        throw diskFull()
+      }
       case 'bug':
         throw new TypeError('x is undefined', { cause: new Error('the cause') })
       case 'quiet':
@@ -54,6 +58,14 @@ const buildCommand = defineCommand({
     }
   },
 })
+
+function diskFull(): Error {
+  return Object.assign(new Error('ENOSPC: no space left on device, write'), {
+    code: 'ENOSPC',
+    errno: -28,
+    syscall: 'write',
+  })
+}
 
 const program: Program = {
   name: 'tsbuild',
@@ -124,7 +136,14 @@ describe('runCommandLine()', () => {
   test.each([
     ['oci', 1, 'ERROR: failed to build: Cannot find "\\u001b[2J"\nLook    again\n'],
     ['excerpt', 1, 'Dockerfile:1\n>>> X\nERROR: failed to build: bad line\n'],
-    ['system', 1, 'ERROR: failed to build: ENOSPC: no space left on device, write\n'],
+    ...['system', 'system, and cleaning up'].map(
+      what =>
+        [
+          what,
+          1,
+          'ERROR: failed to build: ENOSPC: no space left on device, write\nFree some space: "tsbuild prune" removes what no image needs\n',
+        ] as const,
+    ),
     [
       'bug',
       100,

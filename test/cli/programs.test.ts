@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -78,16 +78,20 @@ describe.each(['tsbuild', 'tsrun'])('%s', name => {
 })
 
 describe('tsrun', () => {
-  test('is stopped by SIGINT with 130, once it waits', async () => {
+  test('is stopped by SIGINT with 130 while it waits for input', async () => {
+    writeFileSync(join(root, 'blob'), Buffer.alloc(4_000_000))
+    const { stdout: archive } = spawnSync('tar', ['-C', root, '-c', 'blob'], { maxBuffer: 2 ** 23 })
     const child = start('load')
     const stderr: Buffer[] = []
     child.stderr?.on('data', chunk => stderr.push(chunk))
-    child.stdin?.write('half an archive')
-    await new Promise(resolve => setTimeout(resolve, 500))
+    child.stdin?.write(archive.subarray(0, 3_000_000))
+    await once(child.stdin as NodeJS.WritableStream, 'drain')
     child.kill('SIGINT')
-    child.kill('SIGINT')
-    const [code] = (await once(child, 'exit')) as [number]
-    expect({ code, stderr: String(Buffer.concat(stderr)) }).toMatchObject({ code: 130 })
+    const [code] = (await once(child, 'close')) as [number]
+    expect({ code, stderr: String(Buffer.concat(stderr)) }).toEqual({
+      code: 130,
+      stderr: 'ERROR: canceled\n',
+    })
   })
 
   test.each([

@@ -74,24 +74,21 @@ async function runInForeground(
   request: ContainerRequest,
   { flags, context }: Foreground,
 ): Promise<number> {
-  let forwarding: Disposable | undefined
-  try {
-    const status = await runContainer(store, request, {
-      stdin: flags.interactive ? 'inherit' : 'null',
-      output: 'inherit',
-      signal: context.signal,
-      now: () => new Date(),
-      onStarted: handle => {
-        forwarding = forwardSignals(handle, context)
-      },
-    })
-    if (status.outOfMemory) {
-      context.stderr.write('The container reached its memory limit and was killed\n')
-    }
-    return status.code
-  } finally {
-    forwarding?.[Symbol.dispose]()
+  context.signal.throwIfAborted()
+  const stop = new AbortController()
+  const signals = new SignalForwarder(context.stderr, stop)
+  using _forwarding = context.interrupts.forwardTo(signal => signals.take(signal), forwarded)
+  const status = await runContainer(store, request, {
+    stdin: flags.interactive ? 'inherit' : 'null',
+    output: 'inherit',
+    signal: stop.signal,
+    now: () => new Date(),
+    onStarted: handle => signals.start(handle),
+  })
+  if (status.outOfMemory) {
+    context.stderr.write('The container reached its memory limit and was killed\n')
   }
+  return status.code
 }
 
 const forwarded: readonly NodeJS.Signals[] = [
@@ -103,19 +100,41 @@ const forwarded: readonly NodeJS.Signals[] = [
   'SIGUSR2',
 ]
 
-/** The first process of a container ignores what it does not handle: the third Ctrl-C kills it. */
-function forwardSignals(
-  handle: RunningSandbox,
-  { interrupts, stderr }: Pick<CliContext, 'interrupts' | 'stderr'>,
-): Disposable {
-  let stops = 0
-  return interrupts.forwardTo(signal => {
-    handle.kill(constants.signals[signal])
-    if (signal !== 'SIGINT' && signal !== 'SIGTERM') return
-    stops++
-    if (stops === 2) stderr.write('Still running; once more kills the container\n')
-    if (stops >= 3) handle.kill(constants.signals.SIGKILL)
-  }, forwarded)
+/**
+ * Hands signals on to the container; those that come while it starts, as soon as it has. Its first
+ * process ignores what it does not handle, so the third request to stop kills it.
+ */
+class SignalForwarder {
+  readonly #stderr: CliContext['stderr']
+  readonly #stop: AbortController
+  readonly #waiting: NodeJS.Signals[] = []
+  #handle: RunningSandbox | undefined
+  #requests = 0
+
+  constructor(stderr: CliContext['stderr'], stop: AbortController) {
+    this.#stderr = stderr
+    this.#stop = stop
+  }
+
+  start(handle: RunningSandbox): void {
+    this.#handle = handle
+    for (const signal of this.#waiting) handle.kill(constants.signals[signal])
+  }
+
+  take(signal: NodeJS.Signals): void {
+    if (this.#handle === undefined) this.#waiting.push(signal)
+    else this.#handle.kill(constants.signals[signal])
+    if (signal === 'SIGINT' || signal === 'SIGTERM') this.#countRequest()
+  }
+
+  #countRequest(): void {
+    this.#requests++
+    if (this.#requests === 2) this.#stderr.write('Still running; once more kills the container\n')
+    if (this.#requests < 3) return
+    if (this.#handle === undefined)
+      this.#stop.abort(new CliError(exitCodes.interrupted, 'Canceled'))
+    else this.#handle.kill(constants.signals.SIGKILL)
+  }
 }
 
 interface WantedImage {
