@@ -6,7 +6,7 @@
  *   hint
  */
 import { getSystemErrorName } from 'node:util'
-import { OciError, printable } from '../oci/errors.ts'
+import { hasCode, OciError, printable } from '../oci/errors.ts'
 import { CliError, exitCodes } from './cli-error.ts'
 import type { CliContext, Command } from './command.ts'
 import { styled } from './terminal.ts'
@@ -20,7 +20,8 @@ export interface FailedCommand extends Pick<CliContext, 'environment' | 'signal'
 }
 
 /** Writes the report and returns the exit code. */
-export function reportFailure(error: unknown, failed: FailedCommand): number {
+export function reportFailure(thrown: unknown, failed: FailedCommand): number {
+  const error = firstFailure(thrown)
   const { signal, command } = failed
   if (signal.aborted) return reportCanceled(failed)
   if (error instanceof CliError) {
@@ -40,11 +41,23 @@ export function reportFailure(error: unknown, failed: FailedCommand): number {
     return failureCode
   }
   if (isSystemError(error)) {
-    write(failed, { message: `${command?.errorPrefix ?? ''}${error.message}` })
+    write(failed, {
+      message: `${command?.errorPrefix ?? ''}${error.message}`,
+      hint: isDiskFull(error) ? diskFullHint : undefined,
+    })
     return failureCode
   }
   reportBug(error, failed)
   return command?.exitCodeOf?.(error) ?? exitCodes.internal
+}
+
+/** When cleaning up after a failure fails too, `using` throws both: the first is what went wrong. */
+function firstFailure(thrown: unknown): unknown {
+  let error = thrown
+  while (error instanceof Error && error.name === 'SuppressedError' && 'suppressed' in error) {
+    error = error.suppressed
+  }
+  return error
 }
 
 function reportCanceled({ signal, stderr }: FailedCommand): number {
@@ -94,6 +107,12 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
     getSystemErrorName(-Math.abs(error.errno)) !== undefined
   )
 }
+
+function isDiskFull(error: Error): boolean {
+  return hasCode(error, 'ENOSPC') || hasCode(error, 'EDQUOT')
+}
+
+const diskFullHint = 'Free some space: "tsbuild prune" removes what no image needs'
 
 function reportBug(error: unknown, { environment, stderr }: FailedCommand): void {
   const summary = error instanceof Error ? `${error.name}: ${error.message}` : String(error)

@@ -21,11 +21,12 @@
  * by image/prune.ts alone, while no process is writing: until a blob or snapshot is referred to, the
  * process that brought it in protects it by its mere life.
  */
-import { chmod, mkdir, readFile, realpath, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, readFile, realpath, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OciError, printable } from '../oci/errors.ts'
 import { ignoreMissing, namesIn, writeFileAtomic } from './content/atomic-file.ts'
 import type { ContentStore } from './content/content-store.ts'
+import { sweepIngests } from './content/directory-ingest.ts'
 import { openContentStore } from './content/directory-store.ts'
 import { tryLock } from './content/file-lock.ts'
 import { openRecords, type Records } from './content/records.ts'
@@ -66,7 +67,10 @@ export interface Store extends AsyncDisposable {
 
 const layoutVersion = '1'
 
-/** What was discarded waits for a quiet moment, and no command spends long on it: see trash.ts. */
+/**
+ * What was discarded waits for a quiet moment, and no command spends long on it: see trash.ts. Not
+ * when the disk is almost full.
+ */
 const trashLimits = { minAgeMs: 10 * 60 * 1000, budgetMs: 50 }
 
 /** Those used every day stay; those named after one layer or step go. */
@@ -156,7 +160,7 @@ function compose(root: string, writing: Writing): Store {
     [Symbol.asyncDispose]: async () => {
       snapshots.settle()
       writing.stop()
-      await trash.empty(trashLimits)
+      await trash.empty((await isAlmostFull(root)) ? {} : trashLimits)
     },
   }
 }
@@ -164,9 +168,17 @@ function compose(root: string, writing: Writing): Store {
 /** A few directory listings when all is well; what is found is moved, not deleted. */
 async function sweep({ root, snapshots, trash, locks, stubs }: Store): Promise<void> {
   await mkdir(stubs, { recursive: true, mode: 0o700 })
+  await sweepIngests(join(root, 'ingest'))
   await sweepOwned(join(root, 'tmp'), trash)
   await sweepLocks(locks)
   await snapshots.sweep()
+  if (await isAlmostFull(root)) await trash.empty()
+}
+
+/** Then what was discarded cannot wait: it may be what fills the disk. */
+async function isAlmostFull(root: string): Promise<boolean> {
+  const { blocks, bavail, files, ffree } = await statfs(root)
+  return bavail < blocks / 20 || ffree < files / 20
 }
 
 /** Lock files are made by who waits: removing one is safe for who holds it (file-lock.ts, 2). */

@@ -67,6 +67,10 @@ function diskFull(): Error {
   })
 }
 
+const diskFullReport = `ERROR: failed to build: ENOSPC: no space left on device, write
+Free some space: "tsbuild prune" removes what no image needs
+`
+
 const program: Program = {
   name: 'tsbuild',
   summary: 'Builds container images.',
@@ -136,14 +140,8 @@ describe('runCommandLine()', () => {
   test.each([
     ['oci', 1, 'ERROR: failed to build: Cannot find "\\u001b[2J"\nLook    again\n'],
     ['excerpt', 1, 'Dockerfile:1\n>>> X\nERROR: failed to build: bad line\n'],
-    ...['system', 'system, and cleaning up'].map(
-      what =>
-        [
-          what,
-          1,
-          'ERROR: failed to build: ENOSPC: no space left on device, write\nFree some space: "tsbuild prune" removes what no image needs\n',
-        ] as const,
-    ),
+    ['system', 1, diskFullReport],
+    ['system, and cleaning up', 1, diskFullReport],
     [
       'bug',
       100,

@@ -65,14 +65,16 @@ describe('openStore', () => {
 
   it('discards what dead processes left, and deletes none of it now', async () => {
     const root = freshDirectory()
-    for (const left of ['tmp/dead', 'active/dead/fs', 'locks']) {
+    for (const left of ['tmp/dead', 'active/dead/fs', 'locks', 'ingest']) {
       mkdirSync(join(root, left), { recursive: true })
     }
+    writeFileSync(join(root, 'ingest', 'dead'), 'half a blob')
     writeFileSync(join(root, 'locks', 'old'), '')
     utimesSync(join(root, 'locks', 'old'), 0, 0)
     await using _store = await openStore(root)
     expect(readdirSync(join(root, 'tmp'))).toEqual([])
     expect(readdirSync(join(root, 'active'))).toEqual([])
+    expect(readdirSync(join(root, 'ingest'))).toEqual([])
     expect(existsSync(join(root, 'locks', 'old'))).toBe(false)
     expect(readdirSync(join(root, 'trash'))).toHaveLength(2)
   })

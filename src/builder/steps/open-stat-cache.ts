@@ -13,7 +13,7 @@ export interface KeptStatCache extends AsyncDisposable {
   readonly cache: StatCache
 }
 
-/** Disposing it keeps what was learned. */
+/** Disposing it keeps what was learned, if it can: a full disk costs the next build time, no more. */
 export async function openStatCache(
   records: Records,
   directory: string,
@@ -24,7 +24,7 @@ export async function openStatCache(
   return {
     cache,
     [Symbol.asyncDispose]: async () => {
-      if (cache.isChanged()) await records.put('context', hex, cache.entries())
+      if (cache.isChanged()) await records.put('context', hex, cache.entries()).catch(() => {})
     },
   }
 }
