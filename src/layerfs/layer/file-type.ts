@@ -24,7 +24,6 @@ export const fileType: Readonly<Record<FileType, number>> = {
 }
 
 export const atRemoveDir = 0x200
-export const atSymlinkFollow = 0x400
 
 type Purpose =
   | 'directory'
