@@ -25,6 +25,7 @@ import type { StepResult } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
 import { solve } from './solve/solver.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
+import { remoteSources } from './sources/remote-sources.ts'
 import { openContext } from './steps/open-source.ts'
 import { openStatCache } from './steps/open-stat-cache.ts'
 import { stepExecutor } from './steps/step-executor.ts'
@@ -102,6 +103,7 @@ async function run(
     materialize: bases.materialize,
     context,
     contextCache: statCache.cache,
+    sources: remoteSources(world),
     memo: memo(store.records),
     secrets: world.secrets,
     sandbox: world.sandbox,

@@ -34,10 +34,8 @@ function unsupportedInCopy(step: CopyStep): string | undefined {
   const flags: readonly (readonly [string, boolean])[] = [
     ['--link', step.link],
     ['--parents', step.parents],
-    ['--checksum', step.checksum !== undefined],
     ['--keep-git-dir', step.keepGitDir !== undefined],
     ['--from of a named context', step.from.kind === 'named'],
-    ['of a URL', step.sources.some(source => source.kind === 'url')],
     ['of a git repository', step.sources.some(source => source.kind === 'git')],
   ]
   const found = flags.find(([, isUsed]) => isUsed)

@@ -1,9 +1,10 @@
 /**
  * What the result of a COPY or ADD depends on: the files it reads, as they will look once copied.
  *
- * Reference: K03–K05, K09, C21.
+ * Reference: K03–K06, K09, C21.
  */
 import { constants } from 'node:fs'
+import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, Source } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
@@ -14,7 +15,7 @@ import { openResult } from './open-source.ts'
 import { select } from './select.ts'
 import { isDirectory, type SourceTree } from './source-tree.ts'
 import { type StatCache, statCache } from './stat-cache.ts'
-import type { StepWorld } from './step-world.ts'
+import type { RemoteSources, StepWorld } from './step-world.ts'
 
 export interface CopyInputs {
   readonly parent: StepResult
@@ -36,7 +37,8 @@ export async function copyKey(step: CopyStep, inputs: CopyInputs): Promise<KeyPa
 async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts> {
   const { source, world, signal } = inputs
   if (source === undefined) {
-    return digestSources(step, world.context, { cache: world.contextCache, signal })
+    const { context, contextCache: cache, sources } = world
+    return digestSources(step, context, { cache, sources, signal })
   }
   // The same question about the same immutable filesystem has the same answer for ever.
   const memoKey = cacheKey({
@@ -46,7 +48,8 @@ async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts
   const known = await world.memo.find(memoKey)
   if (known !== undefined) return known
   using tree = await openResult(source, world, signal)
-  const parts = await digestSources(step, tree, { cache: statCache({}, world.now), signal })
+  const cache = statCache({}, world.now)
+  const parts = await digestSources(step, tree, { cache, sources: world.sources, signal })
   await world.memo.put(memoKey, parts)
   return parts
 }
@@ -56,6 +59,7 @@ const maxNamedFiles = 1000
 
 interface DigestContext {
   readonly cache: StatCache
+  readonly sources: RemoteSources
   readonly signal: AbortSignal
 }
 
@@ -81,7 +85,14 @@ async function digestOne(
   if (source.kind === 'heredoc') {
     return { [`file ${source.file.path}`]: JSON.stringify(source.file.content) }
   }
-  if (source.kind !== 'path') throw new Error(`A ${source.kind} source came through unsupported.ts`)
+  if (source.kind === 'url') {
+    const { checksum } = step
+    const options = { ...field('checksum', checksum), signal: context.signal }
+    return {
+      [`URL ${withoutUser(source.url)}`]: await context.sources.identifyUrl(source.url, options),
+    }
+  }
+  if (source.kind === 'git') throw new Error('A git source came through unsupported.ts')
   const appearance = appearanceOf(step)
   const parts: Record<string, string> = {}
   const { selected } = select(tree, source.path)
@@ -93,6 +104,11 @@ async function digestOne(
     for (const file of files) parts[`file ${nameOf(item.name, file)}`] = file.digest
   }
   return parts
+}
+
+/** Names of parts are told to the user. */
+function withoutUser(url: string): string {
+  return url.replace(/\/\/[^/]*@/, '//')
 }
 
 function nameOf(source: Buffer, { relative }: DigestedFile): string {

@@ -1,20 +1,22 @@
 /**
- * COPY and ADD: files of the context, a stage or an image into the filesystem of a step.
+ * COPY and ADD: files of the context, a stage, an image or a URL into the filesystem of a step.
  *
- * Reference: C04–C18, C24, H04.
+ * Reference: C04–C18, C24–C30, H04.
  */
-import { type CopyOptions, copyTree } from '../../layerfs/layer/copy.ts'
+import { basename, dirname } from 'node:path'
+import { type CopyEnd, type CopyOptions, copyTree } from '../../layerfs/layer/copy.ts'
 import { extractArchive } from '../../layerfs/layer/extract.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { writeFileInto } from '../../layerfs/layer/write-file.ts'
+import { unreachable } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, InlineFile } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
 import { sourceFilter } from './copy-filter.ts'
+import { type Item, itemsOf } from './copy-items.ts'
 import { makeLayer } from './new-layer.ts'
 import { openResult } from './open-source.ts'
-import { type Selected, select } from './select.ts'
 import { isDirectory, isRegularFile, type SourceTree } from './source-tree.ts'
 import type { StepWorld } from './step-world.ts'
 import { type Owner, ownerIn } from './user.ts'
@@ -40,42 +42,28 @@ export function executeCopy(step: CopyStep, context: CopyContext): Promise<StepR
   })
 
   async function copyFrom(tree: SourceTree, mount: Parameters<typeof openRoot>[0]): Promise<void> {
+    const items = await itemsOf(step, { tree, ...context })
     using root = openRoot(mount)
-    await copySources(step, { tree, root, context })
+    await copySources(step, { root, items, context })
   }
 }
 
+type ItemOf<Kind extends Item['kind']> = Extract<Item, { kind: Kind }>
+
 interface Copy {
-  readonly tree: SourceTree
   readonly root: Root
+  readonly items: readonly Item[]
   readonly context: CopyContext
 }
 
-type Item =
-  | { readonly kind: 'selected'; readonly selected: Selected }
-  | { readonly kind: 'heredoc'; readonly file: InlineFile }
-
 async function copySources(step: CopyStep, copy: Copy): Promise<void> {
-  const items = itemsOf(step, copy)
   const owner = step.chown === undefined ? undefined : ownerIn(copy.root, step.chown)
   // Files of the context belong to root, whoever checked them out (C14, C15).
   const fallback = step.from.kind === 'context' ? { uid: 0, gid: 0 } : undefined
-  const destination = destinationOf(step, items, copy.root)
-  for (const item of items) {
+  const destination = destinationOf(step, copy)
+  for (const item of copy.items) {
     await copyItem(item, { step, copy, destination, owner: owner ?? fallback })
   }
-}
-
-function itemsOf(step: CopyStep, { tree, context }: Copy): Item[] {
-  return step.sources.flatMap((source): Item[] => {
-    if (source.kind === 'heredoc') return [source]
-    if (source.kind !== 'path') throw new Error(`${source.kind} came through unsupported.ts`)
-    const { selected, isWildcard } = select(tree, source.path)
-    if (isWildcard && selected.length === 0) {
-      context.world.warn(context.nodeId, `"${source.path}" matches nothing in ${tree.name}`)
-    }
-    return selected.map(item => ({ kind: 'selected', selected: item }))
-  })
 }
 
 interface Destination {
@@ -84,11 +72,7 @@ interface Destination {
 }
 
 /** A directory when it says so, when it is one, or when more than one thing goes there (C05). */
-function destinationOf(
-  { dest, sources }: CopyStep,
-  items: readonly Item[],
-  root: Root,
-): Destination {
+function destinationOf({ dest, sources }: CopyStep, { items, root }: Copy): Destination {
   const existing = root.find(dest, 'follow')
   const says = dest.endsWith('/') || sources.length > 1 || items.length > 1
   return { path: dest, isDirectory: says || (existing !== undefined && isDirectory(existing)) }
@@ -101,33 +85,80 @@ interface ItemCopy {
   readonly owner: Owner | undefined
 }
 
-async function copyItem(item: Item, into: ItemCopy): Promise<void> {
+function copyItem(item: Item, into: ItemCopy): Promise<void> | void {
+  switch (item.kind) {
+    case 'heredoc':
+      return writeHeredoc(item.file, into)
+    case 'selected':
+      return copySelected(item, into)
+    case 'download':
+      return copyDownload(item, into)
+    default:
+      return unreachable(item)
+  }
+}
+
+function writeHeredoc({ path: name, content }: InlineFile, into: ItemCopy): void {
+  const { copy, destination, owner, step } = into
+  const path = fileTarget(destination, Buffer.from(name))
+  writeFileInto({ root: copy.root, path }, Buffer.from(content), {
+    ...(owner ?? { uid: 0, gid: 0 }),
+    mode: step.chmod === undefined ? 0o644 : applyMode(step.chmod, 0o644, false),
+    time: copy.context.world.now(),
+  })
+}
+
+async function copySelected(item: ItemOf<'selected'>, into: ItemCopy): Promise<void> {
+  const { tree, selected, mtime } = item
   const { step, copy, destination } = into
-  const { root, tree, context } = copy
-  const options = optionsFor(item, into)
-  if (item.kind === 'heredoc') {
-    const path = fileTarget(destination, Buffer.from(item.file.path))
-    writeFileInto({ root, path }, Buffer.from(item.file.content), {
-      ...(into.owner ?? { uid: 0, gid: 0 }),
-      mode: options.mode?.(0o644, 'other') ?? 0o644,
-      time: context.world.now(),
-    })
-    return
-  }
-  const { selected } = item
   const source = { root: tree.root, path: selected.path }
+  const filter = sourceFilter(tree, selected.path, step.exclude)
+  const options: CopyOptions = {
+    ...attributes(into),
+    ...field('mtime', mtime),
+    filter: (relative, kind) => filter(relative, kind === 'directory'),
+  }
   if (isDirectory(selected.stat)) {
-    copyTree(source, { root, path: destination.path }, options)
+    copyTree(source, { root: copy.root, path: destination.path }, options)
     return
   }
-  if (step.add && step.unpack !== false && isRegularFile(selected.stat)) {
-    // Without --chown an archive's owners are its own (C24).
-    const owner = step.chown === undefined ? {} : field('owner', into.owner)
-    const target = { root, path: destination.path }
-    const found = await extractArchive(source, target, { ...owner, signal: context.signal })
-    if (found === 'extracted') return
-  }
-  copyTree(source, { root, path: fileTarget(destination, selected.name) }, options)
+  const mayUnpack = step.add && step.unpack !== false && isRegularFile(selected.stat)
+  if (mayUnpack && (await unpack(source, into))) return
+  const path = fileTarget(destination, selected.name)
+  copyTree(source, { root: copy.root, path }, options)
+}
+
+/** A file from a URL is readable by its owner alone unless --chmod says otherwise (C26). */
+const downloadMode = 0o600
+
+async function copyDownload(item: ItemOf<'download'>, into: ItemCopy): Promise<void> {
+  const { name, file, mtime } = item
+  const { step, copy, destination } = into
+  using root = openRoot({ kind: 'directory', path: dirname(file), readOnly: true })
+  const source = { root, path: basename(file) }
+  if (step.unpack === true && (await unpack(source, into))) return
+  const { chmod } = step
+  copyTree(
+    source,
+    { root: copy.root, path: fileTarget(destination, name) },
+    {
+      ...attributes(into),
+      mode: (mode, kind) => {
+        if (kind === 'directory') return mode
+        return chmod === undefined ? downloadMode : applyMode(chmod, downloadMode, false)
+      },
+      mtime,
+    },
+  )
+}
+
+/** Whether `source` was an archive; if not, nothing was done. */
+async function unpack(source: CopyEnd, { step, copy, destination, owner }: ItemCopy) {
+  const target = { root: copy.root, path: destination.path }
+  // Without --chown an archive's owners are its own (C24).
+  const given = step.chown === undefined ? {} : field('owner', owner)
+  const { signal } = copy.context
+  return (await extractArchive(source, target, { ...given, signal })) === 'extracted'
 }
 
 function fileTarget({ path, isDirectory: isDir }: Destination, name: Buffer): Buffer {
@@ -135,15 +166,12 @@ function fileTarget({ path, isDirectory: isDir }: Destination, name: Buffer): Bu
   return Buffer.concat([Buffer.from(path.endsWith('/') ? path : `${path}/`), name])
 }
 
-function optionsFor(item: Item, { step, copy, owner }: ItemCopy): CopyOptions {
-  const { chmod } = step
-  const path = item.kind === 'selected' ? item.selected.path : Buffer.alloc(0)
-  const filter = sourceFilter(copy.tree, path, step.exclude)
+/** What --chown and --chmod say. */
+function attributes({ step: { chmod }, owner }: ItemCopy): CopyOptions {
   return {
-    ...(owner === undefined ? {} : { owner }),
+    ...field('owner', owner),
     ...(chmod === undefined
       ? {}
       : { mode: (mode, kind) => applyMode(chmod, mode, kind === 'directory') }),
-    filter: (relative, kind) => filter(relative, kind === 'directory'),
   }
 }

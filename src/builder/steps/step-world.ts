@@ -13,6 +13,7 @@ export interface StepWorld {
   /** The build context, opened once for the whole build. */
   readonly context: SourceTree
   readonly contextCache: StatCache
+  readonly sources: RemoteSources
   readonly memo: Memo
   readonly secrets: SecretSource
   readonly sandbox: SandboxSettings
@@ -23,6 +24,26 @@ export interface StepWorld {
   readonly log: (nodeId: string, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void
   readonly warn: (nodeId: string, message: string) => void
   readonly now: () => Date
+}
+
+/** What ADD takes from elsewhere. */
+export interface RemoteSources {
+  /** What stands for the bytes in a cache key: their digest, or the checksum that they must have. */
+  identifyUrl(url: string, options: UrlOptions): Promise<string>
+  /** Throws when the URL cannot be fetched, `digest-mismatch` for other bytes than `checksum`'s. */
+  downloadUrl(url: string, options: UrlOptions): Promise<DownloadedFile>
+}
+
+export interface UrlOptions {
+  readonly checksum?: string
+  readonly signal: AbortSignal
+}
+
+export interface DownloadedFile {
+  /** Where the bytes are; not to be changed. */
+  readonly file: string
+  /** When the server says that it last changed, in seconds since 1970; 0 if it does not. */
+  readonly modified: number
 }
 
 /** Remembers what is true forever: digests of files in an immutable filesystem. */

@@ -1,0 +1,73 @@
+/**
+ * What a COPY or ADD copies, each source brought to where it can be read: wildcards expanded, URLs
+ * in the content store, repositories checked out.
+ */
+import type { Timestamp } from '../../layerfs/native/syscalls.ts'
+import type { CopyStep, InlineFile, Source } from '../plan/step.ts'
+import { type Selected, select } from './select.ts'
+import type { SourceTree } from './source-tree.ts'
+import type { StepWorld } from './step-world.ts'
+
+export type Item =
+  /** A file or directory of `tree`. */
+  | {
+      readonly kind: 'selected'
+      readonly tree: SourceTree
+      readonly selected: Selected
+      /** Absent: each file keeps its own. */
+      readonly mtime?: Timestamp
+    }
+  | { readonly kind: 'heredoc'; readonly file: InlineFile }
+  /** `file`: where its bytes are on this machine. */
+  | {
+      readonly kind: 'download'
+      readonly name: Buffer
+      readonly file: string
+      readonly mtime: Timestamp
+    }
+
+export interface ItemContext {
+  /** What paths are in. */
+  readonly tree: SourceTree
+  readonly nodeId: string
+  readonly world: StepWorld
+  readonly signal: AbortSignal
+}
+
+/** In the order of the sources. Throws `not-found`, and what fetching throws. */
+export async function itemsOf(step: CopyStep, context: ItemContext): Promise<Item[]> {
+  const items: Item[] = []
+  for (const source of step.sources) items.push(...(await itemsOfSource(step, source, context)))
+  return items
+}
+
+async function itemsOfSource(
+  step: CopyStep,
+  source: Source,
+  context: ItemContext,
+): Promise<Item[]> {
+  const { world, signal } = context
+  switch (source.kind) {
+    case 'heredoc':
+      return [source]
+    case 'path':
+      return selectedItems(source.path, context)
+    case 'url': {
+      const { checksum } = step
+      const options = checksum === undefined ? { signal } : { checksum, signal }
+      const { file, modified } = await world.sources.downloadUrl(source.url, options)
+      const mtime = { seconds: modified, nanoseconds: 0 }
+      return [{ kind: 'download', name: Buffer.from(source.name), file, mtime }]
+    }
+    case 'git':
+      throw new Error('A git source came through unsupported.ts')
+  }
+}
+
+function selectedItems(path: string, { tree, world, nodeId }: ItemContext): Item[] {
+  const { selected, isWildcard } = select(tree, path)
+  if (isWildcard && selected.length === 0) {
+    world.warn(nodeId, `"${path}" matches nothing in ${tree.name}`)
+  }
+  return selected.map(item => ({ kind: 'selected', tree, selected: item }))
+}
