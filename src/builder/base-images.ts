@@ -6,13 +6,15 @@
  * all behind cached steps is never downloaded.
  */
 import { unpackImage } from '../layerfs/image/unpack.ts'
+import { readImage } from '../layerfs/runtime/local-image.ts'
 import type { Store } from '../layerfs/store.ts'
 import type { Descriptor, Document } from '../oci/descriptor.ts'
 import { type ChainId, chainIds, type DiffId } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
-import { type ImageConfig, parseImageConfig } from '../oci/image-config.ts'
-import { type Manifest, parseManifest, selectManifest } from '../oci/manifest.ts'
-import { formatPlatform, type Platform } from '../oci/platform.ts'
+import type { ImageConfig } from '../oci/image-config.ts'
+import type { Manifest } from '../oci/manifest.ts'
+import { isIndex } from '../oci/media-type.ts'
+import { formatPlatform, type Platform, platformDistance } from '../oci/platform.ts'
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client/client.ts'
 import { pullImage } from '../registry/client/pull.ts'
@@ -115,6 +117,7 @@ async function resolveImage(
       const local = await findLocal(reference, platform, world)
       const image = local ?? (await pullMetadata(reference, platform, world))
       assertLayerCount(image)
+      warnOfPlatform(name, image, world)
       return image
     } catch (error) {
       throw failedToResolve(name, error)
@@ -153,26 +156,23 @@ async function findLocal(
   if (pull === 'always') return undefined
   const record = await store.images.get(reference)
   if (record === undefined) return undefined
-  const descriptor = await manifestOf(record.target, platform, store)
-  const manifest = await readManifest(descriptor, store)
-  if (manifest.value.kind !== 'manifest') return undefined
-  const config = parseImageConfig(await store.content.read(manifest.value.config.digest))
-  return {
-    reference,
-    descriptor,
-    manifest: { ...manifest, value: manifest.value },
-    config,
-    platform,
-  }
+  const image = await readImage(store.content, record.target, platform)
+  // Of an index, another platform may be all that is here; the registry may have ours.
+  if (isIndex(record.target.mediaType) && !isFor(platform, image.config.value)) return undefined
+  return { reference, platform, ...image }
 }
 
-async function manifestOf(target: Descriptor, platform: Platform, store: Store) {
-  const document = await readManifest(target, store)
-  return document.value.kind === 'index' ? selectManifest(document.value, platform) : target
+function isFor(platform: Platform, config: ImageConfig): boolean {
+  return platformDistance(platform, config) !== undefined
 }
 
-async function readManifest({ digest, mediaType }: Descriptor, { content }: Store) {
-  return parseManifest(await content.read(digest), mediaType)
+/** An image that is for one platform only is used, whatever that is (F10). */
+function warnOfPlatform(name: string, image: BaseImage, { emit }: BaseImageWorld): void {
+  const { platform, config } = image
+  if (isFor(platform, config.value)) return
+  const found = formatPlatform(config.value)
+  const message = `Base image ${name} was pulled with platform "${found}", expected "${formatPlatform(platform)}" for current build`
+  emit({ kind: 'warning', message: `InvalidBaseImagePlatform: ${message}` })
 }
 
 async function pullMetadata(

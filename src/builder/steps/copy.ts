@@ -19,7 +19,7 @@ import { makeLayer } from './new-layer.ts'
 import { openResult } from './open-source.ts'
 import { isDirectory, isRegularFile, type SourceTree } from './source-tree.ts'
 import type { StepWorld } from './step-world.ts'
-import { type Owner, ownerIn } from './user.ts'
+import { type Owner, ownerIn } from './owner.ts'
 
 export interface CopyContext {
   readonly nodeId: string

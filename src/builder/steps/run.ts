@@ -5,6 +5,7 @@
  */
 
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
+import { userInRoot } from '../../layerfs/runtime/user-in-root.ts'
 import { defaultSecurity } from '../../layerfs/sandbox/defaults.ts'
 import { runSandbox } from '../../layerfs/sandbox/run.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
@@ -15,7 +16,6 @@ import { ExecError } from './exec-error.ts'
 import { makeLayer } from './new-layer.ts'
 import { prepareMounts } from './run-mounts.ts'
 import type { StepWorld } from './step-world.ts'
-import { userIn } from './user.ts'
 
 /** What a sandbox is called by `hostname`: the same on every machine, as BuildKit has it. */
 const hostname = 'buildkitsandbox'
@@ -106,7 +106,7 @@ function sandboxSpec(
 function prepareRoot(step: RunStep, mount: ActiveSnapshot['mount']) {
   using root = openRoot(mount)
   root.mkdirs(step.cwd, { mode: 0o755, uid: 0, gid: 0 })
-  return userIn(root, step.user)
+  return userInRoot(root, step.user)
 }
 
 function withHome(env: readonly string[], home: string): readonly string[] {

@@ -5,11 +5,11 @@
  * (CVE-2026-55686).
  */
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
+import { userInRoot } from '../../layerfs/runtime/user-in-root.ts'
 import type { WorkdirStep } from '../plan/step.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { makeLayer } from './new-layer.ts'
 import type { StepWorld } from './step-world.ts'
-import { userIn } from './user.ts'
 
 export function workdirKey(step: WorkdirStep, parent: StepResult): KeyParts {
   return { step: `WORKDIR ${step.path}`, user: step.user, base: chainOf(parent) ?? 'scratch' }
@@ -24,7 +24,7 @@ export function makeWorkdir(
     signal,
     work: async ({ mount }) => {
       using root = openRoot(mount)
-      const { uid, gid } = userIn(root, step.user)
+      const { uid, gid } = userInRoot(root, step.user)
       root.mkdirs(step.path, { mode: 0o755, uid, gid })
     },
   })
