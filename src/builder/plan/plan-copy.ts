@@ -7,7 +7,7 @@ import { heredocBody } from '../dockerfile/heredoc.ts'
 import type { CopyInstruction } from '../dockerfile/instruction.ts'
 import { type Mode, parseMode } from '../dockerfile/mode.ts'
 import { type GitSource, parseGitSource } from './git-source.ts'
-import { withHistory } from './image-config.ts'
+import { addHistory } from './image-config.ts'
 import {
   expandIn,
   expandReporting,
@@ -54,7 +54,7 @@ export function planCopy(
     fromTrigger: entry.fromTrigger,
     comments: entry.instruction.comments,
   })
-  state.image = withHistory(state.image, historyText, 'layer')
+  addHistory(state.image, historyText, 'layer')
 }
 
 function expandedWords(state: StageState, instruction: CopyInstruction): Words {

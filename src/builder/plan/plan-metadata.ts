@@ -7,8 +7,6 @@ import { DockerfileError } from '../dockerfile/error.ts'
 import { expandWords } from '../dockerfile/expand.ts'
 import { goQuote, goQuoteList } from '../dockerfile/go-quote.ts'
 import type {
-  ArgDefinition,
-  ArgInstruction,
   Command,
   CommandInstruction,
   CopyInstruction,
@@ -16,34 +14,20 @@ import type {
   HealthcheckInstruction,
   Instruction,
   ListInstruction,
-  PairsInstruction,
   RunInstruction,
   TextInstruction,
 } from '../dockerfile/instruction.ts'
-import { secretMessage } from '../dockerfile/lint-rule.ts'
-import { silentArgs } from './build-args.ts'
 import { parseExposedPort } from './expose.ts'
 import {
+  addHistory,
+  setCmd,
+  setConfig,
+  setEntrypoint,
+  setHealthcheck,
   shellCommand,
-  withCmd,
-  withConfig,
-  withEntrypoint,
-  withEnv,
-  withHealthcheck,
-  withHistory,
-  withLabel,
-  withMember,
-  withTrigger,
 } from './image-config.ts'
-import {
-  expandIn,
-  numberedName,
-  report,
-  type StageState,
-  setVariable,
-  shownText,
-  spend,
-} from './stage-state.ts'
+import { applyArg, applyPairs } from './plan-variables.ts'
+import { expandIn, numberedName, report, type StageState, shownText, spend } from './stage-state.ts'
 import type { StageInstruction } from './step.ts'
 import { checkStopSignal } from './stop-signal.ts'
 
@@ -56,7 +40,7 @@ export function planMetadata(
   instruction: MetadataInstruction,
 ): void {
   if (instruction.kind === 'onbuild') {
-    state.image = withTrigger(state.image, instruction.trigger)
+    state.image.triggers.push(instruction.trigger)
     return
   }
   pushMetadata(state, entry, historyAfter(state, instruction))
@@ -99,7 +83,7 @@ function pushMetadata(state: StageState, entry: StageInstruction, historyText: s
     fromTrigger: entry.fromTrigger,
     comments: entry.instruction.comments,
   })
-  state.image = withHistory(state.image, historyText, 'no layer')
+  addHistory(state.image, historyText, 'no layer')
 }
 
 /** Relative to the one before; a step with a layer, except for the root (I12). */
@@ -117,7 +101,7 @@ export function planWorkdir(
   }
   state.hasWorkdir = true
   const workdir = resolvePath(state.image.config.WorkingDir ?? '/', path)
-  state.image = withConfig(state.image, { WorkingDir: workdir })
+  setConfig(state.image, { WorkingDir: workdir })
   const historyText = `WORKDIR ${workdir}`
   if (workdir === '/') {
     pushMetadata(state, entry, historyText)
@@ -133,66 +117,7 @@ export function planWorkdir(
     fromTrigger: entry.fromTrigger,
     comments: entry.instruction.comments,
   })
-  state.image = withHistory(state.image, historyText, 'layer')
-}
-
-/** Pairs on one line of ARG see those before them (V11). */
-function applyArg(state: StageState, instruction: ArgInstruction): string {
-  const shown = instruction.args.map(definition => {
-    const secret = secretMessage('ARG', definition.name)
-    if (secret !== undefined) {
-      report(state, instruction, { rule: 'SecretsUsedInArgOrEnv', message: secret })
-    }
-    const value = argValue(state, instruction, definition)
-    const { name } = definition
-    if (value !== undefined && !silentArgs.has(name)) setVariable(state, name, value)
-    state.args.push(value === undefined ? { name } : { name, value })
-    return value === undefined ? name : `${name}=${value}`
-  })
-  return `ARG ${shown.join(' ')}`
-}
-
-/** `--build-arg`, then the default, then the global value (A02). */
-function argValue(
-  state: StageState,
-  instruction: ArgInstruction,
-  { name, value }: ArgDefinition,
-): string | undefined {
-  const given = state.plan.options.buildArgs.get(name)
-  if (given !== undefined) return given
-  if (value !== undefined) return expandIn(state, instruction, value)
-  return state.plan.globals.get(name)
-}
-
-/** All pairs of one ENV are expanded with the values from before it (V11). */
-function applyPairs(state: StageState, instruction: PairsInstruction): string {
-  const word = instruction.kind.toUpperCase()
-  for (const { legacy } of instruction.pairs) {
-    if (legacy) reportLegacyFormat(state, instruction)
-  }
-  const pairs = instruction.pairs.map(({ key, value }) => ({
-    key: expandIn(state, instruction, key),
-    value: expandIn(state, instruction, value),
-  }))
-  for (const { key, value } of pairs) {
-    if (instruction.kind === 'label') {
-      state.image = withLabel(state.image, key, value)
-      continue
-    }
-    const secret = secretMessage('ENV', key)
-    if (secret !== undefined) {
-      report(state, instruction, { rule: 'SecretsUsedInArgOrEnv', message: secret })
-    }
-    setVariable(state, key, value)
-    state.image = withEnv(state.image, key, value)
-  }
-  return [word, ...pairs.map(({ key, value }) => `${key}=${value}`)].join(' ')
-}
-
-function reportLegacyFormat(state: StageState, instruction: PairsInstruction): void {
-  const { word } = instruction
-  const message = `"${word} key=value" should be used instead of legacy "${word} key value" format`
-  report(state, instruction, { rule: 'LegacyKeyValueFormat', message })
+  addHistory(state.image, historyText, 'layer')
 }
 
 function applyCommand(state: StageState, instruction: CommandInstruction): string {
@@ -205,10 +130,8 @@ function applyCommand(state: StageState, instruction: CommandInstruction): strin
     })
   }
   const argv = commandArgv(state, command)
-  state.image =
-    kind === 'cmd'
-      ? withCmd(state.image, argv)
-      : withEntrypoint(state.image, argv, state.lastOf.has('cmd') ? 'own' : 'inherited')
+  if (kind === 'cmd') setCmd(state.image, argv)
+  else setEntrypoint(state.image, argv, state.lastOf.has('cmd') ? 'own' : 'inherited')
   return `${kind.toUpperCase()} ${goQuoteList(argv)}`
 }
 
@@ -235,15 +158,15 @@ function trackLast(
 function applyText(state: StageState, instruction: TextInstruction): string {
   const { kind, text } = instruction
   if (kind === 'maintainer') {
-    state.image = { ...state.image, author: text }
+    state.image.author = text
     return `MAINTAINER ${text}`
   }
   const value = expandIn(state, instruction, text)
   if (kind === 'stopsignal') {
     checkStopSignal(value)
-    state.image = withConfig(state.image, { StopSignal: value })
+    setConfig(state.image, { StopSignal: value })
   } else {
-    state.image = withConfig(state.image, { User: value })
+    setConfig(state.image, { User: value })
   }
   return `${kind.toUpperCase()} ${value}`
 }
@@ -251,13 +174,13 @@ function applyText(state: StageState, instruction: TextInstruction): string {
 function applyList(state: StageState, instruction: ListInstruction): string {
   const { kind, values } = instruction
   if (kind === 'shell') {
-    state.image = withConfig(state.image, { Shell: values })
+    setConfig(state.image, { Shell: values })
     return `SHELL [${values.join(' ')}]`
   }
   if (kind === 'expose') return applyExpose(state, instruction)
   const volumes = values.map(value => expandIn(state, instruction, value))
   if (volumes.includes('')) throw new DockerfileError('VOLUME specified can not be an empty string')
-  state.image = withMember(state.image, 'Volumes', volumes)
+  for (const volume of volumes) state.image.volumes.add(volume)
   return `VOLUME [${volumes.join(' ')}]`
 }
 
@@ -283,14 +206,14 @@ function applyExpose(state: StageState, instruction: ListInstruction): string {
     }
     return exposed.ports
   })
-  state.image = withMember(state.image, 'ExposedPorts', ports)
+  for (const port of ports) state.image.ports.add(port)
   return `EXPOSE [${ports.join(' ')}]`
 }
 
 function applyHealthcheck(state: StageState, instruction: HealthcheckInstruction): string {
   trackLast(state, 'healthcheck', instruction)
   const { test, interval, timeout, startPeriod, startInterval, retries } = instruction
-  state.image = withHealthcheck(state.image, {
+  setHealthcheck(state.image, {
     Test: test,
     Interval: interval,
     Timeout: timeout,

@@ -8,7 +8,7 @@ import { heredocBody, summarizeHeredoc, tryHeredocWord } from '../dockerfile/her
 import type { RunInstruction } from '../dockerfile/instruction.ts'
 import { type Mount, parseMount } from '../dockerfile/mount.ts'
 import { proxyEnv } from './build-args.ts'
-import { shellCommand, withHistory } from './image-config.ts'
+import { addHistory, shellCommand } from './image-config.ts'
 import { envOf, expandIn, numberedName, type StageState, shownText, spend } from './stage-state.ts'
 import type { InlineFile, Origin, RunMount, StageInstruction } from './step.ts'
 
@@ -48,7 +48,7 @@ export function planRun(
     fromTrigger: entry.fromTrigger,
     comments: entry.instruction.comments,
   })
-  state.image = withHistory(state.image, historyText, 'layer')
+  addHistory(state.image, historyText, 'layer')
 }
 
 /** `|2 A=1 B=2`: the ARGs that the command could see (A05). */
@@ -90,7 +90,7 @@ function commandLine(state: StageState, instruction: RunInstruction): CommandLin
   }
   const content = heredocBody(first)
   const summary = ` (${summarizeHeredoc(first.content)})`
-  if (!content.startsWith('#!') || state.image.os === 'windows') {
+  if (!content.startsWith('#!') || state.image.base.os === 'windows') {
     return { argv: shell(content), scripts: [], summary }
   }
   const path = `/dev/pipes/${first.name}`

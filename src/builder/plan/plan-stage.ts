@@ -6,7 +6,7 @@ import type { Platform } from '../../oci/platform.ts'
 import { atSpan } from '../dockerfile/error.ts'
 import type { Finding } from '../dockerfile/lint-rule.ts'
 import type { BuildPlan } from './build-plan.ts'
-import { defaultPath } from './image-config.ts'
+import { defaultPath, finishDraft } from './image-config.ts'
 import { planCopy } from './plan-copy.ts'
 import { planMetadata, planWorkdir } from './plan-metadata.ts'
 import { planRun } from './plan-run.ts'
@@ -28,7 +28,13 @@ export function planStage(
     atSpan({ file: plan.dockerfile.file, span: entry.span }, () => planInstruction(state, entry))
   }
   const { steps, image, variables, args, hasWorkdir, findings } = state
-  return { stage, steps, image, scope: { variables, args, hasWorkdir }, findings }
+  return {
+    stage,
+    steps,
+    image: finishDraft(image),
+    scope: { variables, args, hasWorkdir },
+    findings,
+  }
 }
 
 /** What `FROM scratch` begins with, and a stage on a plain directory (F03, O07). */

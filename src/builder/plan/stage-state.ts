@@ -10,7 +10,7 @@ import { type Finding, findingAt, type RuleName } from '../dockerfile/lint-rule.
 import { nearest } from '../dockerfile/suggest.ts'
 import { silentArgs } from './build-args.ts'
 import type { BuildPlan } from './build-plan.ts'
-import { envName, envValue, inheritedImage } from './image-config.ts'
+import { draftOf, envName, envValue, type ImageDraft } from './image-config.ts'
 import { displayName, firstStepNumber } from './stage-label.ts'
 import type { Scope, StageInstruction, StagePlan, Step } from './step.ts'
 
@@ -30,7 +30,7 @@ export interface StageState {
   readonly stage: StagePlan
   readonly steps: Step[]
   readonly findings: Finding[]
-  image: ImageConfig
+  readonly image: ImageDraft
   readonly variables: Map<string, string>
   /** The variables as RUN takes them, until one changes: thousands of steps share one list. */
   env: readonly string[] | undefined
@@ -48,8 +48,8 @@ export interface StageState {
 const maxSpent = 1 << 26
 
 export function startStage(plan: BuildPlan, stage: StagePlan, base: StageBase): StageState {
-  const image = inheritedImage(base.image)
-  const env = (image.config.Env ?? []).map(entry => [envName(entry), envValue(entry)] as const)
+  const image = draftOf(base.image)
+  const env = image.env.map(entry => [envName(entry), envValue(entry)] as const)
   return {
     plan,
     stage,

@@ -133,6 +133,23 @@ describe('the config', () => {
     expect(configOf('ENV a=1', { bases })).toMatchObject(bases.a)
   })
 
+  test('O11: the order of instructions and keys leaves no trace in the config', () => {
+    const one = configOf('LABEL b=2 a=1\nEXPOSE 90 80\nUSER u\nSTOPSIGNAL 9\nVOLUME /b /a')
+    const other = configOf(
+      'VOLUME /a /b\nSTOPSIGNAL 9\nUSER u\nLABEL a=1\nLABEL b=2\nEXPOSE 80\nEXPOSE 90',
+    )
+    expect(JSON.stringify(one)).toBe(JSON.stringify(other))
+  })
+
+  test('I03: only the last CMD counts', () => {
+    expect(configOf('CMD ["a"]\nCMD ["b"]').Cmd).toEqual(['b'])
+  })
+
+  test('a hundred thousand instructions plan in linear time', () => {
+    const text = `FROM a\n${'RUN x\n'.repeat(50_000)}${'LABEL a=b\n'.repeat(50_000)}`
+    expect(planTarget(text).steps).toHaveLength(100_000)
+  })
+
   test('never changes what the base was', () => {
     const [first, second] = planAll('FROM a AS b\nLABEL x=1\nENV E=1\nFROM b\nLABEL x=2\nENV E=2')
     expect(first?.image.config).toMatchObject({ Labels: { x: '1' }, Env: ['PATH=/bin', 'E=1'] })
