@@ -9,7 +9,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Duplex } from 'node:stream'
-import { OciError, unreachable } from '../../oci/errors.ts'
+import { hasCode, OciError, unreachable } from '../../oci/errors.ts'
 import { nativePath } from '../native/syscalls.ts'
 import { createCgroup } from './cgroup.ts'
 import { removeCreated } from './created-targets.ts'
@@ -65,7 +65,7 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
     cgroup2: cgroup.unified && cgroup.procs.length > 0,
     resolvConf: resolvConf(spec),
   })
-  const outcome = await superviseMonitor(operations, io)
+  const outcome = await superviseMonitor(await startMonitor(io), operations, io)
   if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
   if (spec.root.kind === 'overlay' && spec.root.upper !== undefined) {
     removeCreated(spec.root.upper, outcome.created)
@@ -90,17 +90,34 @@ interface Outcome {
   /** Why nothing ran. */
   failure?: SandboxFailure
   exit?: { readonly code: number; readonly signal: number }
-  /** By our own side: the program could not be started, or a callback threw. The first. */
+  /** By a callback of ours, the first of them. */
   thrown?: { readonly error: unknown }
 }
 
 /** How long an aborted monitor may take before it is killed itself, in milliseconds. */
 const patience = 5_000
 
+/**
+ * Throws `unsupported` without the native program, and `unavailable` when the machine has no room
+ * for a process: then it has no streams either.
+ */
+async function startMonitor(io: SandboxIo): Promise<ChildProcess> {
+  const monitor = spawn(nativePath('sandbox'), [], { stdio: stdio(io), env: {} })
+  await new Promise<void>((resolve, reject) => {
+    monitor.once('spawn', resolve)
+    // Stays: one that comes later, of a signal that could not be sent, must not end our process.
+    monitor.on('error', error => reject(cannotStart(error)))
+  })
+  return monitor
+}
+
 /** Resolves when the monitor is gone and all its output has been handed on. */
-function superviseMonitor(operations: Buffer, io: SandboxIo): Promise<Outcome> {
+function superviseMonitor(
+  monitor: ChildProcess,
+  operations: Buffer,
+  io: SandboxIo,
+): Promise<Outcome> {
   return new Promise(resolve => {
-    const monitor = spawn(nativePath('sandbox'), [], { stdio: stdio(io), env: {} })
     const control = monitor.stdio[3] as Duplex
     const outcome: Outcome = { created: [] }
     let deadline: NodeJS.Timeout | undefined
@@ -122,9 +139,7 @@ function superviseMonitor(operations: Buffer, io: SandboxIo): Promise<Outcome> {
     readRecords(monitor, record => guard(() => note(record, { outcome, control, io })))
     readOutput(monitor, io, guard)
     io.signal?.addEventListener('abort', stop, { once: true })
-    monitor.on('error', error => {
-      outcome.thrown ??= { error: cannotStart(error) }
-    })
+    if (io.signal?.aborted === true) stop()
     monitor.on('close', () => {
       io.signal?.removeEventListener('abort', stop)
       clearTimeout(deadline)
@@ -140,6 +155,10 @@ function stdio({ stdin, output }: SandboxIo): StdioOptions {
 }
 
 function cannotStart(cause: Error): OciError {
+  const noRoom = ['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'] as const
+  if (noRoom.some(code => hasCode(cause, code))) {
+    return new OciError('unavailable', `Cannot start a sandbox: ${cause.message}`, { cause })
+  }
   return new OciError('unsupported', `Cannot start the native program "${nativePath('sandbox')}"`, {
     cause,
     hint: 'run "npm run build" in the checkout; it needs a C compiler (Debian: apt-get install gcc libc6-dev)',
