@@ -25,6 +25,8 @@ export interface BuildWorld {
   readonly pull: 'missing' | 'always'
   readonly secrets: SecretSource
   readonly sandbox: SandboxSettings
+  /** The user's environment, for git: proxies, certificates, PATH, the SSH agent. */
+  readonly variables: Readonly<Record<string, string | undefined>>
   /** How many steps may run at once. */
   readonly parallelism: number
   readonly emit: EmitBuildEvent

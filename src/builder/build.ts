@@ -98,12 +98,13 @@ async function run(
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
   await using statCache = await openStatCache(store.records, request.context, now)
+  await using sources = remoteSources(world)
   const stepWorld: StepWorld = {
     snapshots: store.snapshots,
     materialize: bases.materialize,
     context,
     contextCache: statCache.cache,
-    sources: remoteSources(world),
+    sources,
     memo: memo(store.records),
     secrets: world.secrets,
     sandbox: world.sandbox,

@@ -34,9 +34,7 @@ function unsupportedInCopy(step: CopyStep): string | undefined {
   const flags: readonly (readonly [string, boolean])[] = [
     ['--link', step.link],
     ['--parents', step.parents],
-    ['--keep-git-dir', step.keepGitDir !== undefined],
     ['--from of a named context', step.from.kind === 'named'],
-    ['of a git repository', step.sources.some(source => source.kind === 'git')],
   ]
   const found = flags.find(([, isUsed]) => isUsed)
   return found === undefined ? undefined : `${word} ${found[0]}`

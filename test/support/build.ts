@@ -25,12 +25,16 @@ export interface Workshop extends AsyncDisposable {
 }
 
 export interface BuildOptions {
+  /** Another directory than the workshop's own. */
+  readonly context?: string
   readonly ignore?: string
   readonly target?: string
   readonly buildArgs?: Readonly<Record<string, string>>
+  readonly labels?: Readonly<Record<string, string>>
   readonly rerun?: BuildRequest['rerun']
   readonly secrets?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
+  readonly variables?: BuildWorld['variables']
   readonly network?: BuildWorld['sandbox']['network']
   readonly store?: Store
 }
@@ -84,12 +88,13 @@ export async function openWorkshop(): Promise<Workshop> {
           shmSize: 64 * 1024 * 1024,
           stubs: used.stubs,
         },
+        variables: options.variables ?? process.env,
         parallelism: 2,
         emit: event => events.push(event),
         signal: options.signal ?? new AbortController().signal,
         now: () => new Date(),
       }
-      const result = await build(requestOf(dockerfile, context, options), world)
+      const result = await build(requestOf(dockerfile, options.context ?? context, options), world)
       return inspect(result, events, used)
     },
     [Symbol.asyncDispose]: async () => {
@@ -122,7 +127,7 @@ function requestOf(dockerfile: string, context: string, options: BuildOptions): 
       namedContexts: new Set(),
       ...(options.target === undefined ? {} : { target: options.target }),
     },
-    labels: new Map(),
+    labels: new Map(Object.entries(options.labels ?? {})),
     rerun: options.rerun ?? [],
   }
 }

@@ -12,6 +12,7 @@ const checks = {
     existsSync(new URL('../../dist/cli/tsbuild.js', import.meta.url)) ? undefined : 'npm run build',
   busybox: () => (existsSync('/bin/busybox') ? undefined : '/bin/busybox (busybox-static)'),
   docker: () => program('dockerd', 'docker.io') ?? program('docker', 'docker-cli'),
+  git: () => program('git', 'git'),
   podman: () => program('podman', 'podman'),
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),

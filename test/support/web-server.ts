@@ -4,12 +4,17 @@ import type { AddressInfo } from 'node:net'
 
 export type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
+export interface Routes {
+  set(path: string, answer: Answer): void
+  get(path: string): Answer | undefined
+}
+
 export interface WebServer extends AsyncDisposable {
   /** Without a slash at the end. */
   readonly url: string
   readonly host: string
-  /** By path, without query. What has none is not found. */
-  readonly routes: Map<string, Answer>
+  /** By path, without query. What has none is not found. `get` may be replaced. */
+  readonly routes: Routes
   readonly requests: readonly IncomingMessage[]
 }
 

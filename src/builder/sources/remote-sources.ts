@@ -1,9 +1,15 @@
 /**
- * RemoteSources: what a build reads from elsewhere, as its steps see it.
+ * RemoteSources: what a build reads from elsewhere, as its steps see it. Disposing it removes the
+ * checkouts that were made.
  */
 import type { Store } from '../../layerfs/store.ts'
 import type { EmitBuildEvent } from '../build-event.ts'
+import type { GitSource } from '../plan/git-source.ts'
+import type { SourceTree } from '../steps/source-tree.ts'
 import type { RemoteSources, SecretSource } from '../steps/step-world.ts'
+import type { GitRun } from './git-command.ts'
+import { gitRepositories } from './git-repositories.ts'
+import { directoryIn, openTree } from './git-tree.ts'
 import { urlFetcher } from './url-fetcher.ts'
 import type { HttpClient } from './url-request.ts'
 
@@ -11,18 +17,36 @@ export interface RemoteWorld {
   readonly store: Store
   readonly client: HttpClient
   readonly secrets: SecretSource
+  /** The user's environment, for git. */
+  readonly variables: GitRun['variables']
   readonly emit: EmitBuildEvent
 }
 
-export function remoteSources({ store, client, secrets, emit }: RemoteWorld): RemoteSources {
-  const { content, records } = store
+export function remoteSources(world: RemoteWorld): RemoteSources & AsyncDisposable {
+  const { client, secrets, variables, emit } = world
+  const { content, records, tempDir } = world.store
   const urls = urlFetcher({ content, records, client, secrets, emit })
+  const repositories = gitRepositories({ tempDir, variables, secrets, emit })
+  const trees: SourceTree[] = []
+  const request = (source: GitSource, signal: AbortSignal) =>
+    ({ source, namedBy: 'dockerfile', signal }) as const
   return {
     identifyUrl: async (url, { checksum, signal }) =>
       checksum ?? (await urls.look(url, signal)).digest,
     downloadUrl: async (url, options) => {
       const { digest, modified } = await urls.fetch(url, options)
       return { file: content.pathOf(digest), modified }
+    },
+    resolveGit: (source, signal) => repositories.resolve(request(source, signal)),
+    openGit: async (source, signal) => {
+      const { directory, committed } = await repositories.checkout(request(source, signal))
+      const tree = openTree(directoryIn(directory, source.subdir), 'the repository')
+      trees.push(tree)
+      return source.mtime === 'commit' ? { tree, modified: committed } : { tree }
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const tree of trees) tree[Symbol.dispose]()
+      await repositories[Symbol.asyncDispose]()
     },
   }
 }

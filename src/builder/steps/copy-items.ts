@@ -3,6 +3,8 @@
  * in the content store, repositories checked out.
  */
 import type { Timestamp } from '../../layerfs/native/syscalls.ts'
+import { field } from '../../oci/json.ts'
+import type { GitSource } from '../plan/git-source.ts'
 import type { CopyStep, InlineFile, Source } from '../plan/step.ts'
 import { type Selected, select } from './select.ts'
 import type { SourceTree } from './source-tree.ts'
@@ -59,9 +61,22 @@ async function itemsOfSource(
       const mtime = { seconds: modified, nanoseconds: 0 }
       return [{ kind: 'download', name: Buffer.from(source.name), file, mtime }]
     }
-    case 'git':
-      throw new Error('A git source came through unsupported.ts')
+    case 'git': {
+      const { tree, modified } = await world.sources.openGit(gitSourceOf(step, source), signal)
+      const mtime = modified === undefined ? undefined : { seconds: modified, nanoseconds: 0 }
+      const root = {
+        path: Buffer.alloc(0),
+        name: Buffer.alloc(0),
+        stat: tree.root.stat('/', 'keep'),
+      }
+      return [{ kind: 'selected', tree, selected: root, ...field('mtime', mtime) }]
+    }
   }
+}
+
+/** With what the flags of ADD say beside the URL. */
+export function gitSourceOf({ checksum, keepGitDir }: CopyStep, source: GitSource): GitSource {
+  return { ...source, ...field('checksum', checksum), ...field('keepGitDir', keepGitDir) }
 }
 
 function selectedItems(path: string, { tree, world, nodeId }: ItemContext): Item[] {

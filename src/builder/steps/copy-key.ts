@@ -11,6 +11,7 @@ import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { type DigestedFile, digestSource } from './content-digest.ts'
 import { sourceFilter } from './copy-filter.ts'
+import { gitSourceOf } from './copy-items.ts'
 import { openResult } from './open-source.ts'
 import { select } from './select.ts'
 import { isDirectory, type SourceTree } from './source-tree.ts'
@@ -92,7 +93,13 @@ async function digestOne(
       [`URL ${withoutUser(source.url)}`]: await context.sources.identifyUrl(source.url, options),
     }
   }
-  if (source.kind === 'git') throw new Error('A git source came through unsupported.ts')
+  if (source.kind === 'git') {
+    const git = gitSourceOf(step, source)
+    const { remote, subdir = '', keepGitDir = false, submodules = true, mtime } = git
+    const commit = await context.sources.resolveGit(git, context.signal)
+    const options = JSON.stringify({ subdir, keepGitDir, submodules, mtime })
+    return { [`repository ${withoutUser(remote)} ${options}`]: commit }
+  }
   const appearance = appearanceOf(step)
   const parts: Record<string, string> = {}
   const { selected } = select(tree, source.path)

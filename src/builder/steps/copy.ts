@@ -17,9 +17,9 @@ import { sourceFilter } from './copy-filter.ts'
 import { type Item, itemsOf } from './copy-items.ts'
 import { makeLayer } from './new-layer.ts'
 import { openResult } from './open-source.ts'
+import { type Owner, ownerIn } from './owner.ts'
 import { isDirectory, isRegularFile, type SourceTree } from './source-tree.ts'
 import type { StepWorld } from './step-world.ts'
-import { type Owner, ownerIn } from './owner.ts'
 
 export interface CopyContext {
   readonly nodeId: string

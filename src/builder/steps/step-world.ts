@@ -3,6 +3,7 @@
  */
 import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
 import type { ChainId } from '../../oci/digest.ts'
+import type { GitSource } from '../plan/git-source.ts'
 import type { SourceTree } from './source-tree.ts'
 import type { StatCache } from './stat-cache.ts'
 
@@ -32,6 +33,16 @@ export interface RemoteSources {
   identifyUrl(url: string, options: UrlOptions): Promise<string>
   /** Throws when the URL cannot be fetched, `digest-mismatch` for other bytes than `checksum`'s. */
   downloadUrl(url: string, options: UrlOptions): Promise<DownloadedFile>
+  /** The commit that a repository's ref is at. */
+  resolveGit(source: GitSource, signal: AbortSignal): Promise<string>
+  /** The files of that commit; open until the build ends. */
+  openGit(source: GitSource, signal: AbortSignal): Promise<OpenedGit>
+}
+
+export interface OpenedGit {
+  readonly tree: SourceTree
+  /** What all files' times are to be, in seconds since 1970; absent: as they are. */
+  readonly modified?: number
 }
 
 export interface UrlOptions {

@@ -113,6 +113,7 @@ function buildWorldOf(
       shmSize: flags['shm-size'],
       stubs: store.stubs,
     },
+    variables: environment.variables,
     parallelism: availableParallelism(),
     emit,
     signal,
