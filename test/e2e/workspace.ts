@@ -2,13 +2,20 @@
  * A place for one test file: directories, stores and registries of its own, and the built programs
  * run in it as a user runs them. Closing it proves that they left nothing.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { busyboxRootfs } from '../../scripts/busybox-rootfs.mjs'
+import { busyboxRootfs } from '../support/busybox.ts'
 import { attempt, type Finished, type RunOptions, run, type Started, start } from './process.ts'
 
 export const checkout: string = fileURLToPath(new URL('../..', import.meta.url))
@@ -80,8 +87,7 @@ export function openWorkspace(title: string): Workspace {
     },
     async storeWithBusybox(name) {
       const filled = store(name)
-      mkdirSync(path('busybox'), { recursive: true })
-      await filled.tsbuild(['import', busyboxRootfs(path('busybox')), 'busybox'])
+      await filled.tsbuild(['import', busyboxTar(path('busybox')), 'busybox'])
       return filled
     },
     async serve() {
@@ -96,6 +102,12 @@ export function openWorkspace(title: string): Workspace {
       if (left.length > 0) throw new Error(`Left behind:\n${left.join('\n')}`)
     },
   }
+}
+
+function busyboxTar(directory: string): string {
+  if (existsSync(directory)) return join(directory, 'busybox.tar')
+  mkdirSync(directory)
+  return busyboxRootfs(directory)
 }
 
 function storeAt(root: string, env: Workspace['env']): Store {
