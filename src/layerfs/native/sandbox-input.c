@@ -116,6 +116,9 @@ static const struct operation {
     {"cgroup2", 0, NULL, step_cgroup2},                /* */
     {"dev", 1, NULL, step_dev},                        /* bytes of /dev/shm */
     {"bind", 4, NULL, step_bind},                      /* source, target, rw|ro, plain|recursive */
+    {"layer", 1, NULL, step_layer},                    /* directory, top first */
+    {"layer-upper", 2, NULL, step_layer_upper},        /* directory, work directory */
+    {"bind-layers", 3, NULL, step_bind_layers},        /* path in those, target, rw|ro */
     {"tmpfs", 3, NULL, step_tmpfs},                    /* target, size or "", mode */
     {"file", 5, NULL, step_file},                      /* target, mode, uid, gid, content */
     {"mask", 1, set_mask, NULL},                       /* absolute path in /proc or /sys */

@@ -53,7 +53,7 @@ void set_attributes(int mount, uint64_t set, bool recursive, const char *detail)
 
 /* Attaches at a path of the user's choice, which must not lie in procfs: a mount there could show
  * a later reader of /proc another file than the kernel's. */
-static void attach_at(int mount, const char *target, enum kind kind) {
+void attach_at(int mount, const char *target, enum kind kind) {
   int place = open_target(target, kind);
   struct statfs status;
   if (fstatfs(place, &status) != 0) fail("mount", errno, target);

@@ -72,23 +72,23 @@ static int mount_overlay_classic(void) {
   return mount;
 }
 
-static int mount_overlay(void) {
+int mount_overlay(const struct texts *lower, const char *upper, const char *work) {
   int context = sys_fsopen("overlay");
   if (context < 0) fail("mount the root", errno, "overlay");
   configure(context, "source", "overlay");
-  for (size_t i = 0; i < sandbox.lower.count; i++) {
-    const int added = configured(context, "lowerdir+", sandbox.lower.at[i]);
+  for (size_t i = 0; i < lower->count; i++) {
+    const int added = configured(context, "lowerdir+", lower->at[i]);
     if (added != 0 && errno == EINVAL && i == 0) return close(context), -1;
-    if (added != 0) fail_configured(context, errno, sandbox.lower.at[i]);
+    if (added != 0) fail_configured(context, errno, lower->at[i]);
   }
-  if (sandbox.upper != NULL) {
-    configure(context, "upperdir", sandbox.upper);
-    configure(context, "workdir", sandbox.work);
+  if (upper != NULL) {
+    configure(context, "upperdir", upper);
+    configure(context, "workdir", work);
   }
   for (size_t i = 0; i < COUNT(overlay_options); i++) {
     configure(context, overlay_options[i][0], overlay_options[i][1]);
   }
-  if (sandbox.overlay_volatile && sandbox.upper != NULL) configure(context, "volatile", NULL);
+  if (sandbox.overlay_volatile && upper != NULL) configure(context, "volatile", NULL);
   if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) != 0) {
     fail_configured(context, errno, "overlay");
   }
@@ -105,7 +105,7 @@ void make_root(void) {
   if (sandbox.directory != NULL) {
     root_fd = clone_mount(AT_FDCWD, sandbox.directory, false);
   } else {
-    if (!sandbox.overlay_classic) root_fd = mount_overlay();
+    if (!sandbox.overlay_classic) root_fd = mount_overlay(&sandbox.lower, sandbox.upper, sandbox.work);
     if (root_fd < 0) {
       root_fd = mount_overlay_classic();
       return;

@@ -99,6 +99,8 @@ _Noreturn void become_container(int monitor);
 
 /* sandbox-root.c */
 extern int root_fd;
+/* A detached overlay; -1 where the kernel takes layers by mount(2) only. */
+int mount_overlay(const struct texts *lower, const char *upper, const char *work);
 void make_root(void);
 void enter_root(void);
 void seal_root(void);
@@ -110,6 +112,7 @@ void enter_working_directory(void);
 /* sandbox-mounts.c */
 int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes);
 void attach(int mount, int target, const char *detail);
+void attach_at(int mount, const char *target, enum kind kind);
 int clone_mount(int fd, const char *path, bool recursive);
 void set_attributes(int mount, uint64_t set, bool recursive, const char *detail);
 void step_bind(const struct word *words);
@@ -117,6 +120,11 @@ void step_tmpfs(const struct word *words);
 void step_file(const struct word *words);
 /* Adds the host name's line to the /etc/hosts that step_file() made, if it made one. */
 void name_address(const char *address);
+
+/* sandbox-layers.c: the first two say what the third takes its source from. */
+void step_layer(const struct word *words);
+void step_layer_upper(const struct word *words);
+void step_bind_layers(const struct word *words);
 
 /* sandbox-kernel.c: /proc, /sys and what is hidden in them. */
 void step_proc(const struct word *words);

@@ -60,7 +60,7 @@ function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
     ['sys'],
     ...(around.cgroup2 ? [['cgroup2'] as const] : []),
     ...standardFiles(spec, around.resolvConf),
-    ...spec.mounts.map(mountOperation),
+    ...spec.mounts.flatMap(mountOperations),
     ...networkOperations(spec),
     ...securityOperations(spec),
     ...around.cgroups.map(path => ['cgroup', path] as const),
@@ -108,21 +108,37 @@ function standardFiles(spec: SandboxSpec, resolvConf: string): Operation[] {
     .map(([target, content]) => ['file', target, 0o644, 0, 0, content])
 }
 
-function mountOperation(mount: SandboxMount): Operation {
+function mountOperations(mount: SandboxMount): Operation[] {
   switch (mount.kind) {
     case 'bind':
       return [
-        'bind',
-        mount.source,
-        mount.target,
-        mount.readOnly ? 'ro' : 'rw',
-        mount.recursive ? 'recursive' : 'plain',
+        [
+          'bind',
+          mount.source,
+          mount.target,
+          mount.readOnly ? 'ro' : 'rw',
+          mount.recursive ? 'recursive' : 'plain',
+        ],
+      ]
+    case 'layers':
+      return [
+        ...layerOperations(mount.root),
+        ['bind-layers', mount.source, mount.target, mount.readOnly ? 'ro' : 'rw'],
       ]
     case 'tmpfs':
-      return ['tmpfs', mount.target, mount.size ?? '', mount.mode.toString(8)]
+      return [['tmpfs', mount.target, mount.size ?? '', mount.mode.toString(8)]]
     case 'file':
-      return ['file', mount.target, mount.mode, mount.uid, mount.gid, mount.content]
+      return [['file', mount.target, mount.mode, mount.uid, mount.gid, mount.content]]
   }
+}
+
+/** What is one directory, or becomes one for want of a layer below, is named as a single layer. */
+function layerOperations(root: RootMount): Operation[] {
+  if (root.kind === 'directory') return [['layer', root.path]]
+  const { lower, upper, work = '' } = root
+  const lowers = lower.map(path => ['layer', path] as const)
+  if (upper === undefined) return lowers
+  return lower.length === 0 ? [['layer', upper]] : [...lowers, ['layer-upper', upper, work]]
 }
 
 function networkOperations(spec: SandboxSpec): Operation[] {

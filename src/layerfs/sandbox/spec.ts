@@ -55,6 +55,14 @@ export type SandboxMount =
       readonly recursive: boolean
     }
   | {
+      /** Out of another filesystem state; `source` is looked up inside it. */
+      readonly kind: 'layers'
+      readonly root: RootMount
+      readonly source: string
+      readonly target: string
+      readonly readOnly: boolean
+    }
+  | {
       readonly kind: 'tmpfs'
       readonly target: string
       /** Bytes; absent: half of memory, the kernel's default. */
