@@ -2,7 +2,7 @@
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
-import { pullImage } from '../../registry/client/pull.ts'
+import { type PulledImage, pullImage } from '../../registry/client/pull.ts'
 import type { CliContext } from '../command.ts'
 import { openProgress } from '../progress/progress.ts'
 import { withTransferProgress } from '../progress/transfer-progress.ts'
@@ -19,14 +19,26 @@ export interface PullRequest {
  * has one. Throws what `pullImage` throws; the name is then as it was.
  */
 export async function pullIntoStore(
+  world: World,
+  request: PullRequest,
+  context: CliContext,
+): Promise<Descriptor> {
+  const pulled = await pullBlobs(world, request, context)
+  const target = pulled.indexes[0]?.descriptor ?? pulled.descriptor
+  await world.store.images.set({ reference: request.reference, target })
+  return target
+}
+
+/** The same without a name. */
+export async function pullBlobs(
   { store, registry }: World,
   { reference, platform, progress: mode }: PullRequest,
   context: CliContext,
-): Promise<Descriptor> {
+): Promise<PulledImage> {
   const { signal } = context
   using progress = openProgress({ mode, title: 'Pulling' }, context)
   const vertex = { id: 'pull', name: `pulling ${formatReference(reference)}`, signal }
-  const pulled = await withTransferProgress(progress.emit, vertex, onEvent =>
+  return await withTransferProgress(progress.emit, vertex, onEvent =>
     pullImage(registry, reference, {
       platform,
       into: store.content,
@@ -35,7 +47,4 @@ export async function pullIntoStore(
       signal,
     }),
   )
-  const target = pulled.indexes[0]?.descriptor ?? pulled.descriptor
-  await store.images.set({ reference, target })
-  return target
 }

@@ -1,16 +1,11 @@
 import { constants } from 'node:os'
-import { findImage, type LocalImage, readImage } from '../../layerfs/runtime/local-image.ts'
 import { type ContainerRequest, runContainer } from '../../layerfs/runtime/run-container.ts'
 import type { RunningSandbox } from '../../layerfs/sandbox/run.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
-import { type ChainId, chainIds } from '../../oci/digest.ts'
-import { hasCode } from '../../oci/errors.ts'
-import { type Platform, platformDistance } from '../../oci/platform.ts'
-import { parseReference } from '../../oci/reference.ts'
 import { CliError, exitCodes } from '../cli-error.ts'
 import type { CliContext, Invocation } from '../command.ts'
+import { provideImage, provideLayers, type WantedImage } from '../image/provide-image.ts'
 import { assertRoot } from '../privileges.ts'
-import { wantedPlatform } from '../wanted-platform.ts'
 import { containerOptions } from './container-options.ts'
 import type { RunFlags, runFlags } from './run-flags.ts'
 
@@ -25,12 +20,13 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
   assertTerminal(flags, context)
   const options = await containerOptions(flags, command, context.environment.lookup)
   await using store = await openStore(context.environment.root)
-  const image = await provideImage(store, { name: imageName, flags }, context)
+  const wanted = wantedImage(imageName, flags)
+  const image = await provideImage(store, wanted, context)
   const request: ContainerRequest = {
     image: {
       name: imageName,
       id: image.config.digest,
-      chain: await unpacked(store, image, context.signal),
+      chain: await provideLayers(store, image, { wanted, context }),
       config: image.config.value.config,
     },
     ...(flags.name === undefined ? {} : { name: flags.name }),
@@ -41,6 +37,10 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
   return await runInForeground(store, request, { flags, context })
 }
 
+function wantedImage(name: string, { platform, pull, quiet }: RunFlags): WantedImage {
+  return { name, platform, pull, progress: quiet ? 'quiet' : 'auto' }
+}
+
 /** As docker says it. */
 function assertTerminal(flags: RunFlags, { stdin }: CliContext): void {
   if (flags.tty && stdin.isTTY !== true) {
@@ -48,20 +48,6 @@ function assertTerminal(flags: RunFlags, { stdin }: CliContext): void {
       hint: 'Leave --tty out when standard input is no terminal',
     })
   }
-}
-
-/** The chain of the image's layers, unpacked first when they are not. */
-async function unpacked(
-  store: Store,
-  { manifest, config }: LocalImage,
-  signal: AbortSignal,
-): Promise<ChainId | undefined> {
-  const chain = chainIds(config.value.rootfs.diff_ids).at(-1)
-  if (chain === undefined || (await store.snapshots.find(chain)) !== undefined) return chain
-  // Only now, like the registry client: loading code takes longer than the rest of most runs.
-  const { unpackImage } = await import('../../layerfs/image/unpack.ts')
-  await unpackImage({ manifest: manifest.value, config: config.value }, store, { signal })
-  return chain
 }
 
 interface Foreground {
@@ -135,47 +121,4 @@ class SignalForwarder {
       this.#stop.abort(new CliError(exitCodes.interrupted, 'Canceled'))
     else this.#handle.kill(constants.signals.SIGKILL)
   }
-}
-
-interface WantedImage {
-  readonly name: string
-  readonly flags: RunFlags
-}
-
-/** The image of the store, pulled first as `--pull` says. Throws what finding or pulling throws. */
-async function provideImage(
-  store: Store,
-  { name, flags }: WantedImage,
-  context: CliContext,
-): Promise<LocalImage> {
-  const platform = wantedPlatform(flags.platform)
-  const local = flags.pull === 'always' ? undefined : await findLocal(store, name, platform)
-  if (local !== undefined && suits(local, flags, platform)) return local
-  if (flags.pull === 'never') return findImage(store, name, platform)
-  // Only now: most runs find the image, and need no registry client.
-  const { openWorld } = await import('../world.ts')
-  const { pullIntoStore } = await import('../image/pull-image.ts')
-  const reference = parseReference(name)
-  await using world = await openWorld(context.environment)
-  const progress = flags.quiet ? 'quiet' : 'auto'
-  const target = await pullIntoStore(world, { reference, platform, progress }, context)
-  return { ...(await readImage(store.content, target, platform)), target, reference }
-}
-
-async function findLocal(
-  store: Store,
-  name: string,
-  platform: Platform,
-): Promise<LocalImage | undefined> {
-  try {
-    return await findImage(store, name, platform)
-  } catch (error) {
-    if (hasCode(error, 'not-found')) return undefined
-    throw error
-  }
-}
-
-/** An image for another platform is only taken when nobody asked for one. */
-function suits({ config }: LocalImage, flags: RunFlags, platform: Platform): boolean {
-  return flags.platform === undefined || platformDistance(platform, config.value) !== undefined
 }

@@ -55,16 +55,17 @@ export function layoutDocument(): string {
   return JSON.stringify({ imageLayoutVersion: '1.0.0' })
 }
 
-export function indexDocument(images: readonly NamedImage[]): string {
-  return JSON.stringify({
-    schemaVersion: 2,
-    mediaType: mediaTypes.index,
-    manifests: images.map(({ reference, target }) => {
-      const names = reference === undefined ? {} : nameAnnotations(reference)
-      const annotations = { ...target.annotations, ...names }
-      return Object.keys(annotations).length === 0 ? target : { ...target, annotations }
-    }),
+export function indexDocument(
+  images: readonly NamedImage[],
+  others: readonly Descriptor[] = [],
+): string {
+  const named = images.map(({ reference, target }) => {
+    const names = reference === undefined ? {} : nameAnnotations(reference)
+    const annotations = { ...target.annotations, ...names }
+    return Object.keys(annotations).length === 0 ? target : { ...target, annotations }
   })
+  const manifests = [...others, ...named]
+  return JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests })
 }
 
 function nameAnnotations(reference: Reference): Record<string, string> {
@@ -86,6 +87,31 @@ export function referenceFrom(
   } catch (error) {
     // A name that we cannot use loses the name, not the image.
     if (hasCode(error, 'invalid')) return undefined
+    throw error
+  }
+}
+
+/** The image under a name of the archive's own, which need be no reference: `oci:DIRECTORY:NAME`. */
+export function calledInLayout(target: Descriptor, name: string): NamedImage {
+  return {
+    target: { ...target, annotations: { ...target.annotations, [refNameAnnotation]: name } },
+  }
+}
+
+/** What the archive calls an image, for people. */
+export function nameInLayout({ reference, target }: NamedImage): string | undefined {
+  if (reference !== undefined) return familiarReference(reference)
+  return target.annotations?.[refNameAnnotation]
+}
+
+/** Whether `name` is what the archive calls the image: to the letter, or as a reference. */
+export function isCalled({ reference, target }: NamedImage, name: string): boolean {
+  if (target.annotations?.[refNameAnnotation] === name) return true
+  if (reference === undefined) return false
+  try {
+    return formatReference(parseReference(name)) === formatReference(reference)
+  } catch (error) {
+    if (hasCode(error, 'invalid')) return false
     throw error
   }
 }

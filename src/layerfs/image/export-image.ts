@@ -32,6 +32,8 @@ export interface ExportRequest {
   readonly images: readonly NamedImage[]
   readonly content: BlobReader
   readonly format: ArchiveFormat
+  /** Entries that a layout's index has besides; their blobs are there already. */
+  readonly others?: readonly Descriptor[]
 }
 
 type Member =
@@ -95,7 +97,7 @@ async function membersOf(request: ExportRequest): Promise<Member[]> {
     }
   }
   addDocument(layoutFile, layoutDocument())
-  addDocument(indexFile, indexDocument(request.images))
+  addDocument(indexFile, indexDocument(request.images, request.others))
   if (request.format === 'docker') {
     addDocument(dockerManifestFile, await dockerDocument(request))
   }

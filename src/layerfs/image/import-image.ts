@@ -37,7 +37,7 @@ export async function importArchive(
 ): Promise<NamedImage[]> {
   const archive = await readArchive(decompressed(chunks), content)
   if (archive.documents.has(indexFile)) {
-    return await imagesOf(documentOf(archive, indexFile), content)
+    return await assertWhole(indexImages(documentOf(archive, indexFile)), content)
   }
   if (archive.documents.has(dockerManifestFile)) {
     return await importDockerManifest(archive, content)
@@ -49,31 +49,36 @@ export async function importArchive(
   )
 }
 
-/** As {@link importArchive}, of an OCI layout that lies open in `directory`. */
+/** The images that the OCI layout in `directory` names, none of them read. Throws `invalid`. */
+export async function listLayout(directory: string): Promise<NamedImage[]> {
+  const layout = await readFile(join(directory, layoutFile)).catch(ignoreMissing)
+  const index = await readFile(join(directory, indexFile)).catch(ignoreMissing)
+  if (layout !== undefined && index !== undefined) return indexImages(index)
+  throw new OciError(
+    'invalid',
+    `Cannot import "${printable(directory)}": no OCI layout ("${layoutFile}" and "${indexFile}") there`,
+  )
+}
+
+/** As {@link importArchive}, of an OCI layout that lies open in `directory`; `images`: only those. */
 export async function importLayout(
   directory: string,
   content: ContentStore,
+  images?: readonly NamedImage[],
 ): Promise<NamedImage[]> {
-  const layout = await readFile(join(directory, layoutFile)).catch(ignoreMissing)
-  const index = await readFile(join(directory, indexFile)).catch(ignoreMissing)
-  if (layout === undefined || index === undefined) {
-    throw new OciError(
-      'invalid',
-      `Cannot import "${printable(directory)}": no OCI layout ("${layoutFile}" and "${indexFile}") there`,
-    )
-  }
+  const wanted = images ?? (await listLayout(directory))
   const copy = async ({ digest, size }: Descriptor) => {
     if ((await content.find(digest)) !== undefined) return
     const file = createReadStream(join(directory, blobPath(digest)))
     await putBlob(content, file, { digest, size })
   }
-  for (const { target } of indexImages(index)) await copyGraph(target, { copy, content })
-  return await imagesOf(index, content)
+  for (const { target } of wanted) await copyGraph(target, { copy, content })
+  return await assertWhole(wanted, content)
 }
 
 /**
  * Each document is copied before its children are known. Of a document's children only those that
- * the directory has are copied: `imagesOf` tells which of the others would be needed.
+ * the directory has are copied: `assertWhole` tells which of the others would be needed.
  */
 async function copyGraph(
   target: Descriptor,
@@ -103,8 +108,10 @@ function indexImages(bytes: Uint8Array): NamedImage[] {
   })
 }
 
-async function imagesOf(index: Uint8Array, content: ContentStore): Promise<NamedImage[]> {
-  const images = indexImages(index)
+async function assertWhole(
+  images: readonly NamedImage[],
+  content: ContentStore,
+): Promise<NamedImage[]> {
   for (const { target } of images) {
     for await (const { descriptor } of walkImage(target, content)) {
       if ((await content.find(descriptor.digest)) !== undefined) continue
@@ -114,5 +121,5 @@ async function imagesOf(index: Uint8Array, content: ContentStore): Promise<Named
       )
     }
   }
-  return images
+  return [...images]
 }
