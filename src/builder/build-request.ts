@@ -10,6 +10,8 @@ export interface BuildRequest {
   readonly dockerfile: { readonly name: string; readonly text: string }
   /** The build context's directory. */
   readonly context: string
+  /** What the user calls a context that is in another directory each time: a URL, standard input. */
+  readonly contextName?: string
   /** Text of the .dockerignore; empty when there is none. */
   readonly ignore: string
   readonly plan: PlanOptions

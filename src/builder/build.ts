@@ -28,6 +28,7 @@ import { sourceDateEpoch } from './source-date-epoch.ts'
 import { remoteSources } from './sources/remote-sources.ts'
 import { openContext } from './steps/open-source.ts'
 import { openStatCache } from './steps/open-stat-cache.ts'
+import { statCache } from './steps/stat-cache.ts'
 import { stepExecutor } from './steps/step-executor.ts'
 import type { StepWorld } from './steps/step-world.ts'
 
@@ -97,13 +98,15 @@ async function run(
 ): Promise<ReadonlyMap<string, StepResult>> {
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
-  await using statCache = await openStatCache(store.records, request.context, now)
+  const { contextName } = request
+  await using kept =
+    contextName === undefined ? await openStatCache(store.records, request.context, now) : null
   await using sources = remoteSources(world)
   const stepWorld: StepWorld = {
     snapshots: store.snapshots,
     materialize: bases.materialize,
     context,
-    contextCache: statCache.cache,
+    contextCache: kept?.cache ?? statCache({}, now),
     sources,
     memo: memo(store.records),
     secrets: world.secrets,
@@ -114,12 +117,10 @@ async function run(
     warn: (id, message) => emit({ kind: 'warning', id, message }),
     now,
   }
+  const scope = `${contextName ?? resolve(request.context)}\0${request.dockerfile.name}`
   return await solve(graph.nodes, {
     executor: stepExecutor(stepWorld),
-    cache: recordCache(store, {
-      scope: `${resolve(request.context)}\0${request.dockerfile.name}`,
-      signal,
-    }),
+    cache: recordCache(store, { scope, signal }),
     slots: semaphore(world.parallelism),
     emit,
     signal,

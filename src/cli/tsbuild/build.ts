@@ -4,6 +4,11 @@ import { build } from '../../builder/build.ts'
 import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
 import { exportResult } from '../../builder/export/output.ts'
 import type { WrittenImage } from '../../builder/export/write-image.ts'
+import {
+  type ContextDirectory,
+  openContextDirectory,
+} from '../../builder/sources/context-directory.ts'
+import { type ContextName, parseContextName } from '../../builder/sources/context-name.ts'
 import { hostPlatform } from '../../oci/platform.ts'
 import { formatReference, parseReference } from '../../oci/reference.ts'
 import { type Command, defineCommand, type Invocation } from '../command.ts'
@@ -12,7 +17,7 @@ import { parseExtraHost } from '../tsrun/container-options.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { openWorld, type World } from '../world.ts'
 import { buildFlags, unsupportedBuildFlags } from './build-flags.ts'
-import { type DockerfileInput, readDockerfile } from './dockerfile-input.ts'
+import { assertContext, type DockerfileInput, readDockerfile } from './dockerfile-input.ts'
 import { parseAssignments } from './key-values.ts'
 import { parseOutputs } from './outputs.ts'
 import { secretSource } from './secrets.ts'
@@ -21,13 +26,14 @@ type BuildInvocation = Invocation<typeof buildFlags>
 
 export const buildCommand: Command = defineCommand({
   name: 'build',
-  usage: '[FLAGS] PATH',
+  usage: '[FLAGS] PATH|URL|-',
   summary: 'Build an image from a Dockerfile',
   examples: [
     'build -t app .',
     'build -t registry.example.com/app:1.2 --push .',
     'build -f docker/Dockerfile --target test --build-arg VERSION=1.2 .',
     'build -o type=oci,dest=app.tar .',
+    'build https://example.com/app.git#v1.2:docker',
   ],
   errorPrefix: 'failed to build: ',
   flags: buildFlags,
@@ -37,12 +43,12 @@ export const buildCommand: Command = defineCommand({
 })
 
 async function runBuild(invocation: BuildInvocation): Promise<number> {
-  const { flags, args, environment, stdin, stdout } = invocation
-  const [context = '.'] = args
+  const { flags, args, environment, stdout } = invocation
   const outputs = parseOutputs(flags, stdout)
-  const dockerfile = await readDockerfile(context, flags.file, stdin)
+  const context = parseContextName(args[0] ?? '.')
+  await assertContext(context, flags.file)
   await using world = await openWorld(environment, flags)
-  const image = await buildWithProgress(invocation, { world, dockerfile, outputs, context })
+  const image = await buildWithProgress(invocation, { world, outputs, context })
   if (image === undefined) return 0
   await writeResultFiles(invocation, image)
   if (flags.quiet) stdout.write(`${image.config.digest}\n`)
@@ -51,37 +57,56 @@ async function runBuild(invocation: BuildInvocation): Promise<number> {
 
 interface BuildInputs {
   readonly world: World
-  readonly dockerfile: DockerfileInput
   readonly outputs: ReturnType<typeof parseOutputs>
-  readonly context: string
+  readonly context: ContextName
 }
 
 async function buildWithProgress(
   invocation: BuildInvocation,
-  { world, dockerfile, outputs, context }: BuildInputs,
+  { world, outputs, context: contextName }: BuildInputs,
 ): Promise<WrittenImage | undefined> {
-  const { flags } = invocation
+  const { flags, stdin } = invocation
   const mode = flags.quiet ? 'quiet' : flags.progress
   using progress = openProgress({ mode, title: 'Building' }, invocation)
-  const request = buildRequest(invocation, dockerfile, context)
   const buildWorld = buildWorldOf(invocation, world, progress)
+  const buildArgs = buildArgsOf(invocation)
+  const keepGitDir = buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR') === '1'
+  await using context = await openContextDirectory(contextName, {
+    ...buildWorld,
+    stdin,
+    keepGitDir,
+  })
+  const dockerfile = await readDockerfile({ contextName, context, file: flags.file, stdin })
+  const request = buildRequest(invocation, { dockerfile, context, contextName, buildArgs })
   const result = await build(request, buildWorld)
   return await exportResult(result, outputs, buildWorld)
 }
 
-function buildRequest(
-  { flags, environment }: BuildInvocation,
-  { name, text, ignore }: DockerfileInput,
-  context: string,
-): BuildRequest {
-  const { target } = flags
+function buildArgsOf({ flags, environment }: BuildInvocation): Map<string, string> {
   const buildArgs = parseAssignments(flags['build-arg'], environment.lookup)
   if (environment.sourceDateEpoch !== undefined && !buildArgs.has('SOURCE_DATE_EPOCH')) {
     buildArgs.set('SOURCE_DATE_EPOCH', environment.sourceDateEpoch)
   }
+  return buildArgs
+}
+
+interface RequestInputs {
+  readonly dockerfile: DockerfileInput
+  readonly context: ContextDirectory
+  readonly contextName: ContextName
+  readonly buildArgs: ReadonlyMap<string, string>
+}
+
+function buildRequest(
+  { flags, args }: BuildInvocation,
+  { dockerfile, context, contextName, buildArgs }: RequestInputs,
+): BuildRequest {
+  const { target } = flags
+  const { name, text, ignore } = dockerfile
   return {
     dockerfile: { name, text },
-    context,
+    context: context.path,
+    ...(contextName.kind === 'directory' ? {} : { contextName: args[0] ?? '' }),
     ignore,
     plan: {
       buildArgs,

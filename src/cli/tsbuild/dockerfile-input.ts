@@ -2,6 +2,9 @@
 import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { type ContextDirectory, maxDockerfile } from '../../builder/sources/context-directory.ts'
+import type { ContextName } from '../../builder/sources/context-name.ts'
+import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 
@@ -13,39 +16,47 @@ export interface DockerfileInput {
   readonly ignore: string
 }
 
-/** A Dockerfile is a program, not a data file: longer ones are a mistake. */
-const maxSize = 16 * 1024 * 1024
-
-/** `file`: the value of --file. Throws `not-found` in BuildKit's words. */
-export async function readDockerfile(
-  context: string,
-  file: string | undefined,
-  stdin: Readable,
-): Promise<DockerfileInput> {
-  await assertDirectory(context)
-  if (file === '-') {
-    const text = await readAll(stdin)
-    return { name: 'Dockerfile', text, ignore: await readIgnore(context, undefined) }
-  }
-  const path = file ?? (await defaultDockerfile(context))
-  const text = await readText(path)
-  if (text === undefined) {
-    throw new OciError(
-      'not-found',
-      `failed to read dockerfile: open ${printable(path)}: no such file or directory`,
-      { hint: 'name the Dockerfile with -f FILE' },
-    )
-  }
-  return { name: basename(path), text, ignore: await readIgnore(context, path) }
+export interface DockerfilePlace {
+  readonly contextName: ContextName
+  readonly context: ContextDirectory
+  /** The value of --file. */
+  readonly file: string | undefined
+  readonly stdin: Readable
 }
 
-async function assertDirectory(context: string): Promise<void> {
-  if (context === '-' || /^(https?|git|ssh):\/\/|^git@/.test(context)) {
-    throw usageError(`Build context "${printable(context)}" is not supported yet: give a directory`)
+/** Throws a usage error for a context that is not there, or that would be read twice. */
+export async function assertContext(context: ContextName, file: string | undefined): Promise<void> {
+  if (context.kind === 'stdin' && file === '-') {
+    throw usageError("invalid argument: can't use stdin for both build context and dockerfile")
   }
-  const info = await stat(context).catch(missing)
+  if (context.kind !== 'directory') return
+  const info = await stat(context.path).catch(missing)
   if (info?.isDirectory() === true) return
-  throw usageError(`Build context "${printable(context)}" is not a directory`)
+  throw usageError(`Build context "${printable(context.path)}" is not a directory`)
+}
+
+/** Throws `not-found` in BuildKit's words. */
+export async function readDockerfile(place: DockerfilePlace): Promise<DockerfileInput> {
+  const { contextName, context, file, stdin } = place
+  const isLocal = contextName.kind === 'directory'
+  if (context.dockerfile !== undefined) {
+    if (file === undefined) return { name: 'Dockerfile', text: context.dockerfile, ignore: '' }
+    throw usageError(
+      'ambiguous Dockerfile source: both the build context and --file are Dockerfiles',
+    )
+  }
+  if (file === '-') {
+    const ignore = isLocal ? await readIgnore(context.path, undefined) : ''
+    return { name: 'Dockerfile', text: await readAll(stdin), ignore }
+  }
+  return isLocal ? readLocal(context.path, file) : readRemote(context.path, file)
+}
+
+async function readLocal(context: string, file: string | undefined): Promise<DockerfileInput> {
+  const path = file ?? (await defaultDockerfile(context))
+  const text = await readText(path)
+  if (text === undefined) throw notFound(path)
+  return { name: basename(path), text, ignore: await readIgnore(context, path) }
 }
 
 /** `Dockerfile`, or `dockerfile` where only that is there. */
@@ -55,6 +66,37 @@ async function defaultDockerfile(context: string): Promise<string> {
     if ((await stat(path).catch(missing)) !== undefined) return path
   }
   return join(context, 'Dockerfile')
+}
+
+/**
+ * Inside the context: a link in what somebody else made must not show a file of this machine. Such
+ * contexts are taken whole: no .dockerignore applies (X07).
+ */
+function readRemote(context: string, file: string | undefined): DockerfileInput {
+  using root = openRoot({ kind: 'directory', path: context, readOnly: true })
+  const names = file === undefined ? ['Dockerfile', 'dockerfile'] : [file]
+  const found = names.find(name => leadsSomewhere(root, name))
+  if (found === undefined) throw notFound(file ?? 'Dockerfile')
+  const text = root.readFile(found, maxDockerfile).toString('utf8')
+  return { name: basename(found), text, ignore: '' }
+}
+
+/** Links that lead in a circle lead nowhere. */
+function leadsSomewhere(root: Root, name: string): boolean {
+  try {
+    return root.exists(name)
+  } catch (error) {
+    if (hasCode(error, 'invalid')) return false
+    throw error
+  }
+}
+
+function notFound(path: string): OciError {
+  return new OciError(
+    'not-found',
+    `failed to read dockerfile: open ${printable(path)}: no such file or directory`,
+    { hint: 'name the Dockerfile with -f FILE' },
+  )
 }
 
 /** `<Dockerfile>.dockerignore` beside the Dockerfile wins as a whole over that of the context. */
@@ -69,10 +111,10 @@ async function readIgnore(context: string, dockerfile: string | undefined): Prom
 async function readText(path: string): Promise<string | undefined> {
   const info = await stat(path).catch(missing)
   if (info === undefined) return undefined
-  if (info.size > maxSize) {
+  if (info.size > maxDockerfile) {
     throw new OciError(
       'too-large',
-      `Cannot read "${printable(path)}": larger than ${maxSize} bytes`,
+      `Cannot read "${printable(path)}": larger than ${maxDockerfile} bytes`,
     )
   }
   return await readFile(path, 'utf8')
@@ -84,8 +126,11 @@ async function readAll(stdin: Readable): Promise<string> {
   for await (const chunk of stdin) {
     chunks.push(Buffer.from(chunk))
     size += chunk.length
-    if (size > maxSize) {
-      throw new OciError('too-large', `Cannot read the Dockerfile: more than ${maxSize} bytes`)
+    if (size > maxDockerfile) {
+      throw new OciError(
+        'too-large',
+        `Cannot read the Dockerfile: more than ${maxDockerfile} bytes`,
+      )
     }
   }
   return Buffer.concat(chunks).toString('utf8')
