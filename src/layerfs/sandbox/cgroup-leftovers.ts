@@ -1,7 +1,7 @@
 /**
  * Removing cgroups: our own after a run, and those of processes that were killed before they could.
  */
-import { readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../oci/errors.ts'
 
@@ -10,8 +10,9 @@ export function ownerMark(): string {
   return `${process.pid}.${startOf(process.pid) ?? 0}`
 }
 
-/** Removes the cgroups in `parent` whose owner is gone. */
+/** Removes the cgroups in `parent`, which need not exist, whose owner is gone. */
 export function removeLeftovers(parent: string): void {
+  if (!existsSync(parent)) return
   for (const entry of readdirSync(parent)) {
     const [, pid, start] = /\.(\d+)\.(\d+)$/.exec(entry) ?? []
     if (pid === undefined || startOf(Number(pid)) === start) continue

@@ -28,6 +28,7 @@ export function createCgroup(
   hierarchies: Hierarchies = cgroupHierarchies(),
 ): Cgroup {
   const unified = hierarchies.v2 !== undefined && Object.keys(hierarchies.v1).length === 0
+  for (const parent of ourParents(hierarchies)) removeLeftovers(parent)
   const directories = new Map<string, string>()
   const remove = () => {
     for (const directory of new Set(directories.values())) removeCgroup(directory)
@@ -49,6 +50,13 @@ export function createCgroup(
     outOfMemory: () => countKills(directories.get('memory')) > 0,
     [Symbol.dispose]: remove,
   }
+}
+
+/** Wherever an earlier run may have made cgroups, whatever this one needs. */
+function ourParents({ v1, v2 }: Hierarchies): Set<string> {
+  const { memory, cpu, pids } = v1
+  const mounts = [v2, memory, cpu, pids].filter(mount => mount !== undefined)
+  return new Set(mounts.map(mount => join(mount, 'tsbuild')))
 }
 
 /** Files to write, in order; what an optional one lacks is no error. */
@@ -128,7 +136,6 @@ function apply({ parent, values, enable }: Place, directory: string): void {
       writeFileSync(join(level, 'cgroup.subtree_control'), `+${enable.controller}`)
     }
   }
-  removeLeftovers(parent)
   mkdirSync(directory, { recursive: true })
   for (const [file, value, need] of values) {
     try {
