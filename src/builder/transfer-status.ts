@@ -1,31 +1,44 @@
-import { hexOf } from '../oci/digest.ts'
-import type { OnTransfer, TransferEvent } from '../registry/client/transfer-event.ts'
+import { unreachable } from '../oci/errors.ts'
+import type { OnTransfer } from '../registry/client/transfer-event.ts'
 import type { EmitBuildEvent } from './build-event.ts'
 
-/** What a pull or push tells, as lines of the vertex `id`: one per blob. */
+/** What a pull or push tells, as items of the vertex `id`: one per blob. */
 export function transferStatus(id: string, emit: EmitBuildEvent): OnTransfer {
+  const status = (item: string, progress: { current: number; total?: number; isDone: boolean }) =>
+    emit({ kind: 'status', id, item, ...progress })
   return event => {
-    const status = statusOf(event)
-    if (status !== undefined) emit({ kind: 'status', id, ...status })
-  }
-}
-
-function statusOf(event: TransferEvent) {
-  switch (event.kind) {
-    case 'blob-progress': {
-      const { bytes, total } = event
-      return { item: shortDigest(event), current: bytes, total, isDone: false }
+    switch (event.kind) {
+      case 'resolving':
+        return
+      case 'blob-exists':
+      case 'blob-mounted': {
+        const how =
+          event.kind === 'blob-exists' ? '(already there)' : `(mounted from ${event.from})`
+        return status(`${short(event.digest)} ${how}`, { current: 0, isDone: true })
+      }
+      case 'blob-progress':
+        return status(short(event.digest), {
+          current: event.bytes,
+          total: event.total,
+          isDone: false,
+        })
+      case 'blob-done':
+        return status(short(event.digest), {
+          current: event.total,
+          total: event.total,
+          isDone: true,
+        })
+      case 'manifest': {
+        const name = event.tag === undefined ? short(event.digest) : `tag ${event.tag}`
+        return status(`manifest ${name}`, { current: 0, isDone: true })
+      }
+      default:
+        unreachable(event)
     }
-    case 'blob-done':
-    case 'blob-exists':
-    case 'blob-mounted':
-      return { item: shortDigest(event), current: event.total, total: event.total, isDone: true }
-    case 'resolving':
-    case 'manifest':
-      return undefined
   }
 }
 
-function shortDigest({ digest }: Extract<TransferEvent, { digest: unknown }>): string {
-  return `sha256:${hexOf(digest).slice(0, 12)}`
+/** As docker shows layers: the first twelve digits. */
+function short(digest: string): string {
+  return digest.slice(digest.indexOf(':') + 1).slice(0, 12)
 }
