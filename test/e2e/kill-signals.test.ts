@@ -1,9 +1,12 @@
 /** SIGINT and SIGTERM: everything is put away, and the exit code says what happened. */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith } from '../support/requires.ts'
-import { mountsOf, processesLeft, processesOf, underWay } from './kill/leftovers.ts'
+import { writeContext } from './kill/image.ts'
+import { damagedBlobs, mountsOf, processesLeft, processesOf, underWay } from './kill/leftovers.ts'
+import { seededRandom } from './kill/moments.ts'
 import { openPrograms, type Programs, type Started } from './kill/programs.ts'
 
 describeWith(['root', 'busybox'], 'signals', () => {
@@ -79,6 +82,29 @@ RUN : two; ${stubborn}
     expect(underWay(store)).toEqual([])
   })
 
+  it('tsbuild ends with 130 at any moment of a build, saying no more than that', async () => {
+    const random = seededRandom('kill-signals')
+    const archive = join(programs.work, 'out.tar')
+    const outputs = ['-o', 'type=image,name=app:any', '-o', `type=oci,dest=${archive}`]
+    const args = ['--progress', 'plain', '--no-cache', ...outputs, writeContext(programs)]
+    const { milliseconds } = await programs.run('tsbuild', args)
+    for (let round = 0; round < 15; round++) {
+      const { child, ended } = programs.start('tsbuild', args)
+      await sleep(random() * milliseconds)
+      child.kill('SIGINT')
+      const { code, stderr } = await ended
+      // Done already; or before Node had come to us, when the kernel ends the process.
+      expect([0, 130, null], stderr).toContain(code)
+      expect(stderr).not.toMatch(/internal error|AbortError|\n\s+at /)
+      if (code === 130) expect(stderr.split('\n').at(-2)).toBe('ERROR: canceled')
+      expect(readdirSync(programs.work).filter(name => name.endsWith('.tmp'))).toEqual([])
+      await expectNothingLeft()
+    }
+    await programs.run('tsbuild', ['images'])
+    expect(underWay(store)).toEqual([])
+    expect(await damagedBlobs(store)).toEqual([])
+  })
+
   it('tsrun hands SIGTERM and SIGINT on to the container', async () => {
     const { child, ended } = await startContainer('trap "exit 42" TERM; sleep 60 & wait')
     child.kill('SIGTERM')
@@ -95,7 +121,7 @@ RUN : two; ${stubborn}
     for (let signals = 1; signals <= 3; signals++) {
       expect(child.exitCode).toBeNull()
       child.kill('SIGINT')
-      await new Promise(resolve => setTimeout(resolve, 200))
+      await sleep(200)
     }
     expect((await ended).code).toBe(137)
     await expectNothingLeft()
