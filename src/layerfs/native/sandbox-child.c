@@ -2,6 +2,7 @@
  * The way of PID 1. The order matters:
  *
  *   tie to the monitor    before anything can be left behind (4)
+ *   out-of-memory score   through the host's /proc
  *   cgroups               while the host's paths exist; their namespace after, so they are its root
  *   root, mounts          sources are host paths: before the root is entered
  *   enter the root        from here on no path of the host can be named
@@ -10,6 +11,7 @@
  *   terminal              needs the container's own devpts
  *   read-only root        after the last mount target may have been made
  *   wait for the monitor  the network must be there before the program looks at it
+ *   resource limits       the least that is still needed has been opened
  *   privileges, program   last: nothing after may fail for want of a right
  */
 #include "sandbox.h"
@@ -45,9 +47,11 @@ static void start_loopback(void) {
 }
 
 static void name_host(void) {
-  if (sandbox.hostname == NULL) return;
-  if (sethostname(sandbox.hostname, strlen(sandbox.hostname)) != 0) {
-    fail("set the host name", errno, sandbox.hostname);
+  const char *host = sandbox.hostname, *domain = sandbox.domainname;
+  if (sandbox.host_uts) return;
+  if (host != NULL && sethostname(host, strlen(host)) != 0) fail("set the host name", errno, host);
+  if (domain != NULL && setdomainname(domain, strlen(domain)) != 0) {
+    fail("set the domain name", errno, domain);
   }
 }
 
@@ -79,6 +83,7 @@ void become_container(int monitor) {
   umask(0);
   setsid();
   write_to_output_pipes();
+  set_oom_score();
   enter_cgroups();
   start_loopback();
   name_host();
@@ -89,6 +94,8 @@ void become_container(int monitor) {
   if (sandbox.terminal) take_terminal(monitor);
   seal_root();
   wait_for_monitor(monitor);
+  set_resource_limits();
   give_up_privileges();
+  if (sandbox.init) start_under_init();
   run_program();
 }

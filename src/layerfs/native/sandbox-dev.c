@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -31,31 +32,39 @@ static const struct link {
     {"core", "/proc/kcore"},
 };
 
-/* Inside a user namespace devices cannot be made; the host's own is mounted on an empty file. */
-static void borrow_device(const struct device *device) {
-  char path[32];
-  snprintf(path, sizeof path, "/dev/%s", device->name);
-  int mount = clone_mount(AT_FDCWD, path, false);
+/* Where a node made here would not work (in a user namespace, or on a mount without devices), the
+ * host's own is mounted on an empty file. */
+static void borrow_device(int place, const char *name, const char *source, dev_t number) {
+  int mount = clone_mount(AT_FDCWD, source, false);
   struct stat status;
-  if (fstat(mount, &status) != 0) fail("make a device", errno, path);
-  if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(device->major, device->minor)) {
-    fail("make a device", ENODEV, path);
-  }
-  int target = openat(dev_fd, device->name, O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0666);
-  if (target < 0) fail("make a device", errno, path);
-  attach(mount, target, path);
+  if (fstat(mount, &status) != 0) fail("make a device", errno, source);
+  if (status.st_rdev != number) fail("make a device", ENODEV, source);
+  int target = openat(place, name, O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0666);
+  if (target < 0) fail("make a device", errno, name);
+  attach(mount, target, source);
   close(target);
   close(mount);
+}
+
+static void make_device(int place, const char *name, const char *source, const struct stat *like) {
+  if (!sandbox.bind_devices) {
+    if (mknodat(place, name, like->st_mode, like->st_rdev) == 0) {
+      if (fchownat(place, name, like->st_uid, like->st_gid, AT_SYMLINK_NOFOLLOW) == 0) return;
+      fail("make a device", errno, name);
+    }
+    if (errno != EPERM) fail("make a device", errno, name);
+  }
+  borrow_device(place, name, source, like->st_rdev);
 }
 
 static void fill(int place) {
   for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
     const struct device *device = &devices[i];
-    if (mknodat(place, device->name, S_IFCHR | 0666, makedev(device->major, device->minor)) == 0) {
-      continue;
-    }
-    if (errno != EPERM) fail("make a device", errno, device->name);
-    borrow_device(device);
+    const struct stat like = {.st_mode = S_IFCHR | 0666,
+                              .st_rdev = makedev(device->major, device->minor)};
+    char source[32];
+    snprintf(source, sizeof source, "/dev/%s", device->name);
+    make_device(place, device->name, source, &like);
   }
   for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
     if (symlinkat(links[i].target, place, links[i].name) != 0) fail("make /dev", errno, links[i].name);
@@ -79,7 +88,9 @@ void step_dev(const struct word *words) {
       {"newinstance", NULL}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}, {NULL, NULL}};
   const char *const shm[][2] = {{"mode", "1777"}, {"size", words[0].text}, {NULL, NULL}};
   const char *const none[][2] = {{NULL, NULL}};
-  dev_fd = new_filesystem("tmpfs", dev, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME);
+  dev_fd = new_filesystem("tmpfs", dev,
+                          MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME |
+                              (sandbox.bind_devices ? MOUNT_ATTR_NODEV : 0));
   int target = open_inside(root_fd, "/dev", O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
   if (target < 0 && errno == ENOENT) target = open_target("/dev", KIND_DIRECTORY);
   if (target < 0) fail("mount", errno, "/dev");
@@ -91,4 +102,34 @@ void step_dev(const struct word *words) {
   mount_below("devpts", "pts", pts);
   mount_below("tmpfs", "shm", shm);
   mount_below("mqueue", "mqueue", none);
+}
+
+/* The directory of /dev in which `name` ("snd/timer") is to be made; `name` becomes its last part. */
+static int open_place(char **name) {
+  int place = fcntl(dev_fd, F_DUPFD_CLOEXEC, 0);
+  for (char *slash; place >= 0 && (slash = strchr(*name, '/')) != NULL; *name = slash + 1) {
+    *slash = '\0';
+    if (mkdirat(place, *name, 0755) != 0 && errno != EEXIST) fail("make a device", errno, *name);
+    int inner = openat(place, *name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    close(place);
+    place = inner;
+  }
+  if (place < 0) fail("make a device", errno, *name);
+  return place;
+}
+
+void step_device(const struct word *words) {
+  const char *source = words[0].text;
+  char *name = words[1].text;
+  struct stat like, there;
+  if (stat(source, &like) != 0) fail("open a device", errno, source);
+  if (!S_ISCHR(like.st_mode) && !S_ISBLK(like.st_mode)) fail("open a device", ENODEV, source);
+  int place = open_place(&name);
+  /* All of the host's devices include those that are there already. */
+  if (fstatat(place, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_rdev == like.st_rdev) {
+    close(place);
+    return;
+  }
+  make_device(place, name, source, &like);
+  close(place);
 }

@@ -57,11 +57,18 @@ static void set_sysctl(const struct word *w) {
   append(&sandbox.sysctls, w[0].text);
   append(&sandbox.sysctls, w[1].text);
 }
+static void set_rlimit(const struct word *w) {
+  for (int i = 0; i < 4; i++) append(&sandbox.rlimits, w[i].text);
+}
+static void set_oom_score_word(const struct word *w) { sandbox.oom_score = w[0].text; }
+static void set_filter(const struct word *w) { sandbox.filter = w; }
+static void set_device_filter(const struct word *w) { sandbox.device_filter = w; }
 static void set_argument(const struct word *w) { append(&sandbox.argv, w[0].text); }
 static void set_variable(const struct word *w) { append(&sandbox.env, w[0].text); }
 static void set_cgroup(const struct word *w) { append(&sandbox.cgroups, w[0].text); }
 static void set_cwd(const struct word *w) { sandbox.cwd = w[0].text; }
 static void set_hostname(const struct word *w) { sandbox.hostname = w[0].text; }
+static void set_domainname(const struct word *w) { sandbox.domainname = w[0].text; }
 static void set_user(const struct word *w) {
   sandbox.uid = (uid_t)number(w[0].text, UINT32_MAX - 1);
   sandbox.gid = (gid_t)number(w[1].text, UINT32_MAX - 1);
@@ -89,6 +96,10 @@ static void set_option(const struct word *w) {
   } options[] = {
       {"overlay-classic", &sandbox.overlay_classic},
       {"overlay-volatile", &sandbox.overlay_volatile},
+      {"bind-devices", &sandbox.bind_devices},
+      {"host-ipc", &sandbox.host_ipc},
+      {"host-uts", &sandbox.host_uts},
+      {"init", &sandbox.init},
       {"no-new-privileges", &sandbox.no_new_privileges},
       {"read-only", &sandbox.read_only},
       {"seccomp", &sandbox.seccomp},
@@ -115,6 +126,7 @@ static const struct operation {
     {"sys", 0, NULL, step_sys},                        /* */
     {"cgroup2", 0, NULL, step_cgroup2},                /* */
     {"dev", 1, NULL, step_dev},                        /* bytes of /dev/shm */
+    {"device", 2, NULL, step_device},                  /* path outside, name below /dev */
     {"bind", 4, NULL, step_bind},                      /* source, target, rw|ro, plain|recursive */
     {"layer", 1, NULL, step_layer},                    /* directory, top first */
     {"layer-upper", 2, NULL, step_layer_upper},        /* directory, work directory */
@@ -124,7 +136,12 @@ static const struct operation {
     {"mask", 1, set_mask, NULL},                       /* absolute path in /proc or /sys */
     {"read-only-path", 1, set_read_only_path, NULL},   /* the same */
     {"sysctl", 2, set_sysctl, NULL},                   /* path below /proc/sys, value */
+    {"rlimit", 4, set_rlimit, NULL},                   /* name, number, soft, hard */
+    {"oom-score", 1, set_oom_score_word, NULL},        /* -1000 to 1000 */
+    {"filter", 1, set_filter, NULL},                   /* BPF program for system calls */
+    {"device-filter", 2, set_device_filter, NULL},     /* version 2 cgroup, BPF program */
     {"hostname", 1, set_hostname, NULL},               /* */
+    {"domainname", 1, set_domainname, NULL},           /* */
     {"host-network", 0, set_host_network, NULL},       /* default: a network of its own, lo only */
     {"bridge", 3, set_bridge, NULL},                   /* name, subnet, lock directory: bridge.h */
     {"cgroup", 1, set_cgroup, NULL},                   /* path of a cgroup.procs file, outside */

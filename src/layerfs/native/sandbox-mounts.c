@@ -71,7 +71,8 @@ void step_bind(const struct word *words) {
   int mount = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (recursive ? AT_RECURSIVE : 0u));
   if (mount < 0) fail("open the source of a mount", errno, source);
   const struct mount_attr attr = {
-      .attr_set = says(&words[2], "ro") ? MOUNT_ATTR_RDONLY : 0,
+      .attr_set = (says(&words[2], "ro") ? MOUNT_ATTR_RDONLY : 0) |
+                  (sandbox.bind_devices ? MOUNT_ATTR_NODEV : 0), /* (7) */
       .propagation = MS_PRIVATE,
   };
   if (sys_mount_setattr(mount, recursive ? AT_RECURSIVE : 0, &attr) != 0) fail("mount", errno, source);
@@ -110,7 +111,11 @@ static void write_fully(int fd, const struct word *content, const char *detail) 
 static int hosts_fd = -1;
 
 void name_address(const char *address) {
-  if (hosts_fd >= 0) dprintf(hosts_fd, "%s\t%s\n", address, sandbox.hostname);
+  const char *host = sandbox.hostname, *domain = sandbox.domainname;
+  if (hosts_fd < 0 || host == NULL) return;
+  dprintf(hosts_fd, "%s\t", address);
+  if (domain != NULL) dprintf(hosts_fd, "%s.%s ", host, domain);
+  dprintf(hosts_fd, "%s\n", host);
 }
 
 void step_file(const struct word *words) {

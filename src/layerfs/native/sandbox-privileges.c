@@ -73,6 +73,7 @@ void give_up_privileges(void) {
     fail(step, errno, "no_new_privs");
   }
   umask(022);
+  if (sandbox.filter != NULL) load_filter(sandbox.filter);
   if (sandbox.seccomp) load_seccomp(sandbox.capabilities);
   set_capabilities(all & sandbox.capabilities);
 }

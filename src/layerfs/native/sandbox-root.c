@@ -98,7 +98,7 @@ int mount_overlay(const struct texts *lower, const char *upper, const char *work
   return mount;
 }
 
-void make_root(void) {
+static void mount_root(void) {
   /* Nothing that is mounted here may reach the host, and a bind's source must not drag its peers
    * along; what the host unmounts still goes away here until its tree is detached. */
   if (sys_mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) fail("mount the root", errno, "/");
@@ -112,6 +112,11 @@ void make_root(void) {
     }
   }
   if (sys_move_mount(root_fd, AT_FDCWD, "/", 0) != 0) fail("mount the root", errno, "/");
+}
+
+void make_root(void) {
+  mount_root();
+  if (sandbox.bind_devices) set_attributes(root_fd, MOUNT_ATTR_NODEV, false, "/");
 }
 
 void enter_root(void) {

@@ -148,10 +148,23 @@ unsigned short seccomp_program(uint64_t capabilities, struct sock_filter code[SE
   return (unsigned short)(SECCOMP_ROOM - program.next);
 }
 
-void load_seccomp(uint64_t capabilities) {
-  struct sock_filter code[SECCOMP_ROOM];
-  const struct sock_fprog program = {seccomp_program(capabilities, code), code};
-  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {
+static void load(const struct sock_fprog *program) {
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) != 0) {
     fail("load the system call filter", errno, "");
   }
+}
+
+void load_seccomp(uint64_t capabilities) {
+  struct sock_filter code[SECCOMP_ROOM];
+  load(&(struct sock_fprog){seccomp_program(capabilities, code), code});
+}
+
+/* Of the caller's own making; the kernel checks every instruction. */
+void load_filter(const struct word *filter) {
+  static struct sock_filter code[BPF_MAXINSNS];
+  if (filter->size % sizeof *code != 0 || filter->size > sizeof code) {
+    fail("load the system call filter", E2BIG, "");
+  }
+  memcpy(code, filter->text, filter->size); /* the bytes are not aligned */
+  load(&(struct sock_fprog){(unsigned short)(filter->size / sizeof *code), code});
 }

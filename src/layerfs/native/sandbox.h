@@ -22,7 +22,10 @@
  *  (5) The program starts with descriptors 0-2 only, with exactly the capabilities asked for in the
  *      bounding set, none inheritable or ambient, and a working directory inside the root.
  *  (6) Until it is the user's program, PID 1 is not dumpable, and no other process shares its PID
- *      namespace: nothing in the container can reach this program's file through /proc.
+ *      namespace: nothing in the container can reach this program's file through /proc. As an init
+ *      (sandbox-init.c) it stays so, with no descriptor of ours open.
+ *  (7) No device works but those asked for, even for who may make nodes: a cgroup refuses the
+ *      others, or, where none can, every mount but those of /dev's own devices is "nodev".
  */
 #ifndef SANDBOX_H
 #define SANDBOX_H
@@ -65,9 +68,12 @@ struct sandbox {
   bool overlay_volatile, overlay_classic, read_only;
   struct step *steps;
   size_t step_count;
-  struct texts masked, read_only_paths, sysctls;
+  struct texts masked, read_only_paths, sysctls; /* sysctls: path, value */
+  struct texts rlimits;                          /* name, number, soft, hard */
   struct texts argv, env, cgroups;
-  const char *cwd, *hostname;
+  const char *cwd, *hostname, *domainname, *oom_score;
+  const struct word *filter;        /* system call filter as given, instead of the default */
+  const struct word *device_filter; /* for a version 2 cgroup: its directory, a BPF program */
   uid_t uid;
   gid_t gid;
   gid_t *groups;
@@ -75,7 +81,9 @@ struct sandbox {
   uint64_t capabilities; /* bit N: capability number N */
   enum network network;
   const struct word *bridge;
-  bool seccomp, no_new_privileges, terminal;
+  bool seccomp, no_new_privileges, terminal, init;
+  bool host_uts, host_ipc;
+  bool bind_devices; /* no cgroup bounds the devices: none works but those of /dev */
 };
 
 extern struct sandbox sandbox;
@@ -136,6 +144,15 @@ void write_sysctls(void);
 /* sandbox-dev.c */
 extern int dev_fd;
 void step_dev(const struct word *words);
+void step_device(const struct word *words);
+
+/* sandbox-limits.c: the first in the monitor, the others in PID 1. */
+void attach_device_filter(void);
+void set_oom_score(void);
+void set_resource_limits(void);
+
+/* sandbox-init.c: returns in a child that becomes the user's program; PID 1 stays to reap. */
+void start_under_init(void);
 
 /* sandbox-terminal.c: the first in PID 1, the others in the monitor. */
 void take_terminal(int monitor);
@@ -162,6 +179,7 @@ void give_up_privileges(void);
 
 /* sandbox-seccomp.c */
 void load_seccomp(uint64_t capabilities);
+void load_filter(const struct word *filter);
 
 /* sandbox-exec.c */
 _Noreturn void run_program(void);

@@ -1,134 +1,126 @@
 /**
  * Limits: a cgroup per container, in version 2, version 1 or both beside each other ("hybrid").
  *
- * One directory `tsbuild/<id>.<owner>` in each hierarchy that a limit needs; without limits none is
- * made. The owner is our process and its start time, so what a killed one left is recognized and
+ * One directory `tsbuild/<id>.<owner>` in each hierarchy that a limit needs. The owner is our process and its start time, so what a killed one left is recognized and
  * removed by the next run. All calls are synchronous: they take microseconds.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
+import { boundDevices, type DeviceBound } from './cgroup-devices.ts'
 import { cgroupHierarchies, type Hierarchies } from './cgroup-hierarchies.ts'
 import { ownerMark, removeCgroup, removeLeftovers } from './cgroup-leftovers.ts'
+import { cgroupSettings, type Setting, type Value } from './cgroup-settings.ts'
+import type { DeviceRule } from './device-rules.ts'
 import type { Limits } from './spec.ts'
 
 export interface Cgroup extends Disposable {
   /** Files that take a process in. */
   readonly procs: readonly string[]
+  /** What bounds the devices; `undefined`: nothing is to. */
+  readonly devices: DeviceBound | undefined
   /** Whether /sys/fs/cgroup of a container can be the version 2 hierarchy. */
   readonly unified: boolean
   /** Whether the kernel killed one of its processes for want of memory. */
   outOfMemory(): boolean
 }
 
+/** What a container may use. */
+export interface Bounds {
+  readonly limits: Limits
+  /** Devices beyond the default ones, or all there are. */
+  readonly devices: 'all' | readonly DeviceRule[]
+}
+
 /** Throws `unsupported`, naming the limit, when one that is asked for cannot be set. */
 export function createCgroup(
   id: string,
-  limits: Limits,
+  { limits, devices }: Bounds,
   hierarchies: Hierarchies = cgroupHierarchies(),
 ): Cgroup {
-  const unified = hierarchies.v2 !== undefined && Object.keys(hierarchies.v1).length === 0
   for (const parent of ourParents(hierarchies)) removeLeftovers(parent)
+  const name = `${id.replace(/[^\w-]/g, '_')}.${ownerMark()}`
   const directories = new Map<string, string>()
   const remove = () => {
     for (const directory of new Set(directories.values())) removeCgroup(directory)
   }
   try {
-    for (const setting of settingsFor(limits)) {
+    for (const setting of cgroupSettings(limits)) {
       const place = placeOf(setting, hierarchies)
-      const directory = join(place.parent, `${id.replace(/[^\w-]/g, '_')}.${ownerMark()}`)
+      const directory = join(place.parent, name)
       directories.set(setting.controller, directory)
-      inWords(setting, () => apply(place, directory))
+      apply(place, directory)
+    }
+    const bound =
+      devices === 'all' ? undefined : boundDevices({ rules: devices, name }, hierarchies)
+    const shared = bound?.kind === 'shared' ? [bound.directory] : []
+    if (bound?.kind === 'own' || bound?.kind === 'filtered') {
+      directories.set('devices', bound.directory)
+    }
+    return {
+      procs: [...new Set([...directories.values(), ...shared])].map(directory =>
+        join(directory, 'cgroup.procs'),
+      ),
+      devices: bound,
+      unified: hierarchies.v2 !== undefined && Object.keys(hierarchies.v1).length === 0,
+      outOfMemory: () => countKills(directories.get('memory')) > 0,
+      [Symbol.dispose]: remove,
     }
   } catch (error) {
     remove()
     throw error
   }
-  return {
-    procs: [...new Set(directories.values())].map(directory => join(directory, 'cgroup.procs')),
-    unified,
-    outOfMemory: () => countKills(directories.get('memory')) > 0,
-    [Symbol.dispose]: remove,
-  }
-}
-
-/** Wherever an earlier run may have made cgroups, whatever this one needs. */
-function ourParents({ v1, v2 }: Hierarchies): Set<string> {
-  const { memory, cpu, pids } = v1
-  const mounts = [v2, memory, cpu, pids].filter(mount => mount !== undefined)
-  return new Set(mounts.map(mount => join(mount, 'tsbuild')))
-}
-
-/** Files to write, in order; what an optional one lacks is no error. */
-type Values = readonly (readonly [file: string, value: number | string, need?: 'optional'])[]
-
-interface Setting {
-  readonly controller: 'memory' | 'cpu' | 'pids'
-  readonly v1: Values
-  readonly v2: Values
-}
-
-/** Microseconds over which `cpus` is measured. */
-const cpuPeriod = 100_000
-
-function settingsFor({ memory, cpus, pids }: Limits): Setting[] {
-  const settings: Setting[] = []
-  if (memory !== undefined) {
-    // As much again in swap, as Docker; version 1 counts both together.
-    settings.push({
-      controller: 'memory',
-      v1: [
-        ['memory.limit_in_bytes', memory],
-        ['memory.memsw.limit_in_bytes', 2 * memory, 'optional'],
-      ],
-      v2: [
-        ['memory.max', memory],
-        ['memory.swap.max', memory, 'optional'],
-      ],
-    })
-  }
-  if (cpus !== undefined) {
-    const quota = Math.round(cpus * cpuPeriod)
-    settings.push({
-      controller: 'cpu',
-      v1: [
-        ['cpu.cfs_period_us', cpuPeriod],
-        ['cpu.cfs_quota_us', quota],
-      ],
-      v2: [['cpu.max', `${quota} ${cpuPeriod}`]],
-    })
-  }
-  if (pids !== undefined) {
-    const values: Values = [['pids.max', pids]]
-    settings.push({ controller: 'pids', v1: values, v2: values })
-  }
-  return settings
 }
 
 interface Place {
+  readonly setting: Setting
   readonly parent: string
-  readonly values: Values
+  readonly values: readonly Value[]
+  /** Files of version 1 that a new directory takes from the one above. */
+  readonly inherited: readonly string[]
   /** Version 2 hands controllers down level by level. */
   readonly enable?: { readonly root: string; readonly controller: string }
 }
 
-function placeOf({ controller, v1, v2 }: Setting, hierarchies: Hierarchies): Place {
+function placeOf(setting: Setting, hierarchies: Hierarchies): Place {
+  const { controller, v1, v2, inherited = [] } = setting
   const classic = hierarchies.v1[controller]
-  if (classic !== undefined) return { parent: join(classic, 'tsbuild'), values: v1 }
+  if (classic !== undefined) {
+    return { setting, parent: join(classic, 'tsbuild'), values: v1, inherited }
+  }
   const root = hierarchies.v2
   if (root !== undefined && words(join(root, 'cgroup.controllers')).includes(controller)) {
-    return { parent: join(root, 'tsbuild'), values: v2, enable: { root, controller } }
+    const enable = { root, controller }
+    return { setting, parent: join(root, 'tsbuild'), values: v2, inherited: [], enable }
   }
-  throw new OciError('unsupported', `Cannot limit ${controller}: no such cgroup controller here`, {
-    hint: `mount a cgroup hierarchy that has "${controller}", or run without this limit`,
-  })
+  const limits = [...new Set(v1.map(({ limit }) => limit))].join(', ')
+  throw new OciError(
+    'unsupported',
+    `Cannot limit ${limits}: no cgroup controller "${controller}"`,
+    {
+      hint: `Mount a cgroup hierarchy that has "${controller}", or run without this limit`,
+    },
+  )
 }
 
 function words(file: string): string[] {
   return readFileSync(file, 'utf8').trim().split(/\s+/)
 }
 
-function apply({ parent, values, enable }: Place, directory: string): void {
+function apply(place: Place, directory: string): void {
+  inWords(place.setting.controller, () => makeDirectory(place, directory))
+  for (const { file, value, limit, need } of place.values) {
+    try {
+      inWords(limit, () => writeFileSync(join(directory, file), String(value)))
+    } catch (error) {
+      const { cause } = error as Error
+      if (need !== 'optional' || !(hasCode(cause, 'ENOENT') || hasCode(cause, 'EACCES')))
+        throw error
+    }
+  }
+}
+
+function makeDirectory({ parent, enable, inherited }: Place, directory: string): void {
   mkdirSync(parent, { recursive: true })
   if (enable !== undefined) {
     for (const level of [enable.root, parent]) {
@@ -137,28 +129,35 @@ function apply({ parent, values, enable }: Place, directory: string): void {
     }
   }
   mkdirSync(directory, { recursive: true })
-  for (const [file, value, need] of values) {
-    try {
-      writeFileSync(join(directory, file), String(value))
-    } catch (error) {
-      if (need !== 'optional' || !(hasCode(error, 'ENOENT') || hasCode(error, 'EACCES')))
-        throw error
-    }
+  for (const level of [parent, directory]) {
+    for (const file of inherited) inherit(level, file)
   }
 }
 
-function inWords(setting: Setting, work: () => void): void {
+function inherit(level: string, file: string): void {
+  if (readFileSync(join(level, file), 'utf8').trim() !== '') return
+  writeFileSync(join(level, file), readFileSync(join(dirname(level), file), 'utf8').trim())
+}
+
+function inWords(limit: string, work: () => void): void {
   try {
     work()
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
-    throw new OciError('unsupported', `Cannot limit ${setting.controller}: ${why}`, {
+    throw new OciError('unsupported', `Cannot limit ${limit}: ${why}`, {
       cause,
       ...((['EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(cause, code))
-        ? { hint: 'cgroups are writable for root only: run as root, or without this limit' }
+        ? { hint: 'Cgroups are writable for root only: run as root, or without this limit' }
         : {}),
     })
   }
+}
+
+/** Wherever an earlier run may have made cgroups, whatever this one needs. */
+function ourParents({ v1, v2 }: Hierarchies): Set<string> {
+  const { memory, cpu, pids, devices } = v1
+  const mounts = [v2, memory, cpu, pids, devices].filter(mount => mount !== undefined)
+  return new Set(mounts.map(mount => join(mount, 'tsbuild')))
 }
 
 /** How often the kernel's out-of-memory killer struck in the cgroup at `directory`. */

@@ -19,13 +19,21 @@ const standardHosts: readonly string[] = [
  * added by the native program once it is known.
  */
 export function hostsFile(
-  spec: Pick<SandboxSpec, 'hostname' | 'extraHosts' | 'network'>,
+  spec: Pick<SandboxSpec, 'hostname' | 'domainname' | 'extraHosts' | 'network'>,
   readHost: (path: string) => string = readOrNothing,
 ): string {
   const extra = lines(spec.extraHosts.map(({ name, address }) => `${address}\t${name}`))
   if (spec.network === 'host') return endLine(readHost('/etc/hosts')) + extra
-  const own = spec.network === 'none' ? [`127.0.1.1\t${spec.hostname}`] : []
+  const own = spec.network === 'none' ? [`127.0.1.1\t${hostNames(spec)}`] : []
   return lines([...standardHosts, ...own]) + extra
+}
+
+/** The full name first, as resolvers ask for the canonical one. */
+export function hostNames({
+  hostname,
+  domainname,
+}: Pick<SandboxSpec, 'hostname' | 'domainname'>): string {
+  return domainname === undefined ? hostname : `${hostname}.${domainname} ${hostname}`
 }
 
 function endLine(text: string): string {
@@ -40,23 +48,44 @@ const stubResolver = '/run/systemd/resolve/resolv.conf'
 const publicServers: readonly string[] = ['8.8.8.8', '8.8.4.4']
 
 /**
- * The container's /etc/resolv.conf: the host's, with `dns` in place of its servers when given. A
- * server on the host's loopback does not answer in another network: then the servers behind
- * systemd-resolved, and without any, public ones. With the host's network nothing changes.
+ * The container's /etc/resolv.conf: the host's, with `dns`, `dnsSearch` and `dnsOptions` in place
+ * of its lines when given. A server on the host's loopback does not answer in another network: then
+ * the servers behind systemd-resolved, and without any, public ones. With the host's network nothing
+ * changes. A search domain `.` means none.
  */
 export function resolvConf(
-  spec: Pick<SandboxSpec, 'network' | 'dns'>,
+  spec: Pick<SandboxSpec, 'network' | 'dns' | 'dnsSearch' | 'dnsOptions'>,
   readHost: (path: string) => string = readOrNothing,
 ): string {
-  const host = readHost('/etc/resolv.conf')
-  if (spec.dns.length > 0) return withServers(host, spec.dns)
-  if (spec.network === 'host') return host
+  const { dnsSearch = [], dnsOptions = [] } = spec
+  const searched = dnsSearch.filter(domain => domain !== '.')
+  let text = withReachableServers(spec, readHost)
+  if (dnsSearch.length > 0) text = without(text, 'search|domain')
+  if (searched.length > 0) text += lines([`search ${searched.join(' ')}`])
+  if (dnsOptions.length > 0) {
+    text = without(text, 'options') + lines([`options ${dnsOptions.join(' ')}`])
+  }
+  return text
+}
+
+function withReachableServers(
+  { network, dns }: Pick<SandboxSpec, 'network' | 'dns'>,
+  readHost: (path: string) => string,
+): string {
+  const host = endLine(readHost('/etc/resolv.conf'))
+  if (dns.length > 0) return withServers(host, dns)
+  if (network === 'host') return host
   const reachable = servers(host).filter(server => !isLoopback(server))
   if (reachable.length > 0) return withServers(host, reachable)
   const behind = readHost(stubResolver)
   const upstream = servers(behind).filter(server => !isLoopback(server))
   if (upstream.length > 0) return withServers(behind, upstream)
   return withServers(host, publicServers)
+}
+
+function without(text: string, keywords: string): string {
+  const keyword = new RegExp(`^\\s*(${keywords})(\\s|$)`)
+  return lines(text.split('\n').filter(line => line !== '' && !keyword.test(line)))
 }
 
 function readOrNothing(path: string): string {
@@ -77,8 +106,7 @@ function isLoopback(server: string): boolean {
 }
 
 function withServers(text: string, list: readonly string[]): string {
-  const others = text.split('\n').filter(line => line !== '' && !/^\s*nameserver(\s|$)/.test(line))
-  return lines([...list.map(server => `nameserver ${server}`), ...others])
+  return lines(list.map(server => `nameserver ${server}`)) + without(text, 'nameserver')
 }
 
 function lines(list: readonly string[]): string {

@@ -4,6 +4,7 @@
  */
 import { OciError, printable } from '../../oci/errors.ts'
 import type { RootMount } from '../mount.ts'
+import type { DeviceBound } from './cgroup-devices.ts'
 import {
   capabilityNumber,
   defaultBridge,
@@ -13,6 +14,7 @@ import {
 } from './defaults.ts'
 import { hostnameFile, hostsFile } from './host-files.ts'
 import { isLittleEndian } from './records.ts'
+import { resourceNumber } from './resource-limits.ts'
 import type { SandboxMount, SandboxSpec } from './spec.ts'
 
 /** What a run adds to a spec. */
@@ -28,6 +30,8 @@ export interface Surroundings {
   /** Whether /sys/fs/cgroup can be the unified hierarchy. */
   readonly cgroup2: boolean
   readonly resolvConf: string
+  /** What bounds the devices, if anything. */
+  readonly devices: DeviceBound | undefined
 }
 
 type Operation = readonly [name: string, ...words: (string | number | Uint8Array)[]]
@@ -54,17 +58,22 @@ const wordOverhead = 4 + 1
 function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
   return [
     ...rootOperations(spec.root, around),
-    ...options(spec),
+    ...options(spec, around),
     ['proc'],
     ['dev', spec.shmSize],
+    ...(spec.devices ?? []).map(({ source, target }) => {
+      return ['device', source, target.replace(/^\/dev\//, '')] as const
+    }),
     ['sys'],
     ...(around.cgroup2 ? [['cgroup2'] as const] : []),
     ...standardFiles(spec, around.resolvConf),
     ...spec.mounts.flatMap(mountOperations),
     ...networkOperations(spec),
-    ...securityOperations(spec),
+    ...securityOperations(spec, around),
     ...around.cgroups.map(path => ['cgroup', path] as const),
+    ...limitOperations(spec),
     ['hostname', spec.hostname],
+    ...(spec.domainname === undefined ? [] : [['domainname', spec.domainname] as const]),
     ...processOperations(spec),
   ]
 }
@@ -86,12 +95,16 @@ function rootOperations(root: RootMount, around: Surroundings): Operation[] {
 
 const readOnly = ['option', 'read-only'] as const
 
-function options(spec: SandboxSpec): Operation[] {
+function options(spec: SandboxSpec, { devices }: Surroundings): Operation[] {
   const wanted: [name: string, on: boolean][] = [
     ['read-only', spec.readOnly],
     ['terminal', spec.terminal],
     ['seccomp', spec.security.seccomp === 'default'],
     ['no-new-privileges', spec.security.noNewPrivileges],
+    ['init', spec.init ?? false],
+    ['host-ipc', spec.shared?.includes('ipc') ?? false],
+    ['host-uts', spec.shared?.includes('uts') ?? false],
+    ['bind-devices', devices?.kind === 'none'],
   ]
   return wanted.filter(([, on]) => on).map(([name]) => ['option', name])
 }
@@ -149,8 +162,31 @@ function networkOperations(spec: SandboxSpec): Operation[] {
   return [['bridge', bridge.name, bridge.subnet, bridge.lockDirectory], ...sysctls]
 }
 
-function securityOperations({ security }: SandboxSpec): Operation[] {
+function limitOperations(spec: SandboxSpec): Operation[] {
+  const { resourceLimits = [], sysctls = [], oomScoreAdjustment } = spec
+  const infinity = 2n ** 64n - 1n
+  const inWords = (limit: number | 'unlimited') => String(limit === 'unlimited' ? infinity : limit)
   return [
+    ...resourceLimits.map(({ name, soft, hard }) => {
+      return ['rlimit', name, resourceNumber(name), inWords(soft), inWords(hard)] as const
+    }),
+    ...sysctls.map(([name, value]) => ['sysctl', sysctlPath(name), value] as const),
+    ...(oomScoreAdjustment === undefined ? [] : [['oom-score', oomScoreAdjustment] as const]),
+  ]
+}
+
+/** `net.ipv4.ip_forward`; with slashes, dots are part of names: `net/ipv4/conf/eth0.1/mtu`. */
+function sysctlPath(name: string): string {
+  return `sys/${name.includes('/') ? name : name.replaceAll('.', '/')}`
+}
+
+function securityOperations({ security }: SandboxSpec, { devices }: Surroundings): Operation[] {
+  const { seccomp } = security
+  return [
+    ...(typeof seccomp === 'object' ? [['filter', seccomp] as const] : []),
+    ...(devices?.kind === 'filtered'
+      ? [['device-filter', devices.directory, devices.program] as const]
+      : []),
     ...security.capabilities.map(name => ['capability', capabilityNumber(name)] as const),
     ...(security.paths === 'unmasked'
       ? []

@@ -13,6 +13,8 @@ import { hasCode, OciError, unreachable } from '../../oci/errors.ts'
 import { nativePath } from '../native/syscalls.ts'
 import { createCgroup } from './cgroup.ts'
 import { removeCreated } from './created-targets.ts'
+import type { DeviceRule } from './device-rules.ts'
+import { deviceRuleOf } from './devices.ts'
 import { resolvConf } from './host-files.ts'
 import { encodeOperations } from './operations.ts'
 import { killOrphan } from './orphan.ts'
@@ -55,7 +57,7 @@ export interface RunningSandbox {
  */
 export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<ExitStatus> {
   io.signal?.throwIfAborted()
-  using cgroup = createCgroup(io.id, spec.limits)
+  using cgroup = createCgroup(io.id, { limits: spec.limits, devices: devicesOf(spec) })
   const operations = encodeOperations(spec, {
     stubs: stubDirectory(io.stubs),
     volatile: io.volatile ?? false,
@@ -64,6 +66,7 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
     // Without a cgroup of its own the container would see all of the host's.
     cgroup2: cgroup.unified && cgroup.procs.length > 0,
     resolvConf: resolvConf(spec),
+    devices: cgroup.devices,
   })
   const outcome = await superviseMonitor(await startMonitor(io), operations, io)
   if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
@@ -72,6 +75,10 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   }
   io.signal?.throwIfAborted()
   return { ...exitOf(outcome), outOfMemory: cgroup.outOfMemory() }
+}
+
+function devicesOf({ security, devices = [] }: SandboxSpec): 'all' | DeviceRule[] {
+  return security.devices === 'all' ? 'all' : devices.map(deviceRuleOf)
 }
 
 function exitOf({ thrown, failure, exit }: Outcome): Omit<ExitStatus, 'outOfMemory'> {

@@ -81,6 +81,8 @@ const ownWords: Readonly<Record<number, readonly [name: string, text: string]>> 
 }
 
 const EPERM = 1
+const ENOENT = 2
+const EACCES = 13
 const EBUSY = 16
 const EINVAL = 22
 const ENOSPC = 28
@@ -128,6 +130,17 @@ const hints: readonly Hint[] = [
     errno: EPERM,
     hint: 'it takes CAP_SETPCAP, CAP_SETUID and CAP_SETGID: run as root',
   },
+  {
+    step: 'set a resource limit',
+    errno: EPERM,
+    hint: 'Raising a hard limit takes CAP_SYS_RESOURCE, which this process does not have',
+  },
+  {
+    step: 'set the out-of-memory score',
+    errno: EACCES,
+    hint: 'Lowering it takes CAP_SYS_RESOURCE, which this process does not have',
+  },
+  { step: 'set a sysctl', errno: ENOENT, hint: 'This kernel has no such setting' },
   { step: '', errno: ENOSYS, hint: 'it takes Linux 5.12 or newer' },
 ]
 

@@ -25,7 +25,38 @@ export interface SandboxSpec {
   readonly dns: readonly string[]
   /** Bytes of /dev/shm. */
   readonly shmSize: number
+  /** Search domains and options of the resolver instead of the host's. */
+  readonly dnsSearch?: readonly string[]
+  readonly dnsOptions?: readonly string[]
   readonly terminal: boolean
+  readonly domainname?: string
+  /** Namespaces that are the host's; all others are the container's own. */
+  readonly shared?: readonly ('ipc' | 'uts')[]
+  /** The first process is an init of ours: it reaps, and hands signals on to `argv`. */
+  readonly init?: boolean
+  readonly devices?: readonly SandboxDevice[]
+  readonly resourceLimits?: readonly ResourceLimit[]
+  /** Names with dots or slashes; only those that are the container's own make sense. */
+  readonly sysctls?: readonly (readonly [name: string, value: string])[]
+  /** From -1000, which the kernel kills last, to 1000. */
+  readonly oomScoreAdjustment?: number
+}
+
+/** A device of the host. */
+export interface SandboxDevice {
+  readonly source: string
+  /** Below /dev. */
+  readonly target: string
+  /** Some of `r` read, `w` write, `m` make nodes of it. */
+  readonly access: string
+}
+
+/** As setrlimit(2); `unlimited` is its infinity. */
+export interface ResourceLimit {
+  /** Without `RLIMIT_`, in lower case: `nofile`. */
+  readonly name: string
+  readonly soft: number | 'unlimited'
+  readonly hard: number | 'unlimited'
 }
 
 export type NetworkMode = 'none' | 'host' | 'bridge'
@@ -82,8 +113,11 @@ export type SandboxMount =
 export interface Security {
   /** Names as in capabilities(7): `CAP_CHOWN`. Bounding, permitted and effective; no others. */
   readonly capabilities: readonly string[]
-  readonly seccomp: 'default' | 'unconfined'
+  /** `Uint8Array`: a classic BPF program, as the kernel takes it. */
+  readonly seccomp: 'default' | 'unconfined' | Uint8Array
   readonly noNewPrivileges: boolean
+  /** Which devices work when somebody makes a node of them; absent: those of Docker. */
+  readonly devices?: 'default' | 'all'
   /** Masked and read-only paths of /proc and /sys as Docker has them, or none of them. */
   readonly paths: 'default' | 'unmasked'
 }
@@ -91,6 +125,14 @@ export interface Security {
 export interface Limits {
   /** Bytes. */
   readonly memory?: number
+  /** Bytes of memory and swap together; absent: twice `memory`. Means nothing without `memory`. */
+  readonly memorySwap?: number | 'unlimited'
+  /** Bytes that are left to it longest when memory is short. */
+  readonly memoryReservation?: number
+  /** Weight against others when the CPUs are busy: 2 to 262144, usually 1024. */
+  readonly cpuShares?: number
+  /** `0-1,3`: the CPUs it may run on. */
+  readonly cpuset?: string
   /** CPUs' worth of time: 1.5. */
   readonly cpus?: number
   readonly pids?: number

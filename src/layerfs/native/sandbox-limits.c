@@ -1,0 +1,62 @@
+/*
+ * Limits of the process itself, and the filter of devices where the cgroup's version wants one.
+ * A limit that was asked for and cannot be set ends the run.
+ */
+#include "sandbox.h"
+#include "sandbox-calls.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <linux/bpf.h>
+
+/* Version 2 has no list of devices: a program decides. It lives as long as the cgroup. */
+void attach_device_filter(void) {
+  static const char *const step = "bound the devices";
+  if (sandbox.device_filter == NULL) return;
+  const struct word *directory = &sandbox.device_filter[0], *code = &sandbox.device_filter[1];
+  static struct bpf_insn instructions[256];
+  if (code->size > sizeof instructions || code->size % sizeof *instructions != 0) {
+    fail(step, E2BIG, "");
+  }
+  memcpy(instructions, code->text, code->size); /* the bytes are not aligned */
+  union bpf_attr load = {.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE};
+  load.insn_cnt = (uint32_t)(code->size / sizeof *instructions);
+  load.insns = (uintptr_t)instructions;
+  load.license = (uintptr_t)"Apache-2.0";
+  int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+  if (program < 0) fail(step, errno, "bpf");
+  int cgroup = open(directory->text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (cgroup < 0) fail(step, errno, directory->text);
+  union bpf_attr attach = {.attach_type = BPF_CGROUP_DEVICE};
+  attach.target_fd = (uint32_t)cgroup;
+  attach.attach_bpf_fd = (uint32_t)program;
+  /* Those of the cgroups above must allow a device, too. */
+  attach.attach_flags = BPF_F_ALLOW_MULTI;
+  if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach) != 0) {
+    fail(step, errno, directory->text);
+  }
+  close(cgroup);
+  close(program);
+}
+
+void set_oom_score(void) {
+  if (sandbox.oom_score == NULL) return;
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  const size_t size = strlen(sandbox.oom_score);
+  if (fd < 0 || write(fd, sandbox.oom_score, size) != (ssize_t)size) {
+    fail("set the out-of-memory score", errno, sandbox.oom_score);
+  }
+  close(fd);
+}
+
+void set_resource_limits(void) {
+  for (size_t i = 0; i + 3 < sandbox.rlimits.count; i += 4) {
+    char *const *word = sandbox.rlimits.at + i;
+    const struct rlimit limit = {number(word[2], RLIM_INFINITY), number(word[3], RLIM_INFINITY)};
+    const int resource = (int)number(word[1], RLIM_NLIMITS - 1);
+    if (setrlimit((__rlimit_resource_t)resource, &limit) != 0) {
+      fail("set a resource limit", errno, word[0]);
+    }
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The cgroup that bounds a container's devices; see device-rules.ts.
+ *
+ * In version 1 all containers without wishes of their own share one, made once and kept, named by
+ * its rules. In version 2 the rules are a program, and each container has its own.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { hasCode } from '../../oci/errors.ts'
+import type { Hierarchies } from './cgroup-hierarchies.ts'
+import { ownerMark, removeCgroup, removeLeftovers } from './cgroup-leftovers.ts'
+import {
+  type DeviceRule,
+  defaultDeviceRules,
+  deviceProgram,
+  deviceRuleLine,
+} from './device-rules.ts'
+
+export type DeviceBound =
+  | { readonly kind: 'shared'; readonly directory: string }
+  | { readonly kind: 'own'; readonly directory: string }
+  /** The native program is to attach `program` to the directory. */
+  | { readonly kind: 'filtered'; readonly directory: string; readonly program: Uint8Array }
+  /** No cgroup can: mounts must. */
+  | { readonly kind: 'none' }
+
+export interface DeviceWishes {
+  /** Beyond the default ones. */
+  readonly rules: readonly DeviceRule[]
+  /** Unique among running containers. */
+  readonly name: string
+}
+
+/** Throws system errors of cgroups that are there and not for us only when nothing else bounds. */
+export function boundDevices(
+  { rules, name }: DeviceWishes,
+  hierarchies: Hierarchies,
+  isInitial: boolean = isInitialUserNamespace(),
+): DeviceBound {
+  // The kernel lets nobody else decide about devices, and in other namespaces makes none work.
+  if (!isInitial) return { kind: 'none' }
+  try {
+    const lines = [...defaultDeviceRules, ...rules]
+    const { devices: classic } = hierarchies.v1
+    if (classic !== undefined) {
+      const parent = join(classic, 'tsbuild')
+      mkdirSync(parent, { recursive: true })
+      removeLeftovers(parent)
+      if (rules.length === 0) return { kind: 'shared', directory: shared(parent, lines) }
+      return { kind: 'own', directory: makeBounded(join(parent, name), lines) }
+    }
+    if (hierarchies.v2 === undefined) return { kind: 'none' }
+    const parent = join(hierarchies.v2, 'tsbuild')
+    mkdirSync(parent, { recursive: true })
+    removeLeftovers(parent)
+    const directory = join(parent, name)
+    mkdirSync(directory, { recursive: true })
+    return { kind: 'filtered', directory, program: deviceProgram(lines) }
+  } catch (error) {
+    // Read-only, as inside of other containers.
+    const closed = ['EACCES', 'EPERM', 'EROFS'] as const
+    if (closed.some(code => hasCode(error, code))) return { kind: 'none' }
+    throw error
+  }
+}
+
+/** Its name tells that it is complete: it gets it last. */
+function shared(parent: string, rules: readonly DeviceRule[]): string {
+  const digest = createHash('sha256').update(rules.map(deviceRuleLine).join('\n')).digest('hex')
+  const directory = join(parent, `devices-${digest.slice(0, 12)}`)
+  if (existsSync(directory)) return directory
+  const draft = makeBounded(join(parent, `devices.${ownerMark()}`), rules)
+  try {
+    renameSync(draft, directory)
+  } catch (error) {
+    removeCgroup(draft)
+    if (!existsSync(directory)) throw error
+  }
+  return directory
+}
+
+function makeBounded(directory: string, rules: readonly DeviceRule[]): string {
+  mkdirSync(directory, { recursive: true })
+  try {
+    writeFileSync(join(directory, 'devices.deny'), 'a')
+    for (const rule of rules) {
+      writeFileSync(join(directory, 'devices.allow'), deviceRuleLine(rule))
+    }
+  } catch (error) {
+    removeCgroup(directory)
+    throw error
+  }
+  return directory
+}
+
+/** Whether root here is root of the machine. */
+export function isInitialUserNamespace(
+  uidMap: string = readFileSync('/proc/self/uid_map', 'utf8'),
+): boolean {
+  return /^\s*0\s+0\s+4294967295\s*$/.test(uidMap)
+}

@@ -1,0 +1,117 @@
+/**
+ * Limits as the files of cgroups that set them, in version 1 and version 2. Pure.
+ */
+import type { Limits } from './spec.ts'
+
+export type Controller = 'memory' | 'cpu' | 'cpuset' | 'pids'
+
+/** What one controller is to be told. */
+export interface Setting {
+  readonly controller: Controller
+  /** In order. */
+  readonly v1: readonly Value[]
+  readonly v2: readonly Value[]
+  /** Files that a new directory of version 1 has empty, and takes from the one above it. */
+  readonly inherited?: readonly string[]
+}
+
+export interface Value {
+  readonly file: string
+  readonly value: number | string
+  /** In words, for an error. */
+  readonly limit: string
+  /** Nobody asked for it: a kernel without it is no error. */
+  readonly need?: 'optional'
+}
+
+/** One setting for each controller that `limits` needs. */
+export function cgroupSettings(limits: Limits): Setting[] {
+  const settings = [
+    memorySetting(limits),
+    cpuSetting(limits),
+    cpusetSetting(limits),
+    pidsSetting(limits),
+  ]
+  return settings.filter(({ v1 }) => v1.length > 0)
+}
+
+function memorySetting({ memory, memorySwap, memoryReservation }: Limits): Setting {
+  const v1: Value[] = []
+  const v2: Value[] = []
+  const add = (limit: string, [old, recent]: readonly [Named, Named], need?: 'optional') => {
+    const common = { limit, ...(need === undefined ? {} : { need }) }
+    v1.push({ file: old[0], value: old[1], ...common })
+    v2.push({ file: recent[0], value: recent[1], ...common })
+  }
+  if (memory !== undefined) {
+    add('memory', [
+      ['memory.limit_in_bytes', memory],
+      ['memory.max', memory],
+    ])
+    // As much again in swap, as Docker. Version 1 counts both together, version 2 swap alone.
+    const both = memorySwap ?? 2 * memory
+    const name = 'memory and swap'
+    const need = memorySwap === undefined ? 'optional' : undefined
+    add(
+      name,
+      [
+        ['memory.memsw.limit_in_bytes', both === 'unlimited' ? -1 : both],
+        ['memory.swap.max', both === 'unlimited' ? 'max' : both - memory],
+      ],
+      need,
+    )
+  }
+  if (memoryReservation !== undefined) {
+    add('memory reservation', [
+      ['memory.soft_limit_in_bytes', memoryReservation],
+      ['memory.low', memoryReservation],
+    ])
+  }
+  return { controller: 'memory', v1, v2 }
+}
+
+type Named = readonly [file: string, value: number | string]
+
+/** Microseconds over which `cpus` is measured. */
+const cpuPeriod = 100_000
+
+function cpuSetting({ cpus, cpuShares }: Limits): Setting {
+  const v1: Value[] = []
+  const v2: Value[] = []
+  if (cpus !== undefined) {
+    const quota = Math.round(cpus * cpuPeriod)
+    const limit = 'CPUs'
+    v1.push({ file: 'cpu.cfs_period_us', value: cpuPeriod, limit })
+    v1.push({ file: 'cpu.cfs_quota_us', value: quota, limit })
+    v2.push({ file: 'cpu.max', value: `${quota} ${cpuPeriod}`, limit })
+  }
+  if (cpuShares !== undefined) {
+    const limit = 'CPU shares'
+    v1.push({ file: 'cpu.shares', value: cpuShares, limit })
+    v2.push({ file: 'cpu.weight', value: cpuWeight(cpuShares), limit })
+  }
+  return { controller: 'cpu', v1, v2 }
+}
+
+/**
+ * Shares of version 1 (2 to 262144, usually 1024) as a weight of version 2 (1 to 10000, usually
+ * 100): the curve that the OCI runtimes agreed on, which keeps both ends and the usual value.
+ */
+export function cpuWeight(shares: number): number {
+  const bits = Math.log2(Math.min(Math.max(shares, 2), 262_144))
+  const exponent = (bits * bits + 125 * bits) / 612 - 7 / 34
+  return Math.min(10_000, Math.ceil(Number((10 ** exponent).toFixed(6))))
+}
+
+function cpusetSetting({ cpuset }: Limits): Setting {
+  const values: Value[] =
+    cpuset === undefined ? [] : [{ file: 'cpuset.cpus', value: cpuset, limit: 'the set of CPUs' }]
+  const inherited = ['cpuset.cpus', 'cpuset.mems']
+  return { controller: 'cpuset', v1: values, v2: values, inherited }
+}
+
+function pidsSetting({ pids }: Limits): Setting {
+  const values: Value[] =
+    pids === undefined ? [] : [{ file: 'pids.max', value: pids, limit: 'processes' }]
+  return { controller: 'pids', v1: values, v2: values }
+}
