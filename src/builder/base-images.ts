@@ -117,7 +117,6 @@ async function resolveImage(
       const local = await findLocal(reference, platform, world)
       const image = local ?? (await pullMetadata(reference, platform, world))
       assertLayerCount(image)
-      warnOfPlatform(name, image, world)
       return image
     } catch (error) {
       throw failedToResolve(name, error)
@@ -164,15 +163,6 @@ async function findLocal(
 
 function isFor(platform: Platform, config: ImageConfig): boolean {
   return platformDistance(platform, config) !== undefined
-}
-
-/** An image that is for one platform only is used, whatever that is (F10). */
-function warnOfPlatform(name: string, image: BaseImage, { emit }: BaseImageWorld): void {
-  const { platform, config } = image
-  if (isFor(platform, config.value)) return
-  const found = formatPlatform(config.value)
-  const message = `Base image ${name} was pulled with platform "${found}", expected "${formatPlatform(platform)}" for current build`
-  emit({ kind: 'warning', message: `InvalidBaseImagePlatform: ${message}` })
 }
 
 async function pullMetadata(

@@ -44,7 +44,12 @@ export type BuildEvent =
       /** Absent: of the build as a whole. */
       readonly id?: VertexId
       readonly message: string
+      /** Of a build check: which rule, and the lines it is about. */
+      readonly check?: { readonly url?: string; readonly detail: string; readonly lines: Lines }
     }
+
+/** The first and the last, from 1. */
+export type Lines = readonly [number, number]
 
 /** Equal for all events of one vertex; no other meaning. */
 export type VertexId = string

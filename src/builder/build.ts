@@ -13,13 +13,15 @@ import { type BaseImages, baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
 import { type BuildGraph, buildGraph } from './build-graph.ts'
 import type { BuildRequest, BuildWorld } from './build-request.ts'
+import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
+import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
 import { emptyDirectory } from './empty-directory.ts'
 import { finishConfig } from './export/finish-config.ts'
 import { memo } from './memo.ts'
 import { unusedBuildArgs } from './plan/build-args.ts'
 import type { PlannedStage, StagePlan } from './plan/step.ts'
-import { type BuildPlanned, planBuild } from './plan-build.ts'
+import { refuseUnsupportedSteps } from './plan-build.ts'
 import { recordCache } from './record-cache.ts'
 import type { StepResult } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
@@ -55,13 +57,21 @@ export async function build(request: BuildRequest, world: BuildWorld): Promise<B
 async function buildTarget(request: BuildRequest, world: BuildWorld): Promise<BuildResult> {
   const latest = sourceDateEpoch(request.plan.buildArgs)
   const bases = baseImages(world)
-  const plan = await planBuild(request, bases)
-  warnUnused(plan, request, world)
-  const graph = buildGraph({ ...plan, mustRerun: stage => mustRerun(stage, request) })
+  const { dockerfile: file } = request
+  const dockerfile = parseDockerfile(file.text, file.name)
+  const planned = await planChecked(dockerfile, request, { bases, emit: world.emit })
+  refuseUnsupportedSteps(planned)
+  warnUnused(dockerfile, request, world)
+  const { stages, imageOf } = planned
+  const graph = buildGraph({
+    dockerfile,
+    stages,
+    imageOf,
+    mustRerun: stage => mustRerun(stage, request),
+  })
   const results = await run(graph, { request, world, bases })
-  const { target, stages } = plan
   return {
-    ...finish(target, { stages, graph, results, request, ...field('latest', latest) }),
+    ...finish(planned.plan.target, { stages, graph, results, request, ...field('latest', latest) }),
     bases,
   }
 }
@@ -73,11 +83,11 @@ function mustRerun({ name, index }: StagePlan, { rerun }: BuildRequest): boolean
 
 /** A misspelt name is the likeliest reason (A06). */
 function warnUnused(
-  { dockerfile }: BuildPlanned,
+  { instructions }: Dockerfile,
   { plan }: BuildRequest,
   { emit }: BuildWorld,
 ): void {
-  const args = dockerfile.instructions.filter(instruction => instruction.kind === 'arg')
+  const args = instructions.filter(instruction => instruction.kind === 'arg')
   const declared = new Set(args.flatMap(({ args: names }) => names.map(({ name }) => name)))
   for (const name of unusedBuildArgs(plan.buildArgs, declared)) {
     const meant = suggest(name, declared)

@@ -7,16 +7,17 @@ import { formatPlatform } from '../oci/platform.ts'
 import type { BaseImage, BaseImages } from './base-images.ts'
 import type { BuildRequest } from './build-request.ts'
 import { atSpan, atSpanAsync } from './dockerfile/error.ts'
-import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
+import { parseIgnore } from './dockerfile/ignore.ts'
+import type { Finding } from './dockerfile/lint-rule.ts'
+import type { Dockerfile } from './dockerfile/parse.ts'
 import { addTriggers, type BuildPlan, planStages } from './plan/build-plan.ts'
-
+import { defaultArgFindings, ignoredFileFindings, platformFinding } from './plan/lint-plan.ts'
 import { planStage, scratchImage } from './plan/plan-stage.ts'
 import type { Origin, PlannedStage, StageInstruction, StagePlan } from './plan/step.ts'
 import { refuseUnsupported } from './unsupported.ts'
 
 export interface BuildPlanned {
-  readonly dockerfile: Dockerfile
-  readonly target: StagePlan
+  readonly plan: BuildPlan
   /** In an order in which each stage stands after those it needs. */
   readonly stages: readonly PlannedStage[]
   /** The image that an origin names. */
@@ -25,35 +26,54 @@ export interface BuildPlanned {
 
 type ImageOrigin = Extract<Origin, { kind: 'image' }>
 
-/** Throws DockerfileError; `unsupported`, at its line, for what is not there yet. */
-export async function planBuild(request: BuildRequest, bases: BaseImages): Promise<BuildPlanned> {
-  const dockerfile = parseDockerfile(request.dockerfile.text, request.dockerfile.name)
-  const plan = await resolveBases(planStages(dockerfile, request.plan), bases)
-  const stages = await planAll(plan, bases)
-  const images = await imagesOf(stages, { bases, file: plan.dockerfile.file })
-  return {
-    dockerfile,
-    target: plan.target,
-    stages,
-    imageOf: origin => imageFor(images, origin),
-  }
+export interface Planning {
+  readonly bases: BaseImages
+  /** `all`: also stages that the target does not need. */
+  readonly stages: 'needed' | 'all'
+  /** Takes what build checks say, in order of discovery: it is there also when planning fails. */
+  readonly findings: Finding[]
+}
+
+/**
+ * Throws DockerfileError. What can be planned and not be run yet is not refused here: see
+ * {@link refuseUnsupportedSteps}.
+ */
+export async function planBuild(
+  dockerfile: Dockerfile,
+  request: Pick<BuildRequest, 'plan' | 'ignore'>,
+  planning: Planning,
+): Promise<BuildPlanned> {
+  const { bases, findings } = planning
+  const first = planStages(dockerfile, request.plan)
+  findings.push(...first.findings, ...defaultArgFindings(first))
+  const plan = await resolveBases(first, planning)
+  const stages = await planAll(plan, planning)
+  const ignore = parseIgnore(request.ignore)
+  findings.push(...stages.flatMap(planned => ignoredFileFindings(planned, ignore)))
+  const images = await imagesOf(stages, { bases, file: dockerfile.file })
+  return { plan, stages, imageOf: origin => imageFor(images, origin) }
 }
 
 /**
  * Resolves every image that the target needs. An image with ONBUILD triggers adds instructions,
  * which may need more stages and images: hence again, until nothing is new.
  */
-async function resolveBases(first: BuildPlan, bases: BaseImages): Promise<BuildPlan> {
+async function resolveBases(first: BuildPlan, planning: Planning): Promise<BuildPlan> {
   let plan = first
   for (;;) {
-    const found = await triggersOf(plan, bases)
+    const found = await triggersOf(plan, planning)
     if (found.length === 0) return plan
     for (const [stage, onBuild] of found) plan = addTriggers(plan, stage, onBuild)
   }
 }
 
-async function triggersOf(plan: BuildPlan, bases: BaseImages) {
-  const stages = plan.stages.filter(({ index }) => !plan.triggers.has(index))
+function stagesOf(plan: BuildPlan, { stages }: Planning): readonly StagePlan[] {
+  return stages === 'all' ? plan.all : plan.stages
+}
+
+async function triggersOf(plan: BuildPlan, planning: Planning) {
+  const { bases } = planning
+  const stages = stagesOf(plan, planning).filter(({ index }) => !plan.triggers.has(index))
   const found = await Promise.all(
     stages.map(async stage => {
       const image = await baseOf(plan, stage, bases)
@@ -73,22 +93,28 @@ async function baseOf(
 }
 
 /** Each stage after those it builds on: its ENV and ARGs begin with theirs. */
-async function planAll(plan: BuildPlan, bases: BaseImages): Promise<PlannedStage[]> {
+async function planAll(plan: BuildPlan, planning: Planning): Promise<PlannedStage[]> {
+  const { bases, findings } = planning
   const planned = new Map<number, PlannedStage>()
-  for (const stage of plan.stages) {
+  for (const stage of stagesOf(plan, planning)) {
     const { base } = stage
     const image = await baseOf(plan, stage, bases)
     const parent = base.kind === 'stage' ? planned.get(base.stage) : undefined
     const config = parent?.image ?? image?.config.value ?? scratchImage(stage.platform)
+    if (image !== undefined) findings.push(...platformFinding(stage, config))
     const result = planStage(plan, stage, { image: config, ...field('scope', parent?.scope) })
-    refuseSteps(result, plan.dockerfile.file)
+    findings.push(...result.findings)
     planned.set(stage.index, result)
   }
   return [...planned.values()]
 }
 
-function refuseSteps({ steps }: PlannedStage, file: string): void {
-  for (const step of steps) atSpan({ file, span: step.span }, () => refuseUnsupported(step))
+/** Throws `unsupported`, at its line, for what this release does not run yet. */
+export function refuseUnsupportedSteps({ plan, stages }: BuildPlanned): void {
+  const { file } = plan.dockerfile
+  for (const { steps } of stages) {
+    for (const step of steps) atSpan({ file, span: step.span }, () => refuseUnsupported(step))
+  }
 }
 
 /** Bases, and what `COPY --from=IMAGE` reads, by reference and platform. */

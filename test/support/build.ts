@@ -8,6 +8,8 @@ import { busyboxRootfs } from '../../scripts/busybox-rootfs.mjs'
 import { type BuildResult, build } from '../../src/builder/build.ts'
 import type { BuildEvent } from '../../src/builder/build-event.ts'
 import type { BuildRequest, BuildWorld } from '../../src/builder/build-request.ts'
+import { type CheckReport, checkBuild } from '../../src/builder/check-build.ts'
+import { parseNamedContext } from '../../src/builder/sources/context-name.ts'
 import { importRootfs } from '../../src/layerfs/image/import-rootfs.ts'
 import { openRoot, type Root } from '../../src/layerfs/layer/rootfs.ts'
 import { openStore, type Store } from '../../src/layerfs/store.ts'
@@ -22,6 +24,7 @@ export interface Workshop extends AsyncDisposable {
   /** Files of the build context, by path; they stay until written over. */
   write(files: Readonly<Record<string, string>>): void
   build(dockerfile: string, options?: BuildOptions): Promise<Built>
+  check(dockerfile: string, options?: BuildOptions): Promise<CheckReport>
 }
 
 export interface BuildOptions {
@@ -100,6 +103,11 @@ export async function openWorkshop(): Promise<Workshop> {
     [Symbol.asyncDispose]: async () => {
       await client[Symbol.asyncDispose]()
       // The store is not closed: closing syncs it to the disk, and it is about to be deleted.
+    check: async (dockerfile, options = {}) => {
+      const request = requestOf(dockerfile, options.context ?? context, options)
+      const { signal } = new AbortController()
+      return checkBuild(request, { store, client, pull: 'missing', emit: () => undefined, signal })
+    },
       rmSync(directory, { recursive: true, force: true, maxRetries: 20 })
     },
   }

@@ -1,5 +1,6 @@
 /** Progress for programs: one JSON object per event, in the shape of BuildKit's `SolveStatus`. */
 import type { BuildEvent } from '../../builder/build-event.ts'
+import { field } from '../../oci/json.ts'
 import type { Terminal } from '../terminal.ts'
 
 /** Writes `event` as it arrives; `now` is the wall clock's. */
@@ -34,8 +35,19 @@ function solveStatus(event: BuildEvent, vertex: object, time: string): object {
       return { statuses: [{ id: item, vertex: id, current, total, timestamp: time, ...completed }] }
     }
     case 'warning':
-      return {
-        warnings: [{ vertex: event.id, short: Buffer.from(event.message).toString('base64') }],
-      }
+      return { warnings: [{ vertex: event.id, level: 1, ...vertexWarning(event) }] }
+  }
+}
+
+/** What BuildKit's `VertexWarning` says of a warning, its texts in base64. */
+function vertexWarning({ message, check }: Extract<BuildEvent, { kind: 'warning' }>): object {
+  const short = Buffer.from(message).toString('base64')
+  if (check === undefined) return { short }
+  const [start, end] = check.lines
+  return {
+    short,
+    detail: [Buffer.from(check.detail).toString('base64')],
+    ...field('url', check.url),
+    range: [{ start: { line: start }, end: { line: end } }],
   }
 }

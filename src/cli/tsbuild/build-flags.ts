@@ -3,6 +3,7 @@ import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
 import { progressModes } from '../progress/progress.ts'
 import { registryFlags } from '../world.ts'
 
+const checks = 'Instead of building'
 const output = 'Output'
 const steps = 'Steps'
 const cache = 'Cache'
@@ -30,6 +31,19 @@ export const buildFlags = {
     kind: 'strings',
     short: 'o',
     value: 'TYPE',
+  call: {
+    kind: 'string',
+    value: 'METHOD',
+    default: 'build',
+    group: checks,
+    help: 'build|check|outline|targets|subrequests.describe[,format=json]; check also format=sarif',
+  },
+  check: {
+    kind: 'boolean',
+    group: checks,
+    help: 'Check the Dockerfile, build nothing: --call=check',
+  },
+
     group: output,
     help: 'type=image|registry|oci|docker|local|tar[,dest=PATH]; a bare path is type=local',
   },
@@ -105,9 +119,7 @@ export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = 
   builder: { reason: 'There is one builder: this program' },
   'cache-from': { reason: 'The cache is that of the store' },
   'cache-to': { reason: 'The cache is that of the store' },
-  call: {},
   'cgroup-parent': {},
-  check: {},
   debug: { short: 'D', reason: 'TSBUILD_DEBUG=1 shows the stack of a bug' },
   load: { reason: 'Use --output type=docker,dest=FILE and "docker load"' },
   policy: {},

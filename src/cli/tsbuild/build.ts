@@ -16,7 +16,10 @@ import { openProgress, type Progress } from '../progress/progress.ts'
 import { parseExtraHost } from '../tsrun/container-options.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { openWorld, type World } from '../world.ts'
+import { parseBuildContexts } from './build-contexts.ts'
 import { buildFlags, unsupportedBuildFlags } from './build-flags.ts'
+import { parseCall } from './call/call-flag.ts'
+import { runCall } from './call/run-call.ts'
 import { assertContext, type DockerfileInput, readDockerfile } from './dockerfile-input.ts'
 import { parseAssignments } from './key-values.ts'
 import { parseOutputs } from './outputs.ts'
@@ -43,28 +46,46 @@ export const buildCommand: Command = defineCommand({
 })
 
 async function runBuild(invocation: BuildInvocation): Promise<number> {
-  const { flags, args, environment, stdout } = invocation
-  const outputs = parseOutputs(flags, stdout)
+  const { flags, args, environment } = invocation
+  const call = parseCall(flags)
+  const outputs = parseOutputs(flags, invocation.stdout)
   const context = parseContextName(args[0] ?? '.')
   await assertContext(context, flags.file)
   await using world = await openWorld(environment, flags)
-  const image = await buildWithProgress(invocation, { world, outputs, context })
-  if (image === undefined) return 0
-  await writeResultFiles(invocation, image)
-  if (flags.quiet) stdout.write(`${image.config.digest}\n`)
-  return 0
+  const { method } = call
+  if (method === 'build') return await buildImage(invocation, { world, outputs, context })
+  const result = await withRequest(invocation, { world, context }, (request, buildWorld) =>
+    runCall({ ...call, method }, request, buildWorld),
+  )
+  invocation.stdout.write(result.text)
+  if (result.failure !== undefined) throw result.failure
+  return result.exitCode
 }
 
-interface BuildInputs {
+interface BuildPlace {
   readonly world: World
-  readonly outputs: ReturnType<typeof parseOutputs>
   readonly context: ContextName
 }
 
-async function buildWithProgress(
+async function buildImage(
   invocation: BuildInvocation,
-  { world, outputs, context: contextName }: BuildInputs,
-): Promise<WrittenImage | undefined> {
+  { outputs, ...place }: BuildPlace & { readonly outputs: ReturnType<typeof parseOutputs> },
+): Promise<number> {
+  const image = await withRequest(invocation, place, async (request, world) =>
+    exportResult(await build(request, world), outputs, world),
+  )
+  if (image === undefined) return 0
+  await writeResultFiles(invocation, image)
+  if (invocation.flags.quiet) invocation.stdout.write(`${image.config.digest}\n`)
+  return 0
+}
+
+/** Shows the progress of `work`; the context is there until it ends. */
+async function withRequest<T>(
+  invocation: BuildInvocation,
+  { world, context: contextName }: BuildPlace,
+  work: (request: BuildRequest, world: BuildWorld) => Promise<T>,
+): Promise<T> {
   const { flags, stdin } = invocation
   const mode = flags.quiet ? 'quiet' : flags.progress
   using progress = openProgress({ mode, title: 'Building' }, invocation)
@@ -78,8 +99,7 @@ async function buildWithProgress(
   })
   const dockerfile = await readDockerfile({ contextName, context, file: flags.file, stdin })
   const request = buildRequest(invocation, { dockerfile, context, contextName, buildArgs })
-  const result = await build(request, buildWorld)
-  return await exportResult(result, outputs, buildWorld)
+  return await work(request, buildWorld)
 }
 
 function buildArgsOf({ flags, environment }: BuildInvocation): Map<string, string> {
@@ -113,7 +133,7 @@ function buildRequest(
       buildPlatform: hostPlatform(process.arch),
       targetPlatform: wantedPlatform(flags.platform),
       isMultiPlatform: false,
-      namedContexts: new Set(),
+      namedContexts: new Set(parseBuildContexts(flags['build-context']).keys()),
       ...(target === undefined ? {} : { target }),
     },
     labels: parseAssignments(flags.label, () => ''),
@@ -129,6 +149,7 @@ function buildWorldOf(
   return {
     store,
     client: registry,
+    contexts: parseBuildContexts(flags['build-context']),
     pull: flags.pull ? 'always' : 'missing',
     secrets: secretSource(flags.secret, environment.lookup),
     sandbox: {

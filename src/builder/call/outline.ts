@@ -1,0 +1,111 @@
+/** `--call=outline`: what a target can be given. */
+import { field } from '../../oci/json.ts'
+import { expand } from '../dockerfile/expand.ts'
+import type { ArgInstruction } from '../dockerfile/instruction.ts'
+import type { Span } from '../dockerfile/span.ts'
+import type { BuildPlan } from '../plan/build-plan.ts'
+import type { PlannedStage, RunMount } from '../plan/step.ts'
+import type { BuildPlanned } from '../plan-build.ts'
+import { describingComment } from './describing-comment.ts'
+
+export interface Outline {
+  /** Of the target. */
+  readonly name?: string
+  readonly description?: string
+  /** By line. */
+  readonly args: readonly OutlineArg[]
+  readonly secrets: readonly OutlineMount[]
+  readonly ssh: readonly OutlineMount[]
+}
+
+export interface OutlineArg {
+  readonly name: string
+  /** As it stands for this build; absent: not set. */
+  readonly value?: string
+  readonly description?: string
+  readonly span: Span
+}
+
+export interface OutlineMount {
+  readonly name: string
+  readonly required: boolean
+  readonly span: Span
+}
+
+/** `stages`: those that the target needs. */
+export function outlineOf({ plan, stages }: Pick<BuildPlanned, 'plan' | 'stages'>): Outline {
+  const { name, from } = plan.target
+  return {
+    ...field('name', name),
+    ...field('description', describingComment(from.comments, name ?? '')),
+    args: firstOfEach([...stages.toReversed().flatMap(stageArgs(plan)), ...fromArgs(plan, stages)]),
+    secrets: firstOfEach(stages.flatMap(stage => mountsOf(stage, 'secret'))),
+    ssh: firstOfEach(stages.flatMap(stage => mountsOf(stage, 'ssh'))),
+  }
+}
+
+function firstOfEach<T extends { readonly name: string; readonly span: Span }>(all: readonly T[]) {
+  const firsts = all.filter(
+    (one, index) => all.findIndex(({ name }) => name === one.name) === index,
+  )
+  return firsts.toSorted((a, b) => a.span.startLine - b.span.startLine)
+}
+
+/** An ARG that only takes over a global one is that one. */
+function stageArgs(plan: BuildPlan): (planned: PlannedStage) => OutlineArg[] {
+  const globals = new Map(plan.globalArgs.flatMap(arg => arg.args.map(one => [one.name, arg])))
+  return ({ stage, scope }) => {
+    const values = new Map(scope.args.map(({ name, value }) => [name, value]))
+    return stage.instructions.flatMap(({ instruction }) => {
+      if (instruction.kind !== 'arg') return []
+      return instruction.args.map(({ name, value }) => {
+        const above = value === undefined ? globals.get(name) : undefined
+        return argOf(above ?? instruction, name, values.get(name))
+      })
+    })
+  }
+}
+
+/** Global ARGs that the FROM lines use, and those that their defaults use. */
+function fromArgs(plan: BuildPlan, stages: readonly PlannedStage[]): OutlineArg[] {
+  const words = stages.flatMap(({ stage: { from } }) => [from.image, from.platform ?? ''])
+  const found = new Map<string, OutlineArg>()
+  const pending = words.flatMap(word => variablesIn(plan, word))
+  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+    if (found.has(name)) continue
+    for (const instruction of plan.globalArgs) {
+      const definition = instruction.args.find(arg => arg.name === name)
+      if (definition === undefined) continue
+      found.set(name, argOf(instruction, name, plan.globals.get(name)))
+      pending.push(...variablesIn(plan, definition.value ?? ''))
+    }
+  }
+  return [...found.values()]
+}
+
+function variablesIn({ globals, dockerfile: { escape: sign } }: BuildPlan, word: string): string[] {
+  return [...expand(word, name => globals.get(name), { escape: sign }).matched]
+}
+
+function argOf(
+  { comments, span }: ArgInstruction,
+  name: string,
+  value: string | undefined,
+): OutlineArg {
+  const description = describingComment(comments, name)
+  return { name, ...field('value', value), ...field('description', description), span }
+}
+
+function mountsOf({ steps }: PlannedStage, kind: 'secret' | 'ssh'): OutlineMount[] {
+  const isAsked = (mount: RunMount) => mount.kind === kind
+  return steps.flatMap(step => {
+    if (step.kind !== 'run') return []
+    return step.mounts
+      .filter(isAsked)
+      .flatMap(mount =>
+        mount.kind === 'secret' || mount.kind === 'ssh'
+          ? [{ name: mount.id, required: mount.required, span: step.span }]
+          : [],
+      )
+  })
+}

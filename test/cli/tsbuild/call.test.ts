@@ -1,0 +1,144 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Dockerfiles
+import { describe, expect, test } from 'vitest'
+import { outlineOf } from '../../../src/builder/call/outline.ts'
+import { listTargets } from '../../../src/builder/call/targets.ts'
+import type { CheckReport } from '../../../src/builder/check-build.ts'
+import { DockerfileError } from '../../../src/builder/dockerfile/error.ts'
+import { lint } from '../../../src/builder/dockerfile/lint.ts'
+import { parseDockerfile } from '../../../src/builder/dockerfile/parse.ts'
+import { parseCall } from '../../../src/cli/tsbuild/call/call-flag.ts'
+import { checkJson, checkSarif, checkText } from '../../../src/cli/tsbuild/call/check-output.ts'
+import {
+  methodsText,
+  outlineJson,
+  outlineText,
+  targetsJson,
+  targetsText,
+} from '../../../src/cli/tsbuild/call/list-output.ts'
+import { planAll, planText } from '../../builder/plan/planning.ts'
+
+const text = [
+  '# which base',
+  'ARG BASE=alpine',
+  '# app the application',
+  'FROM ${BASE}:3 as app',
+  'ARG BASE',
+  '# LEVEL how much is said',
+  'ARG LEVEL=2 \\',
+  '    token',
+  'RUN --mount=type=secret,id=key,required=true --mount=type=ssh true',
+  'MAINTAINER somebody',
+  'FROM app',
+  'CMD echo',
+  '',
+].join('\n')
+
+function report(source = text): CheckReport {
+  const findings = planAll(source).flatMap(stage => stage.findings)
+  return {
+    dockerfile: { name: 'Dockerfile', text: source },
+    warnings: lint(parseDockerfile(source), findings),
+  }
+}
+
+const golden = (name: string) => `golden/${name}`
+
+describe('--call=check', () => {
+  test('prints warnings as buildx does, with their lines', async () => {
+    await expect(checkText(report())).toMatchFileSnapshot(golden('check.txt'))
+  })
+
+  test('prints BuildKit’s JSON and SARIF', async () => {
+    await expect(checkJson(report())).toMatchFileSnapshot(golden('check.json'))
+    const tool = { name: 'tsbuild', version: '1.0.0' }
+    await expect(checkSarif(report(), tool)).toMatchFileSnapshot(golden('check.sarif'))
+  })
+
+  test('counts one, and says when there is nothing to say', () => {
+    expect(checkText(report('FROM a\nMAINTAINER x\n'))).toMatch(
+      /^Check complete, 1 warning has been found!\n\nWARNING: MaintainerDeprecated - https:/,
+    )
+    expect(checkText(report('FROM a\n'))).toBe('Check complete, no warnings found.\n')
+  })
+
+  test('leaves a build error to the caller in text, and has it in JSON and SARIF', () => {
+    const span = { startLine: 2, endLine: 3, start: 7, end: 20 }
+    const failed = { ...report('FROM a\n'), error: new DockerfileError('no such thing', { span }) }
+    expect(checkText(failed)).toBe('')
+    expect(JSON.parse(checkJson(failed))).toMatchObject({
+      buildError: {
+        message: 'no such thing',
+        location: { ranges: [{ start: { line: 2 }, end: { line: 3 } }] },
+      },
+    })
+    const sarif = JSON.parse(checkSarif(failed, { name: 'tsbuild', version: '1' }))
+    expect(sarif.runs[0].invocations[0]).toMatchObject({
+      executionSuccessful: false,
+      toolExecutionNotifications: [{ level: 'error', message: { text: 'no such thing' } }],
+    })
+  })
+
+  test('no escape sequence of a Dockerfile reaches the terminal', () => {
+    const hostile = report('FROM a\nCMD \u001b[31mred\n')
+    expect(checkText(hostile)).not.toContain('\u001b')
+  })
+})
+
+describe('--call=outline, targets, subrequests.describe', () => {
+  const outline = outlineOf({ plan: planText(text), stages: planAll(text) })
+  const targets = listTargets(parseDockerfile(text))
+
+  test('lists what a target can be given', async () => {
+    await expect(outlineText(outline)).toMatchFileSnapshot(golden('outline.txt'))
+    await expect(outlineJson(outline, text)).toMatchFileSnapshot(golden('outline.json'))
+  })
+
+  test('tells values as given, and a named target’s name', () => {
+    const given = { buildArgs: { BASE: 'debian', LEVEL: '5' }, target: 'app' }
+    const named = outlineOf({ plan: planText(text, given), stages: planAll(text, given) })
+    expect(named).toMatchObject({ name: 'app', description: 'the application' })
+    expect(named.args.map(({ name, value }) => [name, value])).toEqual([
+      ['BASE', 'debian'],
+      ['LEVEL', '5'],
+      ['token', undefined],
+    ])
+    expect(outlineText(named)).toMatch(/^TARGET: {6}app\nDESCRIPTION: the application\n\nBUILD ARG/)
+  })
+
+  test('lists stages', async () => {
+    await expect(targetsText(targets)).toMatchFileSnapshot(golden('targets.txt'))
+    await expect(targetsJson(targets, text)).toMatchFileSnapshot(golden('targets.json'))
+  })
+
+  test('lists the methods', async () => {
+    await expect(methodsText()).toMatchFileSnapshot(golden('methods.txt'))
+  })
+})
+
+describe('parseCall()', () => {
+  const parse = (call: string, check = false) => parseCall({ call, check })
+
+  test('takes a method and its settings', () => {
+    expect(parse('build')).toEqual({ method: 'build', format: 'text', ignoreStatus: false })
+    expect(parse('build', true)).toMatchObject({ method: 'check' })
+    expect(parse('lint,format=sarif')).toMatchObject({ method: 'check', format: 'sarif' })
+    expect(parse('check,format=json,ignorestatus=true')).toEqual({
+      method: 'check',
+      format: 'json',
+      ignoreStatus: true,
+    })
+  })
+
+  test.each([
+    ['outlin', 'expected build, check, outline'],
+    ['check,format=xml', 'expected format=text|json|sarif'],
+    ['check,colour=1', 'got "colour=1"'],
+    ['outline,format=sarif', 'only check has format=sarif'],
+  ])('refuses %s', (call, message) => {
+    expect(() => parse(call)).toThrow(message)
+  })
+
+  test('refuses --check beside another method', () => {
+    expect(() => parse('targets', true)).toThrow('--check is --call=check')
+  })
+})
