@@ -36,6 +36,20 @@ await runProgram({
       group: 'Containers',
       load: async () => (await import('./tsrun/rm.ts')).rmCommand,
     },
+    {
+      name: 'diff',
+      aliases: ['container diff', 'image diff'],
+      summary: 'List what was added, changed and deleted',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/diff.ts')).diffCommand,
+    },
+    {
+      name: 'export',
+      aliases: ['container export'],
+      summary: 'Write all files of a container or an image as a tar',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/export.ts')).exportCommand,
+    },
     ...imageCommands,
   ],
 })

@@ -10,6 +10,7 @@
  *   ├── snapshots/, active/     snapshot/overlay.ts
  *   ├── boot                    snapshot/durability.ts
  *   ├── containers/             snapshot/containers.ts
+ *   ├── mounts/                 snapshot/image-mounts.ts
  *   ├── records/                content/records.ts: the build cache
  *   ├── stubs/                  empty files and directories to mount over
  *   ├── tmp/<key>/              temporary directories, locked by their owners
@@ -34,6 +35,7 @@ import { type ImageStore, openImageStore } from './image/image-store.ts'
 import { type LayerBlobs, openLayerBlobs } from './image/layer-blobs.ts'
 import { diffLayer } from './layer/diff.ts'
 import { type Containers, openContainers } from './snapshot/containers.ts'
+import { type ImageMounts, openImageMounts } from './snapshot/image-mounts.ts'
 import { type OverlaySnapshotter, openSnapshotter } from './snapshot/overlay.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './snapshot/owned-directory.ts'
 import { openTrash, type Trash } from './snapshot/trash.ts'
@@ -48,6 +50,7 @@ export interface Store extends AsyncDisposable {
   readonly layers: LayerBlobs
   readonly snapshots: OverlaySnapshotter
   readonly containers: Containers
+  readonly mounts: ImageMounts
   readonly records: Records
   readonly trash: Trash
   /** Directory for lock files of any name; it is emptied of those that nobody holds. */
@@ -150,6 +153,7 @@ function compose(root: string, writing: Writing): Store {
     }),
     snapshots,
     containers: openContainers({ root, snapshots, trash }),
+    mounts: openImageMounts({ root, snapshots, trash }),
     records: openRecords(join(root, 'records')),
     trash,
     locks,

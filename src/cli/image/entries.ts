@@ -14,14 +14,14 @@ export const imageCommands: readonly CommandEntry[] = [
   {
     name: 'pull',
     aliases: ['image pull'],
-    summary: 'Download an image from a registry',
+    summary: 'Get an image from a registry, an archive or an OCI layout',
     group,
     load: async () => (await import('./pull.ts')).pullCommand,
   },
   {
     name: 'push',
     aliases: ['image push'],
-    summary: 'Upload an image to a registry',
+    summary: 'Upload an image to a registry, or write it elsewhere',
     group,
     load: async () => (await import('./push.ts')).pushCommand,
   },
@@ -56,7 +56,7 @@ export const imageCommands: readonly CommandEntry[] = [
   {
     name: 'load',
     aliases: ['image load'],
-    summary: 'Read images from an archive',
+    summary: 'Read images from an archive or an OCI layout',
     group,
     load: async () => (await import('./load.ts')).loadCommand,
   },
@@ -66,6 +66,27 @@ export const imageCommands: readonly CommandEntry[] = [
     summary: 'Make an image from the tar of a root filesystem',
     group,
     load: async () => (await import('./import.ts')).importCommand,
+  },
+  {
+    name: 'unpack',
+    aliases: ['image unpack'],
+    summary: 'Write the files of an image into a directory',
+    group,
+    load: async () => (await import('./unpack.ts')).unpackCommand,
+  },
+  {
+    name: 'mount',
+    aliases: ['image mount'],
+    summary: 'Show the files of an image in a directory',
+    group,
+    load: async () => (await import('./mount.ts')).mountCommand,
+  },
+  {
+    name: 'umount',
+    aliases: ['unmount', 'image umount', 'image unmount'],
+    summary: 'End what mount began',
+    group,
+    load: async () => (await import('./mount.ts')).umountCommand,
   },
   {
     name: 'prune',

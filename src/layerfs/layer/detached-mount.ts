@@ -26,6 +26,13 @@ export function openMount(mount: RootMount): number {
   return mountOverlay(mount)
 }
 
+export interface OverlayOptions {
+  /** MOUNT_ATTR_*; default: read-only without a writable layer. */
+  readonly attributes?: number
+  /** What mountinfo shows as the source. */
+  readonly source?: string
+}
+
 function openDirectory(path: string): number {
   try {
     return openSync(path, openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec)
@@ -34,15 +41,20 @@ function openDirectory(path: string): number {
   }
 }
 
-function mountOverlay(mount: RootMount & { kind: 'overlay' }): number {
+/** As {@link openMount}, always an overlay: it wants two directories at least. */
+export function mountOverlay(
+  mount: RootMount & { kind: 'overlay' },
+  { attributes = mount.upper === undefined ? readOnlyAttribute : 0, source }: OverlayOptions = {},
+): number {
   const calls = syscalls()
   const context = calls.fsopen('overlay')
   try {
+    if (source !== undefined) calls.fsconfig(context, fsconfig.string, ['source', source])
     for (const [key, value] of overlaySettings(mount)) {
       calls.fsconfig(context, value === null ? fsconfig.flag : fsconfig.string, [key, value])
     }
     calls.fsconfig(context, fsconfig.create, [null, null])
-    return calls.fsmount(context, mount.upper === undefined ? readOnlyAttribute : 0)
+    return calls.fsmount(context, attributes)
   } finally {
     closeSync(context)
   }

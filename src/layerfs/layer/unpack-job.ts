@@ -4,10 +4,12 @@
 import { type ErrorCode, OciError } from '../../oci/errors.ts'
 import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply.ts'
 import { extractLayer, replayLayer } from './apply.ts'
+import { applyFlat } from './apply-flat.ts'
 
 export type UnpackJob =
   | { readonly kind: 'extract'; readonly request: ExtractRequest }
   | { readonly kind: 'replay'; readonly request: ApplyRequest }
+  | { readonly kind: 'flat'; readonly request: ExtractRequest }
 
 export type UnpackReply =
   | { readonly kind: 'done'; readonly result: ExtractedLayer | AppliedLayer }
@@ -23,10 +25,20 @@ interface Failure {
 
 export async function runUnpackJob(job: UnpackJob): Promise<UnpackReply> {
   try {
-    const run = job.kind === 'extract' ? extractLayer(job.request) : replayLayer(job.request)
-    return { kind: 'done', result: await run }
+    return { kind: 'done', result: await run(job) }
   } catch (error) {
     return { kind: 'failed', failure: failureOf(error) }
+  }
+}
+
+function run(job: UnpackJob): Promise<ExtractedLayer | AppliedLayer> {
+  switch (job.kind) {
+    case 'extract':
+      return extractLayer(job.request)
+    case 'replay':
+      return replayLayer(job.request)
+    case 'flat':
+      return applyFlat(job.request)
   }
 }
 

@@ -24,6 +24,8 @@ export interface UnpackPool extends AsyncDisposable {
    * waiting for it holds no thread.
    */
   apply(layer: StagedLayer): Promise<AppliedLayer>
+  /** {@link applyFlat} in a thread, with its errors. */
+  applyFlat(request: ExtractRequest, signal?: AbortSignal): Promise<AppliedLayer>
 }
 
 /** `size`: threads at most; absent: one for each processor, up to four. */
@@ -31,6 +33,8 @@ export function openUnpackPool(size: number = Math.min(availableParallelism(), 4
   const threads = new Threads(size)
   return {
     apply: layer => applyWith(threads, layer),
+    applyFlat: (request, signal) =>
+      threads.run({ kind: 'flat', request: { ...request, stop: stopFlag(signal) } }, signal),
     [Symbol.asyncDispose]: () => threads.close(),
   }
 }

@@ -49,6 +49,8 @@ export interface Containers {
   /** Throws `not-found`. */
   get(id: string): Promise<ContainerEntry>
   list(): Promise<ContainerEntry[]>
+  /** Its writable layer and those below, **top first**, running or not. Throws `not-found`. */
+  layers(id: string): Promise<{ readonly upper: string; readonly lower: readonly string[] }>
   /** Throws `not-found`; `conflict` when it is running. */
   remove(id: string): Promise<void>
 }
@@ -113,9 +115,17 @@ class DirectoryContainers implements Containers {
   }
 
   async #mountOf({ path, upper }: ContainerDirectory): Promise<RootMount> {
+    return { kind: 'overlay', lower: await this.#below(path), upper, work: join(path, 'work') }
+  }
+
+  async #below(path: string): Promise<string[]> {
     const parent = await readFile(join(path, 'parent'), 'utf8').catch(ignoreMissing)
-    const lower = parent === undefined ? [] : await this.#snapshots.layers(parseChainId(parent))
-    return { kind: 'overlay', lower, upper, work: join(path, 'work') }
+    return parent === undefined ? [] : this.#snapshots.layers(parseChainId(parent))
+  }
+
+  async layers(id: string): Promise<{ upper: string; lower: string[] }> {
+    const { path, upper } = await this.get(id)
+    return { upper, lower: await this.#below(path) }
   }
 
   async get(id: string): Promise<ContainerEntry> {

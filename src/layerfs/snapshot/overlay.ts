@@ -6,7 +6,7 @@
  *                        /synced      it has reached the disk: see durability.ts
  *   active/<key>/fs, work             a layer being written, locked by its owner
  *              /parent                what it builds on
- *   containers/                       layers that outlive their process: see containers.ts
+ *   containers/, mounts/              layers that outlive their process: see containers.ts
  *   trash/                            what was removed: see trash.ts
  *   locks/snapshots                   shared by who builds on a snapshot, exclusive to remove one
  *
@@ -189,8 +189,8 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   async #parentsInUse(): Promise<ChainId[]> {
-    const active = await parentsIn(this.#active)
-    return [...active, ...(await parentsIn(join(this.#root, 'containers')))]
+    const users = [this.#active, join(this.#root, 'containers'), join(this.#root, 'mounts')]
+    return (await Promise.all(users.map(parentsIn))).flat()
   }
 
   /** What builds on `name`, in words. */
@@ -198,7 +198,11 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     for await (const other of this.list()) {
       if (other.parent === name) return `snapshot ${other.name}`
     }
-    const users = { 'a running build': this.#active, 'a container': join(this.#root, 'containers') }
+    const users = {
+      'a running build': this.#active,
+      'a container': join(this.#root, 'containers'),
+      'a mounted image': join(this.#root, 'mounts'),
+    }
     for (const [user, directory] of Object.entries(users)) {
       if ((await parentsIn(directory)).includes(name)) return user
     }

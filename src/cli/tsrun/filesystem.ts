@@ -1,0 +1,54 @@
+/** Containers and images by the words people use for them, as stacks of layers. */
+import { findContainer, listContainers } from '../../layerfs/runtime/container-list.ts'
+import { findImage, type LocalImage } from '../../layerfs/runtime/local-image.ts'
+import type { Store } from '../../layerfs/store.ts'
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import type { CliContext } from '../command.ts'
+import { provideLayers, type WantedImage } from '../image/provide-image.ts'
+import { wantedPlatform } from '../wanted-platform.ts'
+
+export type Filesystem =
+  | { readonly kind: 'container'; readonly layers: readonly string[] }
+  | { readonly kind: 'image'; readonly layers: readonly string[]; readonly image: LocalImage }
+
+/**
+ * The layer directories of what `text` names, **top first**: a container, else an image, which is
+ * unpacked first. Throws `not-found`, and `invalid` for the start of several ids.
+ */
+export async function findFilesystem(
+  store: Store,
+  text: string,
+  context: CliContext,
+): Promise<Filesystem> {
+  const id = await containerId(store, text)
+  if (id !== undefined) {
+    const { upper, lower } = await store.containers.layers(id)
+    return { kind: 'container', layers: [upper, ...lower] }
+  }
+  const image = await imageCalled(store, text)
+  const wanted: WantedImage = { name: text, pull: 'missing', progress: 'auto' }
+  const chain = await provideLayers(store, image, { wanted, context })
+  const layers = chain === undefined ? [] : await store.snapshots.layers(chain)
+  return { kind: 'image', layers, image }
+}
+
+async function containerId(store: Store, text: string): Promise<string | undefined> {
+  const containers = await listContainers(store.containers)
+  try {
+    return findContainer(containers, text).id
+  } catch (error) {
+    if (hasCode(error, 'not-found')) return undefined
+    throw error
+  }
+}
+
+async function imageCalled(store: Store, text: string): Promise<LocalImage> {
+  try {
+    return await findImage(store, text, wantedPlatform(undefined))
+  } catch (error) {
+    if (!hasCode(error, 'not-found') && !hasCode(error, 'invalid')) throw error
+    throw new OciError('not-found', `Cannot find a container or image "${printable(text)}"`, {
+      cause: error,
+    })
+  }
+}
