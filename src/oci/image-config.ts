@@ -98,7 +98,8 @@ export function parseImageConfig(bytes: Uint8Array): Document<ImageConfig> {
     config: optional(member(node, 'config'), runConfigFrom) ?? {},
     rootfs: {
       type: 'layers',
-      diff_ids: asArray(member(rootfs, 'diff_ids')).map(diffIdFrom),
+      // Docker writes null for an image of no layers.
+      diff_ids: optional(member(rootfs, 'diff_ids'), asArray)?.map(diffIdFrom) ?? [],
     },
     history: optional(member(node, 'history'), asArray)?.map(historyFrom) ?? [],
     ...field('extra', extraMembers(node)),

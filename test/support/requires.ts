@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { describe } from 'vitest'
+import { findBuildingClient } from './reference-docker.ts'
 
 /** Each tells what is missing, or nothing. */
 const checks = {
@@ -12,6 +13,10 @@ const checks = {
     existsSync(new URL('../../dist/cli/tsbuild.js', import.meta.url)) ? undefined : 'npm run build',
   busybox: () => (existsSync('/bin/busybox') ? undefined : '/bin/busybox (busybox-static)'),
   docker: () => program('dockerd', 'docker.io') ?? program('docker', 'docker-cli'),
+  buildkit: () =>
+    findBuildingClient() === undefined
+      ? 'docker with BuildKit (docker.io)'
+      : program('dockerd', 'docker.io'),
   git: () => program('git', 'git'),
   podman: () => program('podman', 'podman'),
   runc: () => program('runc', 'runc'),

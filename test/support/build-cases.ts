@@ -1,0 +1,53 @@
+/**
+ * The cases of fixtures/build: a Dockerfile each, with what its context has beside `common.sh`.
+ *
+ *   <case>/Dockerfile, .dockerignore, …   copied into the context
+ *         /prepare.sh                     makes there what git cannot keep: modes, FIFOs, archives
+ *         /flags                          of `docker build`, one word per line; % is the context
+ */
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+
+const fixtures = join(import.meta.dirname, '../../fixtures/build')
+
+export function caseNames(): string[] {
+  return readdirSync(fixtures, { withFileTypes: true })
+    .filter(entry => entry.isDirectory())
+    .map(entry => entry.name)
+    .sort()
+}
+
+export interface BuildCase {
+  readonly context: string
+  readonly dockerfile: string
+  readonly ignore: string
+  readonly flags: readonly string[]
+}
+
+/** Makes the context in `directory`, which must not exist yet. */
+export function openCase(name: string, directory: string): BuildCase {
+  mkdirSync(directory)
+  const shell = (script: string) => execFileSync('sh', [script], { cwd: directory })
+  shell(join(fixtures, 'common.sh'))
+  cpSync(join(fixtures, name), directory, { recursive: true })
+  for (const file of ['Dockerfile', '.dockerignore', 'Dockerfile.dockerignore']) {
+    if (existsSync(join(directory, file)))
+      execFileSync('touch', ['-d@1000000000', file], { cwd: directory })
+  }
+  const flags = readText(join(directory, 'flags')).split('\n').filter(Boolean)
+  if (existsSync(join(directory, 'prepare.sh'))) shell('prepare.sh')
+  for (const name of ['flags', 'prepare.sh']) rmSync(join(directory, name), { force: true })
+  execFileSync('touch', ['-d@1000000000', '.'], { cwd: directory })
+  const own = readText(join(directory, 'Dockerfile.dockerignore'))
+  return {
+    context: directory,
+    dockerfile: readText(join(directory, 'Dockerfile')),
+    ignore: own === '' ? readText(join(directory, '.dockerignore')) : own,
+    flags: flags.map(flag => flag.replace('%', directory)),
+  }
+}
+
+function readText(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
+}
