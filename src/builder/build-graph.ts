@@ -3,12 +3,13 @@
  *
  *   base:0 ──► 0.1 ──► 0.3             a stage is a chain; metadata has no node
  *                        ╲
- *   base:1 ──► 1.0 ──────► 1.1         a COPY --from reads the end of another chain
+ *   base:1 ──► 1.0 ──────► 1.1         COPY --from and mounts read the end of another chain
  */
 import type { BaseImage } from './base-images.ts'
 import { fromDisplayName } from './plan/stage-label.ts'
-import type { Origin, PlannedStage, StagePlan, Step } from './plan/step.ts'
+import type { CopyStep, Origin, PlannedStage, StagePlan, Step } from './plan/step.ts'
 import type { Node } from './solve/graph.ts'
+import { contextCopy, isSourced } from './steps/mount-sources.ts'
 import type { FilesystemStep, Work } from './steps/step-executor.ts'
 
 export interface GraphInputs {
@@ -36,10 +37,19 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
     if (!nodes.has(node.id)) nodes.set(node.id, node)
     return node.id
   }
-  const sourceNode = (origin: Origin): string | undefined => {
-    if (origin.kind === 'context') return undefined
+  const sourceNode = (origin: SourceOrigin): string => {
     if (origin.kind === 'stage') return endOf(ends, origin.stage)
     return add(baseNode(origin, inputs))
+  }
+  /** What the step reads beside what it builds on, in order. */
+  const sourceNodes = (step: FilesystemStep, stage: StagePlan): string[] => {
+    if (step.kind === 'copy') return step.from.kind === 'context' ? [] : [sourceNode(step.from)]
+    if (step.kind !== 'run') return []
+    return step.mounts.filter(isSourced).map(({ from, source }) => {
+      if (from.kind !== 'context') return sourceNode(from)
+      sourceNode({ kind: 'scratch' })
+      return add(contextNode(contextCopy(source, step), stage, inputs))
+    })
   }
 
   for (const planned of inputs.stages) {
@@ -50,13 +60,12 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
         : add(stageBaseNode(stage, inputs))
     const ids = planned.steps.map((step, index) => {
       if (step.kind === 'metadata') return undefined
-      const source = step.kind === 'copy' ? sourceNode(step.from) : undefined
       const id = `${stage.index}.${index}`
       end = add({
         id,
         name: step.displayName,
         identity: identityOf(step, stage, inputs),
-        inputs: source === undefined ? [end] : [end, source],
+        inputs: [end, ...sourceNodes(step, stage)],
         work: stepWork(step, stage, inputs),
       })
       return id
@@ -66,6 +75,8 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
   }
   return { nodes: [...nodes.values()], ends, stepNodes }
 }
+
+type SourceOrigin = Exclude<Origin, { kind: 'context' }>
 
 function endOf(ends: ReadonlyMap<number, string>, stage: number): string {
   const end = ends.get(stage)
@@ -84,7 +95,7 @@ function stageBaseNode(stage: StagePlan, inputs: GraphInputs): Node<Work> {
 }
 
 function baseNode(
-  origin: Exclude<Origin, { kind: 'context' | 'stage' }>,
+  origin: Exclude<SourceOrigin, { kind: 'stage' }>,
   { imageOf }: GraphInputs,
 ): Node<Work> {
   if (origin.kind === 'scratch') {
@@ -100,6 +111,12 @@ function baseNode(
     inputs: [],
     work: { kind: 'base', layers },
   }
+}
+
+function contextNode(step: CopyStep, stage: StagePlan, inputs: GraphInputs): Node<Work> {
+  const id = `context:${step.dest}`
+  const name = step.displayName
+  return { id, name, identity: id, inputs: ['scratch'], work: stepWork(step, stage, inputs) }
 }
 
 /** Its stage and its text as written: display names have this build's variables in them. */

@@ -24,8 +24,7 @@ function unsupportedInRun(step: RunStep): string | undefined {
 }
 
 function unsupportedMount(mount: RunMount): string | undefined {
-  if (mount.kind === 'bind' || mount.kind === 'ssh') return `RUN --mount=type=${mount.kind}`
-  if (mount.kind === 'cache' && mount.from.kind !== 'scratch') return 'RUN --mount=type=cache,from='
+  if (mount.kind === 'ssh') return `RUN --mount=type=${mount.kind}`
   return undefined
 }
 

@@ -7,7 +7,7 @@
  *
  * 1. A RUN holds each id once, however many of its mounts name it.
  * 2. All builds take ids in one order, so no two wait for each other.
- * 3. A directory appears with its owner and mode, or not at all.
+ * 3. A directory appears with its owner, mode and first content, or not at all.
  */
 import { createHash } from 'node:crypto'
 import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
@@ -21,7 +21,10 @@ import {
 } from '../../layerfs/content/file-lock.ts'
 import type { RunMount } from '../plan/step.ts'
 
-export type CacheMount = Extract<RunMount, { kind: 'cache' }>
+export type CacheMount = Extract<RunMount, { kind: 'cache' }> & {
+  /** Fills the directory that is made. */
+  readonly seed?: (path: string) => Promise<void>
+}
 
 /** Directories by id, locked until disposed. */
 export interface HeldCaches extends Disposable {
@@ -108,6 +111,7 @@ async function makeDirectory(path: string, mount: CacheMount, signal: AbortSigna
     // What a killed process left.
     await rm(fresh, { recursive: true, force: true })
     await mkdir(fresh, 0o700)
+    await mount.seed?.(fresh)
     await chown(fresh, mount.uid ?? 0, mount.gid ?? 0)
     await chmod(fresh, mount.mode ?? 0o755)
     await rename(fresh, path)

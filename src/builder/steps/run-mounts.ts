@@ -1,16 +1,19 @@
 /**
- * The mounts of a RUN: scripts of heredocs, tmpfs, secrets and cache directories. Nothing of them
- * reaches the layer.
+ * The mounts of a RUN: scripts of heredocs, directories of stages, images and the context, tmpfs,
+ * secrets and cache directories. Nothing of them reaches the layer.
  *
- * Reference: H05, R10–R12. What is not here is refused by name in `unsupported.ts`.
+ * Reference: H05, R09–R16.
  */
+import { copyTree } from '../../layerfs/layer/copy.ts'
+import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { OciError, printable } from '../../oci/errors.ts'
 import type { InlineFile, RunMount, RunStep } from '../plan/step.ts'
+import { chainOf, type StepResult } from '../solve/graph.ts'
 import { type CacheMount, type HeldCaches, holdCaches } from './cache-mount.ts'
-import type { StepWorld } from './step-world.ts'
+import { type MountInputs, viewOf, withSourceDirectory, withSources } from './mount-sources.ts'
 
-export interface PreparedMounts extends Disposable {
+export interface PreparedMounts extends AsyncDisposable {
   readonly mounts: readonly SandboxMount[]
   /** `KEY=value`: secrets as variables. */
   readonly env: readonly string[]
@@ -19,29 +22,69 @@ export interface PreparedMounts extends Disposable {
 interface Prepared {
   readonly mounts: SandboxMount[]
   readonly env: string[]
+  /** What takes the writes to mounts that forget them. */
+  readonly discarded: AsyncDisposable[]
 }
 
-/** Cache directories stay locked until the result is disposed. */
-export async function prepareMounts(
-  step: RunStep,
-  world: StepWorld,
-  signal: AbortSignal,
-): Promise<PreparedMounts> {
-  const prepared: Prepared = { mounts: step.scripts.map(scriptMount), env: [] }
-  const isCache = (mount: RunMount): mount is CacheMount => mount.kind === 'cache'
-  const caches = await holdCaches(world.cacheMounts, step.mounts.filter(isCache), signal)
-  try {
-    for (const mount of step.mounts) await prepareMount(mount, prepared, { world, caches })
-  } catch (error) {
+/**
+ * In the order of their targets: one below another comes after it, and of two with one target the
+ * last one shows (R14). Cache directories stay locked until the result is disposed.
+ */
+export async function prepareMounts(step: RunStep, inputs: MountInputs): Promise<PreparedMounts> {
+  const { world, signal } = inputs
+  const sources = withSources(step, inputs)
+  const mounts = step.mounts.map(mount => seededFrom(mount, sources.get(mount), inputs))
+  const caches = await holdCaches(world.cacheMounts, mounts.filter(isCache), signal)
+  const prepared: Prepared = { mounts: step.scripts.map(scriptMount), env: [], discarded: [] }
+  const release = async () => {
+    for (const layer of prepared.discarded) await layer[Symbol.asyncDispose]()
     caches[Symbol.dispose]()
+  }
+  try {
+    for (const [index, mount] of mounts.entries()) {
+      const source = sources.get(step.mounts[index] ?? mount)
+      await prepareMount(mount, prepared, { ...inputs, caches, source })
+    }
+  } catch (error) {
+    await release()
     throw error
   }
-  return { ...prepared, [Symbol.dispose]: () => caches[Symbol.dispose]() }
+  const { env } = prepared
+  return { env, mounts: byTarget(prepared.mounts), [Symbol.asyncDispose]: release }
 }
 
-interface MountContext {
-  readonly world: StepWorld
+function byTarget(mounts: readonly SandboxMount[]): SandboxMount[] {
+  return mounts.toSorted((a, b) => (a.target < b.target ? -1 : a.target === b.target ? 0 : 1))
+}
+
+interface MountContext extends MountInputs {
   readonly caches: HeldCaches
+  /** Of a mount that shows files of somewhere else. */
+  readonly source: StepResult | undefined
+}
+
+function isCache(mount: RunMount): mount is CacheMount {
+  return mount.kind === 'cache'
+}
+
+/** A cache with a source is another one for every content of that source, and begins with it. */
+function seededFrom(
+  mount: RunMount,
+  source: StepResult | undefined,
+  { world, signal }: MountInputs,
+): RunMount | CacheMount {
+  if (mount.kind !== 'cache' || source === undefined) return mount
+  return {
+    ...mount,
+    id: [mount.id, chainOf(source) ?? 'scratch', mount.source].join('\0'),
+    seed: async path => {
+      const view = await viewOf(source, world, signal)
+      await withSourceDirectory(mount, view, from => {
+        using root = openRoot({ kind: 'directory', path, readOnly: false })
+        copyTree(from, { root, path: '/' })
+      })
+    },
+  }
 }
 
 async function prepareMount(mount: RunMount, into: Prepared, context: MountContext): Promise<void> {
@@ -65,9 +108,27 @@ async function prepareMount(mount: RunMount, into: Prepared, context: MountConte
       return
     }
     case 'bind':
+      return prepareBind(mount, into, context)
     case 'ssh':
       throw new Error(`A ${mount.kind} mount came through unsupported.ts`)
   }
+}
+
+/** Writes, where they are allowed, go to a layer that is thrown away (R09). */
+async function prepareBind(
+  { source, target, readOnly }: Extract<RunMount, { kind: 'bind' }>,
+  into: Prepared,
+  { source: result, world, signal }: MountContext,
+): Promise<void> {
+  if (result === undefined) throw new Error(`The mount at ${target} has no source`)
+  const view = await viewOf(result, world, signal)
+  if (readOnly) {
+    into.mounts.push({ kind: 'layers', root: view, source, target, readOnly })
+    return
+  }
+  const layer = await world.snapshots.prepare(chainOf(result))
+  into.discarded.push(layer)
+  into.mounts.push({ kind: 'layers', root: layer.mount, source, target, readOnly })
 }
 
 function scriptMount({ path, content }: InlineFile): SandboxMount {

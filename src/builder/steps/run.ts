@@ -1,7 +1,7 @@
 /**
  * RUN: a process in the sandbox; what it changed is the layer.
  *
- * Reference: R01–R03, R10–R12, R17, K02, A08.
+ * Reference: R01–R03, R09–R17, K02, A08.
  */
 
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
@@ -10,9 +10,10 @@ import { defaultSecurity } from '../../layerfs/sandbox/defaults.ts'
 import { runSandbox } from '../../layerfs/sandbox/run.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
-import type { RunStep } from '../plan/step.ts'
+import type { RunMount, RunStep } from '../plan/step.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { ExecError } from './exec-error.ts'
+import { type MountInputs, mountParts } from './mount-sources.ts'
 import { makeLayer } from './new-layer.ts'
 import { prepareMounts } from './run-mounts.ts'
 import type { StepWorld } from './step-world.ts'
@@ -21,7 +22,12 @@ import type { StepWorld } from './step-world.ts'
 const hostname = 'buildkitsandbox'
 
 /** Neither proxies nor secrets nor the content of cache mounts are in the key (K02, A08, R12). */
-export function runKey(step: RunStep, parent: StepResult, { sandbox }: StepWorld): KeyParts {
+export async function runKey(
+  step: RunStep,
+  parent: StepResult,
+  inputs: MountInputs,
+): Promise<KeyParts> {
+  const { sandbox } = inputs.world
   const variables = step.env.map(pair => {
     const equals = pair.indexOf('=')
     return [`variable ${pair.slice(0, equals)}`, pair.slice(equals + 1)] as const
@@ -35,15 +41,19 @@ export function runKey(step: RunStep, parent: StepResult, { sandbox }: StepWorld
     network: networkOf(step, sandbox),
     security: step.security,
     hosts: JSON.stringify(sandbox.extraHosts),
-    mounts: JSON.stringify(step.mounts),
+    mounts: JSON.stringify(step.mounts.map(withoutOrigin)),
+    ...(await mountParts(step, inputs)),
     base: chainOf(parent) ?? 'scratch',
   }
 }
 
-export interface RunContext {
+/** What it shows is in the key by content. */
+function withoutOrigin(mount: RunMount): unknown {
+  return { ...mount, from: undefined }
+}
+
+export interface RunContext extends MountInputs {
   readonly nodeId: string
-  readonly world: StepWorld
-  readonly signal: AbortSignal
 }
 
 /** Throws {@link ExecError} when the process ends otherwise than with 0. */
@@ -56,7 +66,7 @@ export function executeRun(
   return makeLayer(parent, world, {
     signal,
     work: async snapshot => {
-      using mounts = await prepareMounts(step, world, signal)
+      await using mounts = await prepareMounts(step, context)
       const spec = sandboxSpec(step, snapshot, { world, mounts })
       const status = await runSandbox(spec, {
         id: `${context.nodeId}-${snapshot.key}`,

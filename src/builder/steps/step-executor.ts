@@ -26,7 +26,7 @@ export type Work =
 
 export type FilesystemStep = RunStep | CopyStep | WorkdirStep
 
-/** `inputs[0]` is what a step builds on; `inputs[1]` what a COPY reads from. */
+/** `inputs[0]` is what a step builds on; the others what a COPY, or the mounts of a RUN, read. */
 export function stepExecutor(world: StepWorld): Executor<Work> {
   return {
     keyParts: async (node, inputs, signal) => {
@@ -57,7 +57,7 @@ async function keyOf(
   const parent = parentOf(node, inputs)
   switch (step.kind) {
     case 'run':
-      return runKey(step, parent, world)
+      return runKey(step, parent, { sources: inputs.slice(1), world, signal })
     case 'copy':
       return copyKey(step, { parent, source: inputs[1], world, signal })
     case 'workdir':
@@ -76,7 +76,7 @@ async function execute(
   const context = { nodeId: node.id, world, signal }
   switch (step.kind) {
     case 'run':
-      return executeRun(step, parent, context)
+      return executeRun(step, parent, { sources: inputs.slice(1), ...context })
     case 'copy':
       return executeCopy(step, { parent, source: inputs[1], ...context })
     case 'workdir':

@@ -1,0 +1,144 @@
+/**
+ * What the mounts of a RUN show of stages, images and the build context (R09, R10, R16).
+ *
+ * Each mount's source is an input of the RUN. Its key has what the mount shows, not where it comes
+ * from: a stage that ran again with the same files in that place changes nothing.
+ */
+import { constants } from 'node:fs'
+import type { CopyEnd } from '../../layerfs/layer/copy.ts'
+import { openRoot } from '../../layerfs/layer/rootfs.ts'
+import type { RootMount } from '../../layerfs/mount.ts'
+import { OciError, printable } from '../../oci/errors.ts'
+import type { CopyStep, RunMount, RunStep } from '../plan/step.ts'
+import { cacheKey } from '../solve/cache-key.ts'
+import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
+import { digestSource } from './content-digest.ts'
+import { openResult } from './open-source.ts'
+import { type Located, locate, type SourceTree } from './source-tree.ts'
+import { statCache } from './stat-cache.ts'
+import type { StepWorld } from './step-world.ts'
+
+export type SourcedMount = Extract<RunMount, { kind: 'bind' | 'cache' }>
+
+/** A mount that shows, or begins with, files of somewhere else. */
+export function isSourced(mount: RunMount): mount is SourcedMount {
+  return mount.kind === 'bind' || (mount.kind === 'cache' && mount.from.kind !== 'scratch')
+}
+
+export interface MountInputs {
+  /** Of each sourced mount, in their order. */
+  readonly sources: readonly StepResult[]
+  readonly world: StepWorld
+  readonly signal: AbortSignal
+}
+
+/** The mount and the filesystem it reads from, of every sourced mount. */
+export function withSources(
+  { mounts }: Pick<RunStep, 'mounts'>,
+  { sources }: Pick<MountInputs, 'sources'>,
+): ReadonlyMap<RunMount, StepResult> {
+  const sourced = mounts.filter(isSourced)
+  return new Map(
+    sourced.map((mount, index) => {
+      const result = sources[index]
+      if (result === undefined) throw new Error(`The mount at ${mount.target} has no source`)
+      return [mount, result]
+    }),
+  )
+}
+
+/** One part per sourced mount. Throws `not-found` for a source that is not there. */
+export async function mountParts(step: RunStep, inputs: MountInputs): Promise<KeyParts> {
+  const parts: Record<string, string> = {}
+  let number = 0
+  for (const [mount, result] of withSources(step, inputs)) {
+    parts[`mount ${number} ${mount.target}`] = await contentOf(
+      mount as SourcedMount,
+      result,
+      inputs,
+    )
+    number++
+  }
+  return parts
+}
+
+/** An image never changes, so its name is enough: it need not be here for a step that is cached. */
+async function contentOf(
+  { from, source }: SourcedMount,
+  result: StepResult,
+  { world, signal }: MountInputs,
+): Promise<string> {
+  const chain = chainOf(result) ?? 'scratch'
+  if (from.kind === 'image') return `${chain} ${source}`
+  const memoKey = cacheKey({ from: chain, mount: source })
+  const { content: known } = (await world.memo.find(memoKey)) ?? {}
+  if (known !== undefined) return known
+  using tree = await openResult(result, world, signal)
+  const files = await digestSource(tree, sourceIn(tree, source), {
+    appearance: ({ mode, uid, gid }) => ({ mode: mode & 0o7777, owner: `${uid}:${gid}` }),
+    filter: () => 'keep',
+    cache: statCache({}, world.now),
+    signal,
+  })
+  const digests = files.map(({ relative, digest }) => [`file ${relative}`, digest] as const)
+  const content = cacheKey(Object.fromEntries(digests))
+  await world.memo.put(memoKey, { content })
+  return content
+}
+
+function sourceIn(tree: SourceTree, source: string): Located {
+  const located = locate(tree, source)
+  if (located !== undefined) return located
+  throw new OciError(
+    'not-found',
+    `failed to calculate checksum of ref: "${printable(source)}": not found`,
+  )
+}
+
+/** The filesystem as the kernel can mount it, read-only. */
+export async function viewOf(
+  result: StepResult,
+  { snapshots, materialize, emptyDirectory }: StepWorld,
+  signal: AbortSignal,
+): Promise<RootMount> {
+  const chain = chainOf(result)
+  if (chain === undefined) return { kind: 'directory', path: emptyDirectory, readOnly: true }
+  await materialize(chain, signal)
+  return snapshots.view(chain)
+}
+
+/** Opens the source for one copy out of it. Throws `not-found`; `invalid` for a file. */
+export async function withSourceDirectory(
+  { source }: SourcedMount,
+  view: RootMount,
+  use: (from: CopyEnd) => void,
+): Promise<void> {
+  using root = openRoot(view)
+  const { mode } = root.stat(source, 'follow')
+  if ((mode & constants.S_IFMT) !== constants.S_IFDIR) {
+    throw new OciError('invalid', `Cannot fill a cache from "${printable(source)}": no directory`)
+  }
+  use({ root, path: source })
+}
+
+/**
+ * What a mount shows of the build context, as a copy of its own: .dockerignore applies to it, its
+ * files belong to root, and nothing that runs can reach the user's (R09).
+ */
+export function contextCopy(source: string, { span }: Pick<RunStep, 'span'>): CopyStep {
+  return {
+    kind: 'copy',
+    add: false,
+    sources: [{ kind: 'path', path: source.replace(/[\\*?[]/g, '\\$&'), pivot: '/' }],
+    from: { kind: 'context' },
+    dest: source,
+    link: false,
+    parents: false,
+    exclude: [],
+    span,
+    displayName: `[internal] load build context ${source}`,
+    historyText: '',
+    fromTrigger: false,
+    comments: [],
+  }
+}
