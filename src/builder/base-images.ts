@@ -19,11 +19,17 @@ import { formatReference, parseReference, type Reference } from '../oci/referenc
 import type { RegistryClient } from '../registry/client/client.ts'
 import { pullImage } from '../registry/client/pull.ts'
 import type { EmitBuildEvent } from './build-event.ts'
+import { importLayoutImage, type LayoutImage, layoutName } from './layout-image.ts'
+import type { OutsideOrigin } from './plan/step.ts'
+import type { NamedContextNames } from './sources/context-name.ts'
 import { transferStatus } from './transfer-status.ts'
 import { vertex } from './vertex.ts'
 
 export interface BaseImage {
-  readonly reference: Reference
+  /** For messages. */
+  readonly name: string
+  /** Where missing layers come from; absent: all of the image is in the store. */
+  readonly reference?: Reference
   /** Of the manifest for the platform. */
   readonly descriptor: Descriptor
   readonly manifest: Document<Manifest>
@@ -34,6 +40,11 @@ export interface BaseImage {
 export interface BaseImages {
   /** Throws `not-found` and what the registry client throws. */
   resolve(reference: string, platform: Platform): Promise<BaseImage>
+  /**
+   * The image that an origin is; `undefined` for a named context of files. Throws as `resolve`, and
+   * `invalid` for what is no OCI layout.
+   */
+  find(origin: OutsideOrigin): Promise<BaseImage | undefined>
   /**
    * Makes sure that the filesystem is in the store. Throws `not-found` for one that is neither
    * there nor a part of an image resolved here.
@@ -47,6 +58,7 @@ export interface BaseImages {
 
 export interface BaseImageWorld {
   readonly store: Store
+  readonly contexts: NamedContextNames
   readonly client: RegistryClient
   /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
   readonly pull: 'missing' | 'always'
@@ -66,15 +78,32 @@ export function baseImages(world: BaseImageWorld): BaseImages {
     return running
   }
 
+  const resolveOnce = async (key: string, start: () => Promise<BaseImage>) => {
+    const image = resolved.get(key) ?? start()
+    resolved.set(key, image)
+    const found = await image
+    known.add(found)
+    return found
+  }
+
+  const resolve = (reference: string, platform: Platform) =>
+    resolveOnce(`${reference} ${formatPlatform(platform)}`, () =>
+      resolveImage(reference, platform, world),
+    )
+  const resolveLayout = (layout: LayoutImage, platform: Platform) =>
+    resolveOnce(`${layoutName(layout)} ${formatPlatform(platform)}`, () =>
+      resolveFromLayout(layout, platform, world),
+    )
+
   return {
-    resolve: (reference, platform) => {
-      const key = `${reference} ${formatPlatform(platform)}`
-      const image = resolved.get(key) ?? resolveImage(reference, platform, world)
-      resolved.set(key, image)
-      return image.then(found => {
-        known.add(found)
-        return found
-      })
+    resolve,
+    find: async origin => {
+      const { platform } = origin
+      if (origin.kind === 'image') return await resolve(origin.reference, platform)
+      const context = world.contexts.get(origin.name)
+      if (context?.kind === 'image') return await resolve(context.reference, platform)
+      if (context?.kind === 'oci-layout') return await resolveLayout(context, platform)
+      return undefined
     },
     materialize: async (chain, signal) => {
       if ((await world.store.snapshots.find(chain)) !== undefined) return
@@ -124,6 +153,24 @@ async function resolveImage(
   })
 }
 
+async function resolveFromLayout(
+  layout: LayoutImage,
+  platform: Platform,
+  { store, emit }: BaseImageWorld,
+): Promise<BaseImage> {
+  const name = layoutName(layout)
+  return vertex(`[internal] load metadata for ${name}`, emit, async () => {
+    try {
+      const target = await importLayoutImage(layout, store.content)
+      const image = { name, platform, ...(await readImage(store.content, target, platform)) }
+      assertLayerCount(image)
+      return image
+    } catch (error) {
+      throw failedToResolve(name, error)
+    }
+  })
+}
+
 /** BuildKit's words (F13); the registry's own stand behind them. */
 function failedToResolve(name: string, error: unknown): unknown {
   if (!(error instanceof OciError)) return error
@@ -158,7 +205,7 @@ async function findLocal(
   const image = await readImage(store.content, record.target, platform)
   // Of an index, another platform may be all that is here; the registry may have ours.
   if (isIndex(record.target.mediaType) && !isFor(platform, image.config.value)) return undefined
-  return { reference, platform, ...image }
+  return { name: formatReference(reference), reference, platform, ...image }
 }
 
 function isFor(platform: Platform, config: ImageConfig): boolean {
@@ -174,7 +221,7 @@ async function pullMetadata(
   const { descriptor, manifest, config, indexes } = await pullImage(client, reference, options)
   const target = indexes[0]?.descriptor ?? descriptor
   await store.images.set({ reference, target })
-  return { reference, descriptor, manifest, config, platform }
+  return { name: formatReference(reference), reference, descriptor, manifest, config, platform }
 }
 
 async function fetchMissing(
@@ -187,10 +234,16 @@ async function fetchMissing(
     image.manifest.value.layers.map(({ digest }) => store.content.find(digest)),
   )
   if (present.every(blob => blob !== undefined)) return
-  const { reference, platform, manifest } = image
+  const { name, reference, platform, manifest } = image
+  if (reference === undefined) {
+    throw new OciError(
+      'not-found',
+      `Cannot use image ${name}: its layers are no longer in the store`,
+    )
+  }
   const { registry, repository } = reference
   const pinned = { registry, repository, digest: manifest.digest }
-  await vertex(`[internal] pull ${formatReference(reference)}`, world.emit, async id => {
+  await vertex(`[internal] pull ${name}`, world.emit, async id => {
     const onEvent = transferStatus(id, world.emit)
     const options = { platform, into: store.content, layers: 'all', signal, onEvent } as const
     await pullImage(client, pinned, options)
@@ -203,7 +256,7 @@ async function fetchAndUnpack(
   signal: AbortSignal,
 ): Promise<void> {
   await fetchMissing(image, world, signal)
-  await vertex(`[internal] unpack ${formatReference(image.reference)}`, world.emit, async () => {
+  await vertex(`[internal] unpack ${image.name}`, world.emit, async () => {
     await unpackImage({ manifest: image.manifest.value, config: image.config.value }, world.store, {
       signal,
     })

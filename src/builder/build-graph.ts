@@ -7,7 +7,7 @@
  */
 import type { BaseImage } from './base-images.ts'
 import { fromDisplayName } from './plan/stage-label.ts'
-import type { CopyStep, Origin, PlannedStage, StagePlan, Step } from './plan/step.ts'
+import type { CopyStep, Origin, OutsideOrigin, PlannedStage, StagePlan, Step } from './plan/step.ts'
 import type { Node } from './solve/graph.ts'
 import { contextCopy, isSourced } from './steps/mount-sources.ts'
 import type { FilesystemStep, Work } from './steps/step-executor.ts'
@@ -15,8 +15,8 @@ import type { FilesystemStep, Work } from './steps/step-executor.ts'
 export interface GraphInputs {
   /** In an order in which each stage stands after those it needs. */
   readonly stages: readonly PlannedStage[]
-  /** The image that an origin names, resolved before. */
-  readonly imageOf: (origin: Extract<Origin, { kind: 'image' }>) => BaseImage
+  /** The image that an origin is, resolved before; `undefined` for a named context of files. */
+  readonly imageOf: (origin: OutsideOrigin) => BaseImage | undefined
   readonly dockerfile: { readonly file: string; readonly source: string }
   readonly mustRerun: (stage: StagePlan) => boolean
 }
@@ -37,17 +37,23 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
     if (!nodes.has(node.id)) nodes.set(node.id, node)
     return node.id
   }
-  const sourceNode = (origin: SourceOrigin): string => {
+  const sourceNode = (origin: SourceOrigin, stage: StagePlan): string => {
     if (origin.kind === 'stage') return endOf(ends, origin.stage)
-    return add(baseNode(origin, inputs))
+    if (!isFiles(origin, inputs)) return add(baseNode(origin, inputs))
+    sourceNode({ kind: 'scratch' }, stage)
+    return add(filesNode(origin, stage, inputs))
   }
   /** What the step reads beside what it builds on, in order. */
   const sourceNodes = (step: FilesystemStep, stage: StagePlan): string[] => {
-    if (step.kind === 'copy') return step.from.kind === 'context' ? [] : [sourceNode(step.from)]
+    if (step.kind === 'copy') {
+      // The files of contexts are read where they are.
+      const isContext = step.from.kind === 'context' || isFiles(step.from, inputs)
+      return isContext ? [] : [sourceNode(step.from, stage)]
+    }
     if (step.kind !== 'run') return []
     return step.mounts.filter(isSourced).map(({ from, source }) => {
-      if (from.kind !== 'context') return sourceNode(from)
-      sourceNode({ kind: 'scratch' })
+      if (from.kind !== 'context') return sourceNode(from, stage)
+      sourceNode({ kind: 'scratch' }, stage)
       return add(contextNode(contextCopy(source, step), stage, inputs))
     })
   }
@@ -57,7 +63,9 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
     let end =
       stage.base.kind === 'stage'
         ? endOf(ends, stage.base.stage)
-        : add(stageBaseNode(stage, inputs))
+        : isFiles(stage.base, inputs)
+          ? sourceNode(stage.base, stage)
+          : add(stageBaseNode(stage, inputs))
     const ids = planned.steps.map((step, index) => {
       if (step.kind === 'metadata') return undefined
       const id = `${stage.index}.${index}`
@@ -102,15 +110,44 @@ function baseNode(
     const name = 'FROM scratch'
     return { id: 'scratch', name, identity: name, inputs: [], work: { kind: 'base', layers: [] } }
   }
-  if (origin.kind === 'named') throw new Error('A named context came through unsupported.ts')
-  const { diff_ids: layers } = imageOf(origin).config.value.rootfs
+  const image = imageOf(origin)
+  if (image === undefined) throw new Error(`${JSON.stringify(origin)} was not resolved`)
+  const { diff_ids: layers } = image.config.value.rootfs
   return {
     id: `image:${JSON.stringify(origin)}`,
-    name: `FROM ${origin.reference}`,
-    identity: origin.reference,
+    name: `FROM ${image.name}`,
+    identity: image.name,
     inputs: [],
     work: { kind: 'base', layers },
   }
+}
+
+type NamedOrigin = Extract<Origin, { kind: 'named' }>
+
+function isFiles(origin: Origin, { imageOf }: GraphInputs): origin is NamedOrigin {
+  return origin.kind === 'named' && imageOf(origin) === undefined
+}
+
+/** A named context of files as a filesystem: one layer with all of them (F11). */
+function filesNode(from: NamedOrigin, stage: StagePlan, inputs: GraphInputs): Node<Work> {
+  const name = `[context ${from.name}] load`
+  const step: CopyStep = {
+    kind: 'copy',
+    add: false,
+    sources: [{ kind: 'path', path: '/', pivot: '/' }],
+    from,
+    dest: '/',
+    link: false,
+    parents: false,
+    exclude: [],
+    span: stage.span,
+    displayName: name,
+    historyText: '',
+    fromTrigger: false,
+    comments: [],
+  }
+  const work = stepWork(step, stage, inputs)
+  return { id: `files:${from.name}`, name, identity: name, inputs: ['scratch'], work }
 }
 
 function contextNode(step: CopyStep, stage: StagePlan, inputs: GraphInputs): Node<Work> {

@@ -3,6 +3,7 @@ import type { Store } from '../layerfs/store.ts'
 import type { RegistryClient } from '../registry/client/client.ts'
 import type { EmitBuildEvent } from './build-event.ts'
 import type { PlanOptions } from './plan/build-args.ts'
+import type { NamedContextNames } from './sources/context-name.ts'
 import type { SandboxSettings, SecretSource } from './steps/step-world.ts'
 
 export interface BuildRequest {
@@ -23,6 +24,8 @@ export interface BuildRequest {
 export interface BuildWorld {
   readonly store: Store
   readonly client: RegistryClient
+  /** What `--build-context` gives. */
+  readonly contexts: NamedContextNames
   /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
   readonly pull: 'missing' | 'always'
   readonly secrets: SecretSource

@@ -27,6 +27,7 @@ import type { StepResult } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
 import { solve } from './solve/solver.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
+import { namedContexts } from './sources/named-contexts.ts'
 import { remoteSources } from './sources/remote-sources.ts'
 import { openContext } from './steps/open-source.ts'
 import { openStatCache } from './steps/open-stat-cache.ts'
@@ -112,11 +113,13 @@ async function run(
   await using kept =
     contextName === undefined ? await openStatCache(store.records, request.context, now) : null
   await using sources = remoteSources(world)
+  await using contexts = namedContexts(world)
   const stepWorld: StepWorld = {
     snapshots: store.snapshots,
     materialize: bases.materialize,
     context,
     contextCache: kept?.cache ?? statCache({}, now),
+    namedContext: contexts.open,
     sources,
     memo: memo(store.records),
     secrets: world.secrets,

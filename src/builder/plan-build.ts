@@ -2,6 +2,7 @@
  * Planning a build: the pure planner, fed with the configs of the base images it asks for.
  */
 
+import type { ImageConfig } from '../oci/image-config.ts'
 import { field } from '../oci/json.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { BaseImage, BaseImages } from './base-images.ts'
@@ -13,18 +14,16 @@ import type { Dockerfile } from './dockerfile/parse.ts'
 import { addTriggers, type BuildPlan, planStages } from './plan/build-plan.ts'
 import { defaultArgFindings, ignoredFileFindings, platformFinding } from './plan/lint-plan.ts'
 import { planStage, scratchImage } from './plan/plan-stage.ts'
-import type { Origin, PlannedStage, StageInstruction, StagePlan } from './plan/step.ts'
+import type { OutsideOrigin, PlannedStage, StageInstruction, StagePlan } from './plan/step.ts'
 import { refuseUnsupported } from './unsupported.ts'
 
 export interface BuildPlanned {
   readonly plan: BuildPlan
   /** In an order in which each stage stands after those it needs. */
   readonly stages: readonly PlannedStage[]
-  /** The image that an origin names. */
-  readonly imageOf: (origin: ImageOrigin) => BaseImage
+  /** The image that an origin is; `undefined` for a named context of files. */
+  readonly imageOf: (origin: OutsideOrigin) => BaseImage | undefined
 }
-
-type ImageOrigin = Extract<Origin, { kind: 'image' }>
 
 export interface Planning {
   readonly bases: BaseImages
@@ -51,7 +50,7 @@ export async function planBuild(
   const ignore = parseIgnore(request.ignore)
   findings.push(...stages.flatMap(planned => ignoredFileFindings(planned, ignore)))
   const images = await imagesOf(stages, { bases, file: dockerfile.file })
-  return { plan, stages, imageOf: origin => imageFor(images, origin) }
+  return { plan, stages, imageOf: origin => images.get(originKey(origin)) }
 }
 
 /**
@@ -88,8 +87,8 @@ async function baseOf(
   { base, span }: StagePlan,
   bases: BaseImages,
 ): Promise<BaseImage | undefined> {
-  if (base.kind !== 'image') return undefined
-  return atSpanAsync({ file, span }, () => bases.resolve(base.reference, base.platform))
+  if (base.kind !== 'image' && base.kind !== 'named') return undefined
+  return atSpanAsync({ file, span }, () => bases.find(base))
 }
 
 /** Each stage after those it builds on: its ENV and ARGs begin with theirs. */
@@ -100,13 +99,20 @@ async function planAll(plan: BuildPlan, planning: Planning): Promise<PlannedStag
     const { base } = stage
     const image = await baseOf(plan, stage, bases)
     const parent = base.kind === 'stage' ? planned.get(base.stage) : undefined
-    const config = parent?.image ?? image?.config.value ?? scratchImage(stage.platform)
+    const config = parent?.image ?? image?.config.value ?? configWithoutImage(stage)
     if (image !== undefined) findings.push(...platformFinding(stage, config))
     const result = planStage(plan, stage, { image: config, ...field('scope', parent?.scope) })
     findings.push(...result.findings)
     planned.set(stage.index, result)
   }
   return [...planned.values()]
+}
+
+/** Of `scratch`, and of a named context of files, which is one layer. */
+function configWithoutImage({ base, platform }: StagePlan): ImageConfig {
+  const config = scratchImage(platform)
+  if (base.kind !== 'named') return config
+  return { ...config, history: [{ created_by: `FROM ${base.name} # build context` }] }
 }
 
 /** Throws `unsupported`, at its line, for what this release does not run yet. */
@@ -121,13 +127,11 @@ export function refuseUnsupportedSteps({ plan, stages }: BuildPlanned): void {
 async function imagesOf(
   stages: readonly PlannedStage[],
   { bases, file }: { readonly bases: BaseImages; readonly file: string },
-): Promise<Map<string, BaseImage>> {
+): Promise<Map<string, BaseImage | undefined>> {
   const resolved = stages
     .flatMap(({ stage }) => usesOf(stage))
     .map(async ({ origin, span }) => {
-      const image = await atSpanAsync({ file, span }, () =>
-        bases.resolve(origin.reference, origin.platform),
-      )
+      const image = await atSpanAsync({ file, span }, () => bases.find(origin))
       return [originKey(origin), image] as const
     })
   return new Map(await Promise.all(resolved))
@@ -140,16 +144,13 @@ function usesOf({ base, span, instructions }: StagePlan) {
     ...instructions,
   ]
   return uses.flatMap(({ origins, span }) =>
-    origins.filter(origin => origin.kind === 'image').map(origin => ({ origin, span })),
+    origins
+      .filter(origin => origin.kind === 'image' || origin.kind === 'named')
+      .map(origin => ({ origin, span })),
   )
 }
 
-function originKey({ reference, platform }: ImageOrigin): string {
-  return `${reference} ${formatPlatform(platform)}`
-}
-
-function imageFor(images: ReadonlyMap<string, BaseImage>, origin: ImageOrigin): BaseImage {
-  const image = images.get(originKey(origin))
-  if (image === undefined) throw new Error(`${originKey(origin)} was not resolved`)
-  return image
+function originKey(origin: OutsideOrigin): string {
+  const name = origin.kind === 'image' ? origin.reference : `${origin.name} (context)`
+  return `${name} ${formatPlatform(origin.platform)}`
 }

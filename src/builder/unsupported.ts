@@ -33,7 +33,6 @@ function unsupportedInCopy(step: CopyStep): string | undefined {
   const flags: readonly (readonly [string, boolean])[] = [
     ['--link', step.link],
     ['--parents', step.parents],
-    ['--from of a named context', step.from.kind === 'named'],
   ]
   const found = flags.find(([, isUsed]) => isUsed)
   return found === undefined ? undefined : `${word} ${found[0]}`

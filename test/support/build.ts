@@ -31,6 +31,8 @@ export interface BuildOptions {
   /** Another directory than the workshop's own. */
   readonly context?: string
   readonly ignore?: string
+  /** `--build-context`, by name. */
+  readonly contexts?: Readonly<Record<string, string>>
   readonly target?: string
   readonly buildArgs?: Readonly<Record<string, string>>
   readonly labels?: Readonly<Record<string, string>>
@@ -80,6 +82,7 @@ export async function openWorkshop(): Promise<Workshop> {
         store: used,
         client,
         pull: 'missing',
+        contexts: contextsOf(options),
         secrets: async id => {
           const secret = options.secrets?.[id]
           return secret === undefined ? undefined : Buffer.from(secret)
@@ -100,14 +103,16 @@ export async function openWorkshop(): Promise<Workshop> {
       const result = await build(requestOf(dockerfile, options.context ?? context, options), world)
       return inspect(result, events, used)
     },
-    [Symbol.asyncDispose]: async () => {
-      await client[Symbol.asyncDispose]()
-      // The store is not closed: closing syncs it to the disk, and it is about to be deleted.
     check: async (dockerfile, options = {}) => {
       const request = requestOf(dockerfile, options.context ?? context, options)
       const { signal } = new AbortController()
-      return checkBuild(request, { store, client, pull: 'missing', emit: () => undefined, signal })
+      const contexts = contextsOf(options)
+      const emit = () => undefined
+      return checkBuild(request, { store, client, contexts, pull: 'missing', emit, signal })
     },
+    [Symbol.asyncDispose]: async () => {
+      await client[Symbol.asyncDispose]()
+      // The store is not closed: closing syncs it to the disk, and it is about to be deleted.
       rmSync(directory, { recursive: true, force: true, maxRetries: 20 })
     },
   }
@@ -121,6 +126,12 @@ async function importBusybox(store: Store, directory: string): Promise<void> {
   await store.images.set({ reference: parseReference('busybox'), target })
 }
 
+function contextsOf({ contexts = {} }: BuildOptions): BuildWorld['contexts'] {
+  return new Map(
+    Object.entries(contexts).map(([name, value]) => [name, parseNamedContext(value)] as const),
+  )
+}
+
 function requestOf(dockerfile: string, context: string, options: BuildOptions): BuildRequest {
   const platform = hostPlatform(process.arch)
   return {
@@ -132,7 +143,7 @@ function requestOf(dockerfile: string, context: string, options: BuildOptions): 
       buildPlatform: platform,
       targetPlatform: platform,
       isMultiPlatform: false,
-      namedContexts: new Set(),
+      namedContexts: new Set(contextsOf(options).keys()),
       ...(options.target === undefined ? {} : { target: options.target }),
     },
     labels: new Map(Object.entries(options.labels ?? {})),

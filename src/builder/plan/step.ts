@@ -19,6 +19,9 @@ export type Origin =
   /** A `--build-context`, by the name it was given there. */
   | { readonly kind: 'named'; readonly name: string; readonly platform: Platform }
 
+/** What is neither of the Dockerfile nor of its context. */
+export type OutsideOrigin = Extract<Origin, { kind: 'image' | 'named' }>
+
 export type BaseOrigin = Exclude<Origin, { kind: 'context' }>
 
 export interface StagePlan {

@@ -19,6 +19,9 @@ export type NamedContextName =
   /** `version`: a tag or a digest; absent: the only image there, else `latest`. */
   | { readonly kind: 'oci-layout'; readonly directory: string; readonly version?: string }
 
+/** By the names that `--build-context` gives them. */
+export type NamedContextNames = ReadonlyMap<string, NamedContextName>
+
 /** The context that `tsbuild build` is given. Throws DockerfileError for a malformed repository. */
 export function parseContextName(text: string): ContextName {
   if (text === '-') return { kind: 'stdin' }

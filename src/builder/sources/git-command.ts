@@ -106,7 +106,7 @@ function failure(action: string, code: number | null, complaint: string): OciErr
 
 /** Git's own words, without passwords of URLs. */
 function reasonIn(complaint: string): string | undefined {
-  const lines = complaint.split('\n').filter(line => line.trim() !== '')
+  const lines = complaint.split(/\r?\n/).filter(line => line.trim() !== '')
   const reasons = lines.filter(line => /^(fatal|error|remote|ERROR|ssh):/.test(line))
   const told = (reasons.length === 0 ? lines : reasons).slice(0, 3).join('; ')
   return told === '' ? undefined : printable(told.replace(/\/\/[^/\s]*@/g, '//'), 500)

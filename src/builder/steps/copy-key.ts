@@ -12,7 +12,7 @@ import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { type DigestedFile, digestSource } from './content-digest.ts'
 import { sourceFilter } from './copy-filter.ts'
 import { gitSourceOf } from './copy-items.ts'
-import { openResult } from './open-source.ts'
+import { openedContext, openResult } from './open-source.ts'
 import { select } from './select.ts'
 import { isDirectory, type SourceTree } from './source-tree.ts'
 import { type StatCache, statCache } from './stat-cache.ts'
@@ -20,7 +20,7 @@ import type { RemoteSources, StepWorld } from './step-world.ts'
 
 export interface CopyInputs {
   readonly parent: StepResult
-  /** What it reads from; absent: the build context. */
+  /** What it reads from; absent: the build context or a named one. */
   readonly source: StepResult | undefined
   readonly world: StepWorld
   readonly signal: AbortSignal
@@ -38,8 +38,8 @@ export async function copyKey(step: CopyStep, inputs: CopyInputs): Promise<KeyPa
 async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts> {
   const { source, world, signal } = inputs
   if (source === undefined) {
-    const { context, contextCache: cache, sources } = world
-    return digestSources(step, context, { cache, sources, signal })
+    const { tree, cache } = await openedContext(step.from, world)
+    return digestSources(step, tree, { cache, sources: world.sources, owners: 'root', signal })
   }
   // The same question about the same immutable filesystem has the same answer for ever.
   const memoKey = cacheKey({
@@ -50,7 +50,8 @@ async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts
   if (known !== undefined) return known
   using tree = await openResult(source, world, signal)
   const cache = statCache({}, world.now)
-  const parts = await digestSources(step, tree, { cache, sources: world.sources, signal })
+  const { sources } = world
+  const parts = await digestSources(step, tree, { cache, sources, owners: 'kept', signal })
   await world.memo.put(memoKey, parts)
   return parts
 }
@@ -61,6 +62,8 @@ const maxNamedFiles = 1000
 interface DigestContext {
   readonly cache: StatCache
   readonly sources: RemoteSources
+  /** Files of a context belong to root, whoever checked them out (C14). */
+  readonly owners: 'root' | 'kept'
   readonly signal: AbortSignal
 }
 
@@ -100,7 +103,7 @@ async function digestOne(
     const options = JSON.stringify({ subdir, keepGitDir, submodules, mtime })
     return { [`repository ${withoutUser(remote)} ${options}`]: commit }
   }
-  const appearance = appearanceOf(step)
+  const appearance = appearanceOf(step, context.owners)
   const parts: Record<string, string> = {}
   const { selected } = select(tree, source.path)
   for (const item of selected) {
@@ -123,13 +126,12 @@ function nameOf(source: Buffer, { relative }: DigestedFile): string {
 }
 
 /** Modes after --chmod, so that a checkout's umask does not matter where --chmod decides (K09). */
-function appearanceOf({ chmod, chown, from }: CopyStep) {
+function appearanceOf({ chmod, chown }: CopyStep, owners: DigestContext['owners']) {
   return (stat: { mode: number; uid: number; gid: number }) => {
     const isLink = (stat.mode & constants.S_IFMT) === constants.S_IFLNK
     const isDir = (stat.mode & constants.S_IFMT) === constants.S_IFDIR
     const mode = chmod === undefined || isLink ? stat.mode : applyMode(chmod, stat.mode, isDir)
-    // Files of the context belong to root, whoever checked them out (C14).
-    const own = from.kind === 'context' ? '0:0' : `${stat.uid}:${stat.gid}`
+    const own = owners === 'root' ? '0:0' : `${stat.uid}:${stat.gid}`
     return { mode: mode & 0o7777, owner: chown ?? own }
   }
 }

@@ -16,7 +16,7 @@ import type { StepResult } from '../solve/graph.ts'
 import { sourceFilter } from './copy-filter.ts'
 import { type Item, itemsOf } from './copy-items.ts'
 import { makeLayer } from './new-layer.ts'
-import { openResult } from './open-source.ts'
+import { openedContext, openResult } from './open-source.ts'
 import { type Owner, ownerIn } from './owner.ts'
 import { isDirectory, isRegularFile, type SourceTree } from './source-tree.ts'
 import type { StepWorld } from './step-world.ts'
@@ -24,7 +24,7 @@ import type { StepWorld } from './step-world.ts'
 export interface CopyContext {
   readonly nodeId: string
   readonly parent: StepResult
-  /** What it reads from; absent: the build context. */
+  /** What it reads from; absent: the build context or a named one. */
   readonly source: StepResult | undefined
   readonly world: StepWorld
   readonly signal: AbortSignal
@@ -35,7 +35,9 @@ export function executeCopy(step: CopyStep, context: CopyContext): Promise<StepR
   return makeLayer(parent, world, {
     signal,
     work: async ({ mount }) => {
-      if (source === undefined) return copyFrom(world.context, mount)
+      if (source === undefined) {
+        return copyFrom((await openedContext(step.from, world)).tree, mount)
+      }
       using tree = await openResult(source, world, signal)
       await copyFrom(tree, mount)
     },
@@ -59,7 +61,7 @@ interface Copy {
 async function copySources(step: CopyStep, copy: Copy): Promise<void> {
   const owner = step.chown === undefined ? undefined : ownerIn(copy.root, step.chown)
   // Files of the context belong to root, whoever checked them out (C14, C15).
-  const fallback = step.from.kind === 'context' ? { uid: 0, gid: 0 } : undefined
+  const fallback = copy.context.source === undefined ? { uid: 0, gid: 0 } : undefined
   const destination = destinationOf(step, copy)
   for (const item of copy.items) {
     await copyItem(item, { step, copy, destination, owner: owner ?? fallback })

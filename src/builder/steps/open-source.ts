@@ -3,9 +3,10 @@
  */
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import type { IgnoreMatcher } from '../dockerfile/ignore.ts'
+import type { Origin } from '../plan/step.ts'
 import { chainOf, type StepResult } from '../solve/graph.ts'
 import type { SourceTree } from './source-tree.ts'
-import type { StepWorld } from './step-world.ts'
+import type { OpenedContext, StepWorld } from './step-world.ts'
 
 /** A directory of the user's, without what its .dockerignore names. Throws `not-found`. */
 export function openContext(path: string, ignore: IgnoreMatcher): SourceTree {
@@ -20,6 +21,12 @@ export function openContext(path: string, ignore: IgnoreMatcher): SourceTree {
     },
     [Symbol.dispose]: () => root[Symbol.dispose](),
   }
+}
+
+/** What a COPY reads that reads no other step's result: the build context, or a named one. */
+export async function openedContext(from: Origin, world: StepWorld): Promise<OpenedContext> {
+  if (from.kind === 'named') return await world.namedContext(from.name)
+  return { tree: world.context, cache: world.contextCache }
 }
 
 /** The filesystem of another stage or image, brought into the store if need be. */

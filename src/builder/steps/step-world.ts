@@ -14,6 +14,8 @@ export interface StepWorld {
   /** The build context, opened once for the whole build. */
   readonly context: SourceTree
   readonly contextCache: StatCache
+  /** The files of a named context, open until the build ends. */
+  readonly namedContext: (name: string) => Promise<OpenedContext>
   readonly sources: RemoteSources
   readonly memo: Memo
   readonly secrets: SecretSource
@@ -25,6 +27,11 @@ export interface StepWorld {
   readonly log: (nodeId: string, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void
   readonly warn: (nodeId: string, message: string) => void
   readonly now: () => Date
+}
+
+export interface OpenedContext {
+  readonly tree: SourceTree
+  readonly cache: StatCache
 }
 
 /** What ADD takes from elsewhere. */

@@ -17,6 +17,11 @@ export const buildFlags = {
   },
   tag: { kind: 'strings', short: 't', value: 'NAME[:TAG]', help: 'Name of the image' },
   'build-arg': { kind: 'strings', value: 'NAME[=VALUE]', help: 'Set an ARG of the Dockerfile' },
+  'build-context': {
+    kind: 'strings',
+    value: 'NAME=VALUE',
+    help: 'What FROM NAME and --from=NAME mean: a directory, docker-image://NAME, oci-layout://DIR, a git repository or the URL of an archive',
+  },
   target: { kind: 'string', value: 'STAGE', help: 'Build this stage instead of the last one' },
   platform: {
     kind: 'string',
@@ -26,11 +31,6 @@ export const buildFlags = {
   },
   label: { kind: 'strings', value: 'KEY=VALUE', help: 'Set a label of the image' },
 
-  push: { kind: 'boolean', group: output, help: 'Push the image: --output type=registry' },
-  output: {
-    kind: 'strings',
-    short: 'o',
-    value: 'TYPE',
   call: {
     kind: 'string',
     value: 'METHOD',
@@ -44,6 +44,11 @@ export const buildFlags = {
     help: 'Check the Dockerfile, build nothing: --call=check',
   },
 
+  push: { kind: 'boolean', group: output, help: 'Push the image: --output type=registry' },
+  output: {
+    kind: 'strings',
+    short: 'o',
+    value: 'TYPE',
     group: output,
     help: 'type=image|registry|oci|docker|local|tar[,dest=PATH]; a bare path is type=local',
   },
@@ -115,7 +120,6 @@ const attestations: UnsupportedFlag = { reason: 'No attestations are made' }
 export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = {
   annotation: {},
   attest: attestations,
-  'build-context': {},
   builder: { reason: 'There is one builder: this program' },
   'cache-from': { reason: 'The cache is that of the store' },
   'cache-to': { reason: 'The cache is that of the store' },

@@ -1,0 +1,109 @@
+/**
+ * NamedContexts: the files of `--build-context`, opened when a step first reads them (F11, F12).
+ * Disposing it closes them and removes what was made for them.
+ */
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { type IgnoreMatcher, parseIgnore } from '../dockerfile/ignore.ts'
+import { openContext } from '../steps/open-source.ts'
+import { openStatCache } from '../steps/open-stat-cache.ts'
+import { statCache } from '../steps/stat-cache.ts'
+import type { OpenedContext } from '../steps/step-world.ts'
+import {
+  type ContextDirectory,
+  type ContextWorld,
+  maxDockerfile,
+  openContextDirectory,
+} from './context-directory.ts'
+import type { ContextName, NamedContextName, NamedContextNames } from './context-name.ts'
+
+export interface NamedContexts extends AsyncDisposable {
+  /** Throws what {@link openContextDirectory} throws. */
+  open(name: string): Promise<OpenedContext>
+}
+
+export interface NamedContextWorld extends Omit<ContextWorld, 'stdin' | 'keepGitDir'> {
+  readonly contexts: NamedContextNames
+  readonly now: () => Date
+}
+
+export function namedContexts(world: NamedContextWorld): NamedContexts {
+  const opened = new Map<string, Promise<Held>>()
+  return {
+    open: name => {
+      const context = opened.get(name) ?? hold(name, world)
+      opened.set(name, context)
+      return context
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const context of await Promise.allSettled(opened.values())) {
+        if (context.status === 'fulfilled') await context.value[Symbol.asyncDispose]()
+      }
+    },
+  }
+}
+
+type Held = OpenedContext & AsyncDisposable
+
+async function hold(name: string, world: NamedContextWorld): Promise<Held> {
+  const source = filesOf(name, world.contexts.get(name))
+  const directory = await openContextDirectory(source, {
+    ...world,
+    stdin: nothing(),
+    keepGitDir: false,
+  })
+  try {
+    return await openFiles(name, directory, { source, world })
+  } catch (error) {
+    await directory[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+function filesOf(name: string, context: NamedContextName | undefined): ContextName {
+  if (context !== undefined && context.kind !== 'image' && context.kind !== 'oci-layout') {
+    return context
+  }
+  throw new Error(`Build context ${name} is not of files`)
+}
+
+async function openFiles(
+  name: string,
+  { path, dockerfile, ...directory }: ContextDirectory,
+  { source, world }: { readonly source: ContextName; readonly world: NamedContextWorld },
+): Promise<Held> {
+  if (dockerfile !== undefined) {
+    throw new OciError('invalid', `Cannot use build context "${printable(name)}": not an archive`)
+  }
+  const isLocal = source.kind === 'directory'
+  const tree = openContext(path, await ignoreOf(path, source))
+  const kept = isLocal ? await openStatCache(world.store.records, path, world.now) : undefined
+  return {
+    tree: { ...tree, name: `the build context "${printable(name)}"` },
+    cache: kept?.cache ?? statCache({}, world.now),
+    [Symbol.asyncDispose]: async () => {
+      await kept?.[Symbol.asyncDispose]()
+      tree[Symbol.dispose]()
+      await directory[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** A directory's own .dockerignore (F12); what comes from elsewhere is taken whole (X07). */
+async function ignoreOf(path: string, { kind }: ContextName): Promise<IgnoreMatcher> {
+  return parseIgnore(kind === 'directory' ? await readIgnore(join(path, '.dockerignore')) : '')
+}
+
+async function readIgnore(file: string): Promise<string> {
+  try {
+    const { size } = await stat(file)
+    if (size <= maxDockerfile) return await readFile(file, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return ''
+    throw error
+  }
+  throw new OciError('too-large', `Cannot read "${printable(file)}": over ${maxDockerfile} bytes`)
+}
