@@ -249,6 +249,35 @@ describeWith(['root', 'busybox', 'git'], 'ADD of a git repository', () => {
     expect(readdirSync(home)).not.toContain('ran')
   })
 
+  it('C28 offers no key of the user for what a Dockerfile names, and speaks through no prompt', async () => {
+    const bin = join(root, 'bin')
+    mkdirSync(bin)
+    writeFileSync(
+      join(bin, 'ssh'),
+      `#!/bin/sh\necho "$@" > ${bin}/args; env > ${bin}/env; exit 1\n`,
+    )
+    chmodSync(join(bin, 'ssh'), 0o755)
+    const { PATH } = process.env
+    const variables = {
+      PATH: `${bin}:${PATH}`,
+      SSH_AUTH_SOCK: '/agent',
+      SSH_ASKPASS: '/ask',
+      GIT_DIR: '/evil',
+      TOKEN: 'private',
+    }
+    await expect(
+      shop.build('FROM scratch\nADD git@example.com:a/b.git /s', { variables }),
+    ).rejects.toThrow('Cannot read git repository "git@example.com:a/b.git"')
+    const args = readFileSync(join(bin, 'args'), 'utf8')
+    expect(args).toContain('-o BatchMode=yes')
+    expect(args).toContain('-F none -o IdentityFile=none -o IdentityAgent=none')
+    const env = readFileSync(join(bin, 'env'), 'utf8')
+    expect(env).not.toMatch(/SSH_AUTH_SOCK|SSH_ASKPASS|GIT_DIR|TOKEN/)
+    for (const remote of ['ssh://-oProxyCommand=x/y', '-x@example.com:y']) {
+      await expect(shop.build(`FROM scratch\nADD ${remote} /s`, { variables })).rejects.toThrow()
+    }
+  })
+
   it('keeps a subdirectory inside the repository, whatever .. and links say', async () => {
     using built = await shop.build(`FROM scratch\nADD ${web.url}/app.git#main:../../../sub /s/`)
     expect(built.read('/s/deep.txt')).toBe('deep')
