@@ -47,7 +47,7 @@ export function parseReference(text: string): Reference {
 function splitRegistry(name: string): { registry: string; path: string } {
   const slash = name.indexOf('/')
   const first = slash === -1 ? '' : name.slice(0, slash)
-  if (first === '' || !/[.:A-Z]|^localhost$/.test(first)) {
+  if (!looksLikeRegistry(first)) {
     return { registry: defaultRegistry, path: slash === -1 ? `library/${name}` : name }
   }
   if (!/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$/.test(first)) {
@@ -61,6 +61,10 @@ function splitRegistry(name: string): { registry: string; path: string } {
     return { registry: defaultRegistry, path: path.includes('/') ? path : `library/${path}` }
   }
   return { registry: first, path }
+}
+
+function looksLikeRegistry(component: string): boolean {
+  return /[.:A-Z]|^localhost$/.test(component)
 }
 
 /** Throws `invalid`. Length first, then component by component, so no input is slow to refuse. */
@@ -105,5 +109,7 @@ export function familiarReference(reference: Reference): string {
   const full = formatReference(reference)
   if (reference.registry !== defaultRegistry) return full
   const short = full.slice(defaultRegistry.length + 1)
-  return short.startsWith('library/') ? short.slice('library/'.length) : short
+  if (short.startsWith('library/')) return short.slice('library/'.length)
+  // `docker.io/a.b/c` without its registry would name one called `a.b`.
+  return looksLikeRegistry(short.slice(0, short.indexOf('/'))) ? full : short
 }
