@@ -16,6 +16,7 @@ import { vertex } from '../vertex.ts'
 import { authSettings } from './git-auth.ts'
 import { type GitRun, type NamedBy, networkProtocols, runGit } from './git-command.ts'
 import { assertChecksum, assertRef, chooseRef, isCommit, refPatterns } from './git-ref.ts'
+import { once } from './once.ts'
 
 export interface GitRequest {
   readonly source: GitSource
@@ -74,16 +75,6 @@ export function gitRepositories(world: GitWorld): GitRepositories {
 
 function keyOf({ source, namedBy }: GitRequest): string {
   return JSON.stringify([namedBy, source])
-}
-
-function once<T>(
-  running: Map<string, Promise<T>>,
-  key: string,
-  start: () => Promise<T>,
-): Promise<T> {
-  const value = running.get(key) ?? start()
-  running.set(key, value)
-  return value
 }
 
 /** A repository for messages: without user and password. */

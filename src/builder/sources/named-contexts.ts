@@ -17,6 +17,7 @@ import {
   openContextDirectory,
 } from './context-directory.ts'
 import type { ContextName, NamedContextName, NamedContextNames } from './context-name.ts'
+import { once } from './once.ts'
 
 export interface NamedContexts extends AsyncDisposable {
   /** Throws what {@link openContextDirectory} throws. */
@@ -31,11 +32,7 @@ export interface NamedContextWorld extends Omit<ContextWorld, 'stdin' | 'keepGit
 export function namedContexts(world: NamedContextWorld): NamedContexts {
   const opened = new Map<string, Promise<Held>>()
   return {
-    open: name => {
-      const context = opened.get(name) ?? hold(name, world)
-      opened.set(name, context)
-      return context
-    },
+    open: name => once(opened, name, () => hold(name, world)),
     [Symbol.asyncDispose]: async () => {
       for (const context of await Promise.allSettled(opened.values())) {
         if (context.status === 'fulfilled') await context.value[Symbol.asyncDispose]()

@@ -18,6 +18,7 @@ import type { HttpResponse } from '../../registry/client/transport.ts'
 import type { EmitBuildEvent } from '../build-event.ts'
 import type { SecretSource } from '../steps/step-world.ts'
 import { vertex } from '../vertex.ts'
+import { once } from './once.ts'
 import { getUrl, type HttpClient, parseUrl, shownUrl } from './url-request.ts'
 
 export interface UrlContent {
@@ -63,16 +64,6 @@ export function urlFetcher(world: UrlWorld): UrlFetcher {
         return await fetchSeen(world, parseUrl(url), { ...options, ...field('seen', seen) })
       }),
   }
-}
-
-function once<T>(
-  running: Map<string, Promise<T>>,
-  key: string,
-  start: () => Promise<T>,
-): Promise<T> {
-  const value = running.get(key) ?? start()
-  running.set(key, value)
-  return value
 }
 
 async function lookAt(world: UrlWorld, url: URL, signal: AbortSignal): Promise<UrlContent> {
