@@ -6,6 +6,8 @@
  * 1. A blob is visible under its digest only after its bytes are complete, verified and synced.
  * 2. A visible blob never changes. Committing the same bytes again is no error and no second copy.
  * 3. An ingest that is disposed without a commit leaves nothing behind.
+ * 4. A download that is disposed without a commit, or whose process dies, leaves what arrived for
+ *    the next one of the same digest. No two processes receive one blob at the same time.
  */
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
@@ -52,12 +54,29 @@ export interface Ingest extends AsyncDisposable {
   commit(expected?: Expected): Promise<BlobInfo>
 }
 
+/** Bytes of a known digest arriving, from where an earlier download of it stopped. */
+export interface Download extends AsyncDisposable {
+  /** How many of the bytes are there already. */
+  readonly received: number
+  /** Appends, as {@link Ingest.write}. */
+  write(chunk: Uint8Array): Promise<void>
+  /** As {@link Ingest.commit}, against the blob that was asked for. */
+  commit(): Promise<BlobInfo>
+  /** Leaves nothing: what arrived is not the blob's. Ends the download. */
+  discard(): Promise<void>
+}
+
 export interface BlobWriter {
   /** Starts bytes arriving; their digest will be of `algorithm` (default sha256). */
   ingest(algorithm?: Algorithm): Promise<Ingest>
 }
 
 export interface ContentStore extends BlobReader, BlobWriter {
+  /**
+   * Starts or goes on to receive `blob`; waits while another process does. `undefined` when it is
+   * in the store, perhaps by now. Rejects with the signal's reason.
+   */
+  download(blob: BlobInfo, signal?: AbortSignal): Promise<Download | undefined>
   /** Where the blob's file is, whether it exists or not: for workers that read it themselves. */
   pathOf(digest: Digest): string
   /** Idempotent. */

@@ -3,16 +3,26 @@
  *
  *   beginIngest ──► ingest/<random>, locked ──commit──► blobs/<algorithm>/<hex>
  *                        └──dispose, or any failure──► gone
+ *
+ *   beginDownload ──► ingest/<algorithm>-<hex>, locked ──commit──► blobs/<algorithm>/<hex>
+ *                        └──dispose, kill──► there for the next download of that digest
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Algorithm, type Digest, finishDigest } from '../../oci/digest.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { type Algorithm, algorithmOf, type Digest, finishDigest, hexOf } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
 import { ignoreMissing, namesIn, syncDirectory } from './atomic-file.ts'
-import { assertExpected, type BlobInfo, type Expected, type Ingest } from './content-store.ts'
+import {
+  assertExpected,
+  type BlobInfo,
+  type Download,
+  type Expected,
+  type Ingest,
+} from './content-store.ts'
 import { tryLock } from './file-lock.ts'
 
 export interface IngestRequest {
@@ -47,17 +57,83 @@ async function isOurs(file: FileHandle): Promise<boolean> {
   }
 }
 
-/** Removes the ingests of processes that are gone. */
-export async function sweepIngests(directory: string): Promise<void> {
+/** Less is as soon received again. */
+const worthKeeping = 1024 * 1024
+
+const pauseMs = 50
+
+/** What `ContentStore.download` promises, of a blob that was not in the store a moment ago. */
+export async function beginDownload(
+  request: IngestRequest,
+  blob: BlobInfo,
+  signal?: AbortSignal,
+): Promise<Download | undefined> {
+  const path = join(request.directory, partialName(blob.digest))
+  for (;;) {
+    signal?.throwIfAborted()
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW
+    const file = await open(path, flags, 0o600)
+    if (await isOurs(file)) {
+      // Whoever had the lock may have completed it.
+      const existing = await stat(request.pathOf(blob.digest)).catch(ignoreMissing)
+      if (existing?.size !== blob.size) return goOn(new DirectoryIngest(request, path, file), blob)
+      await rm(path, { force: true })
+      await file.close()
+      return undefined
+    }
+    await file.close()
+    await pause(pauseMs, undefined, signal === undefined ? {} : { signal }).catch(() => {})
+  }
+}
+
+async function goOn(ingest: DirectoryIngest, blob: BlobInfo): Promise<Download> {
+  try {
+    const received = await ingest.takeUp(blob.size)
+    return {
+      received,
+      write: chunk => ingest.write(chunk),
+      commit: () => ingest.commit(blob),
+      discard: () => ingest[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => ingest.leave(),
+    }
+  } catch (error) {
+    await ingest[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+function partialName(digest: Digest): string {
+  return `${algorithmOf(digest)}-${hexOf(digest)}`
+}
+
+/** Whether a name in ingest/ is that of a download that may go on. */
+export function isPartial(name: string): boolean {
+  return /^sha\d+-[0-9a-f]+$/.test(name)
+}
+
+/** After that long nobody is waiting for it any more. */
+const partialAgeMs = 7 * 24 * 60 * 60 * 1000
+
+/** Removes the ingests of processes that are gone; of their downloads the `old` ones, or `all`. */
+export async function sweepIngests(
+  directory: string,
+  partials: 'old' | 'all' = 'old',
+): Promise<void> {
   for (const name of await namesIn(directory)) {
     const path = join(directory, name)
     try {
+      if (partials === 'old' && isPartial(name) && (await isWorthKeeping(path))) continue
       using lock = tryLock(path, 'exclusive')
       if (lock !== undefined) await rm(path, { force: true })
     } catch (error) {
       ignoreMissing(error)
     }
   }
+}
+
+async function isWorthKeeping(path: string): Promise<boolean> {
+  const { mtimeMs, size } = await stat(path)
+  return size >= worthKeeping && Date.now() - mtimeMs < partialAgeMs
 }
 
 class DirectoryIngest implements Ingest {
@@ -78,6 +154,35 @@ class DirectoryIngest implements Ingest {
     this.#path = path
     this.#file = file
     this.#hash = createHash(request.algorithm)
+  }
+
+  /** Hashes what the file holds, up to `size`: the bytes that arrived before. */
+  async takeUp(size: number): Promise<number> {
+    const found = (await this.#file.stat()).size
+    if (found > size) await this.#file.truncate(0)
+    else {
+      for (;;) {
+        const { bytesRead } = await this.#file.read(this.#buffer, 0, bufferSize, this.#size)
+        if (bytesRead === 0) break
+        this.#hash.update(this.#buffer.subarray(0, bytesRead))
+        this.#size += bytesRead
+      }
+    }
+    return this.#size
+  }
+
+  /** Ends it; what arrived stays, unless it is little or the disk refused some of it. */
+  async leave(): Promise<void> {
+    if (!this.#isOpen) return
+    try {
+      await this.#flush()
+      await this.#writing
+    } catch {
+      this.#size = 0
+    }
+    if (this.#size < worthKeeping) return this[Symbol.asyncDispose]()
+    this.#isOpen = false
+    await this.#file.close()
   }
 
   async write(chunk: Uint8Array): Promise<void> {

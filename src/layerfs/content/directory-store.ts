@@ -3,6 +3,7 @@
  *
  *   blobs/<algorithm>/<hex>    a blob, read-only; its name is its digest
  *   ingest/<random>            bytes arriving, locked by the process that writes them
+ *   ingest/<algorithm>-<hex>   a download, locked while it goes on
  *
  * The invariants are those of content-store.ts. (1) holds by order: write, verify, fsync, rename,
  * fsync of the directory. (3) holds after kill -9 too: the first ingest of the next process removes
@@ -26,10 +27,11 @@ import {
   type BlobInfo,
   type ByteRange,
   type ContentStore,
+  type Download,
   type Ingest,
   maxDocumentSize,
 } from './content-store.ts'
-import { beginIngest, sweepIngests } from './directory-ingest.ts'
+import { beginDownload, beginIngest, type IngestRequest, sweepIngests } from './directory-ingest.ts'
 
 const readSize = 256 * 1024
 
@@ -88,11 +90,20 @@ class DirectoryStore implements ContentStore {
   }
 
   async ingest(algorithm: Algorithm = 'sha256'): Promise<Ingest> {
+    return beginIngest(await this.#request(algorithm))
+  }
+
+  async download(blob: BlobInfo, signal?: AbortSignal): Promise<Download | undefined> {
+    if ((await this.find(blob.digest))?.size === blob.size) return undefined
+    return beginDownload(await this.#request(algorithmOf(blob.digest)), blob, signal)
+  }
+
+  async #request(algorithm: Algorithm): Promise<IngestRequest> {
     const directory = join(this.#root, 'ingest')
     await mkdir(directory, { recursive: true, mode: 0o700 })
     this.#swept ??= sweepIngests(directory)
     await this.#swept
-    return beginIngest({ directory, algorithm, pathOf: digest => this.pathOf(digest) })
+    return { directory, algorithm, pathOf: digest => this.pathOf(digest) }
   }
 
   async remove(digest: Digest): Promise<void> {

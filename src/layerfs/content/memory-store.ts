@@ -2,13 +2,14 @@
  * The ContentStore in memory: for tests, and for images that never touch a disk.
  */
 import { createHash } from 'node:crypto'
-import { type Algorithm, type Digest, finishDigest } from '../../oci/digest.ts'
+import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import {
   assertExpected,
   type BlobInfo,
   type ByteRange,
   type ContentStore,
+  type Download,
   type Expected,
   type Ingest,
   maxDocumentSize,
@@ -55,6 +56,19 @@ class MemoryStore implements ContentStore {
         this.#blobs.set(info.digest, bytes)
         return info
       },
+      [Symbol.asyncDispose]: async () => {},
+    }
+  }
+
+  /** Nothing outlives a download here. */
+  async download(blob: BlobInfo): Promise<Download | undefined> {
+    if (this.#blobs.has(blob.digest)) return undefined
+    const ingest = await this.ingest(algorithmOf(blob.digest))
+    return {
+      received: 0,
+      write: chunk => ingest.write(chunk),
+      commit: () => ingest.commit(blob),
+      discard: async () => {},
       [Symbol.asyncDispose]: async () => {},
     }
   }

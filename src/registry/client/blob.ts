@@ -18,6 +18,11 @@ export interface BlobRequest {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface BlobRest extends BlobRequest {
+  /** How many of its first bytes the caller has; not all of them. */
+  readonly start?: number
+}
+
 /**
  * The bytes of a blob, verified: throws `digest-mismatch` after the last chunk when they are not
  * the digest's, and earlier when they are too many. Throws what {@link streamBlob} throws.
@@ -44,17 +49,17 @@ export async function* fetchBlob(
 }
 
 /**
- * As {@link fetchBlob} for callers that verify the digest themselves: exactly `size` bytes, or
- * `digest-mismatch`. Throws `RegistryError`, and `TransportError` when the connection breaks
+ * As {@link fetchBlob} for callers that verify the digest themselves: the bytes from `start` on,
+ * exactly up to `size`, or `digest-mismatch`. Throws `RegistryError`, and `TransportError` when the connection breaks
  * repeatedly without a byte arriving.
  */
 export async function* streamBlob(
   client: RegistryClient,
   from: Repository,
-  request: BlobRequest,
+  request: BlobRest,
 ): AsyncGenerator<Uint8Array> {
   const { size } = request.descriptor
-  let received = 0
+  let received = request.start ?? 0
   let failures = 0
   do {
     try {

@@ -3,11 +3,12 @@
  *
  * Blobs first, then the manifest, then the indexes it was found in: what is in the store never
  * names what is not, except layers that were not asked for. Every byte is verified on its way in;
- * a pull that fails leaves the blobs that were complete, and the next one does not fetch them again.
+ * a pull that fails leaves the blobs that were complete, and of the others what arrived: the next
+ * one, of any process, fetches only the rest.
  */
 import { type ContentStore, putBlob } from '../../layerfs/content/content-store.ts'
 import type { Descriptor, Document } from '../../oci/descriptor.ts'
-import { OciError, printable } from '../../oci/errors.ts'
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
 import type { Index, Manifest } from '../../oci/manifest.ts'
 import { isForeignLayer, isImageConfig } from '../../oci/media-type.ts'
@@ -106,15 +107,38 @@ async function pullBlob(
   reference: Reference,
   { descriptor, into, onEvent, signal }: BlobPull,
 ): Promise<void> {
+  // A second time, from its beginning, when what an earlier process left turns out to be damaged.
+  while ((await receive(client, reference, { descriptor, into, onEvent, signal })) === 'damaged');
+}
+
+async function receive(
+  client: RegistryClient,
+  reference: Reference,
+  { descriptor, into, onEvent, signal }: BlobPull,
+): Promise<'received' | 'damaged'> {
   const { digest, size: total } = descriptor
-  if ((await into.find(digest)) !== undefined) {
+  await using download = await into.download({ digest, size: total }, signal)
+  if (download === undefined) {
     onEvent?.({ kind: 'blob-exists', digest, total })
-    return
+    return 'received'
   }
-  const chunks = streamBlob(client, reference, { descriptor, signal })
+  const start = download.received
+  const chunks = streamBlob(client, reference, { descriptor, start, signal })
   const counted = countBytes(chunks, bytes =>
-    onEvent?.({ kind: 'blob-progress', digest, bytes, total, direction: 'pull' }),
+    onEvent?.({ kind: 'blob-progress', digest, bytes: start + bytes, total, direction: 'pull' }),
   )
-  await putBlob(into, counted, { digest, size: total })
+  try {
+    // All of it may be there, and only the commit was missed.
+    if (start === 0 || start < total) {
+      for await (const chunk of counted) await download.write(chunk)
+    }
+    await download.commit()
+  } catch (error) {
+    if (!hasCode(error, 'digest-mismatch')) throw error
+    await download.discard()
+    if (start > 0) return 'damaged'
+    throw error
+  }
   onEvent?.({ kind: 'blob-done', digest, total, direction: 'pull' })
+  return 'received'
 }

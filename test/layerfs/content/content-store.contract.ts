@@ -187,3 +187,33 @@ async function list(store: ContentStore): Promise<Digest[]> {
   for await (const { digest } of store.list()) digests.push(digest)
   return digests
 }
+
+export function downloadContract(open: () => Promise<ContentStore>): void {
+  const bytes = randomBytes(3_000_000)
+  const blob = { digest: digestOf(bytes), size: bytes.length }
+
+  it('download() makes the blob visible when it is committed, and is none when it is there', async () => {
+    const store = await open()
+    await using download = await store.download(blob)
+    expect(download?.received).toBe(0)
+    await download?.write(bytes)
+    expect(await store.find(blob.digest)).toBeUndefined()
+    expect(await download?.commit()).toEqual(blob)
+    expect((await readBlob(store, blob.digest)).equals(bytes)).toBe(true)
+    expect(await store.download(blob)).toBeUndefined()
+  })
+
+  it.each([
+    ['other bytes', randomBytes(3_000_000)],
+    ['too few', bytes.subarray(1)],
+    ['none', Buffer.alloc(0)],
+  ])('download() of %s is refused at its commit, and nothing is left', async (_, wrong) => {
+    const store = await open()
+    await using download = await store.download(blob)
+    await download?.write(wrong)
+    await expect(download?.commit()).rejects.toMatchObject({ code: 'digest-mismatch' })
+    await using next = await store.download(blob)
+    expect(next?.received).toBe(0)
+    expect(await store.find(blob.digest)).toBeUndefined()
+  })
+}

@@ -7,13 +7,14 @@ import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { openContentStore } from '../../../src/layerfs/content/directory-store.ts'
 import { digestOf, hexOf } from '../../../src/oci/digest.ts'
 import { missing } from '../../support/requires.ts'
-import { contentStoreContract, readBlob } from './content-store.contract.ts'
+import { contentStoreContract, downloadContract, readBlob } from './content-store.contract.ts'
 import { freshDirectory, removeDirectories } from './scratch.ts'
 
 afterAll(removeDirectories)
 
 describe('openContentStore', () => {
   contentStoreContract(async () => openContentStore(freshDirectory()))
+  downloadContract(async () => openContentStore(freshDirectory()))
 
   it('lays blobs out as blobs/<algorithm>/<hex>, read-only, and leaves ingest/ empty', async () => {
     const root = freshDirectory()

@@ -1,5 +1,8 @@
 import { describe } from 'vitest'
 import { memoryStore } from '../../../src/layerfs/content/memory-store.ts'
-import { contentStoreContract } from './content-store.contract.ts'
+import { contentStoreContract, downloadContract } from './content-store.contract.ts'
 
-describe('memoryStore', () => contentStoreContract(async () => memoryStore()))
+describe('memoryStore', () => {
+  contentStoreContract(async () => memoryStore())
+  downloadContract(async () => memoryStore())
+})
