@@ -179,6 +179,18 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
       await expect(shop.build(dockerfile, { target: 'tow' })).rejects.toThrow('did you mean two')
     })
 
+    it('F14 K14 runs stages that do not need each other side by side', async () => {
+      const wait =
+        'RUN touch /meet/$ME; for i in $(seq 100); do [ -e /meet/$OTHER ] && exit 0; sleep 0.1; done; exit 1'
+      const mount = '--mount=type=cache,id=meet,target=/meet'
+      const stage = (me: string, other: string) =>
+        `FROM busybox AS ${me}\nENV ME=${me} OTHER=${other}\n${wait.replace('RUN', `RUN ${mount}`)}\n`
+      using built = await shop.build(
+        `${stage('a', 'b')}${stage('b', 'a')}FROM scratch\nCOPY --from=a /bin/true /a\nCOPY --from=b /bin/true /b`,
+      )
+      expect(built.worked).toHaveLength(4)
+    })
+
     it('I14 fires ONBUILD triggers of a stage right after FROM', async () => {
       using built = await shop.build(
         'FROM busybox AS b\nONBUILD COPY f.txt /t/\nONBUILD RUN cat /t/f.txt\nFROM b\nRUN echo after',
