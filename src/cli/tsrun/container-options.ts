@@ -1,14 +1,16 @@
-/** The flags of `tsrun run` as ContainerOptions. Reads only the environment files they name. */
+/** The flags of `tsrun run` as ContainerOptions. Reads only files and devices that they name. */
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
-import type { ContainerOptions, SecurityOptions } from '../../layerfs/runtime/container-spec.ts'
+import type { ContainerExtras, ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
 import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
+import { limitOptions, resourceOptions } from './resource-options.ts'
 import type { RunFlags } from './run-flags.ts'
+import { securityOptions } from './security-options.ts'
 
 /** Throws a usage error that quotes the value, and ENOENT for a missing environment file. */
 export async function containerOptions(
@@ -24,15 +26,50 @@ export async function containerOptions(
     ...(workdir === undefined ? {} : { workingDirectory: workdir }),
     ...(hostname === undefined ? {} : { hostname: parseHostname(hostname) }),
     network: flags.network,
-    mounts: [...flags.volume.map(parseVolume), ...flags.tmpfs.map(parseTmpfs)],
+    mounts: [
+      ...(flags.ipc === 'host' ? [hostSharedMemory] : []),
+      ...flags.volume.map(parseVolume),
+      ...flags.tmpfs.map(parseTmpfs),
+    ],
     terminal: flags.tty,
     readOnly: flags['read-only'],
-    security: securityOf(flags),
-    limits: limitsOf(flags),
+    security: await securityOptions(flags),
+    limits: limitOptions(flags),
     extraHosts: flags['add-host'].map(parseExtraHost),
     dns: flags.dns.map(parseAddress),
     shmSize: flags['shm-size'],
+    extras: extrasOf(flags),
   }
+}
+
+function extrasOf(flags: RunFlags): ContainerExtras {
+  const { domainname, hostname, uts, 'dns-search': dnsSearch, 'dns-option': dnsOptions } = flags
+  if (uts === 'host' && (hostname ?? domainname) !== undefined) {
+    throw usageError('Cannot use flag --uts host with a host or domain name of the container')
+  }
+  return {
+    ...resourceOptions(flags),
+    init: flags.init,
+    shared: (['ipc', 'uts'] as const).filter(name => flags[name] === 'host'),
+    dnsSearch: dnsSearch.map(parseWord),
+    dnsOptions: dnsOptions.map(parseWord),
+    ...(domainname === undefined ? {} : { domainname: parseHostname(domainname) }),
+  }
+}
+
+/** Of /etc/resolv.conf, where white space separates words. */
+function parseWord(text: string): string {
+  if (/^[^\s\0;#]+$/.test(text)) return text
+  throw usageError(`Cannot use "${printable(text)}" in /etc/resolv.conf: expected one word`)
+}
+
+/** Where the host's processes share memory by name. */
+const hostSharedMemory: SandboxMount = {
+  kind: 'bind',
+  source: '/dev/shm',
+  target: '/dev/shm',
+  readOnly: false,
+  recursive: false,
 }
 
 /** Files first, then `--env`; a name without `=` is passed on from our own environment. */
@@ -122,35 +159,4 @@ function parseHostname(text: string): string {
   throw usageError(
     `Cannot use host name "${printable(text)}": expected up to 64 letters, digits, . and -`,
   )
-}
-
-function limitsOf(flags: RunFlags): ContainerOptions['limits'] {
-  const { memory, cpus, 'pids-limit': pids } = flags
-  if (memory !== undefined && memory !== 0 && memory < 6 * 1024 * 1024) {
-    throw usageError('Cannot use flag --memory: the least is 6m')
-  }
-  if (cpus !== undefined && cpus < 0) throw usageError('Cannot use flag --cpus: less than none')
-  return {
-    ...(memory ? { memory } : {}),
-    ...(cpus ? { cpus } : {}),
-    ...(pids !== undefined && pids > 0 ? { pids } : {}),
-  }
-}
-
-function securityOf(flags: RunFlags): SecurityOptions {
-  const options = flags['security-opt']
-  for (const option of options) {
-    if (/^(seccomp[=:]unconfined|no-new-privileges([=:](true|false))?)$/.test(option)) continue
-    throw usageError(
-      `Security option "${printable(option)}" is not supported yet`,
-      'There are seccomp=unconfined and no-new-privileges',
-    )
-  }
-  return {
-    capAdd: flags['cap-add'],
-    capDrop: flags['cap-drop'],
-    privileged: flags.privileged,
-    seccomp: options.some(option => option.startsWith('seccomp')) ? 'unconfined' : 'default',
-    noNewPrivileges: options.some(option => /^no-new-privileges([=:]true)?$/.test(option)),
-  }
 }

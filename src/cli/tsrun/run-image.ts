@@ -1,6 +1,4 @@
-import { constants } from 'node:os'
 import { type ContainerRequest, runContainer } from '../../layerfs/runtime/run-container.ts'
-import type { RunningSandbox } from '../../layerfs/sandbox/run.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { CliError, exitCodes } from '../cli-error.ts'
 import type { CliContext, Invocation } from '../command.ts'
@@ -8,6 +6,7 @@ import { provideImage, provideLayers, type WantedImage } from '../image/provide-
 import { assertRoot } from '../privileges.ts'
 import { containerOptions } from './container-options.ts'
 import type { RunFlags, runFlags } from './run-flags.ts'
+import { forwarded, SignalForwarder, stopRules } from './signal-forwarder.ts'
 
 /** `tsrun run`, its flags parsed: the container's exit code. Throws what keeps it from starting. */
 export async function runImage(invocation: Invocation<typeof runFlags>): Promise<number> {
@@ -31,6 +30,7 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
     },
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.user === undefined ? {} : { user: flags.user }),
+    groups: flags['group-add'],
     lifetime: flags.rm ? 'removed-at-end' : 'kept',
     options,
   }
@@ -62,7 +62,7 @@ async function runInForeground(
 ): Promise<number> {
   context.signal.throwIfAborted()
   const stop = new AbortController()
-  const signals = new SignalForwarder(context.stderr, stop)
+  using signals = new SignalForwarder(context.stderr, stop, stopRules(flags))
   using _forwarding = context.interrupts.forwardTo(signal => signals.take(signal), forwarded)
   const status = await runContainer(store, request, {
     stdin: flags.interactive ? 'inherit' : 'null',
@@ -75,50 +75,4 @@ async function runInForeground(
     context.stderr.write('The container reached its memory limit and was killed\n')
   }
   return status.code
-}
-
-const forwarded: readonly NodeJS.Signals[] = [
-  'SIGHUP',
-  'SIGINT',
-  'SIGQUIT',
-  'SIGTERM',
-  'SIGUSR1',
-  'SIGUSR2',
-]
-
-/**
- * Hands signals on to the container; those that come while it starts, as soon as it has. Its first
- * process ignores what it does not handle, so the third request to stop kills it.
- */
-class SignalForwarder {
-  readonly #stderr: CliContext['stderr']
-  readonly #stop: AbortController
-  readonly #waiting: NodeJS.Signals[] = []
-  #handle: RunningSandbox | undefined
-  #requests = 0
-
-  constructor(stderr: CliContext['stderr'], stop: AbortController) {
-    this.#stderr = stderr
-    this.#stop = stop
-  }
-
-  start(handle: RunningSandbox): void {
-    this.#handle = handle
-    for (const signal of this.#waiting) handle.kill(constants.signals[signal])
-  }
-
-  take(signal: NodeJS.Signals): void {
-    if (this.#handle === undefined) this.#waiting.push(signal)
-    else this.#handle.kill(constants.signals[signal])
-    if (signal === 'SIGINT' || signal === 'SIGTERM') this.#countRequest()
-  }
-
-  #countRequest(): void {
-    this.#requests++
-    if (this.#requests === 2) this.#stderr.write('Still running; once more kills the container\n')
-    if (this.#requests < 3) return
-    if (this.#handle === undefined)
-      this.#stop.abort(new CliError(exitCodes.interrupted, 'Canceled'))
-    else this.#handle.kill(constants.signals.SIGKILL)
-  }
 }

@@ -4,10 +4,13 @@
  * Pure: everything read from disk (the user's ids, the home directory) comes in as a value. The
  * rules are docker's, since images are written for them.
  */
+import { hostname as machineName, release } from 'node:os'
 import { OciError } from '../../oci/errors.ts'
 import type { RunConfig } from '../../oci/image-config.ts'
 import type { RootMount } from '../mount.ts'
 import { allCapabilities, defaultPath, dockerCapabilities } from '../sandbox/defaults.ts'
+import { compileSeccomp } from '../sandbox/seccomp/compile.ts'
+import type { SeccompProfile } from '../sandbox/seccomp/profile.ts'
 import type {
   Limits,
   NetworkMode,
@@ -38,15 +41,30 @@ export interface ContainerOptions {
   readonly dns: readonly string[]
   /** Bytes. */
   readonly shmSize: number
+  /** What the sandbox knows and no image does. */
+  readonly extras: ContainerExtras
 }
+
+export type ContainerExtras = Pick<
+  SandboxSpec,
+  | 'devices'
+  | 'dnsOptions'
+  | 'dnsSearch'
+  | 'domainname'
+  | 'init'
+  | 'oomScoreAdjustment'
+  | 'resourceLimits'
+  | 'shared'
+  | 'sysctls'
+>
 
 export interface SecurityOptions {
   /** Names with or without `CAP_`, or `ALL`. */
   readonly capAdd: readonly string[]
   readonly capDrop: readonly string[]
-  /** All capabilities, no seccomp filter, nothing masked. */
+  /** All capabilities and devices, no seccomp filter, nothing masked. */
   readonly privileged: boolean
-  readonly seccomp: Security['seccomp']
+  readonly seccomp: 'default' | 'unconfined' | SeccompProfile
   readonly noNewPrivileges: boolean
 }
 
@@ -60,13 +78,17 @@ export interface ContainerBase {
   readonly home: string
 }
 
-/** Throws `invalid` when there is no command to run, or for an unknown capability. */
+/**
+ * Throws `invalid` when there is no command to run, for an unknown capability, and for a seccomp
+ * profile that no program can hold.
+ */
 export function containerSpec(
   config: RunConfig,
   options: ContainerOptions,
   base: ContainerBase,
 ): SandboxSpec {
-  const hostname = options.hostname ?? base.id.slice(0, 12)
+  const isHost = options.extras.shared?.includes('uts') ?? false
+  const hostname = options.hostname ?? (isHost ? machineName() : base.id.slice(0, 12))
   return {
     root: base.root,
     readOnly: options.readOnly,
@@ -83,6 +105,7 @@ export function containerSpec(
     dns: options.dns,
     shmSize: options.shmSize,
     terminal: options.terminal,
+    ...options.extras,
   }
 }
 
@@ -132,11 +155,23 @@ function containerEnvironment(
 }
 
 function containerSecurity(options: SecurityOptions): Security {
-  const { privileged, noNewPrivileges, seccomp } = options
+  const { privileged, noNewPrivileges } = options
+  const capabilities = capabilitySet(privileged ? allCapabilities : dockerCapabilities, options)
   return {
-    capabilities: capabilitySet(privileged ? allCapabilities : dockerCapabilities, options),
-    seccomp: privileged ? 'unconfined' : seccomp,
+    capabilities,
+    seccomp: systemCallFilter(options, capabilities),
     noNewPrivileges,
     paths: privileged ? 'unmasked' : 'default',
+    devices: privileged ? 'all' : 'default',
   }
+}
+
+function systemCallFilter(
+  { privileged, seccomp }: SecurityOptions,
+  capabilities: readonly string[],
+): Security['seccomp'] {
+  if (typeof seccomp === 'object') {
+    return compileSeccomp(seccomp, { capabilities, machine: process.arch, kernel: release() })
+  }
+  return privileged ? 'unconfined' : seccomp
 }

@@ -38,6 +38,8 @@ export interface ContainerRequest {
   readonly name?: string
   /** `user[:group]` instead of the image's. */
   readonly user?: string
+  /** Of the user, beyond those of the image. */
+  readonly groups?: readonly string[]
   readonly lifetime: ContainerRecord['lifetime']
   readonly options: ContainerOptions
 }
@@ -131,7 +133,7 @@ async function assertNameIsFree(store: Store, name: string): Promise<void> {
 function prepareContainer({ id, mount }: HeldContainer, request: ContainerRequest): SandboxSpec {
   const { image, options } = request
   using root = openRoot(mount)
-  const user = userInRoot(root, request.user ?? image.config.User ?? '')
+  const user = userInRoot(root, request.user ?? image.config.User ?? '', request.groups)
   const directory = workingDirectory(image.config, options)
   root.mkdirs(directory, { mode: 0o755, uid: 0, gid: 0 })
   return containerSpec(image.config, options, { id, root: mount, user, home: user.home })

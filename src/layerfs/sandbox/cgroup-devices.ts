@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { join } from 'node:path'
 import { hasCode } from '../../oci/errors.ts'
 import type { Hierarchies } from './cgroup-hierarchies.ts'
-import { ownerMark, removeCgroup, removeLeftovers } from './cgroup-leftovers.ts'
+import { ownerMark, removeCgroup } from './cgroup-leftovers.ts'
 import {
   type DeviceRule,
   defaultDeviceRules,
@@ -32,7 +32,10 @@ export interface DeviceWishes {
   readonly name: string
 }
 
-/** Throws system errors of cgroups that are there and not for us only when nothing else bounds. */
+/**
+ * Makes the cgroup or finds it. Cgroups that are closed to us are none; throws other errors of the
+ * system, and then leaves nothing.
+ */
 export function boundDevices(
   { rules, name }: DeviceWishes,
   hierarchies: Hierarchies,
@@ -46,14 +49,12 @@ export function boundDevices(
     if (classic !== undefined) {
       const parent = join(classic, 'tsbuild')
       mkdirSync(parent, { recursive: true })
-      removeLeftovers(parent)
       if (rules.length === 0) return { kind: 'shared', directory: shared(parent, lines) }
       return { kind: 'own', directory: makeBounded(join(parent, name), lines) }
     }
     if (hierarchies.v2 === undefined) return { kind: 'none' }
     const parent = join(hierarchies.v2, 'tsbuild')
     mkdirSync(parent, { recursive: true })
-    removeLeftovers(parent)
     const directory = join(parent, name)
     mkdirSync(directory, { recursive: true })
     return { kind: 'filtered', directory, program: deviceProgram(lines) }

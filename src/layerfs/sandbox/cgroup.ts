@@ -1,8 +1,9 @@
 /**
  * Limits: a cgroup per container, in version 2, version 1 or both beside each other ("hybrid").
  *
- * One directory `tsbuild/<id>.<owner>` in each hierarchy that a limit needs. The owner is our process and its start time, so what a killed one left is recognized and
- * removed by the next run. All calls are synchronous: they take microseconds.
+ * One directory `tsbuild/<id>.<owner>` in each hierarchy that a limit needs. The owner is our
+ * process and its start time, so what a killed one left is recognized and removed by the next run.
+ * All calls are synchronous: they take microseconds.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -155,8 +156,8 @@ function inWords(limit: string, work: () => void): void {
 
 /** Wherever an earlier run may have made cgroups, whatever this one needs. */
 function ourParents({ v1, v2 }: Hierarchies): Set<string> {
-  const { memory, cpu, pids, devices } = v1
-  const mounts = [v2, memory, cpu, pids, devices].filter(mount => mount !== undefined)
+  const { memory, cpu, cpuset, pids, devices } = v1
+  const mounts = [v2, memory, cpu, cpuset, pids, devices].filter(mount => mount !== undefined)
   return new Set(mounts.map(mount => join(mount, 'tsbuild')))
 }
 

@@ -36,6 +36,12 @@ export function resolveUser(text: string, files: UserFiles): ResolvedUser {
   }
 }
 
+/** Ids of `names`, which are names or ids. Throws as {@link resolveUser}. */
+export function resolveGroups(names: readonly string[], group: string): number[] {
+  const groups = parseGroups(group)
+  return names.map(name => findGroup(name, groups))
+}
+
 interface Account {
   readonly name: string
   readonly uid: number

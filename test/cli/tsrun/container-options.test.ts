@@ -38,6 +38,15 @@ describe('containerOptions()', () => {
       extraHosts: [],
       dns: [],
       shmSize: 64 * 1024 * 1024,
+      extras: {
+        devices: [],
+        dnsOptions: [],
+        dnsSearch: [],
+        init: false,
+        resourceLimits: [],
+        shared: [],
+        sysctls: [],
+      },
     })
   })
 
@@ -96,6 +105,75 @@ describe('containerOptions()', () => {
     })
   })
 
+  test('reads devices, process limits, kernel parameters, namespaces and the resolver', async () => {
+    const { extras, mounts } = await options([
+      ...['--device', '/dev/null:/dev/my/null:rw', '--device', '/dev/zero:r', '--init'],
+      ...['--ulimit', 'nofile=10:20', '--ulimit', 'core=-1', '--ulimit', 'nproc=5'],
+      ...['--sysctl', 'net.ipv4.ip_forward=1', '--sysctl', 'net.ipv4.x=9 8'],
+      ...['--dns-search', 'a.example', '--dns-option', 'ndots:2', '--domainname', 'b.example'],
+      ...['--ipc', 'host', '--oom-score-adj', '-5'],
+    ])
+    expect(extras).toEqual({
+      devices: [
+        { source: '/dev/null', target: '/dev/my/null', access: 'rw' },
+        { source: '/dev/zero', target: '/dev/zero', access: 'r' },
+      ],
+      resourceLimits: [
+        { name: 'nofile', soft: 10, hard: 20 },
+        { name: 'core', soft: 'unlimited', hard: 'unlimited' },
+        { name: 'nproc', soft: 5, hard: 5 },
+      ],
+      sysctls: [
+        ['net.ipv4.ip_forward', '1'],
+        ['net.ipv4.x', '9 8'],
+      ],
+      dnsSearch: ['a.example'],
+      dnsOptions: ['ndots:2'],
+      domainname: 'b.example',
+      init: true,
+      shared: ['ipc'],
+      oomScoreAdjustment: -5,
+    })
+    expect(mounts).toMatchObject([{ kind: 'bind', source: '/dev/shm', target: '/dev/shm' }])
+  })
+
+  test('reads limits as cgroups have them', async () => {
+    const { limits } = await options([
+      ...['-m', '64m', '--memory-swap', '100m', '--memory-reservation', '32m'],
+      ...['-c', '512', '--cpuset-cpus', '0-1,3'],
+    ])
+    expect(limits).toEqual({
+      memory: 64 << 20,
+      memorySwap: 100 << 20,
+      memoryReservation: 32 << 20,
+      cpuShares: 512,
+      cpuset: '0-1,3',
+    })
+    const unlimited = await options(['-m', '64m', '--memory-swap', '-1'])
+    expect(unlimited.limits).toMatchObject({ memorySwap: 'unlimited' })
+    expect((await options(['-m', '64m', '--memory-swap', '0'])).limits).toEqual({
+      memory: 64 << 20,
+    })
+  })
+
+  test('reads a seccomp profile', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'cli-seccomp-'))
+    try {
+      const file = join(directory, 'profile.json')
+      const rule = { names: ['chmod'], action: 'SCMP_ACT_ERRNO' }
+      await writeFile(file, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls: [rule] }))
+      const { security } = await options(['--security-opt', `seccomp=${file}`])
+      expect(security.seccomp).toMatchObject({ otherwise: 0x7fff0000, architectures: [] })
+      await writeFile(file, '{"defaultAction":"SCMP_ACT_DANCE"}')
+      await expect(options(['--security-opt', `seccomp=${file}`])).rejects.toThrow(
+        'Cannot parse seccomp profile: defaultAction: expected an action',
+      )
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+    await expect(options(['--security-opt', 'seccomp=/nothing'])).rejects.toThrow('ENOENT')
+  })
+
   test.each([
     [['-v', 'data:/b'], 'named volumes are not supported yet'],
     [['-v', '/b'], 'without a source'],
@@ -114,6 +192,31 @@ describe('containerOptions()', () => {
     [['-m', '1m'], 'the least is 6m'],
     [['--cpus', '-1'], 'less than none'],
     [['--security-opt', 'apparmor=x'], 'not supported yet'],
+    [['--memory-swap', '1g'], 'it takes --memory, too'],
+    [['-m', '64m', '--memory-swap', '32m'], 'less than --memory'],
+    [['-m', '64m', '--memory-swap', 'x'], 'Cannot use flag --memory-swap: expected a size'],
+    [['-m', '64m', '--memory-reservation', '65m'], 'more than --memory'],
+    [['--cpuset-cpus', '0-'], 'expected a list like 0-2,4'],
+    [['--cpu-shares', '-1'], 'less than none'],
+    [['--device', 'dev'], 'must be an absolute path'],
+    [['--device', '/dev/null:/etc/x'], 'the target must be below /dev'],
+    [['--device', '/dev/null:/dev/../etc/x'], 'the target must be below /dev'],
+    [['--device', '/dev/null:rx'], 'some of r, w and m'],
+    [['--device', '/dev/null:rr'], 'some of r, w and m'],
+    [['--device', '/dev/nothing'], 'it is not there'],
+    [['--ulimit', 'nofile'], 'expected NAME=SOFT[:HARD]'],
+    [['--ulimit', 'nofiles=1'], 'Linux has no such limit'],
+    [['--ulimit', 'nofile=2:1'], 'the soft limit is above the hard one'],
+    [['--ulimit', 'nofile=x'], 'expected a whole number'],
+    [['--sysctl', 'kernel.msgmax'], 'expected NAME=VALUE'],
+    [['--sysctl', 'kernel.core_pattern=x'], 'kernel.core_pattern is not a container’s own'],
+    [['--sysctl', 'vm/../kernel/x=1'], 'no name of a kernel parameter'],
+    [['--net', 'host', '--sysctl', 'net.ipv4.ip_forward=1'], 'the network is the host’s'],
+    [['--ipc', 'host', '--sysctl', 'kernel.sem=1'], 'the IPC namespace is the host’s'],
+    [['--oom-score-adj', '1001'], 'from -1000 to 1000'],
+    [['--uts', 'host', '-h', 'x'], 'Cannot use flag --uts host'],
+    [['--dns-search', 'a b'], 'expected one word'],
+    [['--dns-option', 'a\nnameserver 6.6.6.6'], 'expected one word'],
   ])('refuses %j', async (words, message) => {
     await expect(options(words)).rejects.toThrow(message)
   })
@@ -122,6 +225,7 @@ describe('containerOptions()', () => {
     [['-p', '80:80'], 'Flag --publish is not supported yet'],
     [['-d'], 'Flag --detach is not supported yet'],
     [['--restart', 'always'], 'Flag --restart is not supported yet'],
+    [['--pid', 'host'], 'Flag --pid is not supported yet'],
     [['--mount', 'x'], 'Flag --mount is not supported yet'],
   ])('refuses %j by name', (words, message) => {
     expect(() => parseFlags(grammar, [...words, 'image'])).toThrow(message)

@@ -25,6 +25,7 @@ const options: ContainerOptions = {
   extraHosts: [],
   dns: [],
   shmSize: 64 * 1024 * 1024,
+  extras: {},
 }
 
 const base = {
@@ -80,6 +81,7 @@ describe('containerSpec()', () => {
         seccomp: 'default',
         noNewPrivileges: false,
         paths: 'default',
+        devices: 'default',
       },
       limits: {},
       extraHosts: [],

@@ -1,0 +1,126 @@
+/** What a container gets of the machine: limits, devices, kernel parameters. */
+import { posix } from 'node:path'
+import type { ContainerExtras, ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
+import { checkSysctl } from '../../layerfs/runtime/namespaced-sysctls.ts'
+import { expandDevice, hostDevices } from '../../layerfs/sandbox/devices.ts'
+import { resourceNumber } from '../../layerfs/sandbox/resource-limits.ts'
+import type { ResourceLimit, SandboxDevice } from '../../layerfs/sandbox/spec.ts'
+import { printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
+import { parseAs, parseInteger, parseSize } from '../flag-values.ts'
+import type { RunFlags } from './run-flags.ts'
+
+/** Throws a usage error that names the flag. */
+export function limitOptions(flags: RunFlags): ContainerOptions['limits'] {
+  checkLimits(flags)
+  const { memory, cpus, 'pids-limit': pids, 'memory-reservation': memoryReservation } = flags
+  const { 'cpu-shares': cpuShares, 'cpuset-cpus': cpuset } = flags
+  return {
+    ...(memory ? { memory } : {}),
+    ...memorySwapOption(flags),
+    ...(memoryReservation ? { memoryReservation } : {}),
+    ...(cpus ? { cpus } : {}),
+    ...(cpuShares ? { cpuShares } : {}),
+    ...(cpuset === undefined ? {} : { cpuset }),
+    ...(pids !== undefined && pids > 0 ? { pids } : {}),
+  }
+}
+
+function checkLimits(flags: RunFlags): void {
+  const { memory = 0, cpus = 0, 'memory-reservation': reservation = 0 } = flags
+  const { 'cpu-shares': shares = 0, 'cpuset-cpus': cpuset = '0' } = flags
+  const refuse = (flag: string, why: string) => usageError(`Cannot use flag --${flag}: ${why}`)
+  if (memory !== 0 && memory < 6 * 1024 * 1024) throw refuse('memory', 'the least is 6m')
+  if (memory !== 0 && reservation > memory) throw refuse('memory-reservation', 'more than --memory')
+  if (cpus < 0) throw refuse('cpus', 'less than none')
+  if (shares < 0) throw refuse('cpu-shares', 'less than none')
+  if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(cpuset)) {
+    throw refuse('cpuset-cpus', `expected a list like 0-2,4, not "${printable(cpuset)}"`)
+  }
+}
+
+/** As docker: 0 is as if it was not there. */
+function memorySwapOption({
+  memory,
+  'memory-swap': text,
+}: RunFlags): Pick<ContainerOptions['limits'], 'memorySwap'> {
+  if (text === undefined) return {}
+  const swap = text === '-1' ? 'unlimited' : parseAs('flag --memory-swap', () => parseSize(text))
+  if (swap === 0) return {}
+  if (!memory) throw usageError('Cannot use flag --memory-swap: it takes --memory, too')
+  if (swap !== 'unlimited' && swap < memory) {
+    throw usageError('Cannot use flag --memory-swap: less than --memory, which it includes')
+  }
+  return { memorySwap: swap }
+}
+
+/** Throws a usage error that quotes the value, and what `expandDevice` throws. */
+export function resourceOptions(
+  flags: RunFlags,
+): Pick<ContainerExtras, 'devices' | 'resourceLimits' | 'sysctls' | 'oomScoreAdjustment'> {
+  const score = flags['oom-score-adj']
+  if (score !== undefined && Math.abs(score) > 1000) {
+    throw usageError('Cannot use flag --oom-score-adj: expected a number from -1000 to 1000')
+  }
+  return {
+    devices: [
+      ...(flags.privileged ? hostDevices() : []),
+      ...flags.device.map(parseDevice).flatMap(expandDevice),
+    ],
+    resourceLimits: flags.ulimit.map(parseUlimit),
+    sysctls: flags.sysctl.map(text => parseSysctl(text, flags)),
+    ...(score === undefined ? {} : { oomScoreAdjustment: score }),
+  }
+}
+
+/** `/dev/a`, `/dev/a:/dev/b`, `/dev/a:r`, `/dev/a:/dev/b:rw`. */
+export function parseDevice(text: string): SandboxDevice {
+  const [source = '', second, third, ...rest] = text.split(':')
+  const refuse = (reason: string) => usageError(`Cannot use device "${printable(text)}": ${reason}`)
+  const isAccess = third === undefined && second !== undefined && !second.startsWith('/')
+  const target = isAccess || second === undefined ? source : second
+  const access = (isAccess ? second : third) ?? 'rwm'
+  if (rest.length > 0) throw refuse('expected SOURCE[:TARGET[:rwm]]')
+  if (!source.startsWith('/')) throw refuse('the source must be an absolute path')
+  if (!/^(?!.*(.).*\1)[rwm]+$/.test(access)) throw refuse('the access is some of r, w and m')
+  const place = posix.normalize(target)
+  if (!place.startsWith('/dev/') || place === '/dev/') throw refuse('the target must be below /dev')
+  return { source, target: place.replace(/\/$/, ''), access }
+}
+
+/** `nofile=1024`, `nofile=1024:4096`; -1 and `unlimited` are the same. */
+export function parseUlimit(text: string): ResourceLimit {
+  const [name = '', values = ''] = text.split(/=(.*)/s)
+  const subject = `ulimit "${printable(text)}"`
+  const [softText = '', hardText = softText, ...rest] = values.split(':')
+  if (values === '' || rest.length > 0) {
+    throw usageError(`Cannot use ${subject}: expected NAME=SOFT[:HARD]`)
+  }
+  return parseAs(subject, () => {
+    resourceNumber(name)
+    const [soft, hard] = [parseLimit(softText), parseLimit(hardText)]
+    const limit = hard === 'unlimited' ? Number.POSITIVE_INFINITY : hard
+    if ((soft === 'unlimited' ? Number.POSITIVE_INFINITY : soft) > limit) {
+      throw usageError(`Cannot use ${subject}: the soft limit is above the hard one`)
+    }
+    return { name, soft, hard }
+  })
+}
+
+function parseLimit(text: string): number | 'unlimited' {
+  if (text === '-1' || text === 'unlimited') return 'unlimited'
+  const value = parseInteger(text)
+  if (value < 0) throw usageError(`a limit cannot be ${value}`)
+  return value
+}
+
+function parseSysctl(text: string, { network, ipc }: RunFlags): readonly [string, string] {
+  const [name = '', value] = text.split(/=(.*)/s)
+  if (value === undefined) {
+    throw usageError(`Cannot use sysctl "${printable(text)}": expected NAME=VALUE`)
+  }
+  return parseAs(`sysctl "${printable(text)}"`, () => {
+    checkSysctl(name, { network, ipc: ipc === 'host' ? 'host' : 'private' })
+    return [name, value] as const
+  })
+}
