@@ -4,12 +4,15 @@
  *   base:0 ──► 0.1 ──► 0.3             a stage is a chain; metadata has no node
  *                        ╲
  *   base:1 ──► 1.0 ──────► 1.1         COPY --from and mounts read the end of another chain
+ *                ╲
+ *    scratch ──► 1.2 ──► 1.2 laid      COPY --link is copied to nothing, then laid on its base
  */
 import type { BaseImage } from './base-images.ts'
 import { fromDisplayName } from './plan/stage-label.ts'
-import type { CopyStep, Origin, OutsideOrigin, PlannedStage, StagePlan, Step } from './plan/step.ts'
+import type { Origin, OutsideOrigin, PlannedStage, RunStep, StagePlan, Step } from './plan/step.ts'
 import type { Node } from './solve/graph.ts'
-import { contextCopy, isSourced } from './steps/mount-sources.ts'
+import { isSourced } from './steps/mount-sources.ts'
+import { plainCopy } from './steps/plain-copy.ts'
 import type { FilesystemStep, Work } from './steps/step-executor.ts'
 
 export interface GraphInputs {
@@ -54,7 +57,7 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
     return step.mounts.filter(isSourced).map(({ from, source }) => {
       if (from.kind !== 'context') return sourceNode(from, stage)
       sourceNode({ kind: 'scratch' }, stage)
-      return add(contextNode(contextCopy(source, step), stage, inputs))
+      return add(contextNode(source, { stage, step, inputs }))
     })
   }
 
@@ -68,15 +71,20 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
           : add(stageBaseNode(stage, inputs))
     const ids = planned.steps.map((step, index) => {
       if (step.kind === 'metadata') return undefined
-      const id = `${stage.index}.${index}`
-      end = add({
-        id,
+      const isApart = step.kind === 'copy' && step.link
+      const node: Node<Work> = {
+        id: `${stage.index}.${index}`,
         name: step.displayName,
         identity: identityOf(step, stage, inputs),
-        inputs: [end, ...sourceNodes(step, stage)],
+        inputs: [
+          isApart ? sourceNode({ kind: 'scratch' }, stage) : end,
+          ...sourceNodes(step, stage),
+        ],
         work: stepWork(step, stage, inputs),
-      })
-      return id
+      }
+      add(node)
+      end = isApart ? add(layNode(end, node)) : node.id
+      return end
     })
     ends.set(stage.index, end)
     stepNodes.set(stage.index, ids)
@@ -122,6 +130,17 @@ function baseNode(
   }
 }
 
+/** COPY --link: the files are copied to nothing, and the layer laid on what is there (C20). */
+function layNode(below: string, { id, name, identity }: Node<Work>): Node<Work> {
+  return {
+    id: `${id} laid`,
+    name: `${name} (laid on its base)`,
+    identity: `${identity}\0laid`,
+    inputs: [below, id],
+    work: { kind: 'lay' },
+  }
+}
+
 type NamedOrigin = Extract<Origin, { kind: 'named' }>
 
 function isFiles(origin: Origin, { imageOf }: GraphInputs): origin is NamedOrigin {
@@ -131,28 +150,25 @@ function isFiles(origin: Origin, { imageOf }: GraphInputs): origin is NamedOrigi
 /** A named context of files as a filesystem: one layer with all of them (F11). */
 function filesNode(from: NamedOrigin, stage: StagePlan, inputs: GraphInputs): Node<Work> {
   const name = `[context ${from.name}] load`
-  const step: CopyStep = {
-    kind: 'copy',
-    add: false,
-    sources: [{ kind: 'path', path: '/', pivot: '/' }],
-    from,
-    dest: '/',
-    link: false,
-    parents: false,
-    exclude: [],
-    span: stage.span,
-    displayName: name,
-    historyText: '',
-    fromTrigger: false,
-    comments: [],
-  }
+  const step = plainCopy({ from, path: '/', span: stage.span, displayName: name })
   const work = stepWork(step, stage, inputs)
   return { id: `files:${from.name}`, name, identity: name, inputs: ['scratch'], work }
 }
 
-function contextNode(step: CopyStep, stage: StagePlan, inputs: GraphInputs): Node<Work> {
-  const id = `context:${step.dest}`
-  const name = step.displayName
+interface ContextUse {
+  readonly stage: StagePlan
+  readonly step: RunStep
+  readonly inputs: GraphInputs
+}
+
+/**
+ * What a mount shows of the build context, as a copy of its own: .dockerignore applies to it, its
+ * files belong to root, and nothing that runs can reach the user's (R09).
+ */
+function contextNode(path: string, { stage, step: { span }, inputs }: ContextUse): Node<Work> {
+  const id = `context:${path}`
+  const name = `[internal] load build context ${path}`
+  const step = plainCopy({ from: { kind: 'context' }, path, span, displayName: name })
   return { id, name, identity: id, inputs: ['scratch'], work: stepWork(step, stage, inputs) }
 }
 

@@ -2,7 +2,7 @@
  * What the language has and this release does not do yet: refused by name before anything runs.
  */
 import { OciError } from '../oci/errors.ts'
-import type { CopyStep, RunMount, RunStep, Step } from './plan/step.ts'
+import type { RunMount, RunStep, Step } from './plan/step.ts'
 
 /** Throws `unsupported`, naming the flag or source. */
 export function refuseUnsupported(step: Step): void {
@@ -13,7 +13,6 @@ export function refuseUnsupported(step: Step): void {
 
 function unsupportedIn(step: Step): string | undefined {
   if (step.kind === 'run') return unsupportedInRun(step)
-  if (step.kind === 'copy') return unsupportedInCopy(step)
   return undefined
 }
 
@@ -26,14 +25,4 @@ function unsupportedInRun(step: RunStep): string | undefined {
 function unsupportedMount(mount: RunMount): string | undefined {
   if (mount.kind === 'ssh') return `RUN --mount=type=${mount.kind}`
   return undefined
-}
-
-function unsupportedInCopy(step: CopyStep): string | undefined {
-  const word = step.add ? 'ADD' : 'COPY'
-  const flags: readonly (readonly [string, boolean])[] = [
-    ['--link', step.link],
-    ['--parents', step.parents],
-  ]
-  const found = flags.find(([, isUsed]) => isUsed)
-  return found === undefined ? undefined : `${word} ${found[0]}`
 }

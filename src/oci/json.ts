@@ -49,6 +49,11 @@ export function asString(node: JsonNode): string {
   return node.value
 }
 
+export function asBoolean(node: JsonNode): boolean {
+  if (typeof node.value !== 'boolean') throw mismatch(node, 'a boolean')
+  return node.value
+}
+
 /** A whole number that a double holds exactly and that is not negative. */
 export function asSize(node: JsonNode): number {
   if (!Number.isSafeInteger(node.value) || (node.value as number) < 0) {

@@ -75,7 +75,13 @@ async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk)
     if (taken === 'keep') {
       walk.files.push(await digestFile(tree, { ...entry, relative }, walk.options))
     }
-    if (isDir) await digestDirectory(tree, entry, { ...walk, prefix: `${relative}/` })
+    if (!isDir) continue
+    const before = walk.files.length
+    await digestDirectory(tree, entry, { ...walk, prefix: `${relative}/` })
+    // It is made, with its attributes, when something in it is taken.
+    if (taken === 'descend' && walk.files.length > before) {
+      walk.files.push(await digestFile(tree, { ...entry, relative }, walk.options))
+    }
   }
 }
 

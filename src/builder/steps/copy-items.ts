@@ -6,7 +6,8 @@ import type { Timestamp } from '../../layerfs/native/syscalls.ts'
 import { field } from '../../oci/json.ts'
 import type { GitSource } from '../plan/git-source.ts'
 import type { CopyStep, InlineFile, Source } from '../plan/step.ts'
-import { type Selected, select } from './select.ts'
+import { sourceFilter } from './copy-filter.ts'
+import { type PathSource, type SelectedSource, selectSources } from './select-sources.ts'
 import type { SourceTree } from './source-tree.ts'
 import type { StepWorld } from './step-world.ts'
 
@@ -15,7 +16,7 @@ export type Item =
   | {
       readonly kind: 'selected'
       readonly tree: SourceTree
-      readonly selected: Selected
+      readonly selected: SelectedSource
       /** Absent: each file keeps its own. */
       readonly mtime?: Timestamp
     }
@@ -53,7 +54,7 @@ async function itemsOfSource(
     case 'heredoc':
       return [source]
     case 'path':
-      return selectedItems(source.path, context)
+      return selectedItems(step, source, context)
     case 'url': {
       const { checksum } = step
       const options = checksum === undefined ? { signal } : { checksum, signal }
@@ -68,6 +69,7 @@ async function itemsOfSource(
         path: Buffer.alloc(0),
         name: Buffer.alloc(0),
         stat: tree.root.stat('/', 'keep'),
+        filter: sourceFilter(tree, Buffer.alloc(0), step.exclude),
       }
       return [{ kind: 'selected', tree, selected: root, ...field('mtime', mtime) }]
     }
@@ -79,10 +81,14 @@ export function gitSourceOf({ checksum, keepGitDir }: CopyStep, source: GitSourc
   return { ...source, ...field('checksum', checksum), ...field('keepGitDir', keepGitDir) }
 }
 
-function selectedItems(path: string, { tree, world, nodeId }: ItemContext): Item[] {
-  const { selected, isWildcard } = select(tree, path)
+function selectedItems(
+  step: CopyStep,
+  source: PathSource,
+  { tree, world, nodeId }: ItemContext,
+): Item[] {
+  const { selected, isWildcard } = selectSources(tree, source, step)
   if (isWildcard && selected.length === 0) {
-    world.warn(nodeId, `"${path}" matches nothing in ${tree.name}`)
+    world.warn(nodeId, `"${source.path}" matches nothing in ${tree.name}`)
   }
   return selected.map(item => ({ kind: 'selected', tree, selected: item }))
 }

@@ -10,10 +10,9 @@ import type { CopyStep, Source } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { type DigestedFile, digestSource } from './content-digest.ts'
-import { sourceFilter } from './copy-filter.ts'
 import { gitSourceOf } from './copy-items.ts'
 import { openedContext, openResult } from './open-source.ts'
-import { select } from './select.ts'
+import { selectSources } from './select-sources.ts'
 import { isDirectory, type SourceTree } from './source-tree.ts'
 import { type StatCache, statCache } from './stat-cache.ts'
 import type { RemoteSources, StepWorld } from './step-world.ts'
@@ -27,9 +26,9 @@ export interface CopyInputs {
 }
 
 export async function copyKey(step: CopyStep, inputs: CopyInputs): Promise<KeyParts> {
-  const { add, dest, chown, chmod, exclude, unpack } = step
+  const { add, dest, chown, chmod, exclude, unpack, parents } = step
   return {
-    step: JSON.stringify({ add, dest, chown, chmod, exclude, unpack }),
+    step: JSON.stringify({ add, dest, chown, chmod, exclude, unpack, ...(parents && { parents }) }),
     base: chainOf(inputs.parent) ?? 'scratch',
     ...(await sourceParts(step, inputs)),
   }
@@ -44,7 +43,7 @@ async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts
   // The same question about the same immutable filesystem has the same answer for ever.
   const memoKey = cacheKey({
     from: chainOf(source) ?? 'scratch',
-    step: JSON.stringify([step.sources, step.chown, step.chmod, step.exclude]),
+    step: JSON.stringify([step.sources, step.chown, step.chmod, step.exclude, step.parents]),
   })
   const known = await world.memo.find(memoKey)
   if (known !== undefined) return known
@@ -105,9 +104,9 @@ async function digestOne(
   }
   const appearance = appearanceOf(step, context.owners)
   const parts: Record<string, string> = {}
-  const { selected } = select(tree, source.path)
+  const { selected } = selectSources(tree, source, step)
   for (const item of selected) {
-    const filter = sourceFilter(tree, item.path, step.exclude)
+    const { filter } = item
     const files = await digestSource(tree, item, { ...context, appearance, filter })
     // A directory without files is copied too; its name matters to no result but its being there.
     parts[`source ${item.name}`] = isDirectory(item.stat) ? 'directory' : 'file'

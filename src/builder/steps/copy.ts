@@ -1,7 +1,7 @@
 /**
  * COPY and ADD: files of the context, a stage, an image or a URL into the filesystem of a step.
  *
- * Reference: C04–C18, C24–C30, H04.
+ * Reference: C04–C19, C24–C30, H04.
  */
 import { basename, dirname } from 'node:path'
 import { type CopyEnd, type CopyOptions, copyTree } from '../../layerfs/layer/copy.ts'
@@ -13,7 +13,6 @@ import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, InlineFile } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
-import { sourceFilter } from './copy-filter.ts'
 import { type Item, itemsOf } from './copy-items.ts'
 import { makeLayer } from './new-layer.ts'
 import { openedContext, openResult } from './open-source.ts'
@@ -114,7 +113,7 @@ async function copySelected(item: ItemOf<'selected'>, into: ItemCopy): Promise<v
   const { tree, selected, mtime } = item
   const { step, copy, destination } = into
   const source = { root: tree.root, path: selected.path }
-  const filter = sourceFilter(tree, selected.path, step.exclude)
+  const { filter } = selected
   const options: CopyOptions = {
     ...attributes(into),
     ...field('mtime', mtime),

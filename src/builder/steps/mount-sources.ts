@@ -9,7 +9,7 @@ import type { CopyEnd } from '../../layerfs/layer/copy.ts'
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import type { RootMount } from '../../layerfs/mount.ts'
 import { OciError, printable } from '../../oci/errors.ts'
-import type { CopyStep, RunMount, RunStep } from '../plan/step.ts'
+import type { RunMount, RunStep } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { digestSource } from './content-digest.ts'
@@ -119,26 +119,4 @@ export async function withSourceDirectory(
     throw new OciError('invalid', `Cannot fill a cache from "${printable(source)}": no directory`)
   }
   use({ root, path: source })
-}
-
-/**
- * What a mount shows of the build context, as a copy of its own: .dockerignore applies to it, its
- * files belong to root, and nothing that runs can reach the user's (R09).
- */
-export function contextCopy(source: string, { span }: Pick<RunStep, 'span'>): CopyStep {
-  return {
-    kind: 'copy',
-    add: false,
-    sources: [{ kind: 'path', path: source.replace(/[\\*?[]/g, '\\$&'), pivot: '/' }],
-    from: { kind: 'context' },
-    dest: source,
-    link: false,
-    parents: false,
-    exclude: [],
-    span,
-    displayName: `[internal] load build context ${source}`,
-    historyText: '',
-    fromTrigger: false,
-    comments: [],
-  }
 }

@@ -54,7 +54,7 @@ function isKept(tree: SourceTree, { path, stat }: Located): boolean {
 }
 
 /** A path without wildcards, as the file is called: `\[` is `[`. */
-function withoutEscapes(path: string): string {
+export function withoutEscapes(path: string): string {
   return path.replace(/\\(.)/gs, '$1')
 }
 

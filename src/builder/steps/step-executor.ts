@@ -9,6 +9,7 @@ import type { KeyParts, Node, StepResult } from '../solve/graph.ts'
 import type { Executor } from '../solve/solver.ts'
 import { executeCopy } from './copy.ts'
 import { copyKey } from './copy-key.ts'
+import { layKey, layLayers } from './lay-layers.ts'
 import { executeRun, runKey } from './run.ts'
 import type { StepWorld } from './step-world.ts'
 import { makeWorkdir, workdirKey } from './workdir.ts'
@@ -24,6 +25,9 @@ export type Work =
       readonly rerun: 'never' | 'always'
     }
 
+  /** The layers of the second input on top of the first. */
+  | { readonly kind: 'lay' }
+
 export type FilesystemStep = RunStep | CopyStep | WorkdirStep
 
 /** `inputs[0]` is what a step builds on; the others what a COPY, or the mounts of a RUN, read. */
@@ -32,14 +36,18 @@ export function stepExecutor(world: StepWorld): Executor<Work> {
     keyParts: async (node, inputs, signal) => {
       const { work } = node
       if (work.kind === 'base') return undefined
+      if (work.kind === 'lay') return layKey(parentOf(node, inputs), addedOf(node, inputs))
       return atSpanAsync(work.place, () => keyOf(node, work.step, { inputs, world, signal }))
     },
     execute: async (node, inputs, signal) => {
       const { work } = node
       if (work.kind === 'base') return { layers: work.layers }
+      if (work.kind === 'lay') {
+        return layLayers(parentOf(node, inputs), addedOf(node, inputs), { world, signal })
+      }
       return atSpanAsync(work.place, () => execute(node, work.step, { inputs, world, signal }))
     },
-    mayReuse: ({ work }) => work.kind === 'step' && work.rerun === 'never',
+    mayReuse: ({ work }) => work.kind === 'lay' || (work.kind === 'step' && work.rerun === 'never'),
   }
 }
 
@@ -90,4 +98,10 @@ function parentOf(node: Node<Work>, inputs: readonly StepResult[]): StepResult {
   const [parent] = inputs
   if (parent === undefined) throw new Error(`Step ${node.id} builds on nothing`)
   return parent
+}
+
+function addedOf(node: Node<Work>, inputs: readonly StepResult[]): StepResult {
+  const [, added] = inputs
+  if (added === undefined) throw new Error(`Step ${node.id} lays nothing`)
+  return added
 }

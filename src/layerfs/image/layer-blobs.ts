@@ -120,7 +120,8 @@ async function makeBlob(
   options: LayerBlobOptions,
 ): Promise<Descriptor> {
   const compression = options.compression ?? 'gzip'
-  const [upper = '', ...lower] = await place.snapshots.layers(layer.name)
+  const [upper = '', ...below] = await place.snapshots.layers(layer.name)
+  const lower = layer.whole === true ? [] : below
   const hash = createHash('sha256')
   const tar = hashed(
     place.diff({ upper, lower, ...field('clampTo', layer.clampTo) }),

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ChainId, chainId, parseChainId, parseDiffId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { asSize, asString, field, member, optional, parseJson } from '../../oci/json.ts'
+import { asBoolean, asSize, asString, field, member, optional, parseJson } from '../../oci/json.ts'
 import { writeFileAtomic } from '../content/atomic-file.ts'
 import type { SnapshotInfo } from './snapshotter.ts'
 
@@ -42,6 +42,7 @@ function parseSnapshotRecord(bytes: Uint8Array): SnapshotInfo {
     ...field('parent', parent),
     diffId: parseDiffId(asString(member(node, 'diffId'))),
     ...field('clampTo', optional(member(node, 'clampTo'), asSize)),
+    ...field('whole', optional(member(node, 'whole'), asBoolean)),
   }
   assertConsistent(info)
   return info

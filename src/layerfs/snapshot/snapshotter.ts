@@ -26,6 +26,8 @@ export interface SnapshotInfo {
   readonly diffId: DiffId
   /** The time, in seconds, that no file of the layer's tar is later than, though the files are. */
   readonly clampTo?: number
+  /** The layer's tar has all of its directory, also what is the same below: `COPY --link`. */
+  readonly whole?: boolean
 }
 
 /** A layer directory being filled. Disposing it removes what was written, unless it was committed. */

@@ -1,0 +1,70 @@
+/** What a COPY takes of a tree, source by source: with and without --parents (C08, C18, C19). */
+import { OciError, printable } from '../../oci/errors.ts'
+import { compileDeepGlob, couldMatchBelow, globMatches, hasWildcard } from '../dockerfile/glob.ts'
+import type { CopyStep, Source } from '../plan/step.ts'
+import { type SourceFilter, sourceFilter } from './copy-filter.ts'
+import { type Selected, type Selection, select, withoutEscapes } from './select.ts'
+import { type Ignored, locate, type SourceTree } from './source-tree.ts'
+
+export type PathSource = Extract<Source, { kind: 'path' }>
+
+export interface SelectedSource extends Selected {
+  /** What of a directory is taken. */
+  readonly filter: SourceFilter
+}
+
+export interface SelectedSources extends Pick<Selection, 'isWildcard'> {
+  readonly selected: readonly SelectedSource[]
+}
+
+/** Throws `not-found` when a path without wildcards leads nowhere or is excluded. */
+export function selectSources(
+  tree: SourceTree,
+  source: PathSource,
+  { parents, exclude }: Pick<CopyStep, 'parents' | 'exclude'>,
+): SelectedSources {
+  if (parents) return selectBelowPivot(tree, source, exclude)
+  const { selected, isWildcard } = select(tree, source.path)
+  return {
+    isWildcard,
+    selected: selected.map(item => ({ ...item, filter: sourceFilter(tree, item.path, exclude) })),
+  }
+}
+
+/** The pivot's directory, of which only what the path names is taken, with the directories above. */
+function selectBelowPivot(
+  tree: SourceTree,
+  { path, pivot }: PathSource,
+  exclude: readonly string[],
+): SelectedSources {
+  const isWildcard = hasWildcard(path)
+  if (!isWildcard) select(tree, path)
+  const located = locate(tree, withoutEscapes(pivot))
+  if (located === undefined) {
+    throw new OciError('not-found', `Cannot copy from "${printable(pivot)}": not found`)
+  }
+  const kept = sourceFilter(tree, located.path, exclude)
+  const named = namedFilter(pivot === '/' ? path : path.slice(pivot.length))
+  const filter: SourceFilter = (relative, isDirectory) =>
+    stricter(kept(relative, isDirectory), named(relative, isDirectory))
+  return { isWildcard, selected: [{ ...located, name: Buffer.from('.'), filter }] }
+}
+
+/** Keeps what `path` (absolute, `**` is any number of directories) names, and all below it. */
+function namedFilter(path: string): SourceFilter {
+  const glob = compileDeepGlob(path.replace(/^\//, ''))
+  const names = (relative: string): boolean => {
+    if (path === '/' || globMatches(glob, relative)) return true
+    const slash = relative.lastIndexOf('/')
+    return slash !== -1 && names(relative.slice(0, slash))
+  }
+  return (relative, isDirectory) => {
+    if (names(relative)) return 'keep'
+    return isDirectory && couldMatchBelow(glob, relative) ? 'descend' : 'drop'
+  }
+}
+
+function stricter(a: Ignored, b: Ignored): Ignored {
+  if (a === 'drop' || b === 'drop') return 'drop'
+  return a === 'keep' ? b : a
+}
