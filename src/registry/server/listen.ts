@@ -7,7 +7,7 @@
  * - Closing lets requests under way finish.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { type ApplicationOptions, createApplication } from './application.ts'
 
 export interface ListenOptions extends ApplicationOptions {
@@ -36,7 +36,9 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     connectionsCheckingInterval: 5_000,
     insecureHTTPParser: false,
   })
+  const silent = trackSilent(server)
   const serve = (req: IncomingMessage, res: ServerResponse) => {
+    silent.delete(req.socket)
     boundUnreadBody(req, res)
     boundSlowReader(res)
     res.once('close', () => {
@@ -61,7 +63,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.removeAllListeners('error')
   server.on('error', options.onError)
   const { address, port } = server.address() as AddressInfo
-  return { host: address, port, close: drainMs => close(server, drainMs) }
+  return { host: address, port, close: drainMs => close(server, silent, drainMs) }
 }
 
 const badRequestLines: Readonly<Record<string, string>> = {
@@ -74,7 +76,20 @@ function badRequest(code: string | undefined): string {
   return `HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
 }
 
-function close(server: Server, drainMs: number): Promise<void> {
+/**
+ * Connections that have not made a request: opened in advance, or to see whether we are there. Node
+ * counts them neither as idle nor as done, and would wait for them when it closes.
+ */
+function trackSilent(server: Server): Set<Socket> {
+  const silent = new Set<Socket>()
+  server.on('connection', socket => {
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  return silent
+}
+
+function close(server: Server, silent: ReadonlySet<Socket>, drainMs: number): Promise<void> {
   return new Promise(resolve => {
     const timer = setTimeout(() => server.closeAllConnections(), drainMs)
     server.close(() => {
@@ -82,6 +97,7 @@ function close(server: Server, drainMs: number): Promise<void> {
       resolve()
     })
     server.closeIdleConnections()
+    for (const socket of silent) socket.destroy()
   })
 }
 

@@ -1,5 +1,6 @@
 /** `tsregistry` as people start and stop it. */
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -88,6 +89,23 @@ describe('tsregistry serve', () => {
     expect(status).toBe(1)
     expect(stderr).toMatch(/address is in use/)
     await registry.stop('SIGTERM')
+  })
+
+  it.each([
+    ['has said nothing', ''],
+    ['has said half a request', 'GET /v2/ HT'],
+  ])('does not wait on SIGTERM for a client that %s', async (_, text) => {
+    const registry = await serveRegistry(compiled.dist, root)
+    const socket = connect(registry.port, '127.0.0.1')
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    socket.write(text)
+    // A round trip later, the server has accepted it.
+    await fetch(`http://127.0.0.1:${registry.port}/v2/`)
+    const begun = performance.now()
+    expect(await registry.stop('SIGTERM')).toBe(0)
+    expect(performance.now() - begun).toBeLessThan(5000)
+    socket.destroy()
   })
 
   it.each(['SIGTERM', 'SIGINT'] as const)('lets a request under way finish on %s', async signal => {
