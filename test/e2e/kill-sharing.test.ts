@@ -18,7 +18,7 @@ import { type Ended, openPrograms, type Programs } from './kill/programs.ts'
 
 describeWith(['root', 'busybox'], 'several processes on one store', () => {
   let programs: Programs
-  let registry: ServedRegistry
+  let registry: ServedRegistry | undefined
   let context: string
   let image: string
   beforeAll(async () => {
@@ -30,7 +30,7 @@ describeWith(['root', 'busybox'], 'several processes on one store', () => {
     await programs.run('tsbuild', ['-t', image, '--push', context])
   })
   afterAll(async () => {
-    await registry.stop('SIGTERM')
+    await registry?.stop('SIGTERM')
     programs[Symbol.dispose]()
   })
 

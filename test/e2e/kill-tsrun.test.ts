@@ -24,7 +24,7 @@ const roundsPerStore = 10
 
 describeWith(['root', 'busybox'], 'kill -9 of tsrun', () => {
   let programs: Programs
-  let registry: ServedRegistry
+  let registry: ServedRegistry | undefined
   let image: string
   beforeAll(async () => {
     programs = openPrograms()
@@ -34,7 +34,7 @@ describeWith(['root', 'busybox'], 'kill -9 of tsrun', () => {
     await programs.run('tsbuild', ['-t', image, '--push', writeContext(programs)])
   })
   afterAll(async () => {
-    await registry.stop('SIGTERM')
+    await registry?.stop('SIGTERM')
     programs[Symbol.dispose]()
   })
 
