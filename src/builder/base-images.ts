@@ -57,6 +57,8 @@ export interface BaseImages {
 }
 
 export interface BaseImageWorld {
+  /** Whether several platforms are built at once: progress then says for which it is. */
+  readonly isMultiPlatform?: boolean
   readonly store: Store
   readonly contexts: NamedContextNames
   readonly client: RegistryClient
@@ -134,6 +136,14 @@ export function baseImages(world: BaseImageWorld): BaseImages {
   }
 }
 
+function internal(
+  text: string,
+  platform: Platform,
+  { isMultiPlatform = false }: BaseImageWorld,
+): string {
+  return isMultiPlatform ? `[${formatPlatform(platform)} internal] ${text}` : `[internal] ${text}`
+}
+
 async function resolveImage(
   text: string,
   platform: Platform,
@@ -141,7 +151,7 @@ async function resolveImage(
 ): Promise<BaseImage> {
   const reference = parseReference(text)
   const name = formatReference(reference)
-  return vertex(`[internal] load metadata for ${name}`, world.emit, async () => {
+  return vertex(internal(`load metadata for ${name}`, platform, world), world.emit, async () => {
     try {
       const local = await findLocal(reference, platform, world)
       const image = local ?? (await pullMetadata(reference, platform, world))
@@ -156,10 +166,11 @@ async function resolveImage(
 async function resolveFromLayout(
   layout: LayoutImage,
   platform: Platform,
-  { store, emit }: BaseImageWorld,
+  world: BaseImageWorld,
 ): Promise<BaseImage> {
   const name = layoutName(layout)
-  return vertex(`[internal] load metadata for ${name}`, emit, async () => {
+  const { store } = world
+  return vertex(internal(`load metadata for ${name}`, platform, world), world.emit, async () => {
     try {
       const target = await importLayoutImage(layout, store.content)
       const image = { name, platform, ...(await readImage(store.content, target, platform)) }
@@ -243,7 +254,7 @@ async function fetchMissing(
   }
   const { registry, repository } = reference
   const pinned = { registry, repository, digest: manifest.digest }
-  await vertex(`[internal] pull ${name}`, world.emit, async id => {
+  await vertex(internal(`pull ${name}`, platform, world), world.emit, async id => {
     const onEvent = transferStatus(id, world.emit)
     const options = { platform, into: store.content, layers: 'all', signal, onEvent } as const
     await pullImage(client, pinned, options)
@@ -256,7 +267,7 @@ async function fetchAndUnpack(
   signal: AbortSignal,
 ): Promise<void> {
   await fetchMissing(image, world, signal)
-  await vertex(`[internal] unpack ${image.name}`, world.emit, async () => {
+  await vertex(internal(`unpack ${image.name}`, image.platform, world), world.emit, async () => {
     await unpackImage({ manifest: image.manifest.value, config: image.config.value }, world.store, {
       signal,
     })

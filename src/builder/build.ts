@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import type { DiffId } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import { field } from '../oci/json.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { suggest } from '../oci/suggest.ts'
 import { type BaseImages, baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
@@ -17,11 +18,13 @@ import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
 import { emptyDirectory } from './empty-directory.ts'
-import { finishConfig } from './export/finish-config.ts'
+import { finishStage } from './finish-stage.ts'
+import { explainForeign } from './foreign-programs.ts'
 import { memo } from './memo.ts'
+import { mergeGraphs } from './merge-graphs.ts'
 import { unusedBuildArgs } from './plan/build-args.ts'
-import type { PlannedStage, StagePlan } from './plan/step.ts'
-import { refuseUnsupportedSteps } from './plan-build.ts'
+import type { StagePlan } from './plan/step.ts'
+import { type BuildPlanned, refuseUnsupportedSteps } from './plan-build.ts'
 import { recordCache } from './record-cache.ts'
 import type { StepResult } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
@@ -39,6 +42,10 @@ export interface BuildResult {
   readonly config: ImageConfig
   /** The whole stack, lowest first. */
   readonly layers: readonly DiffId[]
+  /** What was asked for; a base for another one may have made the config say otherwise. */
+  readonly platform: Platform
+  /** SOURCE_DATE_EPOCH: no time that an export writes is later. */
+  readonly latest?: Date
   /** For exports, which may need a base layer's blob. */
   readonly bases: BaseImages
 }
@@ -48,33 +55,80 @@ export interface BuildResult {
  * ended well before a failure are in the cache; nothing else is left.
  */
 export async function build(request: BuildRequest, world: BuildWorld): Promise<BuildResult> {
+  const [result] = await buildPlatforms(request, [request.plan.targetPlatform], world)
+  if (result === undefined) throw new Error('No platform was built')
+  return result
+}
+
+/**
+ * One result per platform, in the order of `platforms`; a step that is the same for several runs
+ * once. Throws as {@link build}: all of them are built, or none.
+ */
+export async function buildPlatforms(
+  request: BuildRequest,
+  platforms: readonly Platform[],
+  world: BuildWorld,
+): Promise<BuildResult[]> {
   try {
-    return await buildTarget(request, world)
+    return await buildTargets(request, platforms, world)
   } catch (error) {
     throw buildFailure(error, request.dockerfile.text)
   }
 }
 
-async function buildTarget(request: BuildRequest, world: BuildWorld): Promise<BuildResult> {
+async function buildTargets(
+  request: BuildRequest,
+  platforms: readonly Platform[],
+  world: BuildWorld,
+): Promise<BuildResult[]> {
   const latest = sourceDateEpoch(request.plan.buildArgs)
-  const bases = baseImages(world)
+  const isMultiPlatform = platforms.length > 1
+  const bases = baseImages({ ...world, isMultiPlatform })
   const { dockerfile: file } = request
   const dockerfile = parseDockerfile(file.text, file.name)
-  const planned = await planChecked(dockerfile, request, { bases, emit: world.emit })
-  refuseUnsupportedSteps(planned)
+  const requests = platforms.map(targetPlatform => ({
+    ...request,
+    plan: { ...request.plan, targetPlatform, isMultiPlatform },
+  }))
+  const plans = await planChecked(dockerfile, requests, { bases, emit: world.emit })
+  for (const planned of plans) refuseUnsupportedSteps(planned)
   warnUnused(dockerfile, request, world)
-  const { stages, imageOf } = planned
-  const graph = buildGraph({
-    dockerfile,
-    stages,
-    imageOf,
-    mustRerun: stage => mustRerun(stage, request),
+  const { nodes, graphs } = mergeGraphs(
+    plans.map(({ plan, stages, imageOf }) => ({
+      platform: formatPlatform(plan.options.targetPlatform),
+      graph: buildGraph({
+        dockerfile,
+        stages,
+        imageOf,
+        mustRerun: stage => mustRerun(stage, request),
+      }),
+    })),
+  )
+  const platformOf = nodePlatforms(plans, graphs)
+  const results = await run(nodes, { request, world, bases, platformOf })
+  return plans.map(({ plan, stages }, index) => {
+    const graph = graphs[index]
+    if (graph === undefined) throw new Error('A plan without a graph')
+    const inputs = { stages, graph, results, labels: request.labels, ...field('latest', latest) }
+    const { targetPlatform: platform } = plan.options
+    return { ...finishStage(plan.target, inputs), ...field('latest', latest), platform, bases }
   })
-  const results = await run(graph, { request, world, bases })
-  return {
-    ...finish(planned.plan.target, { stages, graph, results, request, ...field('latest', latest) }),
-    bases,
-  }
+}
+
+/** For which machine each step's programs are. */
+function nodePlatforms(
+  plans: readonly BuildPlanned[],
+  graphs: readonly BuildGraph[],
+): ReadonlyMap<string, Platform> {
+  return new Map(
+    plans.flatMap(({ stages }, index) =>
+      stages.flatMap(({ stage }) =>
+        (graphs[index]?.stepNodes.get(stage.index) ?? []).flatMap(id =>
+          id === undefined ? [] : [[id, stage.platform] as const],
+        ),
+      ),
+    ),
+  )
 }
 
 function mustRerun({ name, index }: StagePlan, { rerun }: BuildRequest): boolean {
@@ -101,11 +155,12 @@ interface RunInputs {
   readonly request: BuildRequest
   readonly world: BuildWorld
   readonly bases: BaseImages
+  readonly platformOf: ReadonlyMap<string, Platform>
 }
 
 async function run(
-  graph: BuildGraph,
-  { request, world, bases }: RunInputs,
+  nodes: BuildGraph['nodes'],
+  { request, world, bases, platformOf }: RunInputs,
 ): Promise<ReadonlyMap<string, StepResult>> {
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
@@ -131,52 +186,19 @@ async function run(
     now,
   }
   const scope = `${contextName ?? resolve(request.context)}\0${request.dockerfile.name}`
-  return await solve(graph.nodes, {
-    executor: stepExecutor(stepWorld),
+  const executor = stepExecutor(stepWorld)
+  const { buildPlatform: host } = request.plan
+  return await solve(nodes, {
+    executor: {
+      ...executor,
+      execute: (node, inputs, stop) =>
+        executor.execute(node, inputs, stop).catch((error: unknown) => {
+          throw explainForeign(error, platformOf.get(node.id) ?? host, host)
+        }),
+    },
     cache: recordCache(store, { scope, signal }),
     slots: semaphore(world.parallelism),
     emit,
     signal,
   })
-}
-
-interface FinishInputs {
-  readonly stages: readonly PlannedStage[]
-  readonly graph: BuildGraph
-  readonly results: ReadonlyMap<string, StepResult>
-  readonly request: BuildRequest
-  readonly latest?: Date
-}
-
-function finish(target: StagePlan, inputs: FinishInputs): Omit<BuildResult, 'bases'> {
-  const { stages, graph, results, request } = inputs
-  const planned = stages.find(({ stage }) => stage.index === target.index)
-  const end = results.get(graph.ends.get(target.index) ?? '')
-  if (planned === undefined || end === undefined) throw new Error('The target was not built')
-  const labels = { ...planned.image.config.Labels, ...Object.fromEntries(request.labels) }
-  const config =
-    request.labels.size === 0 ? {} : { config: { ...planned.image.config, Labels: labels } }
-  const { layers } = end
-  return {
-    config: finishConfig({
-      image: { ...planned.image, ...config },
-      steps: stepResults(target, inputs),
-      layers,
-      ...field('latest', inputs.latest),
-    }),
-    layers,
-  }
-}
-
-/** Of the target and the stages it builds on, in the order of its history. */
-function stepResults(stage: StagePlan, inputs: FinishInputs): (StepResult | undefined)[] {
-  const { stages, graph, results } = inputs
-  const { base } = stage
-  const below =
-    base.kind === 'stage' ? stages.find(other => other.stage.index === base.stage) : undefined
-  const own = graph.stepNodes.get(stage.index) ?? []
-  return [
-    ...(below === undefined ? [] : stepResults(below.stage, inputs)),
-    ...own.map(id => (id === undefined ? undefined : results.get(id))),
-  ]
 }

@@ -31,7 +31,7 @@ export async function checkBuild(
   let warnings = (): LintWarning[] => []
   try {
     const parsed = parseDockerfile(dockerfile.text, dockerfile.name)
-    const check = checksOf(parsed, request)
+    const check = checksOf(parsed, [request])
     warnings = () => lint(parsed, findings, check)
     const stages = plan.target === undefined ? 'all' : 'needed'
     await planBuild(parsed, request, { bases: baseImages(world), stages, findings })
@@ -43,35 +43,49 @@ export async function checkBuild(
 }
 
 /** What `# check=` says, unless a build argument says otherwise (A09, D05). */
-function checksOf(dockerfile: Dockerfile, { plan }: Pick<BuildRequest, 'plan'>): CheckOptions {
-  return checkOptions(dockerfile, plan.buildArgs.get('BUILDKIT_DOCKERFILE_CHECK'))
+function checksOf(
+  dockerfile: Dockerfile,
+  [request]: readonly Pick<BuildRequest, 'plan'>[],
+): CheckOptions {
+  return checkOptions(dockerfile, request?.plan.buildArgs.get('BUILDKIT_DOCKERFILE_CHECK'))
 }
 
 /**
- * Plans a build and tells what the checks say, also when planning fails. Throws DockerfileError,
- * also for warnings where the Dockerfile says `# check=error=true`.
+ * Plans a build for one or several platforms and tells what the checks say, also when planning
+ * fails. Throws DockerfileError, also for warnings where the Dockerfile says `# check=error=true`.
  */
 export async function planChecked(
   dockerfile: Dockerfile,
-  request: BuildRequest,
+  requests: readonly BuildRequest[],
   { bases, emit }: { readonly bases: BaseImages; readonly emit: EmitBuildEvent },
-): Promise<BuildPlanned> {
-  const check = checksOf(dockerfile, request)
+): Promise<BuildPlanned[]> {
+  const check = checksOf(dockerfile, requests)
   const findings: Finding[] = []
   const tell = (): LintWarning[] => {
     const warnings = lint(dockerfile, findings, check)
-    for (const warning of warnings) emit({ kind: 'warning', ...toldWarning(warning) })
+    const told = warnings.map(toldWarning)
+    for (const warning of firstOfEach(told)) emit({ kind: 'warning', ...warning })
     return warnings
   }
-  let planned: BuildPlanned
+  let planned: BuildPlanned[]
   try {
-    planned = await planBuild(dockerfile, request, { bases, stages: 'needed', findings })
+    planned = await Promise.all(
+      requests.map(request =>
+        planBuild(dockerfile, request, { bases, stages: 'needed', findings }),
+      ),
+    )
   } catch (error) {
     tell()
     throw error
   }
   refuseWarnings(tell(), check)
   return planned
+}
+
+/** Most of what there is to say is the same for every platform. */
+function firstOfEach<T extends { readonly message: string }>(told: readonly T[]): T[] {
+  const seen = new Set<string>()
+  return told.filter(({ message }) => !seen.has(message) && seen.add(message))
 }
 
 function toldWarning({ rule, message, description, url, span }: LintWarning) {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { EmitBuildEvent } from './build-event.ts'
 
 /** Runs `work` as one line of the build's progress; how it ends is told, and is the result. */
@@ -6,7 +7,7 @@ export async function vertex<T>(
   emit: EmitBuildEvent,
   work: (id: string) => Promise<T>,
 ): Promise<T> {
-  const id = `vertex ${name}`
+  const id = `vertex ${name} ${randomUUID()}`
   emit({ kind: 'started', id, name })
   try {
     const value = await work(id)

@@ -1,81 +1,107 @@
 /**
- * Outputs: what becomes of a build. Any number of them, from one result.
+ * Outputs: what becomes of a build. Any number of them, from one result per platform.
  *
  * Reference: builder.md §2.2, Exporters.
  */
-import { mkdir } from 'node:fs/promises'
 import { exportArchive, exportLayout } from '../../layerfs/image/export-image.ts'
 import { unreachable } from '../../oci/errors.ts'
-import type { Reference } from '../../oci/reference.ts'
-import { formatReference } from '../../oci/reference.ts'
+import { formatReference, type Reference } from '../../oci/reference.ts'
 import { pushImage } from '../../registry/client/push.ts'
 import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
 import { transferStatus } from '../transfer-status.ts'
 import { vertex } from '../vertex.ts'
-import { copyRootfs, rootfsTar } from './rootfs.ts'
+import { loadIntoEngine } from './docker-engine.ts'
+import type { ImageOptions } from './image-options.ts'
+import { copyFiles, filesTar } from './rootfs.ts'
 import { type WrittenImage, writeImage } from './write-image.ts'
 
 /** Takes the bytes of a file; leaves nothing when they end with an error or the signal aborts. */
 export type Sink = (chunks: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<void>
 
-export type Output =
-  /** In the store, under its names; without any, by its ID alone. */
-  | { readonly kind: 'image'; readonly names: readonly Reference[] }
-  | { readonly kind: 'registry'; readonly names: readonly Reference[] }
-  | {
-      readonly kind: 'archive'
-      readonly format: 'oci' | 'docker'
-      readonly names: readonly Reference[]
-      readonly sink: Sink
-    }
-  | { readonly kind: 'layout'; readonly directory: string; readonly names: readonly Reference[] }
-  | { readonly kind: 'local'; readonly directory: string }
-  | { readonly kind: 'tar'; readonly sink: Sink }
-
-type ImageOutput = Exclude<Output, { kind: 'local' | 'tar' }>
-
-/** `undefined` when no output wants an image. */
-export async function exportResult(
-  result: BuildResult,
-  outputs: readonly Output[],
-  world: BuildWorld,
-): Promise<WrittenImage | undefined> {
-  const imageOutputs = outputs.filter((output): output is ImageOutput => !isRootfs(output))
-  const image = imageOutputs.length === 0 ? undefined : await exportLayers(result, world)
-  for (const output of outputs) {
-    if (isRootfs(output)) await exportRootfs(output, result, world)
-    else if (image !== undefined) await exportImage(output, image, world)
-  }
-  return image
+/** Of an image: how it is called, and how it is written. */
+interface Named {
+  readonly names: readonly Reference[]
+  readonly options: ImageOptions
 }
 
-function isRootfs(output: Output): output is Extract<Output, { kind: 'local' | 'tar' }> {
+export type ImageOutput =
+  /** In the store, under its names; without any, by its ID alone. */
+  | (Named & { readonly kind: 'image' })
+  /** `byDigest`: no tag is set; the names are repositories. */
+  | (Named & { readonly kind: 'registry'; readonly byDigest: boolean })
+  | (Named & { readonly kind: 'archive'; readonly format: 'oci' | 'docker'; readonly sink: Sink })
+  | (Named & { readonly kind: 'layout'; readonly directory: string })
+  /** Into a Docker engine: `unix:///var/run/docker.sock`. */
+  | (Named & { readonly kind: 'engine'; readonly address: string })
+
+/** `platformSplit`: a directory per platform also when there is one only. */
+export type FilesOutput =
+  | { readonly kind: 'local'; readonly directory: string; readonly platformSplit: boolean }
+  | { readonly kind: 'tar'; readonly sink: Sink; readonly platformSplit: boolean }
+
+export type Output = ImageOutput | FilesOutput
+
+/**
+ * `results`: one per platform. The image of the first output that wants one; `undefined` when none
+ * does.
+ */
+export async function exportResults(
+  results: readonly BuildResult[],
+  outputs: readonly Output[],
+  world: BuildWorld & { readonly asIndex: boolean },
+): Promise<WrittenImage | undefined> {
+  const written = new Map<string, WrittenImage>()
+  for (const output of outputs) {
+    if (isFiles(output)) {
+      await exportFiles(output, results, world)
+      continue
+    }
+    const key = JSON.stringify(output.options)
+    const image = written.get(key) ?? (await exportLayers(results, output.options, world))
+    written.set(key, image)
+    await exportImage(output, image, world)
+  }
+  return [...written.values()][0]
+}
+
+function isFiles(output: Output): output is FilesOutput {
   return output.kind === 'local' || output.kind === 'tar'
 }
 
-async function exportLayers(result: BuildResult, world: BuildWorld): Promise<WrittenImage> {
-  return vertex('exporting to image', world.emit, async id => {
+async function exportLayers(
+  results: readonly BuildResult[],
+  options: ImageOptions,
+  world: BuildWorld & { readonly asIndex: boolean },
+): Promise<WrittenImage> {
+  const { emit, asIndex } = world
+  return vertex('exporting to image', emit, async id => {
     const status = (item: string, isDone: boolean) =>
-      world.emit({ kind: 'status', id, item, current: 0, isDone })
+      emit({ kind: 'status', id, item, current: 0, isDone })
     status('exporting layers', false)
-    const image = await writeImage(result, world.store, world.signal)
+    const image = await writeImage(results, { ...options, asIndex }, world)
     status('exporting layers', true)
-    status(`exporting manifest ${image.descriptor.digest}`, true)
-    status(`exporting config ${image.config.digest}`, true)
+    for (const { descriptor, config } of image.manifests) {
+      status(`exporting manifest ${descriptor.digest}`, true)
+      status(`exporting config ${config.digest}`, true)
+    }
+    const isIndex = image.manifests[0]?.descriptor !== image.descriptor
+    if (isIndex) status(`exporting manifest list ${image.descriptor.digest}`, true)
     return image
   })
 }
 
-async function exportRootfs(
-  output: Extract<Output, { kind: 'local' | 'tar' }>,
-  result: BuildResult,
+async function exportFiles(
+  output: FilesOutput,
+  results: readonly BuildResult[],
   world: BuildWorld,
 ): Promise<void> {
+  const isSplit = output.platformSplit || results.length > 1
   await vertex(`exporting to ${output.kind}`, world.emit, async () => {
-    if (output.kind === 'tar') return output.sink(rootfsTar(result, world), world.signal)
-    await mkdir(output.directory, { recursive: true })
-    await copyRootfs(result, output.directory, world)
+    if (output.kind === 'tar') {
+      return output.sink(filesTar(results, { isSplit }, world), world.signal)
+    }
+    await copyFiles(results, { isSplit, directory: output.directory }, world)
   })
 }
 
@@ -84,23 +110,26 @@ async function exportImage(
   image: WrittenImage,
   world: BuildWorld,
 ): Promise<void> {
+  const { emit, signal } = world
+  const request = exportRequest(output.names, image, world)
   switch (output.kind) {
     case 'image':
       return nameImage(output.names, image, world)
     case 'registry':
-      return push(output.names, image, world)
+      return push(output, image, world)
     case 'archive': {
-      const { format, names, sink } = output
-      return vertex(`exporting to ${format} archive`, world.emit, () =>
-        sink(exportArchive({ ...exportRequest(names, image, world), format }), world.signal),
+      const { format, sink } = output
+      return vertex(`exporting to ${format} archive`, emit, () =>
+        sink(exportArchive({ ...request, format }), signal),
       )
     }
     case 'layout':
-      return vertex('exporting to oci layout', world.emit, () =>
-        exportLayout(output.directory, {
-          ...exportRequest(output.names, image, world),
-          format: 'oci',
-        }),
+      return vertex('exporting to oci layout', emit, () =>
+        exportLayout(output.directory, { ...request, format: 'oci' }),
+      )
+    case 'engine':
+      return vertex('importing to docker', emit, () =>
+        loadIntoEngine(output.address, exportArchive({ ...request, format: 'docker' }), signal),
       )
     default:
       return unreachable(output)
@@ -130,15 +159,17 @@ async function nameImage(
 }
 
 async function push(
-  names: readonly Reference[],
+  { names, byDigest }: Extract<ImageOutput, { kind: 'registry' }>,
   { descriptor: root }: WrittenImage,
   world: BuildWorld,
 ): Promise<void> {
   const { client, store, emit, signal } = world
   for (const reference of names) {
-    await vertex(`pushing ${formatReference(reference)}`, world.emit, async id => {
+    const { registry, repository } = reference
+    const target = byDigest ? { registry, repository, digest: root.digest } : reference
+    await vertex(`pushing ${formatReference(target)}`, emit, async id => {
       const onEvent = transferStatus(id, emit)
-      await pushImage(client, reference, { root, from: store.content, onEvent, signal })
+      await pushImage(client, target, { root, from: store.content, onEvent, signal })
     })
   }
 }

@@ -1,30 +1,66 @@
-/** The files of a finished stage, without an image around them: `type=local` and `type=tar`. */
+/** The files of finished stages, without an image around them: `type=local` and `type=tar`. */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { copyTree } from '../../layerfs/layer/copy.ts'
 import { diffLayer } from '../../layerfs/layer/diff.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
+import { endOfArchive } from '../../layerfs/tar/writer.ts'
 import { chainIds } from '../../oci/digest.ts'
+import { field } from '../../oci/json.ts'
+import { formatPlatform } from '../../oci/platform.ts'
 import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
 import { emptyDirectory } from '../empty-directory.ts'
+import { prefixTar } from './prefix-tar.ts'
 
-/** One flat tar: seen from nothing, every file is a change. */
-export async function* rootfsTar(
-  result: BuildResult,
+/** `isSplit`: each platform's files are in a directory of their own, `linux_arm64`. */
+export interface FilesOptions {
+  readonly isSplit: boolean
+}
+
+function directoryOf({ platform }: BuildResult): string {
+  return formatPlatform(platform).replaceAll('/', '_')
+}
+
+/** Seen from nothing, every file is a change. */
+export async function* filesTar(
+  results: readonly BuildResult[],
+  { isSplit }: FilesOptions,
   world: BuildWorld,
 ): AsyncGenerator<Uint8Array> {
-  using root = await openResultRoot(result, world)
-  if (root === undefined) {
-    yield* diffLayer({ upper: await emptyDirectory(world.store), lower: [] })
-    return
+  for (const result of results) {
+    if (!isSplit) yield* rootfsTar(result, world)
+    else yield* prefixTar(rootfsTar(result, world), `${directoryOf(result)}/`)
   }
-  for (const chunk of diffLayer({ upper: `/proc/self/fd/${root.fd}/.`, lower: [] })) {
+  if (isSplit) yield endOfArchive()
+}
+
+async function* rootfsTar(result: BuildResult, world: BuildWorld): AsyncGenerator<Uint8Array> {
+  using root = await openResultRoot(result, world)
+  const { latest } = result
+  const upper =
+    root === undefined ? await emptyDirectory(world.store) : `/proc/self/fd/${root.fd}/.`
+  const clampTo = latest === undefined ? undefined : latest.getTime() / 1000
+  for (const chunk of diffLayer({ upper, lower: [], ...field('clampTo', clampTo) })) {
     world.signal.throwIfAborted()
     yield chunk
   }
 }
 
-/** Over what is in `directory` already; owners and modes are kept. */
-export async function copyRootfs(
+/** Over what is in `directory` already; owners, modes and times are kept. */
+export async function copyFiles(
+  results: readonly BuildResult[],
+  { directory, isSplit }: FilesOptions & { readonly directory: string },
+  world: BuildWorld,
+): Promise<void> {
+  for (const result of results) {
+    const target = isSplit ? join(directory, directoryOf(result)) : directory
+    await mkdir(target, { recursive: true })
+    await copyRootfs(result, target, world)
+  }
+}
+
+async function copyRootfs(
   result: BuildResult,
   directory: string,
   world: BuildWorld,

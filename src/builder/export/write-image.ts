@@ -1,52 +1,94 @@
-/**
- * A finished stage as an image in the content store: layers, config, manifest.
- *
- * A layer is compressed only here, and only if no blob of it is known: those of a base image stay
- * as the base had them.
- */
-import { putDocument, putManifest } from '../../layerfs/image/write-manifest.ts'
-import type { Store } from '../../layerfs/store.ts'
+/** Finished stages as an image in the content store: layers, configs, manifests, the index. */
+import { putDocument } from '../../layerfs/image/write-manifest.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import { chainIds } from '../../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { encodeImageConfig } from '../../oci/image-config.ts'
 import { mediaTypes } from '../../oci/media-type.ts'
 import type { BuildResult } from '../build.ts'
+import type { BuildWorld } from '../build-request.ts'
+import { imageLayers } from './image-layers.ts'
+import { annotationsOf, type ImageOptions } from './image-options.ts'
 
 export interface WrittenImage {
-  /** Of the manifest. */
+  /** Of the manifest; of several platforms, of their index. */
   readonly descriptor: Descriptor
-  /** Of the config; its digest is the image ID. */
+  /** One per platform. */
+  readonly manifests: readonly WrittenManifest[]
+  /** The image ID: the digest of the config; of several platforms, that of the index. */
+  readonly id: Digest
+}
+
+export interface WrittenManifest {
+  readonly descriptor: Descriptor
   readonly config: Descriptor
 }
 
+type ExportWorld = Pick<BuildWorld, 'store' | 'signal'>
+
+/** `results`: one per platform; several, or what asks for it, become an index in their order. */
 export async function writeImage(
-  { config, layers, bases }: BuildResult,
-  store: Store,
-  signal: AbortSignal,
+  results: readonly BuildResult[],
+  options: ImageOptions & { readonly asIndex: boolean },
+  world: ExportWorld,
 ): Promise<WrittenImage> {
-  const chains = chainIds(layers)
-  await bases.fetchLayers(layers, signal)
-  const descriptors: Descriptor[] = []
-  for (const [index, layer] of layers.entries()) {
-    const chain = chains[index]
-    if (chain === undefined) throw new Error('A layer without a chain ID')
-    const known = bases.descriptorOf(layer)
-    const descriptor = known ?? (await store.layers.layerBlob(chain, { signal }))
-    descriptors.push(asOciLayer(descriptor))
+  const manifests: WrittenManifest[] = []
+  for (const result of results) manifests.push(await writeManifest(result, options, world))
+  const [first] = manifests
+  if (first === undefined) throw new Error('An image of no platform')
+  if (manifests.length === 1 && !options.asIndex) {
+    return { descriptor: first.descriptor, manifests, id: first.config.digest }
   }
-  const written = await putDocument(encodeImageConfig(config), mediaTypes.config, store.content)
-  const manifest = await putManifest(written, descriptors, store.content)
-  const { architecture, os, variant } = config
-  const platform = { architecture, os, ...(variant === undefined ? {} : { variant }) }
-  return { descriptor: { ...manifest, platform }, config: written }
+  const descriptor = await writeIndex(manifests, options, world)
+  return { descriptor, manifests, id: descriptor.digest }
 }
 
-/** An OCI manifest names its layers by OCI types; the bytes are the same. */
-const ociLayerTypes: Readonly<Record<string, string>> = {
-  [mediaTypes.dockerLayer]: mediaTypes.layer,
-  [mediaTypes.dockerLayerGzip]: mediaTypes.layerGzip,
+async function writeManifest(
+  result: BuildResult,
+  options: ImageOptions,
+  world: ExportWorld,
+): Promise<WrittenManifest> {
+  const { content } = world.store
+  const layers = await imageLayers(result, options, world)
+  const rootfs = { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) } as const
+  const isDocker = options.types === 'docker'
+  const config = await putDocument(
+    encodeImageConfig({ ...result.config, rootfs }),
+    isDocker ? mediaTypes.dockerConfig : mediaTypes.config,
+    content,
+  )
+  const mediaType = isDocker ? mediaTypes.dockerManifest : mediaTypes.manifest
+  const manifest = await putJson(content, {
+    schemaVersion: 2,
+    mediaType,
+    config,
+    layers: layers.map(({ descriptor }) => descriptor),
+    ...annotationsOf(options, 'manifest', result.platform),
+  })
+  const described = annotationsOf(options, 'manifest-descriptor', result.platform)
+  const { architecture, os, ...more } = result.platform
+  return {
+    config,
+    descriptor: { ...manifest, ...described, platform: { architecture, os, ...more } },
+  }
 }
 
-function asOciLayer({ mediaType, digest, size }: Descriptor): Descriptor {
-  return { mediaType: ociLayerTypes[mediaType] ?? mediaType, digest, size }
+async function writeIndex(
+  manifests: readonly WrittenManifest[],
+  options: ImageOptions,
+  { store: { content } }: ExportWorld,
+): Promise<Descriptor> {
+  const index = await putJson(content, {
+    schemaVersion: 2,
+    mediaType: options.types === 'docker' ? mediaTypes.dockerIndex : mediaTypes.index,
+    manifests: manifests.map(({ descriptor }) => descriptor),
+    ...annotationsOf(options, 'index'),
+  })
+  return { ...index, ...annotationsOf(options, 'index-descriptor') }
+}
+
+function putJson(
+  content: ExportWorld['store']['content'],
+  document: { readonly mediaType: string } & Readonly<Record<string, unknown>>,
+): Promise<Descriptor> {
+  return putDocument(Buffer.from(JSON.stringify(document)), document.mediaType, content)
 }

@@ -25,9 +25,9 @@ export const buildFlags = {
   target: { kind: 'string', value: 'STAGE', help: 'Build this stage instead of the last one' },
   platform: {
     kind: 'string',
-    value: 'OS/ARCH',
+    value: 'OS/ARCH[,…]',
     env: 'DOCKER_DEFAULT_PLATFORM',
-    help: 'Platform of the image',
+    help: 'Platforms of the image; local is this machine’s',
   },
   label: { kind: 'strings', value: 'KEY=VALUE', help: 'Set a label of the image' },
 
@@ -45,12 +45,19 @@ export const buildFlags = {
   },
 
   push: { kind: 'boolean', group: output, help: 'Push the image: --output type=registry' },
+  load: { kind: 'boolean', group: output, help: 'Load the image into Docker (DOCKER_HOST)' },
   output: {
     kind: 'strings',
     short: 'o',
     value: 'TYPE',
     group: output,
     help: 'type=image|registry|oci|docker|local|tar[,dest=PATH]; a bare path is type=local',
+  },
+  annotation: {
+    kind: 'strings',
+    value: '[TYPE:]KEY=VALUE',
+    group: output,
+    help: 'Annotate the manifest, or TYPE: index, manifest-descriptor, index-descriptor',
   },
   quiet: { kind: 'boolean', short: 'q', group: output, help: 'Print only the image ID' },
   progress: {
@@ -118,14 +125,12 @@ export type BuildFlags = FlagValues<typeof buildFlags>
 const attestations: UnsupportedFlag = { reason: 'No attestations are made' }
 
 export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = {
-  annotation: {},
   attest: attestations,
   builder: { reason: 'There is one builder: this program' },
   'cache-from': { reason: 'The cache is that of the store' },
   'cache-to': { reason: 'The cache is that of the store' },
   'cgroup-parent': {},
   debug: { short: 'D', reason: 'TSBUILD_DEBUG=1 shows the stack of a bug' },
-  load: { reason: 'Use --output type=docker,dest=FILE and "docker load"' },
   policy: {},
   provenance: attestations,
   resource: {},

@@ -8,15 +8,24 @@ export function parseSettings<Key extends string>(
   text: string,
   keys: readonly Key[],
 ): ReadonlyMap<Key, string> {
+  return settingsFrom(splitFields(text), keys, `flag --${flag} "${text}"`)
+}
+
+/** As {@link parseSettings}, of fields that were split before; `subject` is what errors are about. */
+export function settingsFrom<Key extends string>(
+  fields: readonly string[],
+  keys: readonly Key[],
+  subject: string,
+): ReadonlyMap<Key, string> {
   const settings = new Map<Key, string>()
-  for (const fieldText of splitFields(text)) {
+  for (const fieldText of fields) {
     const equals = fieldText.indexOf('=')
     const name = equals === -1 ? fieldText : fieldText.slice(0, equals)
     const key = keys.find(known => known === name)
     if (key === undefined || equals === -1) {
       const meant = suggest(name, keys)
       throw usageError(
-        `Cannot use flag --${flag} "${text}": expected ${keys.map(known => `${known}=…`).join(', ')}, got "${fieldText}"`,
+        `Cannot use ${subject}: expected ${keys.map(known => `${known}=…`).join(', ')}, got "${fieldText}"`,
         meant === undefined ? undefined : `Did you mean ${meant}=?`,
       )
     }
@@ -26,7 +35,7 @@ export function parseSettings<Key extends string>(
 }
 
 /** RFC 4180, one line: `"a,b",c` is two fields; `""` inside quotes is a quote. */
-function splitFields(text: string): string[] {
+export function splitFields(text: string): string[] {
   const fields = text.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)
   return [...fields].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '')
 }

@@ -1,53 +1,95 @@
-/** `--output`, `--push` and `--tag`: what becomes of the build. */
+/** `--output`, `--push`, `--load` and `--tag`: what becomes of the build. */
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Output, Sink } from '../../builder/export/output.ts'
+import { parseEngineAddress } from '../../builder/export/docker-engine.ts'
+import type { Annotation, ImageOptions } from '../../builder/export/image-options.ts'
+import type { ImageOutput, Output, Sink } from '../../builder/export/output.ts'
 import { parseReference, type Reference } from '../../oci/reference.ts'
 import { usageError } from '../cli-error.ts'
+import type { EnvironmentLookup } from '../flags.ts'
 import { writeOutputFile } from '../output-file.ts'
 import type { BuildFlags } from './build-flags.ts'
-import { parseSettings } from './key-values.ts'
+import {
+  imageOptionKeys,
+  parseAnnotation,
+  parseAnnotationField,
+  parseImageOptions,
+  switchOf,
+} from './image-options.ts'
+import { settingsFrom, splitFields } from './key-values.ts'
 
 const types = ['image', 'registry', 'oci', 'docker', 'local', 'tar', 'cacheonly'] as const
-const keys = ['type', 'dest', 'name', 'push', 'tar'] as const
+const keys = [
+  'type',
+  'dest',
+  'name',
+  'push',
+  'push-by-digest',
+  'tar',
+  'platform-split',
+  ...imageOptionKeys,
+] as const
 
 type Settings = ReadonlyMap<(typeof keys)[number], string>
 
+export interface OutputPlace {
+  readonly stdout: Writable & { readonly isTTY?: boolean }
+  readonly lookup: EnvironmentLookup
+}
+
+type OutputFlags = Pick<BuildFlags, 'output' | 'push' | 'load' | 'tag' | 'annotation'>
+
+interface Defaults {
+  readonly tags: readonly Reference[]
+  readonly annotations: readonly Annotation[]
+  readonly stdout: OutputPlace['stdout']
+}
+
 /** Throws a usage error. Without any flag the image goes into the store. */
-export function parseOutputs(
-  { output, push, tag }: Pick<BuildFlags, 'output' | 'push' | 'tag'>,
-  stdout: Writable & { readonly isTTY?: boolean },
-): Output[] {
-  const tags = tag.map(parseReference)
-  const outputs = output.flatMap(text => parseOutput(text, tags, stdout))
-  if (output.length === 0) outputs.push({ kind: 'image', names: tags })
-  if (push) {
+export function parseOutputs(flags: OutputFlags, { stdout, lookup }: OutputPlace): Output[] {
+  const tags = flags.tag.map(parseReference)
+  const annotations = flags.annotation.flatMap(parseAnnotation)
+  const texts = flags.output.length === 0 && !flags.load ? ['type=image'] : flags.output
+  const outputs = texts.flatMap(text => parseOutput(text, { tags, annotations, stdout }))
+  const options = outputs.find(isImage)?.options ?? parseImageOptions(new Map(), annotations)
+  if (flags.push) {
     if (tags.length === 0) throw usageError('Flag --push needs a name: give one with --tag')
-    outputs.push({ kind: 'registry', names: tags })
+    outputs.push({ kind: 'registry', names: tags, byDigest: false, options })
+  }
+  if (flags.load) {
+    const address = lookup('DOCKER_HOST') ?? 'unix:///var/run/docker.sock'
+    parseEngineAddress(address)
+    outputs.push({ kind: 'engine', address, names: tags, options })
+  }
+  if (annotations.length > 0 && !outputs.some(isImage)) {
+    throw usageError('Flag --annotation is about an image, and no output is one')
   }
   return outputs
 }
 
-function parseOutput(
-  text: string,
-  tags: readonly Reference[],
-  stdout: Writable & { readonly isTTY?: boolean },
-): Output[] {
-  const settings = outputSettings(text)
+function isImage(output: Output): output is ImageOutput {
+  return 'options' in output
+}
+
+function parseOutput(text: string, { tags, annotations, stdout }: Defaults): Output[] {
+  const { settings, annotations: own } = outputSettings(text)
   const names = settings.get('name')?.split(',').map(parseReference) ?? tags
+  const options = parseImageOptions(settings, [...annotations, ...own])
+  const platformSplit = switchOf(settings, 'platform-split', false)
   const type = types.find(known => known === settings.get('type'))
   switch (type) {
     case 'image':
-      return imageOutputs(settings, names)
     case 'registry':
-      return [{ kind: 'registry', names: named(names, text) }]
+      return imageOutputs(type, settings, { names, options, text })
     case 'oci':
     case 'docker':
-      return [archiveOutput(type, settings, { names, stdout })]
+      return [archiveOutput(type, settings, { names, options, stdout })]
     case 'local':
-      return [{ kind: 'local', directory: destination(settings, 'local') }]
-    case 'tar':
-      return [{ kind: 'tar', sink: sinkFor(settings.get('dest') ?? '-', stdout) }]
+      return [{ kind: 'local', directory: destination(settings, 'local'), platformSplit }]
+    case 'tar': {
+      const sink = sinkFor(settings.get('dest') ?? '-', stdout)
+      return [{ kind: 'tar', sink, platformSplit }]
+    }
     case 'cacheonly':
       return []
     default:
@@ -58,45 +100,67 @@ function parseOutput(
 }
 
 /** A bare path is a directory, `-` a tar on standard output. */
-function outputSettings(text: string): Settings {
-  if (text === '-') return new Map([['type', 'tar']])
+function outputSettings(text: string): {
+  readonly settings: Settings
+  readonly annotations: readonly Annotation[]
+} {
+  if (text === '-') return { settings: new Map([['type', 'tar']]), annotations: [] }
   if (!text.includes('=')) {
-    return new Map([
+    const local = [
       ['type', 'local'],
       ['dest', text],
-    ])
+    ] as const
+    return { settings: new Map(local), annotations: [] }
   }
-  return parseSettings('output', text, keys)
-}
-
-function imageOutputs(settings: Settings, names: readonly Reference[]): Output[] {
-  const outputs: Output[] = [{ kind: 'image', names }]
-  if (settings.get('push') === 'true') {
-    outputs.push({ kind: 'registry', names: named(names, 'type=image,push=true') })
+  const fields = splitFields(text)
+  const rest = fields.filter(one => parseAnnotationField(one) === undefined)
+  return {
+    settings: settingsFrom(rest, keys, `flag --output "${text}"`),
+    annotations: fields.flatMap(one => parseAnnotationField(one) ?? []),
   }
-  return outputs
 }
 
-function named(names: readonly Reference[], text: string): readonly Reference[] {
-  if (names.length > 0) return names
-  throw usageError(`Output "${text}" needs a name: give one with --tag`)
-}
-
-interface ArchiveTarget {
+interface ImageWords {
   readonly names: readonly Reference[]
-  readonly stdout: Writable & { readonly isTTY?: boolean }
+  readonly options: ImageOptions
+  readonly text: string
+}
+
+function imageOutputs(
+  type: 'image' | 'registry',
+  settings: Settings,
+  { names, options, text }: ImageWords,
+): Output[] {
+  const byDigest = switchOf(settings, 'push-by-digest', false)
+  const isPushed = switchOf(settings, 'push', type === 'registry')
+  if (byDigest) refuseTags(settings)
+  const image: Output = { kind: 'image', names: byDigest ? [] : names, options }
+  if (!isPushed) return [image]
+  if (names.length === 0) throw usageError(`Output "${text}" needs a name: give one with --tag`)
+  const pushed: Output = { kind: 'registry', names, byDigest, options }
+  return type === 'registry' ? [pushed] : [image, pushed]
+}
+
+/** A name's tag would not be set, whatever the user thinks. */
+function refuseTags(settings: Settings): void {
+  const tagged = settings
+    .get('name')
+    ?.split(',')
+    .find(name => /:[^/]*$/.test(name))
+  if (tagged !== undefined) throw usageError(`can't push tagged ref ${tagged} by digest`)
 }
 
 function archiveOutput(
   format: 'oci' | 'docker',
   settings: Settings,
-  { names, stdout }: ArchiveTarget,
+  { names, options, stdout }: Omit<ImageWords, 'text'> & Pick<Defaults, 'stdout'>,
 ): Output {
-  if (settings.get('tar') === 'false') {
+  if (!switchOf(settings, 'tar', true)) {
     if (format === 'docker') throw usageError('Output type=docker is a tar: leave tar=false out')
-    return { kind: 'layout', directory: destination(settings, format), names }
+    return { kind: 'layout', directory: destination(settings, format), names, options }
   }
-  return { kind: 'archive', format, names, sink: sinkFor(settings.get('dest') ?? '-', stdout) }
+  const sink = sinkFor(settings.get('dest') ?? '-', stdout)
+  return { kind: 'archive', format, names, options, sink }
 }
 
 function destination(settings: Settings, type: string): string {
@@ -106,7 +170,7 @@ function destination(settings: Settings, type: string): string {
 }
 
 /** `-` is standard output. */
-function sinkFor(dest: string, stdout: Writable & { readonly isTTY?: boolean }): Sink {
+function sinkFor(dest: string, stdout: OutputPlace['stdout']): Sink {
   if (dest === '-') {
     if (stdout.isTTY === true) {
       throw usageError('Refusing to write an archive to a terminal: give dest=FILE, or redirect')

@@ -1,0 +1,110 @@
+/** A Docker engine's socket: the image is sent to it as `docker load` would. */
+
+import type { IncomingMessage, RequestOptions } from 'node:http'
+import { request } from 'node:http'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
+
+/** `unix:///var/run/docker.sock`, `tcp://127.0.0.1:2375`. Throws `unsupported`, `invalid`. */
+export function parseEngineAddress(text: string): RequestOptions {
+  const unix = /^unix:\/\/(\/.+)$/.exec(text)?.[1]
+  if (unix !== undefined) return { socketPath: unix }
+  const tcp = /^(?:tcp|http):\/\/([^/:]+|\[[0-9a-fA-F:]+\]):(\d{1,5})\/?$/.exec(text)
+  const [, host, port] = tcp ?? []
+  if (host !== undefined && port !== undefined) {
+    return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
+  }
+  if (/^(ssh|https|npipe):/.test(text)) {
+    throw new OciError('unsupported', `Cannot reach a Docker engine at "${printable(text)}" yet`, {
+      hint: 'use --output type=docker,dest=FILE and "docker load"',
+    })
+  }
+  throw new OciError(
+    'invalid',
+    `Cannot parse the address of a Docker engine "${printable(text)}": expected unix:///PATH or tcp://HOST:PORT`,
+  )
+}
+
+/** Long enough for what engines say; a broken one must not fill the memory. */
+const maxReply = 1024 * 1024
+
+/**
+ * Throws `unavailable` when no engine answers, `denied` in its words when it refuses the image. The
+ * engine names the image only after it has all of it.
+ */
+export async function loadIntoEngine(
+  address: string,
+  archive: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const sent = request({
+    ...parseEngineAddress(address),
+    method: 'POST',
+    path: '/images/load?quiet=1',
+    headers: { 'content-type': 'application/x-tar', host: 'docker' },
+    signal,
+  })
+  const answered = new Promise<IncomingMessage>((resolve, reject) => {
+    sent.once('response', resolve)
+    sent.once('error', reject)
+  })
+  try {
+    const [reply] = await Promise.all([answered, pipeline(Readable.from(archive), sent)])
+    const text = await replyText(reply)
+    const problem = problemIn(text, reply.statusCode ?? 0)
+    if (problem !== undefined) {
+      throw new OciError('denied', `The Docker engine refused the image: ${problem}`)
+    }
+  } catch (error) {
+    if (signal.aborted || error instanceof OciError) throw error
+    const unreachable = [
+      'ENOENT',
+      'ECONNREFUSED',
+      'EACCES',
+      'ENOTFOUND',
+      'ECONNRESET',
+      'EPIPE',
+    ] as const
+    if (!unreachable.some(code => hasCode(error, code))) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new OciError(
+      'unavailable',
+      `Cannot reach the Docker engine at ${printable(address)}: ${reason}`,
+      {
+        cause: error,
+        hint: 'start it, or set DOCKER_HOST',
+      },
+    )
+  }
+}
+
+async function replyText(reply: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of reply) {
+    size += chunk.length
+    if (size <= maxReply) chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** A failure has a status, or is an object in a stream of JSON that began well. */
+function problemIn(text: string, status: number): string | undefined {
+  for (const line of text.split('\n')) {
+    const message = messageIn(line)
+    if (message !== undefined) return printable(message, 1000)
+  }
+  return status === 200 ? undefined : `status ${status}`
+}
+
+function messageIn(line: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(line)
+    if (!(value instanceof Object)) return undefined
+    if ('error' in value && typeof value.error === 'string') return value.error
+    return 'message' in value && typeof value.message === 'string' ? value.message : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * The layers of a finished stage as blobs.
+ *
+ * A layer is compressed only here, and only if no blob of it is known: those of a base image stay
+ * as the base had them, unless the options force them.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { gzip } from '../../layerfs/image/gzip.ts'
+import { type Chunks, decompress, detectEncoding } from '../../layerfs/layer/decompress.ts'
+import { diffLayer } from '../../layerfs/layer/diff.ts'
+import type { Descriptor } from '../../oci/descriptor.ts'
+import {
+  type ChainId,
+  chainIds,
+  type DiffId,
+  finishDiffId,
+  parseDiffId,
+  parseDigest,
+} from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import { field } from '../../oci/json.ts'
+import { compressionOf, mediaTypes } from '../../oci/media-type.ts'
+import type { BuildResult } from '../build.ts'
+import type { BuildWorld } from '../build-request.ts'
+import { memo } from '../memo.ts'
+import type { ImageOptions } from './image-options.ts'
+
+export interface ImageLayer {
+  /** Another than the snapshot's when its times were rewritten. */
+  readonly diffId: DiffId
+  readonly descriptor: Descriptor
+}
+
+type ExportWorld = Pick<BuildWorld, 'store' | 'signal'>
+
+/** Lowest first, with OCI's or Docker's media types. */
+export async function imageLayers(
+  result: BuildResult,
+  options: ImageOptions,
+  world: ExportWorld,
+): Promise<ImageLayer[]> {
+  const { layers, bases } = result
+  await bases.fetchLayers(layers, world.signal)
+  const chains = chainIds(layers)
+  const found: ImageLayer[] = []
+  for (const [index, diffId] of layers.entries()) {
+    const chain = chains[index]
+    if (chain === undefined) throw new Error('A layer without a chain ID')
+    const base = bases.descriptorOf(diffId)
+    const layer =
+      base === undefined
+        ? await ownLayer({ chain, diffId }, result, { options, world })
+        : await baseLayer({ diffId, descriptor: base }, { options, world })
+    found.push({ ...layer, descriptor: typed(layer.descriptor, options) })
+  }
+  return found
+}
+
+interface Making {
+  readonly options: ImageOptions
+  readonly world: ExportWorld
+}
+
+async function ownLayer(
+  { chain, diffId }: { readonly chain: ChainId; readonly diffId: DiffId },
+  { latest }: BuildResult,
+  { options, world }: Making,
+): Promise<ImageLayer> {
+  const { store, signal } = world
+  const { compression, level } = options
+  const clampTo =
+    options.rewriteTimestamp && latest !== undefined ? latest.getTime() / 1000 : undefined
+  if (clampTo === undefined && level === undefined) {
+    const descriptor = await store.layers.layerBlob(chain, { compression, signal })
+    return { diffId, descriptor }
+  }
+  return madeLayer(`${chain} ${clampTo ?? ''}`, { options, world }, async () => {
+    const [upper = '', ...lower] = await store.snapshots.layers(chain)
+    return diffLayer({ upper, lower, ...field('clampTo', clampTo) })
+  })
+}
+
+async function baseLayer(base: ImageLayer, making: Making): Promise<ImageLayer> {
+  const { compression, force, level } = making.options
+  const { descriptor } = base
+  const isWanted = compressionOf(descriptor.mediaType) === compression && level === undefined
+  if (!force || isWanted) return base
+  return madeLayer(descriptor.digest, making, () =>
+    unpacked(making.world.store.content.open(descriptor.digest)),
+  )
+}
+
+async function unpacked(source: Chunks): Promise<Chunks> {
+  const chunks = (async function* () {
+    yield* source
+  })()
+  const { value: first } = await chunks.next()
+  if (first === undefined) return []
+  const rest = (async function* () {
+    yield first
+    yield* chunks
+  })()
+  return decompress(rest, detectEncoding(first))
+}
+
+/** Made once: what it became is remembered under `key` and the options. */
+async function madeLayer(
+  key: string,
+  { options: { compression, level }, world: { store, signal } }: Making,
+  openTar: () => Promise<Chunks>,
+): Promise<ImageLayer> {
+  const memory = memo(store.records)
+  const memoKey = `layer blob\0${key}\0${compression}\0${level ?? ''}`
+  const mediaType = compression === 'gzip' ? mediaTypes.layerGzip : mediaTypes.layer
+  const known = decodeLayer(await memory.find(memoKey), mediaType)
+  const blob = known && (await store.content.find(known.descriptor.digest))
+  if (known !== undefined && blob?.size === known.descriptor.size) return known
+  const hash = createHash('sha256')
+  const tar = hashed(await openTar(), hash, signal)
+  await using ingest = await store.content.ingest()
+  for await (const chunk of compression === 'gzip' ? gzip(tar, field('level', level)) : tar) {
+    await ingest.write(chunk)
+  }
+  const { digest, size } = await ingest.commit()
+  const diffId = finishDiffId(hash)
+  await memory.put(memoKey, { diffId, digest, size: String(size) })
+  return { diffId, descriptor: { mediaType, digest, size } }
+}
+
+async function* hashed(
+  chunks: Chunks,
+  hash: Hash,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    signal.throwIfAborted()
+    hash.update(chunk)
+    yield chunk
+  }
+}
+
+/** `undefined` for what a crash or another version left. */
+function decodeLayer(
+  value: Readonly<Record<string, string>> | undefined,
+  mediaType: string,
+): ImageLayer | undefined {
+  try {
+    const { diffId = '', digest = '', size = '' } = value ?? {}
+    return {
+      diffId: parseDiffId(diffId),
+      descriptor: { mediaType, digest: parseDigest(digest), size: Number(size) },
+    }
+  } catch (error) {
+    if (error instanceof OciError) return undefined
+    throw error
+  }
+}
+
+/** What the two vocabularies call the same bytes. */
+const typePairs: readonly (readonly [oci: string, docker: string])[] = [
+  [mediaTypes.layer, mediaTypes.dockerLayer],
+  [mediaTypes.layerGzip, mediaTypes.dockerLayerGzip],
+]
+
+/** A manifest names its layers by the types of its own vocabulary. Throws `unsupported`. */
+function typed({ mediaType, digest, size }: Descriptor, { types }: ImageOptions): Descriptor {
+  const [from, to] = types === 'oci' ? [1, 0] : [0, 1]
+  const type = typePairs.find(pair => pair[from] === mediaType)?.[to] ?? mediaType
+  if (types === 'docker' && type === mediaTypes.layerZstd) {
+    throw new OciError(
+      'unsupported',
+      `Layer ${digest} is compressed with zstd, for which Docker has no media type`,
+      {
+        hint: 'compress it again with force-compression=true, or leave oci-mediatypes=false out',
+      },
+    )
+  }
+  return { mediaType: type, digest, size }
+}

@@ -1,0 +1,37 @@
+/** What outputs and platforms ask of each other, told before anything is built. */
+import { checkImageOptions } from '../../builder/export/image-options.ts'
+import type { Output } from '../../builder/export/output.ts'
+import type { Platform } from '../../oci/platform.ts'
+import { usageError } from '../cli-error.ts'
+import { parseAs, parseBoolean } from '../flag-values.ts'
+
+export interface OutputPlatforms {
+  readonly platforms: readonly Platform[]
+  readonly buildArgs: ReadonlyMap<string, string>
+}
+
+/** Whether the image is an index also when it is for one platform. Throws a usage error. */
+export function checkOutputs(
+  outputs: readonly Output[],
+  { platforms, buildArgs }: OutputPlatforms,
+): { readonly asIndex: boolean } {
+  const name = 'BUILDKIT_MULTI_PLATFORM'
+  const isAsked = parseAs(`build-arg ${name}`, () => parseBoolean(buildArgs.get(name) ?? '0'))
+  const asIndex = isAsked || platforms.length > 1
+  const hasEpoch = (buildArgs.get('SOURCE_DATE_EPOCH') ?? '') !== ''
+  for (const output of outputs) {
+    if (!('options' in output)) continue
+    parseAs('these outputs', () => checkImageOptions(output.options, { platforms, asIndex }))
+    if (output.options.rewriteTimestamp && !hasEpoch) {
+      throw usageError('Output option rewrite-timestamp=true needs SOURCE_DATE_EPOCH')
+    }
+    const isDocker =
+      output.kind === 'engine' || (output.kind === 'archive' && output.format === 'docker')
+    if (isDocker && asIndex) {
+      throw usageError(
+        'Docker cannot load an image of several platforms: use type=oci, or choose one platform',
+      )
+    }
+  }
+  return { asIndex }
+}

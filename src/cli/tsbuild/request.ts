@@ -1,0 +1,92 @@
+/** A build's request and world, from its flags. */
+import { availableParallelism } from 'node:os'
+import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
+import type { ContextDirectory } from '../../builder/sources/context-directory.ts'
+import type { ContextName } from '../../builder/sources/context-name.ts'
+import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform.ts'
+import type { Invocation } from '../command.ts'
+import type { Progress } from '../progress/progress.ts'
+import { parseExtraHost } from '../tsrun/container-options.ts'
+import { wantedPlatform } from '../wanted-platform.ts'
+import type { World } from '../world.ts'
+import { parseBuildContexts } from './build-contexts.ts'
+import type { buildFlags } from './build-flags.ts'
+import type { DockerfileInput } from './dockerfile-input.ts'
+import { parseAssignments } from './key-values.ts'
+import { secretSource } from './secrets.ts'
+
+export type BuildInvocation = Invocation<typeof buildFlags>
+
+/** `--platform`, each once, in the order given. Throws `invalid`. */
+export function parsePlatforms(text: string | undefined): Platform[] {
+  const names = text === undefined ? ['local'] : text.split(',')
+  const platforms = names.map(name => wantedPlatform(name === 'local' ? undefined : name.trim()))
+  return [...new Map(platforms.map(one => [formatPlatform(one), one])).values()]
+}
+
+export function buildArgsOf({ flags, environment }: BuildInvocation): Map<string, string> {
+  const buildArgs = parseAssignments(flags['build-arg'], environment.lookup)
+  if (environment.sourceDateEpoch !== undefined && !buildArgs.has('SOURCE_DATE_EPOCH')) {
+    buildArgs.set('SOURCE_DATE_EPOCH', environment.sourceDateEpoch)
+  }
+  return buildArgs
+}
+
+export interface RequestInputs {
+  readonly dockerfile: DockerfileInput
+  readonly context: ContextDirectory
+  readonly contextName: ContextName
+  readonly buildArgs: ReadonlyMap<string, string>
+  readonly platforms: readonly Platform[]
+}
+
+export function buildRequest(
+  { flags, args }: BuildInvocation,
+  { dockerfile, context, contextName, buildArgs, platforms }: RequestInputs,
+): BuildRequest {
+  const { target } = flags
+  const { name, text, ignore } = dockerfile
+  const host = hostPlatform(process.arch)
+  return {
+    dockerfile: { name, text },
+    context: context.path,
+    ...(contextName.kind === 'directory' ? {} : { contextName: args[0] ?? '' }),
+    ignore,
+    plan: {
+      buildArgs,
+      buildPlatform: host,
+      targetPlatform: platforms[0] ?? host,
+      isMultiPlatform: false,
+      namedContexts: new Set(parseBuildContexts(flags['build-context']).keys()),
+      ...(target === undefined ? {} : { target }),
+    },
+    labels: parseAssignments(flags.label, () => ''),
+    rerun: flags['no-cache'] ? 'all' : flags['no-cache-filter'],
+  }
+}
+
+export function buildWorldOf(
+  { flags, environment, signal }: BuildInvocation,
+  { store, registry }: World,
+  { emit }: Progress,
+): BuildWorld {
+  return {
+    store,
+    client: registry,
+    contexts: parseBuildContexts(flags['build-context']),
+    pull: flags.pull ? 'always' : 'missing',
+    secrets: secretSource(flags.secret, environment.lookup),
+    sandbox: {
+      network: flags.network === 'default' ? 'bridge' : flags.network,
+      mayUseHostNetwork: flags.allow.includes('network.host') || flags.network === 'host',
+      extraHosts: flags['add-host'].map(parseExtraHost),
+      shmSize: flags['shm-size'],
+      stubs: store.stubs,
+    },
+    variables: environment.variables,
+    parallelism: availableParallelism(),
+    emit,
+    signal,
+    now: () => new Date(),
+  }
+}

@@ -1,0 +1,56 @@
+/** `--iidfile` and `--metadata-file`, with the keys of buildx. */
+import { writeFile } from 'node:fs/promises'
+import type { BuildEvent } from '../../builder/build-event.ts'
+import type { Output } from '../../builder/export/output.ts'
+import type { WrittenImage } from '../../builder/export/write-image.ts'
+import { field } from '../../oci/json.ts'
+import { formatReference } from '../../oci/reference.ts'
+
+type Warning = Extract<BuildEvent, { kind: 'warning' }>
+
+export interface ResultFiles {
+  readonly iidfile: string | undefined
+  readonly metadataFile: string | undefined
+  readonly outputs: readonly Output[]
+  /** What was told; absent when nobody asked for it (BUILDX_METADATA_WARNINGS). */
+  readonly warnings?: readonly Warning[]
+}
+
+/** `image`: absent when no output was one. */
+export async function writeResultFiles(
+  image: WrittenImage | undefined,
+  { iidfile, metadataFile, outputs, warnings }: ResultFiles,
+): Promise<void> {
+  if (iidfile !== undefined && image !== undefined) await writeFile(iidfile, image.id)
+  if (metadataFile === undefined) return
+  const names = new Set(
+    outputs.flatMap(output => ('names' in output ? output.names.map(formatReference) : [])),
+  )
+  const metadata = {
+    ...field('buildx.build.warnings', warnings?.map(warningJson)),
+    ...(image === undefined ? {} : imageKeys(image)),
+    ...(names.size === 0 ? {} : { 'image.name': [...names].join(',') }),
+  }
+  await writeFile(metadataFile, `${JSON.stringify(metadata, null, 2)}\n`)
+}
+
+function imageKeys({ descriptor, manifests }: WrittenImage) {
+  const [only] = manifests.length === 1 ? manifests : []
+  return {
+    ...field('containerimage.config.digest', only?.config.digest),
+    'containerimage.descriptor': descriptor,
+    'containerimage.digest': descriptor.digest,
+  }
+}
+
+function warningJson({ id, message, check }: Warning) {
+  const [start, end] = check?.lines ?? []
+  return {
+    ...field('vertex', id),
+    level: 1,
+    short: Buffer.from(message).toString('base64'),
+    ...field('detail', check && [Buffer.from(check.detail).toString('base64')]),
+    ...field('url', check?.url),
+    ...(check === undefined ? {} : { range: [{ start: { line: start }, end: { line: end } }] }),
+  }
+}
