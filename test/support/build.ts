@@ -3,8 +3,6 @@ import { createReadStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
-// biome-ignore lint/correctness/useImportExtensions: the rule takes the declaration for the module
-import { busyboxRootfs } from '../../scripts/busybox-rootfs.mjs'
 import { type BuildResult, build } from '../../src/builder/build.ts'
 import type { BuildEvent } from '../../src/builder/build-event.ts'
 import type { BuildRequest, BuildWorld } from '../../src/builder/build-request.ts'
@@ -17,6 +15,7 @@ import { chainIds } from '../../src/oci/digest.ts'
 import { hostPlatform } from '../../src/oci/platform.ts'
 import { parseReference } from '../../src/oci/reference.ts'
 import { createRegistryClient } from '../../src/registry/client/client.ts'
+import { busyboxRootfs } from './busybox.ts'
 
 export interface Workshop extends AsyncDisposable {
   readonly directory: string
@@ -92,6 +91,7 @@ export async function openWorkshop(): Promise<Workshop> {
           mayUseHostNetwork: false,
           extraHosts: [],
           shmSize: 64 * 1024 * 1024,
+          resourceLimits: [],
           stubs: used.stubs,
         },
         variables: options.variables ?? process.env,

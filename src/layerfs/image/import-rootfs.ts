@@ -18,8 +18,9 @@ import { putDocument, putManifest } from './write-manifest.ts'
 export type RootfsConfig = Omit<ImageConfig, 'rootfs' | 'history'>
 
 /**
- * The tar becomes the layer as it is; packed with what no layer may be packed with (xz, bzip2), it
- * becomes gzip. Throws `invalid` for what is no tar; the blob then stays in the store, unnamed.
+ * A tar packed with gzip or zstd becomes the layer as it is; any other is packed with gzip, since
+ * what is imported once is pushed and pulled many times. Throws `invalid` for what is no tar; the
+ * blob then stays in the store, unnamed.
  */
 export async function importRootfs(
   chunks: AsyncIterable<Uint8Array>,
@@ -43,21 +44,23 @@ export async function importRootfs(
 }
 
 async function storeLayer(source: Sniffed, content: ContentStore): Promise<Descriptor> {
-  const isLayer = source.encoding !== 'xz' && source.encoding !== 'bzip2'
-  const bytes = isLayer ? source.chunks : gzip(decompress(source.chunks, source.encoding))
-  const mediaType = layerTypeOf(isLayer ? source.encoding : 'gzip')
+  const isPacked = source.encoding === 'gzip' || source.encoding === 'zstd'
+  const bytes = isPacked ? source.chunks : gzip(decompress(source.chunks, source.encoding))
+  const mediaType = layerTypeOf(isPacked ? source.encoding : 'gzip')
   return { mediaType, ...(await putBlob(content, bytes)) }
 }
 
 /** Reads the whole tar too: what cannot be unpacked later is refused now. */
-async function diffIdOf({ digest, size }: Descriptor, content: ContentStore): Promise<DiffId> {
-  if (size === 0) throw new OciError('invalid', 'Cannot import root filesystem: it is empty')
+async function diffIdOf({ digest }: Descriptor, content: ContentStore): Promise<DiffId> {
+  let size = 0
   const hash = createHash('sha256')
   const reader = new TarReader({ onEntry: () => {}, onData: () => {}, onEnd: () => {} })
   for await (const chunk of decompressed(content.open(digest))) {
+    size += chunk.length
     hash.update(chunk)
     reader.push(chunk)
   }
+  if (size === 0) throw new OciError('invalid', 'Cannot import root filesystem: it is empty')
   reader.end()
   return finishDiffId(hash)
 }
