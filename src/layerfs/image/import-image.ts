@@ -4,8 +4,6 @@
  *
  * An import brings bytes and says what they are; naming the images is the caller's.
  */
-import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { Digest } from '../../oci/digest.ts'
@@ -14,6 +12,7 @@ import { parseManifest } from '../../oci/manifest.ts'
 import { mediaTypes } from '../../oci/media-type.ts'
 import { ignoreMissing } from '../content/atomic-file.ts'
 import { type ContentStore, maxDocumentSize, putBlob } from '../content/content-store.ts'
+import { openRegularFile, readRegularFile } from '../content/regular-file.ts'
 import {
   blobPath,
   dockerManifestFile,
@@ -49,10 +48,14 @@ export async function importArchive(
   )
 }
 
-/** The images that the OCI layout in `directory` names, none of them read. Throws `invalid`. */
+/**
+ * The images that the OCI layout in `directory` names, none of them read. Throws `invalid`,
+ * `too-large`.
+ */
 export async function listLayout(directory: string): Promise<NamedImage[]> {
-  const layout = await readFile(join(directory, layoutFile)).catch(ignoreMissing)
-  const index = await readFile(join(directory, indexFile)).catch(ignoreMissing)
+  const read = (name: string) => readRegularFile(join(directory, name), maxDocumentSize)
+  const layout = await read(layoutFile).catch(ignoreMissing)
+  const index = await read(indexFile).catch(ignoreMissing)
   if (layout !== undefined && index !== undefined) return indexImages(index)
   throw new OciError(
     'invalid',
@@ -69,8 +72,9 @@ export async function importLayout(
   const wanted = images ?? (await listLayout(directory))
   const copy = async ({ digest, size }: Descriptor) => {
     if ((await content.find(digest)) !== undefined) return
-    const file = createReadStream(join(directory, blobPath(digest)))
-    await putBlob(content, file, { digest, size })
+    const file = await openRegularFile(join(directory, blobPath(digest)))
+    // One byte more than promised tells that there are too many; the stream closes the file.
+    await putBlob(content, file.createReadStream({ end: size }), { digest, size })
   }
   for (const { target } of wanted) await copyGraph(target, { copy, content })
   return await assertWhole(wanted, content)
