@@ -29,6 +29,22 @@ export async function forgetSteps(records: Records, before: Date): Promise<Remai
   return { removedSteps: removed.step, chains: [...chains] }
 }
 
+export interface RememberedStep {
+  /** The filesystem that the step made. */
+  readonly chain: ChainId
+  readonly putAt: Date
+}
+
+/** Those that made a filesystem; whether it is still there is for the caller to see. */
+export async function* rememberedSteps(records: Records): AsyncGenerator<RememberedStep> {
+  for (const kind of kinds) {
+    for await (const { value, putAt } of records.list(kind)) {
+      const chain = chainIn(value)
+      if (chain !== undefined) yield { chain, putAt }
+    }
+  }
+}
+
 /** `undefined` for a step with an empty filesystem, and for what is no record of a step. */
 function chainIn(value: unknown): ChainId | undefined {
   try {

@@ -90,10 +90,31 @@ export const imageCommands: readonly CommandEntry[] = [
   },
   {
     name: 'prune',
-    aliases: ['image prune', 'builder prune', 'system prune'],
+    aliases: ['gc', 'system prune', 'image prune', 'builder prune', 'buildx prune'],
     summary: 'Free the space of what nothing uses any more',
-    group,
+    group: 'Store',
     load: async () => (await import('./prune.ts')).pruneCommand,
+  },
+  {
+    name: 'df',
+    aliases: ['system df'],
+    summary: 'Show what takes the space on the disk',
+    group: 'Store',
+    load: async () => (await import('./disk-usage.ts')).dfCommand,
+  },
+  {
+    name: 'du',
+    aliases: ['builder du', 'buildx du'],
+    summary: 'Show what the build cache takes on the disk',
+    group: 'Store',
+    load: async () => (await import('./disk-usage.ts')).duCommand,
+  },
+  {
+    name: 'fsck',
+    aliases: ['system check'],
+    summary: 'Check every byte of the store, and repair it',
+    group: 'Store',
+    load: async () => (await import('./fsck.ts')).fsckCommand,
   },
   {
     name: 'login',

@@ -1,61 +1,90 @@
-import { statfs } from 'node:fs/promises'
+import { cachedLayers, cutoffFor } from '../../builder/cache-use.ts'
+import { discardDownloads, type Pruned } from '../../layerfs/image/prune.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { usageError } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
 import { parseAs, parseDuration } from '../flag-values.ts'
+import type { FlagTable, FlagValues } from '../flags.ts'
 import { humanSize } from '../human.ts'
 import { ask } from '../prompt.ts'
 import { removeUnused } from './remove-unused.ts'
+
+const flags = {
+  all: { kind: 'boolean', short: 'a', help: 'Also the whole build cache' },
+  filter: {
+    kind: 'strings',
+    value: 'until=TIME',
+    help: 'Also the build cache that is older: until=168h',
+  },
+  'max-used-space': {
+    kind: 'size',
+    value: 'SIZE',
+    aliases: ['keep-storage'],
+    help: 'Also the oldest of the build cache, until the rest takes no more',
+  },
+  force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
+  verbose: { kind: 'boolean', help: 'List what is removed' },
+} as const satisfies FlagTable
 
 export const pruneCommand: Command = defineCommand({
   name: 'prune',
   usage: '[FLAGS]',
   summary: 'Free the space of what nothing uses any more',
-  examples: ['prune', 'prune --filter until=168h', 'prune --all --force'],
-  flags: {
-    all: { kind: 'boolean', short: 'a', help: 'Also the whole build cache' },
-    filter: {
-      kind: 'strings',
-      value: 'until=TIME',
-      help: 'Also the build cache that is older: until=168h',
-    },
-    force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
-  },
+  examples: [
+    'prune',
+    'prune --filter until=168h',
+    'prune --max-used-space 10g',
+    'prune --all --force',
+  ],
+  flags,
   unsupported: {
-    'keep-storage': {},
-    'reserved-space': {},
-    'max-used-space': {},
-    'min-free-space': {},
-    verbose: {},
+    'reserved-space': { reason: 'Use --max-used-space' },
+    'min-free-space': { reason: 'Use --max-used-space' },
     volumes: { reason: 'There are no volumes' },
   },
   arity: { min: 0, max: 0 },
   run: async ({ flags, ...context }) => {
-    const before = oldestKept(flags, new Date())
+    const oldest = oldestKept(flags, new Date())
     if (!flags.force && !(await isConfirmed(flags.all, context))) return 0
     await using store = await openStore(context.environment.root)
-    const freeBefore = await freeBytes(store)
-    const removed = await prune(store, before)
-    await store.trash.empty()
-    const freed = Math.max(0, (await freeBytes(store)) - freeBefore)
-    context.stdout.write(`${removed}\nTotal reclaimed space: ${humanSize(freed)}\n`)
+    const removed = await prune(store, await cutoff(store, oldest, flags))
+    if (flags.verbose) context.stdout.write(removed.list)
+    context.stdout.write(`${removed.summary}\n`)
+    // Last: who creates files right after many were deleted waits for it (trash.ts).
+    const freed = await store.trash.empty({ signal: context.signal })
+    context.signal.throwIfAborted()
+    context.stdout.write(`Total reclaimed space: ${humanSize(freed)}\n`)
     return 0
   },
 })
 
-/** Steps of the build cache before this go; nothing is before 1970. */
+/** Steps of the build cache before this go; `undefined`: nobody said when. */
 function oldestKept(
-  { all, filter }: { readonly all: boolean; readonly filter: readonly string[] },
+  { all, filter }: Pick<FlagValues<typeof flags>, 'all' | 'filter'>,
   now: Date,
-): Date {
-  const ages = filter.map(text => {
-    const [name, value = ''] = text.split('=')
-    if (name !== 'until')
-      throw usageError(`Filter "${name}" is not supported yet`, 'There is until=TIME')
-    return parseAs(`filter "${text}"`, () => parseDuration(value))
-  })
-  if (all && ages.length === 0) return new Date(now.getTime() + 1000)
-  return new Date(ages.length === 0 ? 0 : now.getTime() - Math.min(...ages))
+): Date | undefined {
+  if (filter.length > 0) return new Date(now.getTime() - Math.min(...filter.map(ageIn)))
+  return all ? new Date(now.getTime() + 1000) : undefined
+}
+
+/** `until=24h` in milliseconds. Throws a usage error. */
+export function ageIn(text: string): number {
+  const [name, value = ''] = text.split('=')
+  if (name !== 'until') {
+    throw usageError(`Filter "${name}" is not supported yet`, 'There is until=TIME')
+  }
+  return parseAs(`filter "${text}"`, () => parseDuration(value))
+}
+
+/** By size, no younger than by age; nothing is before 1970. */
+async function cutoff(
+  store: Store,
+  oldest: Date | undefined,
+  { 'max-used-space': maxBytes }: Pick<FlagValues<typeof flags>, 'max-used-space'>,
+): Promise<Date> {
+  if (maxBytes === undefined) return oldest ?? new Date(0)
+  const bySize = cutoffFor(await cachedLayers(store), maxBytes)
+  return oldest === undefined || bySize < oldest ? bySize : oldest
 }
 
 async function isConfirmed(all: boolean, context: CliContext): Promise<boolean> {
@@ -65,22 +94,32 @@ async function isConfirmed(all: boolean, context: CliContext): Promise<boolean> 
   return /^y(es)?$/i.test((await ask(question, 'shown', context)).trim())
 }
 
-/** What was removed, in one line. Containers, also ended ones, keep what they were made from. */
-async function prune(store: Store, before: Date): Promise<string> {
+interface Removed {
+  readonly summary: string
+  /** A line for each. */
+  readonly list: string
+}
+
+/** Containers, also ended ones, and mounted images keep what they were made from. */
+async function prune(store: Store, before: Date): Promise<Removed> {
+  await discardDownloads(store)
   const unnamed = (await store.images.list()).filter(({ reference }) => reference === undefined)
   for (const record of unnamed) await store.images.remove(record)
-  const { removedSteps, snapshots, blobs } = await removeUnused(store, before)
+  const { removedSteps, ...pruned } = await removeUnused(store, before)
   const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
   const parts = [
     count(unnamed.length, 'image'),
     count(removedSteps, 'cached step'),
-    count(snapshots.length, 'unpacked layer'),
-    count(blobs.length, 'blob'),
+    count(pruned.snapshots.length, 'unpacked layer'),
+    count(pruned.blobs.length, 'blob'),
   ]
-  return `Removed ${parts.join(', ')}`
+  const images = unnamed.map(({ target }) => `image ${target.digest}\n`)
+  return { summary: `Removed ${parts.join(', ')}`, list: [...images, ...listOf(pruned)].join('') }
 }
 
-async function freeBytes({ root }: Store): Promise<number> {
-  const { bavail, bsize } = await statfs(root)
-  return bavail * bsize
+function listOf({ snapshots, blobs }: Pruned): string[] {
+  return [
+    ...snapshots.map(({ name }) => `layer ${name}\n`),
+    ...blobs.map(({ digest, size }) => `blob  ${digest}  ${humanSize(size)}\n`),
+  ]
 }

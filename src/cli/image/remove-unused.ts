@@ -10,6 +10,8 @@ export async function removeUnused(
   store: Store,
   before: Date,
 ): Promise<Pruned & { readonly removedSteps: number }> {
+  // Nothing is forgotten that cannot be removed now: a running build may count on it.
+  await store.exclusively(async () => {})
   const { removedSteps, chains } = await forgetSteps(store.records, before)
   return { ...(await pruneStore(store, chains)), removedSteps }
 }

@@ -2,15 +2,24 @@
  * Check: reads the whole store and says what is wrong with it, changing nothing.
  */
 import { createHash } from 'node:crypto'
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import { algorithmOf, type ChainId, chainIds, type Digest, finishDigest } from '../../oci/digest.ts'
+import {
+  algorithmOf,
+  type ChainId,
+  chainIds,
+  type Digest,
+  finishDigest,
+  parseChainId,
+} from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
-import { ignoreMissing } from '../content/atomic-file.ts'
+import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import type { BlobInfo } from '../content/content-store.ts'
 import type { Store } from '../store.ts'
+import { filesFault } from './check-files.ts'
 import { walkImage } from './image-graph.ts'
 import type { ImageRecord } from './image-store.ts'
 
@@ -21,25 +30,50 @@ export type Finding =
   | { readonly kind: 'damaged-image'; readonly image: ImageRecord; readonly reason: string }
   /** The layer is neither there as a blob nor unpacked. */
   | { readonly kind: 'missing-layer'; readonly image: ImageRecord; readonly layer: Descriptor }
-  /** Its directory, or a snapshot that it builds on, is gone. */
+  /** Its directory, or a snapshot that it builds on, is gone, or its files are others. */
   | { readonly kind: 'damaged-snapshot'; readonly name: ChainId; readonly reason: string }
+  /** A container or a mounted image (`path`, below the store's root) without what it builds on. */
+  | { readonly kind: 'orphan'; readonly path: string; readonly parent: ChainId }
+
+export interface CheckOptions {
+  /**
+   * `read`: all bytes of blobs and of unpacked layers. `blobs` (the default): those of blobs alone.
+   * `trusted`: none.
+   */
+  readonly contents?: 'read' | 'blobs' | 'trusted'
+  readonly signal?: AbortSignal
+}
 
 /** What a base image was never pulled for is `missing-layer` too: it is fetched when needed. */
-export async function* checkStore(store: Store): AsyncGenerator<Finding> {
-  yield* checkBlobs(store)
-  yield* checkSnapshots(store)
+export async function* checkStore(
+  store: Store,
+  { contents = 'blobs', signal }: CheckOptions = {},
+): AsyncGenerator<Finding> {
+  const damaged = new Set<Digest>()
+  if (contents !== 'trusted') yield* checkBlobs(store, damaged, signal)
+  const files = contents === 'read' ? { damaged, signal } : undefined
+  yield* checkSnapshots(store, files)
+  yield* checkUsers(store)
   for (const image of await store.images.list()) yield* checkImage(image, store)
 }
 
-async function* checkBlobs({ content }: Store): AsyncGenerator<Finding> {
+async function* checkBlobs(
+  { content }: Store,
+  damaged: Set<Digest>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Finding> {
   for await (const blob of content.list()) {
+    signal?.throwIfAborted()
     const found = await digestOfBlob(blob.digest, content)
     // One that was removed meanwhile is not damaged.
-    if (found !== undefined && found !== blob.digest) yield { kind: 'damaged-blob', blob }
+    if (found === undefined || found === blob.digest) continue
+    damaged.add(blob.digest)
+    yield { kind: 'damaged-blob', blob }
   }
 }
 
-async function digestOfBlob(
+/** Of the bytes that stand under `digest`; `undefined` when there are none. */
+export async function digestOfBlob(
   digest: Digest,
   content: Store['content'],
 ): Promise<Digest | undefined> {
@@ -53,15 +87,47 @@ async function digestOfBlob(
   return finishDigest(hash, algorithmOf(digest))
 }
 
-async function* checkSnapshots({ snapshots }: Store): AsyncGenerator<Finding> {
-  for await (const { name } of snapshots.list()) {
-    try {
-      const [top = ''] = await snapshots.layers(name)
-      const isThere = (await stat(top).catch(ignoreMissing)) !== undefined
-      if (!isThere) yield { kind: 'damaged-snapshot', name, reason: 'its files are gone' }
-    } catch (error) {
-      if (!hasCode(error, 'not-found')) throw error
-      yield { kind: 'damaged-snapshot', name, reason: 'a snapshot that it builds on is gone' }
+interface FileCheck {
+  readonly damaged: ReadonlySet<Digest>
+  readonly signal: AbortSignal | undefined
+}
+
+async function* checkSnapshots(
+  store: Store,
+  files: FileCheck | undefined,
+): AsyncGenerator<Finding> {
+  for await (const info of store.snapshots.list()) {
+    files?.signal?.throwIfAborted()
+    const reason =
+      (await structureFault(info.name, store)) ??
+      (files === undefined ? undefined : await filesFault(info, store, files.damaged))
+    if (reason !== undefined) yield { kind: 'damaged-snapshot', name: info.name, reason }
+  }
+}
+
+async function structureFault(name: ChainId, { snapshots }: Store): Promise<string | undefined> {
+  try {
+    for (const layer of await snapshots.layers(name)) {
+      if ((await stat(layer).catch(ignoreMissing)) === undefined) {
+        return 'its files, or those of a layer below, are gone'
+      }
+    }
+    return undefined
+  } catch (error) {
+    if (!hasCode(error, 'not-found')) throw error
+    return 'a snapshot that it builds on is gone'
+  }
+}
+
+/** Containers and mounted images, whose layers a prune would have kept. */
+async function* checkUsers({ root, snapshots }: Store): AsyncGenerator<Finding> {
+  for (const directory of ['containers', 'mounts']) {
+    for (const name of await namesIn(join(root, directory))) {
+      const path = join(directory, name)
+      const text = await readFile(join(root, path, 'parent'), 'utf8').catch(ignoreMissing)
+      if (text === undefined || text === '') continue
+      const parent = parseChainId(text)
+      if ((await snapshots.find(parent)) === undefined) yield { kind: 'orphan', path, parent }
     }
   }
 }

@@ -6,11 +6,14 @@
  *   containers ──────────┼──► snapshots ─────┘    (the layers of snapshots that stay)
  *   `keep` ──────────────┘    that stay
  */
+import { join } from 'node:path'
 import { type ChainId, chainIds, type DiffId, type Digest } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
+import { namesIn } from '../content/atomic-file.ts'
 import type { BlobInfo, BlobReader } from '../content/content-store.ts'
+import { isPartial } from '../content/directory-ingest.ts'
 import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
 import type { Store } from '../store.ts'
 import { walkImage } from './image-graph.ts'
@@ -22,11 +25,13 @@ export interface Pruned {
 }
 
 /**
- * `keep`: filesystems that the build cache wants to keep. What is removed is in the trash or gone
- * when the promise resolves; `store.trash.empty()` frees the space of snapshots. Throws `conflict`
- * while another process brings something in. Stopped half-way it has removed less, nothing wrong.
+ * `keep`: filesystems that the build cache wants to keep. What is removed is in the trash when the
+ * promise resolves; `store.trash.empty()` frees its space. Throws `conflict` while another process
+ * brings something in. Stopped half-way it has removed less, nothing wrong.
  */
 export async function pruneStore(store: Store, keep: Iterable<ChainId>): Promise<Pruned> {
+  // First, because it takes locks of its own: forgets what is not mounted any more.
+  await store.mounts.list()
   return await store.exclusively(async () => {
     const used = await referredTo(await store.images.list(), store.content)
     const snapshots = await store.snapshots.prune([...keep, ...used.chains])
@@ -40,13 +45,17 @@ export async function pruneStore(store: Store, keep: Iterable<ChainId>): Promise
   })
 }
 
-interface Used {
+export interface Used {
   readonly chains: Set<ChainId>
   readonly layers: Set<DiffId>
   readonly blobs: Set<Digest>
 }
 
-async function referredTo(images: readonly ImageRecord[], content: BlobReader): Promise<Used> {
+/** What images consist of, as far as it can be read. */
+export async function referredTo(
+  images: readonly ImageRecord[],
+  content: BlobReader,
+): Promise<Used> {
   const used: Used = { chains: new Set(), layers: new Set(), blobs: new Set() }
   for (const { target } of images) {
     used.blobs.add(target.digest)
@@ -83,11 +92,24 @@ function ignoreUnreadable(error: unknown): void {
   if (!codes.some(code => hasCode(error, code))) throw error
 }
 
-async function removeOthers({ content }: Store, used: ReadonlySet<Digest>): Promise<BlobInfo[]> {
+/** What is left of downloads that nobody goes on with. Throws as {@link pruneStore}. */
+export async function discardDownloads(store: Store): Promise<void> {
+  const directory = join(store.root, 'ingest')
+  await store.exclusively(async () => {
+    for (const name of await namesIn(directory)) {
+      if (isPartial(name)) await store.trash.discard(join(directory, name))
+    }
+  })
+}
+
+async function removeOthers(
+  { content, trash }: Store,
+  used: ReadonlySet<Digest>,
+): Promise<BlobInfo[]> {
   const removed: BlobInfo[] = []
   for await (const blob of content.list()) {
     if (used.has(blob.digest)) continue
-    await content.remove(blob.digest)
+    await trash.discard(content.pathOf(blob.digest))
     removed.push(blob)
   }
   return removed

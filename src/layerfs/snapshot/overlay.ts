@@ -37,6 +37,8 @@ export interface OverlaySnapshotter extends Snapshotter {
   prepare(parent: ChainId | undefined): Promise<OverlayActive>
   /** Removes all that is neither in `keep` nor below something that is kept, active or a container. */
   prune(keep: Iterable<ChainId>): Promise<SnapshotInfo[]>
+  /** What active layers, containers and mounted images build on. */
+  parentsInUse(): Promise<ChainId[]>
   /** Discards what dead processes left active and what a power failure may have damaged. */
   sweep(): Promise<void>
   /** Lets what was committed reach the disk; does not wait. To be called when work is done. */
@@ -177,18 +179,27 @@ class DirectorySnapshotter implements OverlaySnapshotter {
       const all = new Map<ChainId, SnapshotInfo>()
       for await (const info of this.list()) all.set(info.name, info)
       // A set visits what is added during the walk, so this reaches every ancestor.
-      const kept = new Set([...keep, ...(await this.#parentsInUse())])
+      const kept = new Set([...keep, ...(await this.parentsInUse())])
       for (const name of kept) {
         const parent = all.get(name)?.parent
         if (parent !== undefined) kept.add(parent)
       }
       const removed = [...all.values()].filter(({ name }) => !kept.has(name))
       for (const { name } of removed) await this.#trash.discard(this.#directoryOf(name))
+      await this.#discardRecordless()
       return removed
     })
   }
 
-  async #parentsInUse(): Promise<ChainId[]> {
+  /** What has no record is no snapshot: a commit writes it before the directory has its name. */
+  async #discardRecordless(): Promise<void> {
+    for (const name of await namesIn(this.#committed)) {
+      const path = join(this.#committed, name)
+      if (findSnapshotRecord(path) === undefined) await this.#trash.discard(path)
+    }
+  }
+
+  async parentsInUse(): Promise<ChainId[]> {
     const users = [this.#active, join(this.#root, 'containers'), join(this.#root, 'mounts')]
     return (await Promise.all(users.map(parentsIn))).flat()
   }

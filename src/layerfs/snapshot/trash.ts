@@ -9,15 +9,27 @@
  * 15.5 s instead of 0.65 s (measured). So a store is emptied at the end of a command, not before.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
+import { DiskMeter } from '../content/disk-use.ts'
+import { removePath } from '../layer/remove-tree.ts'
 
 export interface Trash {
   /** Moves a file or directory of the same file system away; one that is missing is no error. */
   discard(path: string): Promise<void>
-  /** Deletes what was discarded at least `minAgeMs` ago; begins nothing new after `budgetMs`. */
-  empty(limits?: { readonly minAgeMs?: number; readonly budgetMs?: number }): Promise<void>
+  /**
+   * Deletes what was discarded at least `minAgeMs` ago; begins nothing new after `budgetMs`, or once
+   * the signal aborted. Returns how many bytes of the disk that freed.
+   */
+  empty(limits?: TrashLimits): Promise<number>
+}
+
+export interface TrashLimits {
+  readonly minAgeMs?: number
+  readonly budgetMs?: number
+  readonly signal?: AbortSignal
 }
 
 export function openTrash(directory: string, now: () => number = Date.now): Trash {
@@ -27,18 +39,29 @@ export function openTrash(directory: string, now: () => number = Date.now): Tras
       const name = `${now().toString(36)}-${randomBytes(8).toString('hex')}`
       await rename(path, join(directory, name)).catch(ignoreMissing)
     },
-    empty: async ({ minAgeMs = 0, budgetMs = Number.POSITIVE_INFINITY } = {}) => {
+    empty: async ({ minAgeMs = 0, budgetMs = Number.POSITIVE_INFINITY, signal } = {}) => {
       const start = now()
+      let freed = 0
       for (const name of await namesIn(directory)) {
-        if (now() - start > budgetMs) return
+        if (now() - start > budgetMs || signal?.aborted === true) break
         if (start - Number.parseInt(name, 36) < minAgeMs) continue
-        await rm(join(directory, name), { recursive: true, force: true }).catch(leaveForNextTime)
+        freed += remove(join(directory, name))
+        // A tree is removed at one go: signals and others come in between.
+        await setImmediate()
       }
+      return freed
     },
   }
 }
 
-/** Another process may be deleting the same entry, and will finish it, or fail, as well as we. */
-function leaveForNextTime(error: unknown): void {
-  if (!(error instanceof Error) || !('syscall' in error)) throw error
+function remove(path: string): number {
+  const { bytes } = new DiskMeter().measure(path)
+  try {
+    removePath(path)
+    return bytes
+  } catch (error) {
+    // Another process may be deleting the same entry, and will finish it, or fail, as well as we.
+    if (!(error instanceof Error) || !('syscall' in error)) throw error
+    return 0
+  }
 }

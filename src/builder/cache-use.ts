@@ -1,0 +1,72 @@
+/** What the build cache holds: filesystems that steps made, their age and their size on the disk. */
+import { dirname } from 'node:path'
+import { DiskMeter } from '../layerfs/content/disk-use.ts'
+import { referredTo } from '../layerfs/image/prune.ts'
+import type { SnapshotInfo } from '../layerfs/snapshot/snapshotter.ts'
+import type { Store } from '../layerfs/store.ts'
+import type { ChainId } from '../oci/digest.ts'
+import { rememberedSteps } from './forget-steps.ts'
+
+export interface CachedLayer {
+  readonly name: ChainId
+  /** When the last step that needs it was remembered. */
+  readonly usedAt: Date
+  /** Of the layer alone, on the disk. */
+  readonly bytes: number
+  /** Whether an image, a container or a running build needs it too: then forgetting frees nothing. */
+  readonly isShared: boolean
+  /** `base`: of an image that a step started from. */
+  readonly kind: 'step' | 'base'
+}
+
+/** Latest first. */
+export async function cachedLayers(store: Store): Promise<CachedLayer[]> {
+  const all = new Map<ChainId, SnapshotInfo>()
+  for await (const info of store.snapshots.list()) all.set(info.name, info)
+  const used = new Map<ChainId, Date>()
+  const heads = new Set<ChainId>()
+  for await (const { chain, putAt } of rememberedSteps(store.records)) {
+    heads.add(chain)
+    for (const name of withAncestors([chain], all)) {
+      if (putAt.getTime() >= (used.get(name)?.getTime() ?? 0)) used.set(name, putAt)
+    }
+  }
+  const images = await referredTo(await store.images.list(), store.content)
+  const shared = new Set(
+    withAncestors([...images.chains, ...(await store.snapshots.parentsInUse())], all),
+  )
+  const layers: CachedLayer[] = []
+  for (const [name, usedAt] of used) {
+    const [path = ''] = await store.snapshots.layers(name)
+    const { bytes } = new DiskMeter().measure(dirname(path))
+    const kind = heads.has(name) ? 'step' : 'base'
+    layers.push({ name, usedAt, bytes, isShared: shared.has(name), kind })
+  }
+  return layers.sort((a, b) => b.usedAt.getTime() - a.usedAt.getTime())
+}
+
+function* withAncestors(
+  names: Iterable<ChainId>,
+  all: ReadonlyMap<ChainId, SnapshotInfo>,
+): Generator<ChainId> {
+  for (const name of names) {
+    for (let next = all.get(name); next !== undefined; ) {
+      yield next.name
+      next = next.parent === undefined ? undefined : all.get(next.parent)
+    }
+  }
+}
+
+/**
+ * Steps remembered before this have to be forgotten for the cache to hold at most `maxBytes` that
+ * nothing else needs. `layers`: latest first.
+ */
+export function cutoffFor(layers: readonly CachedLayer[], maxBytes: number): Date {
+  let bytes = 0
+  for (const layer of layers) {
+    if (!layer.isShared) bytes += layer.bytes
+    // Also what was remembered in the same moment.
+    if (bytes > maxBytes) return new Date(layer.usedAt.getTime() + 1)
+  }
+  return new Date(0)
+}

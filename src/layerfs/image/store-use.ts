@@ -1,0 +1,201 @@
+/**
+ * Where the bytes of a store are: every file of it is counted once, under one kind.
+ *
+ *   images        blobs and layers that images consist of
+ *   containers    writable layers, and layers that only containers and mounted images need
+ *   cache         records of steps, and layers that only they need
+ *   unused        blobs and layers that nothing refers to: what a prune takes
+ *   downloads     begun, to be gone on with
+ *   working       of processes that run now
+ *   trash         removed, not deleted yet
+ *   bookkeeping   names, locks, records
+ *   stray         what no version of this program puts there
+ */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  algorithmOf,
+  type ChainId,
+  type DiffId,
+  type Digest,
+  hexLengths,
+  hexOf,
+  isAlgorithm,
+} from '../../oci/digest.ts'
+import { ignoreMissing, isTemporary, namesIn } from '../content/atomic-file.ts'
+import { isPartial } from '../content/directory-ingest.ts'
+import { DiskMeter } from '../content/disk-use.ts'
+import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
+import type { Store } from '../store.ts'
+import { referredTo } from './prune.ts'
+
+export const useKinds = [
+  'images',
+  'containers',
+  'cache',
+  'unused',
+  'downloads',
+  'working',
+  'trash',
+  'bookkeeping',
+  'stray',
+] as const
+
+export type UseKind = (typeof useKinds)[number]
+
+export interface KindUse {
+  /** Files and directories on the disk. */
+  readonly files: number
+  readonly bytes: number
+}
+
+export interface StoreUse {
+  readonly kinds: Readonly<Record<UseKind, KindUse>>
+  /** Paths below the store's root. */
+  readonly strays: readonly string[]
+}
+
+/** `cached`: filesystems that the build cache keeps. Other processes may go on meanwhile. */
+export async function measureStore(store: Store, cached: Iterable<ChainId>): Promise<StoreUse> {
+  const kinds = await kindsOf(store, cached)
+  const sums = new Sums(store.root)
+  sums.addDirectory('bookkeeping', '')
+  for (const name of await namesIn(store.root)) await measureEntry(name, kinds, sums)
+  return { kinds: sums.kinds, strays: sums.strays }
+}
+
+class Sums {
+  readonly #root: string
+  readonly #meter = new DiskMeter()
+  readonly strays: string[] = []
+  readonly kinds: Record<UseKind, { files: number; bytes: number }>
+
+  constructor(root: string) {
+    this.#root = root
+    this.kinds = Object.fromEntries(
+      useKinds.map(kind => [kind, { files: 0, bytes: 0 }]),
+    ) as Sums['kinds']
+  }
+
+  add(kind: UseKind, path: string): void {
+    if (kind === 'stray') this.strays.push(path)
+    this.#count(kind, this.#meter.measure(join(this.#root, path)))
+  }
+
+  /** The directory alone; what is in it is counted by itself. */
+  addDirectory(kind: UseKind, path: string): void {
+    this.#count(kind, this.#meter.measureOne(join(this.#root, path)))
+  }
+
+  async list(path: string): Promise<string[]> {
+    return ((await readdir(join(this.#root, path)).catch(ignoreMissing)) ?? []).sort()
+  }
+
+  #count(kind: UseKind, use: KindUse): void {
+    this.kinds[kind].bytes += use.bytes
+    this.kinds[kind].files += use.files
+  }
+}
+
+interface Kinds {
+  readonly blobs: ReadonlyMap<Digest, UseKind>
+  /** By the names of their directories. */
+  readonly snapshots: ReadonlyMap<string, UseKind>
+}
+
+/** By the first of its users, in the order of `useKinds`. */
+async function kindsOf(store: Store, cached: Iterable<ChainId>): Promise<Kinds> {
+  const all = new Map<ChainId, SnapshotInfo>()
+  for await (const info of store.snapshots.list()) all.set(info.name, info)
+  const used = await referredTo(await store.images.list(), store.content)
+  const users: readonly (readonly [UseKind, Iterable<ChainId>])[] = [
+    ['images', used.chains],
+    ['containers', await store.snapshots.parentsInUse()],
+    ['cache', cached],
+    ['unused', all.keys()],
+  ]
+  const snapshots = new Map<ChainId, UseKind>()
+  for (const [kind, chains] of users) {
+    for (const name of new Set(chains)) claim(name, kind, { all, snapshots })
+  }
+  const blobs = new Map<Digest, UseKind>([...used.blobs].map(digest => [digest, 'images']))
+  for (const [name, kind] of snapshots) {
+    const diffId = all.get(name)?.diffId
+    for (const digest of await blobsOf(store, diffId)) {
+      if (!blobs.has(digest)) blobs.set(digest, kind)
+    }
+  }
+  const byDirectory = [...snapshots].map(([name, kind]) => [hexOf(name), kind] as const)
+  return { blobs, snapshots: new Map(byDirectory) }
+}
+
+interface Claims {
+  readonly all: ReadonlyMap<ChainId, SnapshotInfo>
+  readonly snapshots: Map<ChainId, UseKind>
+}
+
+/** A snapshot and those below it, up to one that is claimed: all below that are too. */
+function claim(name: ChainId, kind: UseKind, { all, snapshots }: Claims): void {
+  for (let next: ChainId | undefined = name; next !== undefined; ) {
+    const info: SnapshotInfo | undefined = all.get(next)
+    if (info === undefined || snapshots.has(next)) return
+    snapshots.set(next, kind)
+    next = info.parent
+  }
+}
+
+async function blobsOf({ layers }: Store, diffId: DiffId | undefined): Promise<Digest[]> {
+  return diffId === undefined ? [] : (await layers.blobsOf(diffId)).map(({ digest }) => digest)
+}
+
+const wholeKinds: Readonly<Record<string, UseKind>> = {
+  version: 'bookkeeping',
+  boot: 'bookkeeping',
+  images: 'bookkeeping',
+  layers: 'bookkeeping',
+  locks: 'bookkeeping',
+  stubs: 'bookkeeping',
+  active: 'working',
+  tmp: 'working',
+  trash: 'trash',
+  records: 'cache',
+  containers: 'containers',
+  mounts: 'containers',
+}
+
+async function measureEntry(name: string, kinds: Kinds, sums: Sums): Promise<void> {
+  const whole = wholeKinds[name]
+  if (whole !== undefined) return sums.add(whole, name)
+  if (name === 'blobs') return measureBlobs(kinds, sums)
+  const kindOf = partKinds[name]
+  if (kindOf === undefined) return sums.add(isTemporary(name) ? 'bookkeeping' : 'stray', name)
+  sums.addDirectory('bookkeeping', name)
+  for (const part of await sums.list(name)) sums.add(kindOf(part, kinds), join(name, part))
+}
+
+const partKinds: Readonly<Record<string, (name: string, kinds: Kinds) => UseKind>> = {
+  snapshots: (name, { snapshots }) => snapshots.get(name) ?? 'stray',
+  ingest: name => (isPartial(name) ? 'downloads' : 'working'),
+}
+
+async function measureBlobs({ blobs }: Kinds, sums: Sums): Promise<void> {
+  const byPath = new Map([...blobs].map(([digest, kind]) => [blobPathOf(digest), kind]))
+  sums.addDirectory('bookkeeping', 'blobs')
+  for (const algorithm of await sums.list('blobs')) {
+    const directory = join('blobs', algorithm)
+    if (!isAlgorithm(algorithm)) {
+      sums.add('stray', directory)
+      continue
+    }
+    sums.addDirectory('bookkeeping', directory)
+    for (const hex of await sums.list(directory)) {
+      const path = join(directory, hex)
+      const isBlob = hex.length === hexLengths[algorithm] && /^[0-9a-f]+$/.test(hex)
+      sums.add(isBlob ? (byPath.get(path) ?? 'unused') : 'stray', path)
+    }
+  }
+}
+
+function blobPathOf(digest: Digest): string {
+  return join('blobs', algorithmOf(digest), hexOf(digest))
+}

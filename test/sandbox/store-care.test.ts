@@ -1,0 +1,338 @@
+/** fsck, prune (gc), df and du of the built programs: no byte without an owner, none taken in use. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { busyboxRootfs } from '../support/busybox.ts'
+import { type Compiled, compileSources } from '../support/compiled.ts'
+import { describeWith } from '../support/requires.ts'
+
+describeWith(['root', 'busybox'], 'the care of a store', () => {
+  let compiled: Compiled
+  let root: string
+  let base: string
+  let registry: ChildProcess
+  let address: string
+
+  beforeAll(async () => {
+    compiled = compileSources()
+    root = mkdtempSync('/tmp/store-care-')
+    mkdirSync(join(root, 'busybox'))
+    base = busyboxRootfs(join(root, 'busybox'))
+    mkdirSync(join(root, 'context'))
+    writeFileSync(
+      join(root, 'context/Dockerfile'),
+      'FROM base\nRUN echo one > /one\nRUN head -c 3000000 /dev/urandom > /two\n',
+    )
+    const args = [join(compiled.dist, 'cli/tsregistry.js'), 'serve', '--addr', '127.0.0.1:0']
+    registry = spawn(process.execPath, [...args, '--root', join(root, 'registry')])
+    for await (const line of createInterface({ input: registry.stdout as NodeJS.ReadableStream })) {
+      const port = /127\.0\.0\.1:(\d+)/.exec(line)?.[1]
+      if (port === undefined) continue
+      address = `localhost:${port}`
+      break
+    }
+  }, 60_000)
+
+  afterAll(() => {
+    registry.kill('SIGTERM')
+    rmSync(root, { recursive: true, force: true })
+    compiled[Symbol.dispose]()
+  })
+
+  function machine(name: string) {
+    const store = join(root, name, 'store')
+    mkdirSync(join(root, name), { recursive: true })
+    const env = {
+      PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+      HOME: join(root, name),
+      TSBUILD_ROOT: store,
+    }
+    const words = (program: string, args: readonly string[]) => [
+      '--',
+      join(compiled.dist, 'cli', `${program}.js`),
+      ...args,
+    ]
+    const call = (program: string, ...args: string[]) =>
+      spawnSync(process.execPath, words(program, args), { cwd: root, env, encoding: 'utf8' })
+    const works = (...args: string[]) => {
+      const { status, stdout, stderr } = call('tsrun', ...args)
+      expect(stderr).toBe('')
+      expect(status).toBe(0)
+      return stdout
+    }
+    return {
+      store,
+      works,
+      tsrun: (...args: string[]) => call('tsrun', ...args),
+      tsbuild: (...args: string[]) => call('tsbuild', ...args),
+      start: (...args: string[]) =>
+        spawn(process.execPath, words('tsrun', args), { env, stdio: ['ignore', 'pipe', 'ignore'] }),
+      /** The names in a directory of the store. */
+      list: (...path: string[]) => readdirSync(join(store, ...path)),
+    }
+  }
+
+  /** Changes a byte in the middle of a file that nobody may write to. */
+  function damage(path: string): void {
+    chmodSync(path, 0o644)
+    const bytes = readFileSync(path)
+    const middle = bytes.length >> 1
+    bytes[middle] = (bytes[middle] ?? 0) ^ 1
+    writeFileSync(path, bytes)
+  }
+
+  function built(name: string) {
+    const made = machine(name)
+    made.works('import', base, 'base')
+    const { status, stderr } = made.tsbuild('-q', '-t', 'app', '--network', 'none', 'context')
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    return made
+  }
+
+  /** The directory of the unpacked layer in which `path` is. */
+  function layerWith(store: string, path: string): string {
+    const name = readdirSync(join(store, 'snapshots')).find(each =>
+      existsSync(join(store, 'snapshots', each, 'fs', path)),
+    )
+    return join(store, 'snapshots', name ?? 'none', 'fs', path)
+  }
+
+  test('fsck of a sound store ends with 0, and its table has every byte that du finds', () => {
+    const { store, works } = built('sound')
+    works('run', '--name', 'box', '--network', 'none', 'app', 'sh', '-c', 'echo x > /x')
+    const stdout = works('fsck')
+    expect(stdout).toMatch(/\nNo faults\n$/)
+    const { use } = JSON.parse(works('fsck', '--format', 'json'))
+    const counted = Object.values(use as Record<string, { bytes: number }>).reduce(
+      (sum, { bytes }) => sum + bytes,
+      0,
+    )
+    const du = Number(/^\d+/.exec(execFileSync('du', ['-s', '-B1', store]).toString())?.[0])
+    expect(Math.abs(counted - du)).toBeLessThan(16_384)
+    expect(use.stray).toEqual({ files: 0, bytes: 0 })
+    expect(use.unused.bytes).toBe(0)
+    expect(use.containers.bytes).toBeGreaterThan(0)
+    expect(works('fsck', '--quick')).toMatch(/\nNo faults\n$/)
+  })
+
+  test('a damaged blob of a pulled image is found, removed, and pulled again at the next use', () => {
+    const maker = machine('maker')
+    maker.works('import', base, `${address}/base:1`)
+    maker.works('push', '-q', `${address}/base:1`)
+    const { store, works, tsrun, list } = machine('pulled')
+    works('pull', '-q', `${address}/base:1`)
+    const [largest = ''] = list('blobs/sha256').sort(
+      (a, b) =>
+        statSync(join(store, 'blobs/sha256', b)).size -
+        statSync(join(store, 'blobs/sha256', a)).size,
+    )
+    damage(join(store, 'blobs/sha256', largest))
+    const found = tsrun('fsck')
+    expect(found.status).toBe(1)
+    expect(found.stdout).toContain(`fault  blob sha256:${largest} has other bytes\n`)
+    expect(tsrun('fsck', '--quick').status).toBe(0)
+    expect(works('fsck', '--repair')).toMatch(/ — removed\n[\s\S]*\n1 fault, 1 repaired\n$/)
+    expect(list('blobs/sha256')).not.toContain(largest)
+    expect(works('fsck')).toContain(
+      `note   image ${address}/base:1: layer sha256:${largest} is not here`,
+    )
+    expect(tsrun('run', '--rm', '--pull', 'never', `${address}/base:1`, 'true').status).toBe(125)
+    expect(
+      tsrun('run', '--rm', '-q', '--network', 'none', `${address}/base:1`, 'true'),
+    ).toMatchObject({
+      status: 0,
+      stderr: '',
+    })
+    expect(list('blobs/sha256')).toContain(largest)
+    expect(works('fsck')).toMatch(/\nNo faults\n$/)
+  })
+
+  test('a damaged manifest takes its name with it, and the next pull brings both back', () => {
+    const { store, works, tsrun, list } = machine('pulled-document')
+    works('pull', '-q', `${address}/base:1`)
+    const document = list('blobs/sha256').find(name =>
+      readFileSync(join(store, 'blobs/sha256', name), 'latin1').includes('"layers":['),
+    )
+    damage(join(store, 'blobs/sha256', document ?? ''))
+    expect(tsrun('fsck').stdout).toMatch(/fault {2}image localhost:\d+\/base:1: /)
+    expect(works('fsck', '--repair')).toContain('2 faults, 2 repaired\n')
+    expect(works('fsck')).toContain('No faults\n')
+    expect(
+      tsrun('run', '--rm', '-q', '--network', 'none', `${address}/base:1`, 'true').status,
+    ).toBe(0)
+  })
+
+  test.each([
+    ['that was built', 'one'],
+    ['that came as a tar', 'bin/busybox'],
+  ])('an unpacked layer %s whose files changed is found and made again', (_, path) => {
+    const { store, works, tsrun } = built(`files-${path.replace('/', '-')}`)
+    works('export', '-o', join(root, 'before.tar'), 'app')
+    const file = layerWith(store, path)
+    const before = readFileSync(file)
+    appendFileSync(file, 'changed')
+    const { status, stdout } = tsrun('fsck')
+    expect(status).toBe(1)
+    expect(stdout).toMatch(
+      /fault {2}layer sha256:[0-9a-f]{64}: its files are not those of the layer\n/,
+    )
+    expect(tsrun('fsck', '--quick').status).toBe(0)
+    expect(works('fsck', '--repair')).toContain('1 fault, 1 repaired\n')
+    expect(works('fsck')).toContain('No faults\n')
+    expect(readFileSync(layerWith(store, path)).equals(before)).toBe(true)
+    works('export', '-o', join(root, 'after.tar'), 'app')
+    expect(
+      readFileSync(join(root, 'after.tar')).equals(readFileSync(join(root, 'before.tar'))),
+    ).toBe(true)
+  })
+
+  test('a damaged layer that a container uses is told, and stays', async () => {
+    const { store, works, tsrun, start } = built('used')
+    const running = start(
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      'app',
+      'sh',
+      '-c',
+      'echo up; sleep 60',
+    )
+    await new Promise(resolve => running.stdout?.once('data', resolve))
+    try {
+      appendFileSync(layerWith(store, 'one'), 'changed')
+      const { status, stdout } = tsrun('fsck', '--repair')
+      expect(status).toBe(1)
+      expect(stdout).toContain(' — a container or a mounted image uses it\n')
+      expect(existsSync(layerWith(store, 'one'))).toBe(true)
+    } finally {
+      running.kill('SIGKILL')
+      await pause(200)
+    }
+    works('ps')
+    expect(works('fsck', '--repair')).toContain('1 fault, 1 repaired\n')
+  })
+
+  test('what belongs to nothing is told; --repair removes it, but not what may be yours', () => {
+    const { store, works, tsrun, list } = built('strays')
+    mkdirSync(join(store, 'snapshots/half/fs'), { recursive: true })
+    writeFileSync(join(store, 'blobs/sha256/note'), 'x')
+    writeFileSync(join(store, 'notes.txt'), 'mine')
+    const { status, stdout } = tsrun('fsck')
+    expect(status).toBe(1)
+    for (const path of ['snapshots/half', 'blobs/sha256/note', 'notes.txt']) {
+      expect(stdout).toContain(`fault  ${path} belongs to nothing\n`)
+    }
+    expect(tsrun('fsck', '--repair').stdout).toContain('3 faults, 2 repaired\n')
+    expect(list('snapshots')).not.toContain('half')
+    expect(list()).toContain('notes.txt')
+    rmSync(join(store, 'notes.txt'))
+    expect(works('fsck')).toContain('No faults\n')
+  })
+
+  test('a container whose layers are gone is told', () => {
+    const { store, works, tsrun } = built('orphan')
+    works('run', '--name', 'box', '--network', 'none', 'app', 'true')
+    rmSync(join(layerWith(store, 'two'), '../..'), { recursive: true })
+    const { status, stdout } = tsrun('fsck', '--quick')
+    expect(status).toBe(1)
+    expect(stdout).toMatch(
+      /fault {2}containers\/[0-9a-f]{64}: the layer it builds on, sha256:\S+, is gone\n/,
+    )
+  })
+
+  test('gc takes what nothing uses, says how much that was, and leaves the rest usable', () => {
+    const { store, works, list, tsbuild } = built('gc')
+    mkdirSync(join(store, 'ingest'), { recursive: true })
+    writeFileSync(join(store, `ingest/sha256-${'0'.repeat(64)}`), Buffer.alloc(2_000_000))
+    expect(works('df')).toMatch(/\nUnfinished downloads +2MB +2MB\n/)
+    expect(works('gc', '-f')).toMatch(
+      /^Removed 0 images, 0 cached steps, .*\nTotal reclaimed space: 2\.?\d*MB\n$/,
+    )
+    expect(list('ingest')).toEqual([])
+    works('run', '--name', 'box', '--network', 'none', 'app', 'true')
+    works('rmi', '-f', 'app')
+    works('rmi', 'base')
+    expect(works('system', 'prune', '-af')).toMatch(/Removed .* 2 cached steps/)
+    // The container still builds on them.
+    expect(existsSync(layerWith(store, 'two'))).toBe(true)
+    works('rm', 'box')
+    expect(works('gc', '--all', '--force', '--verbose')).toMatch(
+      /^layer sha256:[\s\S]*\nTotal reclaimed space: [4-9][\d.]*MB\n$/,
+    )
+    expect(list('snapshots')).toEqual([])
+    expect(list('blobs/sha256')).toEqual([])
+    expect(list('trash')).toEqual([])
+    works('import', base, 'base')
+    expect(tsbuild('-q', '--network', 'none', 'context').status).toBe(0)
+    expect(works('fsck')).toContain('No faults\n')
+  })
+
+  test('du tells what the build cache holds, and prune --max-used-space makes it fit', () => {
+    const { works, tsbuild, tsrun } = built('cache')
+    const du = works('du')
+    expect(du).toMatch(/^ID .*LAST STORED\n/)
+    expect(du).toMatch(/Reclaimable: 0B\nTotal: [3-9][\d.]*MB\n$/)
+    works('rmi', '-f', 'app')
+    expect(works('du')).toMatch(/\nReclaimable: 3(\.\d+)?MB\nTotal: /)
+    expect(works('prune', '-f', '--max-used-space', '100m')).toContain(' 0 cached steps')
+    // The oldest first: the newest alone is too large, so both go, with the blob made of it.
+    expect(works('prune', '-f', '--keep-storage', '1m')).toMatch(
+      / 2 cached steps, 2 unpacked layers,[\s\S]*space: 6(\.\d+)?MB\n$/,
+    )
+    expect(works('du')).not.toContain('3MB')
+    expect(tsbuild('-q', '-t', 'app', '--network', 'none', 'context').status).toBe(0)
+    expect(works('prune', '-f', '--filter', 'until=1h')).toContain(' 0 cached steps')
+    expect(tsrun('du', '--filter', 'size=3').status).toBe(125)
+    expect(works('du', '--filter', 'until=1h')).toContain('Total: 0B\n')
+  })
+
+  test('gc leaves a store alone in which something is being made', async () => {
+    const { store, works, tsrun, list } = built('busy')
+    writeFileSync(join(root, 'context/slow'), 'FROM base\nRUN echo started; sleep 5\n')
+    works('rmi', '-f', 'app')
+    const before = list('snapshots')
+    const building = spawn(
+      process.execPath,
+      [
+        join(compiled.dist, 'cli/tsbuild.js'),
+        '-q',
+        '--network',
+        'none',
+        '-f',
+        'context/slow',
+        'context',
+      ],
+      {
+        cwd: root,
+        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: root, TSBUILD_ROOT: store },
+      },
+    )
+    for (let i = 0; i < 100 && !existsSync(join(store, 'active')); i++) await pause(50)
+    await pause(500)
+    const { status, stderr } = tsrun('gc', '-af')
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr:
+        'ERROR: Cannot clean up the store: another process is using it\ntry again when no build, pull or load is running\n',
+    })
+    expect(list('snapshots')).toEqual(before)
+    expect(works('fsck')).toContain('No faults\n')
+    await new Promise(resolve => building.once('exit', resolve))
+    expect(works('gc', '-af')).toContain('Removed ')
+  })
+})
