@@ -1,11 +1,12 @@
 /*
  * For bridge.test.ts: what the sandbox's monitor does about the network, and nothing else.
  *   bridge-attach NAME SUBNET LOCK_DIR [host]
+ * PUBLISH="0.0.0.0 8080 7000 tcp" in the environment publishes a port of it.
  * Makes a child in a network namespace of its own (or, with `host`, in this one), attaches it, prints
  * one line of JSON and waits until standard input ends.
  */
 #define _GNU_SOURCE
-#include "../../src/layerfs/native/bridge.h"
+#include "../../src/layerfs/native/bridge-ports.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -43,6 +45,20 @@ static double milliseconds(void) {
   return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
+/* The port that it got, 0 without a wish, or -1. */
+static int publish(const char *bridge, struct bridge_result *result) {
+  const char *wish = getenv("PUBLISH");
+  char host[16], protocol[4];
+  static struct published_port port;
+  const struct published_port *failed;
+  if (wish == NULL) return 0;
+  sscanf(wish, "%15s %hu %hu %3s", host, &port.host_port, &port.port, protocol);
+  inet_pton(AF_INET, host, &port.host);
+  port.protocol = strcmp(protocol, "udp") == 0 ? IPPROTO_UDP : IPPROTO_TCP;
+  if (ports_publish(bridge, result, &port, 1, &failed, &result->failed_step) == -1) return -1;
+  return port.host_port;
+}
+
 int main(int count, char **arguments) {
   if (count < 4) return 2;
   const pid_t child = start_child(count == 4);
@@ -50,13 +66,15 @@ int main(int count, char **arguments) {
   const struct bridge_request request = {arguments[1], arguments[2], arguments[3]};
   struct bridge_result result;
   const double start = milliseconds();
-  const int status = bridge_attach(child, &request, &result);
+  int status = bridge_attach(child, &request, &result);
+  const int port = status == 0 ? publish(arguments[1], &result) : 0;
+  if (port == -1) status = -1;
   const int error = errno;
   const double took = milliseconds() - start;
   if (status == 0) {
-    printf("{\"pid\":%d,\"address\":\"%s\",\"prefix\":%u,\"blockedBy\":\"%s\",\"took\":%.3f}\n",
+    printf("{\"pid\":%d,\"address\":\"%s\",\"prefix\":%u,\"blockedBy\":\"%s\",\"port\":%d,\"took\":%.3f}\n",
            (int)child, inet_ntoa(result.address), result.prefix,
-           result.blocked_by == NULL ? "" : result.blocked_by, took);
+           result.blocked_by == NULL ? "" : result.blocked_by, port, took);
   } else {
     printf("{\"failedStep\":\"%s\",\"error\":\"%s\"}\n", result.failed_step, strerrorname_np(error));
   }

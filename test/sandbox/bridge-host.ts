@@ -21,6 +21,8 @@ interface Attached {
   readonly address: string
   readonly prefix: number
   readonly blockedBy: string
+  /** That was published, if one was. */
+  readonly port: number
   readonly failedStep?: string
   readonly error?: string
 }
@@ -124,17 +126,21 @@ export function startAttach(host: Host, options: AttachOptions) {
 }
 
 /** Tells whoever connects to port 7000 which address it comes from. */
-export async function serve(host: Host, pid: number): Promise<void> {
+export async function serve(
+  host: Host,
+  pid: number,
+  { address = '0.0.0.0', port = 7000 } = {},
+): Promise<void> {
   const script = `require('node:net').createServer(socket => socket.end('you are ' + socket.remoteAddress))
-    .listen(7000, '0.0.0.0', () => console.log('listening'))`
+    .listen(${port}, '${address}', () => console.log('listening'))`
   const args = [`--net=/proc/${pid}/ns/net`, '--', process.execPath, '-e', script]
   const server = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] })
   host.started.push(server)
   await once(server.stdout, 'data')
 }
 
-export function ask(pid: number, address: string): string {
-  const script = `const socket = require('node:net').connect(7000, '${address}')
+export function ask(pid: number, address: string, port = 7000): string {
+  const script = `const socket = require('node:net').connect(${port}, '${address}')
     socket.setTimeout(1500, () => socket.destroy(new Error('timeout')))
     socket.on('data', data => console.log(String(data)))
     socket.on('error', error => console.log('failed: ' + error.message))`
@@ -143,5 +149,5 @@ export function ask(pid: number, address: string): string {
 
 export function rulesOfOthers(host: Host): unknown[] {
   const { nftables } = JSON.parse(inside(host.pid, 'nft', '-j', 'list', 'ruleset'))
-  return nftables.filter((item: object) => !JSON.stringify(item).includes('"tsrun"'))
+  return nftables.filter((item: object) => !JSON.stringify(item).includes('"tsrun'))
 }

@@ -199,7 +199,7 @@ describe.skipIf(needs.length > 0)('bridge_attach() and the packet filter', () =>
       nft(host, 'flush chain inet tsrun tsrun0-forward')
       nft(host, 'add chain inet tsrun published')
       await attach(host)
-      expect(rules().match(/tsrun tsrun0 10\.213\.0\.0\/16/g)).toHaveLength(5)
+      expect(rules().match(/tsrun tsrun0 10\.213\.0\.0\/16/g)).toHaveLength(6)
       expect(rules()).toContain('chain published')
     }))
 

@@ -209,6 +209,52 @@ describe.skipIf(missing !== undefined)(`tsrun${missing ? ` (${missing})` : ''}`,
     expect(ids()).toEqual([])
   })
 
+  test('publishes a port, which ps and inspect show, and refuses it to the next', async () => {
+    const serve = 'echo hello from inside | busybox nc -l -p 80'
+    const listener = `(while :; do ${serve}; done) & echo ready`
+    const child = await start(listener, '--rm', '--name', 'web', '-p', '127.0.0.1::80')
+    const exit = once(child, 'exit')
+    const ports = () => tsrun('ps', '--format', '{{.Ports}}').stdout
+    await expect.poll(ports).toMatch(/^127\.0\.0\.1:\d+->80\/tcp\n$/)
+    const [, port = ''] = /:(\d+)->/.exec(ports()) ?? []
+    const inspected = tsrun('inspect', '-f', '{{json .NetworkSettings.Ports}}', 'web').stdout
+    expect(JSON.parse(inspected)).toEqual({ '80/tcp': [{ HostIp: '127.0.0.1', HostPort: port }] })
+    const answer = () =>
+      spawnSync('busybox', ['nc', '-w', '2', '127.0.0.1', port], { encoding: 'utf8' }).stdout
+    await expect.poll(answer, { timeout: 10_000 }).toBe('hello from inside\n')
+    expect(tsrun('--rm', '-p', `${port}:80`, image, 'true')).toMatchObject({
+      status: 125,
+      stderr: expect.stringContaining(
+        `Bind for 0.0.0.0:${port}/tcp failed: port is already allocated`,
+      ),
+    })
+    child.kill('SIGKILL')
+    await exit
+    await expect.poll(() => tsrun('--rm', '-p', `${port}:80`, image, 'true').status).toBe(0)
+  })
+
+  test('stops the container by --stop-signal, and kills it after --stop-timeout', async () => {
+    const polite = await start('trap "exit 3" USR2; echo ready', '--rm', '--stop-signal', 'USR2')
+    polite.kill('SIGTERM')
+    expect(await once(polite, 'exit')).toEqual([3, null])
+    const deaf = await start('trap "" TERM; echo ready', '--rm', '--stop-timeout', '1')
+    deaf.kill('SIGTERM')
+    expect(await once(deaf, 'exit')).toEqual([137, null])
+  })
+
+  test('adds groups, an init, limits and a seccomp profile', () => {
+    const profile = join(box.directory, 'profile.json')
+    const syscalls = [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 28 }]
+    writeFileSync(profile, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls }))
+    const { stdout, stderr } = tsrun(
+      ...['--rm', '-u', 'app', '--group-add', '77', '--group-add', 'root', '--init'],
+      ...['--ulimit', 'nofile=50', '--security-opt', `seccomp=${profile}`],
+      ...[image, 'sh', '-c', 'id -G; ulimit -n; echo $$; mkdir /tmp/x'],
+    )
+    expect(stdout).toBe('1000 0 77 2000\n50\n2\n')
+    expect(stderr).toContain('No space left on device')
+  })
+
   test('gives a terminal with -t, in which Ctrl-C reaches the command', () => {
     const script = 'trap "echo caught; exit 9" INT; tty; echo ready; while :; do sleep 0.1; done'
     const harness = fileURLToPath(new URL('terminal.py', import.meta.url))

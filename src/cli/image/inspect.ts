@@ -1,17 +1,25 @@
 import type { ImageRecord } from '../../layerfs/image/image-store.ts'
+import { findContainer, listContainers } from '../../layerfs/runtime/container-list.ts'
 import { findImage, type LocalImage } from '../../layerfs/runtime/local-image.ts'
-import { openStore } from '../../layerfs/store.ts'
+import { openStore, type Store } from '../../layerfs/store.ts'
+import { hasCode } from '../../oci/errors.ts'
+import type { Platform } from '../../oci/platform.ts'
 import { familiarReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { parseTemplate } from '../template.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
+import { containerDocument } from './container-document.ts'
 import { imageSize } from './image-size.ts'
 
 export const inspectCommand: Command = defineCommand({
   name: 'inspect',
-  usage: '[FLAGS] IMAGE...',
-  summary: 'Show all about images, as JSON',
-  examples: ['inspect app', "inspect -f '{{.Id}}' app", "inspect -f '{{json .Config.Env}}' app"],
+  usage: '[FLAGS] CONTAINER|IMAGE...',
+  summary: 'Show all about containers and images, as JSON',
+  examples: [
+    'inspect app',
+    "inspect -f '{{.Id}}' app",
+    "inspect -f '{{json .NetworkSettings.Ports}}' web",
+  ],
   flags: {
     format: {
       kind: 'string',
@@ -20,7 +28,7 @@ export const inspectCommand: Command = defineCommand({
       help: '"json" or a template such as "{{.Id}}"',
     },
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Which of the images under a name' },
-    type: { kind: 'choice', choices: ['image'], default: 'image', hidden: true, help: 'Of object' },
+    type: { kind: 'choice', choices: ['container', 'image'], help: 'Only one kind' },
   },
   unsupported: { size: { short: 's', reason: 'The size is always shown' } },
   arity: { min: 1 },
@@ -29,9 +37,8 @@ export const inspectCommand: Command = defineCommand({
     const platform = wantedPlatform(flags.platform)
     const format = flags.format ?? 'json'
     const template = format === 'json' ? undefined : parseTemplate(format)
-    const images = await Promise.all(args.map(text => findImage(store, text, platform)))
-    const all = await store.images.list()
-    const documents = images.map(image => inspectDocument(image, all))
+    const context = { store, platform, type: flags.type }
+    const documents = await Promise.all(args.map(text => documentOf(text, context)))
     stdout.write(
       template === undefined
         ? `${JSON.stringify(documents, undefined, 4)}\n`
@@ -40,6 +47,27 @@ export const inspectCommand: Command = defineCommand({
     return 0
   },
 })
+
+interface Place {
+  readonly store: Store
+  readonly platform: Platform
+  readonly type: string | undefined
+}
+
+/** A container has precedence, as in docker. Throws `not-found` when there is neither. */
+async function documentOf(
+  text: string,
+  { store, platform, type }: Place,
+): Promise<Record<string, unknown>> {
+  if (type !== 'image') {
+    try {
+      return containerDocument(findContainer(await listContainers(store.containers), text))
+    } catch (error) {
+      if (type === 'container' || !hasCode(error, 'not-found')) throw error
+    }
+  }
+  return inspectDocument(await findImage(store, text, platform), await store.images.list())
+}
 
 /** In docker's shape, without what only a daemon has. */
 function inspectDocument(image: LocalImage, all: readonly ImageRecord[]): Record<string, unknown> {

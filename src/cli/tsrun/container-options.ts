@@ -3,11 +3,12 @@ import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import type { ContainerExtras, ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
-import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
+import type { PublishedPort, SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
+import { parsePublish } from './publish-options.ts'
 import { limitOptions, resourceOptions } from './resource-options.ts'
 import type { RunFlags } from './run-flags.ts'
 import { securityOptions } from './security-options.ts'
@@ -50,11 +51,21 @@ function extrasOf(flags: RunFlags): ContainerExtras {
   return {
     ...resourceOptions(flags),
     init: flags.init,
+    ports: publishedPorts(flags),
     shared: (['ipc', 'uts'] as const).filter(name => flags[name] === 'host'),
     dnsSearch: dnsSearch.map(parseWord),
     dnsOptions: dnsOptions.map(parseWord),
     ...(domainname === undefined ? {} : { domainname: parseHostname(domainname) }),
   }
+}
+
+function publishedPorts({ network, publish, 'publish-all': all }: RunFlags): PublishedPort[] {
+  const ports = publish.flatMap(parsePublish)
+  if (network === 'bridge' || (ports.length === 0 && !all)) return ports
+  throw usageError(
+    `Cannot publish ports with --network ${network}`,
+    network === 'host' ? 'The ports of the container are those of this machine' : undefined,
+  )
 }
 
 /** Of /etc/resolv.conf, where white space separates words. */

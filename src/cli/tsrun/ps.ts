@@ -5,6 +5,7 @@ import { type Command, defineCommand } from '../command.ts'
 import { humanAge, humanDuration } from '../human.ts'
 import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { truncate } from '../progress/display-width.ts'
+import { formatPort } from './publish-options.ts'
 
 export const psCommand: Command = defineCommand({
   name: 'ps',
@@ -40,6 +41,7 @@ const columns: readonly ListColumn[] = [
   { head: 'COMMAND', field: 'Command' },
   { head: 'CREATED', field: 'RunningFor' },
   { head: 'STATUS', field: 'Status' },
+  { head: 'PORTS', field: 'Ports' },
   { head: 'NAMES', field: 'Names' },
 ]
 
@@ -57,6 +59,7 @@ function rowOf(
     RunningFor: humanAge(record?.createdAt, now),
     State: isRunning ? 'running' : 'exited',
     Status: statusOf(container, now),
+    Ports: isRunning ? (record?.ports ?? []).map(formatPort).join(', ') : '',
     Names: record?.name ?? '',
   }
 }

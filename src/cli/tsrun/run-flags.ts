@@ -69,6 +69,19 @@ export const runFlags = {
     group: network,
     help: 'Network the container sees',
   },
+  publish: {
+    kind: 'strings',
+    short: 'p',
+    value: '[IP:]HOST:PORT[/udp]',
+    group: network,
+    help: 'Let a port of this machine lead to one of the container',
+  },
+  'publish-all': {
+    kind: 'boolean',
+    short: 'P',
+    group: network,
+    help: 'Publish all ports that the image exposes, at any that are free',
+  },
   hostname: { kind: 'string', short: 'h', value: 'NAME', group: network, help: 'Host name inside' },
   'add-host': {
     kind: 'strings',
@@ -211,8 +224,6 @@ const logging: UnsupportedFlag = { reason: 'The output goes where that of tsrun 
 
 export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   detach: { short: 'd', reason: 'Use the shell’s "&", or a service of systemd' },
-  publish: { short: 'p', reason: 'With --network host its ports are those of this machine' },
-  'publish-all': { short: 'P', reason: 'With --network host its ports are those of this machine' },
   restart: { reason: 'Use a service of systemd with Restart=' },
   mount: { reason: 'Use --volume or --tmpfs' },
   label: { short: 'l' },

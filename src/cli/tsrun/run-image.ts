@@ -1,10 +1,14 @@
+import type { ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
 import { type ContainerRequest, runContainer } from '../../layerfs/runtime/run-container.ts'
+import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
+import type { RunConfig } from '../../oci/image-config.ts'
 import { CliError, exitCodes } from '../cli-error.ts'
 import type { CliContext, Invocation } from '../command.ts'
 import { provideImage, provideLayers, type WantedImage } from '../image/provide-image.ts'
 import { assertRoot } from '../privileges.ts'
 import { containerOptions } from './container-options.ts'
+import { exposedPorts } from './publish-options.ts'
 import type { RunFlags, runFlags } from './run-flags.ts'
 import { forwarded, SignalForwarder, stopRules } from './signal-forwarder.ts'
 
@@ -32,9 +36,21 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
     ...(flags.user === undefined ? {} : { user: flags.user }),
     groups: flags['group-add'],
     lifetime: flags.rm ? 'removed-at-end' : 'kept',
-    options,
+    options: flags['publish-all'] ? withExposedPorts(options, image.config.value.config) : options,
   }
   return await runInForeground(store, request, { flags, context })
+}
+
+/** Those that are published already keep their place. */
+function withExposedPorts(
+  options: ContainerOptions,
+  { ExposedPorts = {} }: RunConfig,
+): ContainerOptions {
+  const { ports = [] } = options.extras
+  const isPublished = (port: PublishedPort) =>
+    ports.some(other => other.port === port.port && other.protocol === port.protocol)
+  const exposed = exposedPorts(Object.keys(ExposedPorts)).filter(port => !isPublished(port))
+  return { ...options, extras: { ...options.extras, ports: [...ports, ...exposed] } }
 }
 
 function wantedImage(name: string, { platform, pull, quiet }: RunFlags): WantedImage {

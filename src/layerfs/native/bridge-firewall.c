@@ -12,10 +12,11 @@
 #include <stdio.h>
 
 enum {
-  VERSION = 1, /* of the rules: a change of them changes it */
+  VERSION = 2, /* of the rules: a change of them changes it */
   NAME_BYTES = 64,
   POSTROUTING_RULES = 1,
   FORWARD_RULES = 4,
+  RAW_RULES = 1,
   DOCKER_RULES = 2,
 };
 
@@ -24,6 +25,7 @@ static const struct nft_place docker_user = {NFPROTO_IPV4, "filter", "DOCKER-USE
 struct names {
   char postrouting[NAME_BYTES];
   char forward[NAME_BYTES];
+  char raw[NAME_BYTES];
   char comment[NAME_BYTES];
 };
 
@@ -34,6 +36,7 @@ static struct names names_of(const struct firewall *firewall) {
   inet_ntop(AF_INET, &network, address, sizeof address);
   snprintf(names.postrouting, sizeof names.postrouting, "%.15s-postrouting", firewall->bridge);
   snprintf(names.forward, sizeof names.forward, "%.15s-forward", firewall->bridge);
+  snprintf(names.raw, sizeof names.raw, "%.15s-raw", firewall->bridge);
   snprintf(names.comment, sizeof names.comment, "tsrun %.15s %s/%u v%d", firewall->bridge, address,
            firewall->subnet.prefix, VERSION);
   return names;
@@ -73,6 +76,17 @@ static void put_forward(struct netlink_batch *batch, const struct nft_place *cha
   }
 }
 
+/* CVE-2020-8558: the bridge routes 127.0.0.0/8 for published ports, so what containers send there
+ * themselves must go before anything looks at it. Answers to us are addressed to the bridge. */
+static void put_raw(struct netlink_batch *batch, const struct nft_place *chain, const char *bridge,
+                    const char *comment) {
+  const size_t rule = nft_begin_rule(batch, chain, NFT_LAST);
+  nft_match_interface(batch, NFT_META_IIFNAME, NFT_CMP_EQ, bridge);
+  nft_match_destination(batch, 0x7f000000, 0xff000000);
+  nft_verdict(batch, NF_DROP);
+  nft_end_rule(batch, rule, comment);
+}
+
 /* 1: the chain is as we write it; 0: it is not; -1 with errno. */
 static int is_current(struct netlink *nl, const struct nft_place *chain, const char *comment,
                       unsigned count) {
@@ -83,15 +97,18 @@ static int is_current(struct netlink *nl, const struct nft_place *chain, const c
 static int ensure_table(struct netlink *nl, const struct firewall *firewall, const char **step) {
   static const struct nft_hook nat = {"nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC};
   static const struct nft_hook filter = {"filter", NF_INET_FORWARD, NF_IP_PRI_FILTER};
+  static const struct nft_hook early = {"filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW};
   const struct names names = names_of(firewall);
+  const struct nft_place raw = {NFPROTO_INET, "tsrun", names.raw};
   const struct nft_place postrouting = {NFPROTO_INET, "tsrun", names.postrouting};
   const struct nft_place forward = {NFPROTO_INET, "tsrun", names.forward};
 
   *step = "read the firewall's rules";
   const int translated = is_current(nl, &postrouting, names.comment, POSTROUTING_RULES);
   const int filtered = is_current(nl, &forward, names.comment, FORWARD_RULES);
-  if (translated == -1 || filtered == -1) return -1;
-  if (translated && filtered) return 0;
+  const int guarded = is_current(nl, &raw, names.comment, RAW_RULES);
+  if (translated == -1 || filtered == -1 || guarded == -1) return -1;
+  if (translated && filtered && guarded) return 0;
 
   struct netlink_batch batch = {0};
   nft_begin_transaction(&batch);
@@ -102,6 +119,9 @@ static int ensure_table(struct netlink *nl, const struct firewall *firewall, con
   nft_add_chain(&batch, &forward, &filter);
   nft_flush_chain(&batch, &forward);
   put_forward(&batch, &forward, firewall->bridge, names.comment);
+  nft_add_chain(&batch, &raw, &early);
+  nft_flush_chain(&batch, &raw);
+  put_raw(&batch, &raw, firewall->bridge, names.comment);
   nft_end_transaction(&batch);
   return netlink_commit(nl, &batch, step);
 }

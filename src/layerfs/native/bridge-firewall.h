@@ -1,11 +1,12 @@
 /*
  * The packet filter's part of the bridge network.
  *
- * In our table `inet tsrun`, two chains per bridge:
+ * In our table `inet tsrun`, three chains per bridge:
  *   <bridge>-postrouting   what leaves the bridge's subnet for elsewhere takes the host's address
  *   <bridge>-forward       to a container goes what it asked for, what was published to it (DNAT)
  *                          and what comes from its neighbours; nothing else. Forwarding may have
  *                          been switched on by us, so others must not reach containers by routing.
+ *   <bridge>-raw           from containers nothing goes to 127.0.0.0/8: see bridge-ports.h
  * They are written in one transaction, when they are missing or not as we write them: each rule
  * carries a comment naming bridge, subnet and version. Other chains of the table are left alone.
  *

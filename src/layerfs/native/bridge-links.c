@@ -41,6 +41,10 @@ static int disable_ipv6(const char *link) {
   return written == 1 ? 0 : -1;
 }
 
+void links_name(uint32_t address, char name[IFNAMSIZ]) {
+  snprintf(name, IFNAMSIZ, "ve%08x", address);
+}
+
 static struct ifinfomsg *begin_link(struct netlink_batch *batch, const char *step, uint16_t flags,
                                     const char *name) {
   struct ifinfomsg *link = netlink_begin(batch, step, RTM_NEWLINK, flags, sizeof *link);
@@ -272,6 +276,19 @@ int links_inside(const struct veth *veth, const char **step) {
   }
   netlink_close(&inside);
   return status;
+}
+
+int links_reflect(struct netlink *nl, const char *name, const char **step) {
+  const uint8_t on = 1;
+  struct netlink_batch batch = {0};
+  begin_link(&batch, "let the bridge send frames back", 0, name);
+  const size_t info = netlink_nest(&batch, IFLA_LINKINFO);
+  netlink_put_string(&batch, IFLA_INFO_SLAVE_KIND, "bridge");
+  const size_t data = netlink_nest(&batch, IFLA_INFO_SLAVE_DATA);
+  netlink_put(&batch, IFLA_BRPORT_MODE, &on, sizeof on);
+  netlink_end(&batch, data);
+  netlink_end(&batch, info);
+  return netlink_commit(nl, &batch, step);
 }
 
 void links_remove(struct netlink *nl, const char *name) {

@@ -19,6 +19,9 @@ struct veth {
   struct subnet subnet;
 };
 
+/* Of the host's end of the pair with this address inside. */
+void links_name(uint32_t address, char name[IFNAMSIZ]);
+
 /* Makes sure that the bridge exists and is up with the gateway's address, and gives its interface
    index. A bridge that has an address decides `subnet`; otherwise `subnet` is a wish. */
 int links_bridge(struct netlink *nl, const char *name, struct subnet *subnet, int *index,
@@ -30,6 +33,10 @@ int links_veth(struct netlink *nl, const struct veth *veth, const char **step);
 
 /* Inside the container's namespace: lo and eth0 up, address, default route. */
 int links_inside(const struct veth *veth, const char **step);
+
+/* Lets what comes from the pair go back to it: a container that asks for its own published port.
+   Where bridges pass through the packet filter (br_netfilter) that is one frame's way. */
+int links_reflect(struct netlink *nl, const char *name, const char **step);
 
 /* Removes a link if there is one of that name; with a veth, both ends. Keeps errno. */
 void links_remove(struct netlink *nl, const char *name);

@@ -7,6 +7,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,11 +36,19 @@ void nft_add_table(struct netlink_batch *batch, const struct nft_place *place) {
   netlink_put_string(batch, NFTA_TABLE_NAME, place->table);
 }
 
+void nft_add_owned_table(struct netlink_batch *batch, const struct nft_place *place) {
+  begin_message(batch, "create a firewall table", NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL,
+                place->family);
+  netlink_put_string(batch, NFTA_TABLE_NAME, place->table);
+  netlink_put_be32(batch, NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+}
+
 void nft_add_chain(struct netlink_batch *batch, const struct nft_place *place,
                    const struct nft_hook *hook) {
   begin_message(batch, "create a firewall chain", NFT_MSG_NEWCHAIN, NLM_F_CREATE, place->family);
   netlink_put_string(batch, NFTA_CHAIN_TABLE, place->table);
   netlink_put_string(batch, NFTA_CHAIN_NAME, place->chain);
+  if (hook == NULL) return;
   netlink_put_string(batch, NFTA_CHAIN_TYPE, hook->type);
   const size_t nest = netlink_nest(batch, NFTA_CHAIN_HOOK);
   netlink_put_be32(batch, NFTA_HOOK_HOOKNUM, hook->hook);
@@ -141,20 +150,58 @@ void nft_match_interface(struct netlink_batch *batch, uint32_t meta_key, uint32_
   compare(batch, operation, padded, sizeof padded);
 }
 
-void nft_match_source(struct netlink_batch *batch, const struct subnet *subnet) {
-  enum { SOURCE_OFFSET = 12 }; /* in the IPv4 header */
-  const uint8_t ipv4 = NFPROTO_IPV4;
-  const uint32_t network = htonl(subnet->network);
-  load_meta(batch, NFT_META_NFPROTO);
-  compare(batch, NFT_CMP_EQ, &ipv4, sizeof ipv4);
+static void load_payload(struct netlink_batch *batch, uint32_t base, uint32_t offset,
+                         uint32_t length) {
   const struct expression payload = begin_expression(batch, "payload");
   netlink_put_be32(batch, NFTA_PAYLOAD_DREG, NFT_REG_1);
-  netlink_put_be32(batch, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
-  netlink_put_be32(batch, NFTA_PAYLOAD_OFFSET, SOURCE_OFFSET);
-  netlink_put_be32(batch, NFTA_PAYLOAD_LEN, sizeof network);
+  netlink_put_be32(batch, NFTA_PAYLOAD_BASE, base);
+  netlink_put_be32(batch, NFTA_PAYLOAD_OFFSET, offset);
+  netlink_put_be32(batch, NFTA_PAYLOAD_LEN, length);
   end_expression(batch, payload);
-  mask(batch, htonl(subnet_mask(subnet)));
-  compare(batch, NFT_CMP_EQ, &network, sizeof network);
+}
+
+/* In the IPv4 header. */
+enum { SOURCE_OFFSET = 12, DESTINATION_OFFSET = 16 };
+
+static void match_address(struct netlink_batch *batch, uint32_t offset, uint32_t address,
+                          uint32_t bits) {
+  const uint8_t ipv4 = NFPROTO_IPV4;
+  const uint32_t wanted = htonl(address);
+  load_meta(batch, NFT_META_NFPROTO);
+  compare(batch, NFT_CMP_EQ, &ipv4, sizeof ipv4);
+  load_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, offset, sizeof wanted);
+  mask(batch, htonl(bits));
+  compare(batch, NFT_CMP_EQ, &wanted, sizeof wanted);
+}
+
+void nft_match_source(struct netlink_batch *batch, const struct subnet *subnet) {
+  match_address(batch, SOURCE_OFFSET, subnet->network, subnet_mask(subnet));
+}
+
+void nft_match_destination(struct netlink_batch *batch, uint32_t address, uint32_t bits) {
+  match_address(batch, DESTINATION_OFFSET, address, bits);
+}
+
+void nft_match_local(struct netlink_batch *batch) {
+  const uint8_t ipv4 = NFPROTO_IPV4;
+  const uint32_t local = RTN_LOCAL;
+  load_meta(batch, NFT_META_NFPROTO);
+  compare(batch, NFT_CMP_EQ, &ipv4, sizeof ipv4);
+  const struct expression fib = begin_expression(batch, "fib");
+  netlink_put_be32(batch, NFTA_FIB_DREG, NFT_REG_1);
+  netlink_put_be32(batch, NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+  netlink_put_be32(batch, NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+  end_expression(batch, fib);
+  compare(batch, NFT_CMP_EQ, &local, sizeof local); /* in host byte order */
+}
+
+void nft_match_port(struct netlink_batch *batch, uint8_t protocol, uint16_t port) {
+  enum { PORT_OFFSET = 2 }; /* of the destination, in TCP and in UDP */
+  const uint16_t wanted = htons(port);
+  load_meta(batch, NFT_META_L4PROTO);
+  compare(batch, NFT_CMP_EQ, &protocol, sizeof protocol);
+  load_payload(batch, NFT_PAYLOAD_TRANSPORT_HEADER, PORT_OFFSET, sizeof wanted);
+  compare(batch, NFT_CMP_EQ, &wanted, sizeof wanted);
 }
 
 void nft_match_conntrack(struct netlink_batch *batch, uint32_t key, uint32_t bits) {
@@ -175,15 +222,44 @@ void nft_masquerade(struct netlink_batch *batch) {
   end_expression(batch, begin_expression(batch, "masq"));
 }
 
-void nft_verdict(struct netlink_batch *batch, uint32_t verdict) {
+static void put_immediate(struct netlink_batch *batch, uint32_t to, const void *data, size_t size) {
+  const struct expression immediate = begin_expression(batch, "immediate");
+  netlink_put_be32(batch, NFTA_IMMEDIATE_DREG, to);
+  put_value(batch, NFTA_IMMEDIATE_DATA, data, size);
+  end_expression(batch, immediate);
+}
+
+void nft_translate(struct netlink_batch *batch, uint32_t address, uint16_t port) {
+  const uint32_t to = htonl(address);
+  const uint16_t at = htons(port);
+  put_immediate(batch, NFT_REG_1, &to, sizeof to);
+  put_immediate(batch, NFT_REG_2, &at, sizeof at);
+  const struct expression nat = begin_expression(batch, "nat");
+  netlink_put_be32(batch, NFTA_NAT_TYPE, NFT_NAT_DNAT);
+  netlink_put_be32(batch, NFTA_NAT_FAMILY, NFPROTO_IPV4);
+  netlink_put_be32(batch, NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+  netlink_put_be32(batch, NFTA_NAT_REG_PROTO_MIN, NFT_REG_2);
+  end_expression(batch, nat);
+}
+
+static void put_verdict(struct netlink_batch *batch, uint32_t verdict, const char *chain) {
   const struct expression immediate = begin_expression(batch, "immediate");
   netlink_put_be32(batch, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
   const size_t data = netlink_nest(batch, NFTA_IMMEDIATE_DATA);
   const size_t nest = netlink_nest(batch, NFTA_DATA_VERDICT);
   netlink_put_be32(batch, NFTA_VERDICT_CODE, verdict);
+  if (chain != NULL) netlink_put_string(batch, NFTA_VERDICT_CHAIN, chain);
   netlink_end(batch, nest);
   netlink_end(batch, data);
   end_expression(batch, immediate);
+}
+
+void nft_jump(struct netlink_batch *batch, const char *chain) {
+  put_verdict(batch, (uint32_t)NFT_JUMP, chain);
+}
+
+void nft_verdict(struct netlink_batch *batch, uint32_t verdict) {
+  put_verdict(batch, verdict, NULL);
 }
 
 static bool has_comment(const struct nlattr *userdata, const char *comment) {

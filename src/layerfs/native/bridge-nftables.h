@@ -32,8 +32,10 @@ struct nft_hook {
   int32_t priority;
 };
 
-/* Both leave what exists as it is. */
+/* Both leave what exists as it is. A chain without a hook (NULL) is for others to jump to. */
 void nft_add_table(struct netlink_batch *batch, const struct nft_place *place);
+/* A new table that nobody else may change, and that the kernel removes when the socket is closed. */
+void nft_add_owned_table(struct netlink_batch *batch, const struct nft_place *place);
 void nft_add_chain(struct netlink_batch *batch, const struct nft_place *place,
                    const struct nft_hook *hook);
 void nft_flush_chain(struct netlink_batch *batch, const struct nft_place *place);
@@ -48,10 +50,18 @@ void nft_end_rule(struct netlink_batch *batch, size_t rule, const char *comment)
 void nft_match_interface(struct netlink_batch *batch, uint32_t meta_key, uint32_t operation,
                          const char *name);
 void nft_match_source(struct netlink_batch *batch, const struct subnet *subnet);
+/* The IPv4 destination. */
+void nft_match_destination(struct netlink_batch *batch, uint32_t address, uint32_t mask);
+/* The destination is an address of this machine. */
+void nft_match_local(struct netlink_batch *batch);
+void nft_match_port(struct netlink_batch *batch, uint8_t protocol, uint16_t port);
 /* Any of these bits of conntrack's `key` is set. */
 void nft_match_conntrack(struct netlink_batch *batch, uint32_t key, uint32_t bits);
 void nft_counter(struct netlink_batch *batch);
 void nft_masquerade(struct netlink_batch *batch);
+/* To another IPv4 address and port; address in host byte order, as everywhere here. */
+void nft_translate(struct netlink_batch *batch, uint32_t address, uint16_t port);
+void nft_jump(struct netlink_batch *batch, const char *chain);
 void nft_verdict(struct netlink_batch *batch, uint32_t verdict);
 
 /* Fills `rules`; an absent table or chain has none. 0, or -1 with errno. */

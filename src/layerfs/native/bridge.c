@@ -165,7 +165,7 @@ static int connect_container(struct attachment *attachment) {
       .address = ntohl(result->address.s_addr),
       .subnet = attachment->subnet,
   };
-  snprintf(veth.name, sizeof veth.name, "ve%08x", veth.address);
+  links_name(veth.address, veth.name);
   if (links_veth(&attachment->nl, &veth, &result->failed_step) == -1) return -1;
   if (links_inside(&veth, &result->failed_step) == 0) return 0;
   links_remove(&attachment->nl, veth.name);

@@ -89,6 +89,10 @@ static void set_bridge(const struct word *w) {
   sandbox.bridge = w;
 }
 
+static void set_published(const struct word *w) {
+  for (int i = 0; i < 4; i++) append(&sandbox.published, w[i].text);
+}
+
 static void set_option(const struct word *w) {
   static const struct {
     const char *name;
@@ -144,6 +148,7 @@ static const struct operation {
     {"domainname", 1, set_domainname, NULL},           /* */
     {"host-network", 0, set_host_network, NULL},       /* default: a network of its own, lo only */
     {"bridge", 3, set_bridge, NULL},                   /* name, subnet, lock directory: bridge.h */
+    {"publish", 4, set_published, NULL},               /* address, port, container's port, protocol */
     {"cgroup", 1, set_cgroup, NULL},                   /* path of a cgroup.procs file, outside */
     {"user", 2, set_user, NULL},                       /* uid, gid */
     {"group", 1, set_group, NULL},                     /* gid */

@@ -6,9 +6,7 @@
  *   ending    PID 1 reaped (the kernel has killed the rest by then) → terminal drained → "exit"
  */
 #include "sandbox.h"
-#include "bridge.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -27,26 +25,6 @@ struct watch {
   int master; /* of the container's terminal, or -1 */
   bool failed;
 };
-
-/* Connects PID 1's network and tells it to go on, with its address if it has one. */
-static void attach_network(pid_t child, int socket) {
-  char address[INET_ADDRSTRLEN] = "", gateway[INET_ADDRSTRLEN];
-  if (sandbox.network == NETWORK_BRIDGE) {
-    const struct word *words = sandbox.bridge;
-    const struct bridge_request request = {words[0].text, words[1].text, words[2].text};
-    static struct bridge_result result; /* holds the lock that keeps the address */
-    if (bridge_attach(child, &request, &result) != 0) {
-      const int error = errno;
-      kill(child, SIGKILL);
-      waitpid(child, NULL, 0);
-      fail("attach the network", error, result.failed_step == NULL ? "" : result.failed_step);
-    }
-    inet_ntop(AF_INET, &result.address, address, sizeof address);
-    inet_ntop(AF_INET, &result.gateway, gateway, sizeof gateway);
-    report_network(address, gateway, result.blocked_by == NULL ? "" : result.blocked_by);
-  }
-  (void)!send(socket, address, strlen(address) + 1, MSG_NOSIGNAL);
-}
 
 /* A message of PID 1: its terminal, or that it failed. The end: it is the user's program. */
 static void hear_child(struct watch *watch) {

@@ -6,6 +6,7 @@
  *     created PATH KIND BEFORE AFTER   a mount target was missing and was made, in this order;
  *                                  the modification time of its directory, in nanoseconds
  *     network ADDRESS GATEWAY BLOCKED_BY   of a bridge; BLOCKED_BY: see bridge.h, or empty
+ *     port HOST HOST_PORT PORT PROTOCOL   a published port of it
  *     started PID                  the user's program runs
  *     exit CODE SIGNAL             it ended; the last record
  *
@@ -63,6 +64,10 @@ void report_started(pid_t pid) { report("started%c%d", 0, pid); }
 
 void report_network(const char *address, const char *gateway, const char *blocked_by) {
   report("network%c%s%c%s%c%s", 0, address, 0, gateway, 0, blocked_by);
+}
+
+void report_port(const char *host, unsigned host_port, unsigned port, const char *protocol) {
+  report("port%c%s%c%u%c%u%c%s", 0, host, 0, host_port, 0, port, 0, protocol);
 }
 
 void report_exit(int code, int signal) { report("exit%c%d%c%d", 0, code, 0, signal); }

@@ -81,6 +81,7 @@ struct sandbox {
   uint64_t capabilities; /* bit N: capability number N */
   enum network network;
   const struct word *bridge;
+  struct texts published; /* host address, host port, port, protocol */
   bool seccomp, no_new_privileges, terminal, init;
   bool host_uts, host_ipc;
   bool bind_devices; /* no cgroup bounds the devices: none works but those of /dev */
@@ -98,6 +99,7 @@ _Noreturn void fail(const char *step, int error, const char *detail);
 void report_created(const char *path, bool directory, const struct timespec times[2]);
 void report_started(pid_t pid);
 void report_network(const char *address, const char *gateway, const char *blocked_by);
+void report_port(const char *host, unsigned host_port, unsigned port, const char *protocol);
 void report_exit(int code, int signal);
 /* In PID 1: a failure also tells the monitor, through `fd`, that nothing was started. */
 void report_failures_to(int fd);
@@ -170,6 +172,9 @@ void finish_flows(void);
 void make_output_pipes(void);     /* before there are two processes */
 void write_to_output_pipes(void); /* in PID 1 */
 void relay_output_pipes(void);    /* in the monitor */
+
+/* sandbox-network.c: connects PID 1's network and tells it to go on, with its address if it has one. */
+void attach_network(pid_t child, int socket);
 
 /* sandbox-monitor.c */
 _Noreturn void watch(pid_t child, int child_socket);

@@ -10,7 +10,7 @@ import {
   mismatch,
   optional,
 } from '../../oci/json.ts'
-import type { ExitStatus } from '../sandbox/spec.ts'
+import type { ExitStatus, PublishedPort } from '../sandbox/spec.ts'
 
 export interface ContainerRecord {
   readonly name?: string
@@ -24,6 +24,9 @@ export interface ContainerRecord {
   /** Whether it goes when it ends: `--rm`. */
   readonly lifetime: 'removed-at-end' | 'kept'
   readonly startedAt?: string
+  /** Published ports, and the address they lead to, once they are. */
+  readonly ports?: readonly PublishedPort[]
+  readonly address?: string
   /** Absent after a run that was killed before it could tell. */
   readonly end?: ExitStatus & { readonly at: string }
 }
@@ -51,8 +54,19 @@ function recordFrom(node: JsonNode): ContainerRecord {
     createdAt: asString(member(node, 'createdAt')),
     lifetime,
     ...field('startedAt', optional(member(node, 'startedAt'), asString)),
+    ...field('ports', optional(member(node, 'ports'), portsFrom)),
+    ...field('address', optional(member(node, 'address'), asString)),
     ...field('end', optional(member(node, 'end'), endFrom)),
   }
+}
+
+function portsFrom(node: JsonNode): PublishedPort[] {
+  return asArray(node).map(port => ({
+    hostAddress: asString(member(port, 'hostAddress')),
+    hostPort: asSize(member(port, 'hostPort')),
+    port: asSize(member(port, 'port')),
+    protocol: member(port, 'protocol').value === 'udp' ? 'udp' : 'tcp',
+  }))
 }
 
 function endFrom(node: JsonNode): ContainerRecord['end'] & object {

@@ -53,6 +53,7 @@ export type ContainerExtras = Pick<
   | 'domainname'
   | 'init'
   | 'oomScoreAdjustment'
+  | 'ports'
   | 'resourceLimits'
   | 'shared'
   | 'sysctls'

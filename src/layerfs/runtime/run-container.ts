@@ -60,7 +60,9 @@ export async function runContainer(
   io: ContainerIo,
 ): Promise<ExitStatus> {
   using container = await createContainer(store, request, io.now())
-  const { record } = container
+  let { record } = container
+  // Written while the container runs; the end waits for it.
+  let noted: Promise<void> | undefined
   // The container holds what it needs: a prune need not wait until it ends.
   store.stopWriting()
   let isEnded = false
@@ -73,15 +75,32 @@ export async function runContainer(
       stdin: io.stdin,
       output: io.output,
       ...(io.signal === undefined ? {} : { signal: io.signal }),
-      ...(io.onStarted === undefined ? {} : { onStarted: io.onStarted }),
+      onStarted: handle => {
+        if (handle.ports.length > 0) {
+          record = withPorts(record, handle)
+          noted = container.setRecord(record)
+          // Awaited below; until then nobody else hears of it.
+          noted.catch(() => {})
+        }
+        io.onStarted?.(handle)
+      },
     })
+    await noted
     isEnded = record.lifetime === 'kept'
     if (isEnded)
       await container.setRecord({ ...record, end: { ...status, at: io.now().toISOString() } })
     return status
   } finally {
+    await noted?.catch(() => {})
     if (!isEnded) await store.trash.discard(container.path)
   }
+}
+
+function withPorts(
+  record: ContainerRecord,
+  { ports, address }: Pick<RunningSandbox, 'ports' | 'address'>,
+): ContainerRecord {
+  return { ...record, ports, ...(address === undefined ? {} : { address }) }
 }
 
 type NewContainer = HeldContainer & { readonly record: ContainerRecord }

@@ -159,7 +159,11 @@ function networkOperations(spec: SandboxSpec): Operation[] {
   const sysctls = networkSysctls.map(([path, value]) => ['sysctl', path, value] as const)
   if (spec.network === 'none') return sysctls
   const bridge = spec.bridge ?? defaultBridge
-  return [['bridge', bridge.name, bridge.subnet, bridge.lockDirectory], ...sysctls]
+  const ports = (spec.ports ?? []).map(
+    ({ hostAddress, hostPort, port, protocol }) =>
+      ['publish', hostAddress, hostPort, port, protocol] as const,
+  )
+  return [['bridge', bridge.name, bridge.subnet, bridge.lockDirectory], ...ports, ...sysctls]
 }
 
 function limitOperations(spec: SandboxSpec): Operation[] {

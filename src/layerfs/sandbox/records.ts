@@ -2,6 +2,8 @@
  * The records that the native program writes while it works; native/sandbox-report.c has the list.
  */
 
+import type { PublishedPort } from './spec.ts'
+
 export type SandboxRecord =
   | {
       readonly kind: 'error'
@@ -16,6 +18,7 @@ export type SandboxRecord =
       readonly gateway: string
       readonly blockedBy: string
     }
+  | ({ readonly kind: 'port' } & PublishedPort)
   | { readonly kind: 'started'; readonly pid: number }
   | { readonly kind: 'exit'; readonly code: number; readonly signal: number }
 
@@ -64,6 +67,14 @@ function decode([kind, first = '', second = '', third = '', fourth = '']: string
       }
     case 'network':
       return { kind, address: first, gateway: second, blockedBy: third }
+    case 'port':
+      return {
+        kind,
+        hostAddress: first,
+        hostPort: Number(second),
+        port: Number(third),
+        protocol: fourth === 'udp' ? 'udp' : 'tcp',
+      }
     case 'started':
       return { kind, pid: Number(first) }
     case 'exit':

@@ -20,7 +20,7 @@ import { encodeOperations } from './operations.ts'
 import { killOrphan } from './orphan.ts'
 import { type CreatedTarget, RecordReader, type SandboxRecord } from './records.ts'
 import { SandboxError, type SandboxFailure } from './sandbox-error.ts'
-import type { ExitStatus, SandboxSpec } from './spec.ts'
+import type { ExitStatus, PublishedPort, SandboxSpec } from './spec.ts'
 import { stubDirectory } from './stub-directory.ts'
 
 export interface SandboxIo {
@@ -45,6 +45,8 @@ export interface RunningSandbox {
   readonly pid: number
   /** With the `bridge` network. */
   readonly address?: string
+  /** Of the host, with the numbers that were found for those that could be any. */
+  readonly ports: readonly PublishedPort[]
   /** Sends a signal to the first process; none after it ended. */
   kill(signal: number): void
 }
@@ -92,6 +94,7 @@ function exitOf({ thrown, failure, exit }: Outcome): Omit<ExitStatus, 'outOfMemo
 
 interface Outcome {
   readonly created: CreatedTarget[]
+  readonly ports: PublishedPort[]
   pid?: number
   address?: string
   /** Why nothing ran. */
@@ -126,7 +129,7 @@ function superviseMonitor(
 ): Promise<Outcome> {
   return new Promise(resolve => {
     const control = monitor.stdio[3] as Duplex
-    const outcome: Outcome = { created: [] }
+    const outcome: Outcome = { created: [], ports: [] }
     let deadline: NodeJS.Timeout | undefined
     const stop = () => {
       control.write(Uint8Array.of(constants.signals.SIGKILL))
@@ -202,10 +205,16 @@ function note(record: SandboxRecord, { outcome, control, io }: Run): void {
     case 'network':
       outcome.address = record.address
       return
+    case 'port': {
+      const { kind: _, ...port } = record
+      outcome.ports.push(port)
+      return
+    }
     case 'started':
       outcome.pid = record.pid
       io.onStarted?.({
         pid: record.pid,
+        ports: outcome.ports,
         ...(outcome.address === undefined ? {} : { address: outcome.address }),
         kill: signal => {
           if (outcome.exit === undefined) control.write(Uint8Array.of(signal))

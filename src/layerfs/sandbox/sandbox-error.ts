@@ -60,6 +60,14 @@ const kinds: Readonly<Record<string, Kind>> = {
     message: ({ detail }) =>
       `Cannot run "${printable(detail)}": the file is there, but its interpreter (the "#!" line or the dynamic loader) is not`,
   },
+  'publish a port': {
+    code: 'conflict',
+    exitCode: 125,
+    message: ({ errno, detail }) =>
+      errno === EADDRINUSE
+        ? `Bind for ${printable(detail)} failed: port is already allocated`
+        : `Cannot publish port ${printable(detail)}: ${describeErrno(errno)}`,
+  },
   'change the working directory': {
     code: 'invalid',
     exitCode: 126,
@@ -88,6 +96,8 @@ const EINVAL = 22
 const ENOSPC = 28
 const ENOSYS = 38
 const ELOOP = 40
+const EADDRINUSE = 98
+const EADDRNOTAVAIL = 99
 
 interface Hint {
   /** The beginning of the step. */
@@ -129,6 +139,16 @@ const hints: readonly Hint[] = [
     step: 'give up privileges',
     errno: EPERM,
     hint: 'it takes CAP_SETPCAP, CAP_SETUID and CAP_SETGID: run as root',
+  },
+  {
+    step: 'publish a port',
+    errno: EADDRINUSE,
+    hint: 'Another program listens there, or another container has published it',
+  },
+  {
+    step: 'publish a port',
+    errno: EADDRNOTAVAIL,
+    hint: 'This machine has no such address',
   },
   {
     step: 'set a resource limit',

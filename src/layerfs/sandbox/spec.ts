@@ -18,6 +18,8 @@ export interface SandboxSpec {
   readonly network: NetworkMode
   /** For `bridge`; absent: the one of `defaults.ts`. */
   readonly bridge?: BridgeNetwork
+  /** For `bridge`. */
+  readonly ports?: readonly PublishedPort[]
   readonly security: Security
   readonly limits: Limits
   /** Lines of /etc/hosts beyond the standard ones, and DNS servers instead of the host's. */
@@ -60,6 +62,16 @@ export interface ResourceLimit {
 }
 
 export type NetworkMode = 'none' | 'host' | 'bridge'
+
+/** A port of the host that leads to one of the container. */
+export interface PublishedPort {
+  /** An IPv4 address of the host; `0.0.0.0`: all. */
+  readonly hostAddress: string
+  /** 0: any that is free. */
+  readonly hostPort: number
+  readonly port: number
+  readonly protocol: 'tcp' | 'udp'
+}
 
 export interface BridgeNetwork {
   /** The host's interface; made when missing. */

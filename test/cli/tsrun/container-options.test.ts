@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseFlags } from '../../../src/cli/flags.ts'
 import { containerOptions } from '../../../src/cli/tsrun/container-options.ts'
+import { formatPort } from '../../../src/cli/tsrun/publish-options.ts'
 import { runFlags, unsupportedRunFlags } from '../../../src/cli/tsrun/run-flags.ts'
 
 const grammar = {
@@ -43,6 +44,7 @@ describe('containerOptions()', () => {
         dnsOptions: [],
         dnsSearch: [],
         init: false,
+        ports: [],
         resourceLimits: [],
         shared: [],
         sysctls: [],
@@ -131,10 +133,41 @@ describe('containerOptions()', () => {
       dnsOptions: ['ndots:2'],
       domainname: 'b.example',
       init: true,
+      ports: [],
       shared: ['ipc'],
       oomScoreAdjustment: -5,
     })
     expect(mounts).toMatchObject([{ kind: 'bind', source: '/dev/shm', target: '/dev/shm' }])
+  })
+
+  test.each([
+    ['80', ['0.0.0.0:0->80/tcp']],
+    ['8080:80', ['0.0.0.0:8080->80/tcp']],
+    ['127.0.0.1:8080:80/udp', ['127.0.0.1:8080->80/udp']],
+    ['127.0.0.1::80', ['127.0.0.1:0->80/tcp']],
+    ['1-2:3-4', ['0.0.0.0:1->3/tcp', '0.0.0.0:2->4/tcp']],
+  ])('publishes "%s"', async (text, expected) => {
+    const { extras } = await options(['-p', text])
+    expect(extras.ports?.map(formatPort)).toEqual(expected)
+  })
+
+  test.each([
+    ['8080:80/sctp', 'the protocol is tcp or udp'],
+    ['[::1]:80:80', 'containers have no IPv6'],
+    ['1.2.3:80:80', 'no IPv4 address'],
+    ['1-2:3', 'the ranges differ in length'],
+    ['80:0', 'a container has no port 0'],
+    ['80:70000', 'expected ports from 0 to 65535'],
+    ['2-1', 'expected ports from 0 to 65535'],
+    ['x', 'expected ports from 0 to 65535'],
+    ['', 'expected ports from 0 to 65535'],
+  ])('refuses to publish "%s"', async (text, message) => {
+    await expect(options(['-p', text])).rejects.toThrow(message)
+  })
+
+  test('publishes nothing without a network of its own', async () => {
+    await expect(options(['-p', '80', '--net', 'host'])).rejects.toThrow('Cannot publish ports')
+    await expect(options(['-P', '--net', 'none'])).rejects.toThrow('Cannot publish ports')
   })
 
   test('reads limits as cgroups have them', async () => {
@@ -222,7 +255,6 @@ describe('containerOptions()', () => {
   })
 
   test.each([
-    [['-p', '80:80'], 'Flag --publish is not supported yet'],
     [['-d'], 'Flag --detach is not supported yet'],
     [['--restart', 'always'], 'Flag --restart is not supported yet'],
     [['--pid', 'host'], 'Flag --pid is not supported yet'],

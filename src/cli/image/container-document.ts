@@ -1,0 +1,47 @@
+import type { Container } from '../../layerfs/runtime/container-list.ts'
+import type { ContainerRecord } from '../../layerfs/runtime/container-record.ts'
+import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
+
+/** All about a container, in docker's shape, without what only a daemon has. */
+export function containerDocument(container: Container): Record<string, unknown> {
+  const { id, record } = container
+  if (record === undefined) return { Id: id, State: { Status: 'damaged', Running: false } }
+  const [path = '', ...args] = record.argv
+  return {
+    Id: id,
+    Created: record.createdAt,
+    Path: path,
+    Args: args,
+    State: stateOf(container, record),
+    Image: record.imageId,
+    Name: record.name === undefined ? '' : `/${record.name}`,
+    Config: { Image: record.image, Cmd: record.argv },
+    NetworkSettings: container.isRunning
+      ? { IPAddress: record.address ?? '', Ports: portMap(record.ports ?? []) }
+      : { IPAddress: '', Ports: {} },
+  }
+}
+
+function stateOf({ isRunning }: Container, { end, startedAt }: ContainerRecord) {
+  return {
+    Status: isRunning ? 'running' : 'exited',
+    Running: isRunning,
+    OOMKilled: end?.outOfMemory ?? false,
+    // Killed before it could tell: as if by SIGKILL.
+    ExitCode: isRunning ? 0 : (end?.code ?? 137),
+    StartedAt: startedAt ?? '',
+    FinishedAt: end?.at ?? '',
+  }
+}
+
+function portMap(ports: readonly PublishedPort[]): Record<string, unknown> {
+  const keyOf = ({ port, protocol }: PublishedPort) => `${port}/${protocol}`
+  return Object.fromEntries(
+    ports.map(port => [
+      keyOf(port),
+      ports
+        .filter(other => keyOf(other) === keyOf(port))
+        .map(({ hostAddress, hostPort }) => ({ HostIp: hostAddress, HostPort: `${hostPort}` })),
+    ]),
+  )
+}

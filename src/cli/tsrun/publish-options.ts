@@ -1,0 +1,63 @@
+/** Ports of this machine that lead to a container's: `--publish` as docker spells it. */
+import { isIP } from 'node:net'
+import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
+import { printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
+
+const everyAddress = '0.0.0.0'
+
+/**
+ * `80`, `8080:80`, `127.0.0.1:8080:80/udp`, `127.0.0.1::80`, `8000-8003:80-83`; without a port of
+ * this machine any that is free. Throws a usage error that quotes the text.
+ */
+export function parsePublish(text: string): PublishedPort[] {
+  const refuse = (reason: string) => usageError(`Cannot publish "${printable(text)}": ${reason}`)
+  const [numbers = '', protocol = 'tcp', ...rest] = text.split('/')
+  if (rest.length > 0) throw refuse('expected [IP:]HOST:CONTAINER[/PROTOCOL]')
+  if (protocol !== 'tcp' && protocol !== 'udp') throw refuse('the protocol is tcp or udp')
+  if (numbers.startsWith('[')) throw refuse('containers have no IPv6')
+  const parts = numbers.split(':')
+  const container = parts.pop() ?? ''
+  const host = parts.pop() ?? ''
+  const [hostAddress = everyAddress, ...more] = parts
+  if (more.length > 0 || isIP(hostAddress) !== 4) throw refuse('the address is no IPv4 address')
+  const ports = parseRange(container, refuse)
+  const hostPorts = host === '' ? ports.map(() => 0) : parseRange(host, refuse)
+  if (hostPorts.length !== ports.length) throw refuse('the ranges differ in length')
+  if (ports.includes(0)) throw refuse('a container has no port 0')
+  return ports.map((port, index) => ({
+    hostAddress,
+    hostPort: hostPorts[index] ?? 0,
+    port,
+    protocol,
+  }))
+}
+
+function parseRange(text: string, refuse: (reason: string) => Error): number[] {
+  const [, first = '', last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? []
+  const [from, to] = [Number(first), Number(last)]
+  if (first === '' || to > 65_535 || from > to) throw refuse('expected ports from 0 to 65535')
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index)
+}
+
+/** What an image exposes (`80/tcp`), each at any free port. Others are left out. */
+export function exposedPorts(exposed: readonly string[]): PublishedPort[] {
+  return exposed.flatMap(text => {
+    const [, port = '', protocol = 'tcp'] = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(text) ?? []
+    const number = Number(port)
+    if (number < 1 || number > 65_535) return []
+    return [
+      {
+        hostAddress: everyAddress,
+        hostPort: 0,
+        port: number,
+        protocol: protocol === 'udp' ? ('udp' as const) : ('tcp' as const),
+      },
+    ]
+  })
+}
+
+/** As docker lists them: `0.0.0.0:8080->80/tcp`. */
+export function formatPort({ hostAddress, hostPort, port, protocol }: PublishedPort): string {
+  return `${hostAddress}:${hostPort}->${port}/${protocol}`
+}

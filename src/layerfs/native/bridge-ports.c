@@ -1,0 +1,166 @@
+#define _GNU_SOURCE
+#include "bridge-ports.h"
+
+#include "bridge-links.h"
+#include "bridge-nftables.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_ipv4.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { PORTS_PER_BATCH = 8 }; /* rules of this size fit a batch */
+
+/* A socket that holds the port; it is never closed. A listening TCP socket is what others collide
+ * with, in spite of SO_REUSEADDR, which is for connections that linger. */
+static int hold(struct published_port *port) {
+  const bool tcp = port->protocol == IPPROTO_TCP;
+  const int fd = socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
+  if (fd == -1) return -1;
+  const int on = 1;
+  struct sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = htons(port->host_port), .sin_addr = port->host};
+  socklen_t size = sizeof address;
+  if ((tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == -1) ||
+      bind(fd, (const struct sockaddr *)&address, sizeof address) == -1 ||
+      (tcp && listen(fd, 0) == -1) || getsockname(fd, (struct sockaddr *)&address, &size) == -1) {
+    return -1;
+  }
+  port->host_port = ntohs(address.sin_port);
+  return 0;
+}
+
+/* Without it the kernel takes packets from 127.0.0.1 on a bridge for forged ones. */
+static int route_loopback(const char *bridge) {
+  char path[64 + IFNAMSIZ];
+  snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/route_localnet", bridge);
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd == -1) return -1;
+  const ssize_t written = TEMP_FAILURE_RETRY(write(fd, "1", 1));
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return written == 1 ? 0 : -1;
+}
+
+static int reflect(const struct bridge_result *container, const char **step) {
+  struct netlink links;
+  char name[IFNAMSIZ];
+  links_name(ntohl(container->address.s_addr), name);
+  *step = "open a netlink socket to the links";
+  if (netlink_open(&links, NETLINK_ROUTE) == -1) return -1;
+  const int status = links_reflect(&links, name, step);
+  netlink_close(&links);
+  return status;
+}
+
+struct table {
+  struct netlink *nl;
+  struct nft_place prerouting, output, postrouting, ports;
+  const char *bridge;
+  const struct bridge_result *container;
+};
+
+static void put_jump(struct netlink_batch *batch, const struct nft_place *from) {
+  const size_t rule = nft_begin_rule(batch, from, NFT_LAST);
+  nft_jump(batch, "ports");
+  nft_end_rule(batch, rule, "to published ports");
+}
+
+/* The answer must come back this way, so the container is to see the bridge's address: it would
+ * answer a neighbour directly, and 127.0.0.1 not at all. */
+static void put_return_ways(struct netlink_batch *batch, const struct table *table) {
+  struct subnet own = {.network = 0, .prefix = table->container->prefix};
+  own.network = ntohl(table->container->address.s_addr) & subnet_mask(&own);
+  const struct subnet loopback = {.network = 0x7f000000, .prefix = 8};
+  const struct subnet *const sources[] = {&own, &loopback};
+  for (unsigned i = 0; i < 2; i++) {
+    const size_t rule = nft_begin_rule(batch, &table->postrouting, NFT_LAST);
+    nft_match_interface(batch, NFT_META_OIFNAME, NFT_CMP_EQ, table->bridge);
+    nft_match_source(batch, sources[i]);
+    nft_match_destination(batch, ntohl(table->container->address.s_addr), UINT32_MAX);
+    nft_match_conntrack(batch, NFT_CT_STATUS, IPS_DST_NAT);
+    nft_masquerade(batch);
+    nft_end_rule(batch, rule, i == 0 ? "from neighbours" : "from this machine");
+  }
+}
+
+static int make_table(const struct table *table, const char **step) {
+  static const struct nft_hook before = {"nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST};
+  static const struct nft_hook own = {"nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST};
+  static const struct nft_hook after = {"nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC};
+  struct netlink_batch batch = {0};
+  nft_begin_transaction(&batch);
+  nft_add_owned_table(&batch, &table->ports);
+  nft_add_chain(&batch, &table->ports, NULL);
+  nft_add_chain(&batch, &table->prerouting, &before);
+  nft_add_chain(&batch, &table->output, &own);
+  nft_add_chain(&batch, &table->postrouting, &after);
+  put_jump(&batch, &table->prerouting);
+  put_jump(&batch, &table->output);
+  put_return_ways(&batch, table);
+  nft_end_transaction(&batch);
+  return netlink_commit(table->nl, &batch, step);
+}
+
+static void put_port(struct netlink_batch *batch, const struct table *table,
+                     const struct published_port *port) {
+  const size_t rule = nft_begin_rule(batch, &table->ports, NFT_LAST);
+  if (port->host.s_addr == htonl(INADDR_ANY)) {
+    nft_match_local(batch);
+  } else {
+    nft_match_destination(batch, ntohl(port->host.s_addr), UINT32_MAX);
+  }
+  nft_match_port(batch, port->protocol, port->host_port);
+  nft_translate(batch, ntohl(table->container->address.s_addr), port->port);
+  nft_end_rule(batch, rule, "published");
+}
+
+static int put_ports(const struct table *table, const struct published_port *ports, size_t count,
+                     const char **step) {
+  for (size_t first = 0; first < count; first += PORTS_PER_BATCH) {
+    struct netlink_batch batch = {0};
+    nft_begin_transaction(&batch);
+    for (size_t i = first; i < count && i < first + PORTS_PER_BATCH; i++) {
+      put_port(&batch, table, &ports[i]);
+    }
+    nft_end_transaction(&batch);
+    if (netlink_commit(table->nl, &batch, step) == -1) return -1;
+  }
+  return 0;
+}
+
+int ports_publish(const char *bridge, const struct bridge_result *container,
+                  struct published_port *ports, size_t count, const struct published_port **failed,
+                  const char **step) {
+  *step = "hold a port";
+  for (size_t i = 0; i < count; i++) {
+    *failed = &ports[i];
+    if (hold(&ports[i]) == -1) return -1;
+  }
+  *failed = NULL;
+  *step = "route the loopback network on the bridge";
+  if (route_loopback(bridge) == -1 || reflect(container, step) == -1) return -1;
+  /* Never closed: the table is as long there as it. */
+  static struct netlink nl;
+  *step = "open a netlink socket to the firewall";
+  if (netlink_open(&nl, NETLINK_NETFILTER) == -1) return -1;
+  /* Our number, too: the table of who had the address last may be about to go. */
+  char name[48];
+  snprintf(name, sizeof name, "tsrun-%08x-%d", ntohl(container->address.s_addr), (int)getpid());
+  const struct table table = {.nl = &nl,
+                              .prerouting = {NFPROTO_INET, name, "prerouting"},
+                              .output = {NFPROTO_INET, name, "output"},
+                              .postrouting = {NFPROTO_INET, name, "postrouting"},
+                              .ports = {NFPROTO_INET, name, "ports"},
+                              .bridge = bridge,
+                              .container = container};
+  if (make_table(&table, step) == -1) return -1;
+  return put_ports(&table, ports, count, step);
+}
