@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { hasCode } from '../../oci/errors.ts'
@@ -33,7 +33,8 @@ export async function writeFileAtomic(
   const directory = dirname(path)
   const temporary = temporaryFor(path)
   const isSynced = options.durability !== 'unsynced'
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  if (isSynced) await makeDirectorySynced(directory)
+  else await mkdir(directory, { recursive: true, mode: 0o700 })
   try {
     await using file = await open(temporary, 'wx', options.mode ?? 0o600)
     await file.writeFile(data)
@@ -78,6 +79,18 @@ function temporaryFor(path: string): string {
 export async function syncDirectory(path: string): Promise<void> {
   await using directory = await open(path, 'r')
   await directory.sync()
+}
+
+/**
+ * Makes a directory, and those above it, when missing: each one's name is then on the disk, which a
+ * sync of what is inside it does not see to.
+ */
+export async function makeDirectorySynced(path: string): Promise<void> {
+  const topmost = await mkdir(path, { recursive: true, mode: 0o700 })
+  if (topmost === undefined) return
+  for (let made = resolve(path); made.length >= topmost.length; made = dirname(made)) {
+    await syncDirectory(dirname(made))
+  }
 }
 
 /** Whether a directory entry is a file of {@link writeFileAtomic} that is not finished. */

@@ -9,13 +9,14 @@
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Algorithm, algorithmOf, type Digest, finishDigest, hexOf } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { ignoreMissing, namesIn, syncDirectory } from './atomic-file.ts'
+import { ignoreMissing, makeDirectorySynced, namesIn, syncDirectory } from './atomic-file.ts'
+import { isIntact, seemsIntact } from './blob-file.ts'
 import {
   assertExpected,
   type BlobInfo,
@@ -75,8 +76,8 @@ export async function beginDownload(
     const file = await open(path, flags, 0o600)
     if (await isOurs(file)) {
       // Whoever had the lock may have completed it.
-      const existing = await stat(request.pathOf(blob.digest)).catch(ignoreMissing)
-      if (existing?.size !== blob.size) return goOn(new DirectoryIngest(request, path, file), blob)
+      const isThere = await seemsIntact(request.pathOf(blob.digest), blob)
+      if (!isThere) return goOn(new DirectoryIngest(request, path, file), blob)
       await rm(path, { force: true })
       await file.close()
       return undefined
@@ -212,10 +213,9 @@ class DirectoryIngest implements Ingest {
 
   async #publish(info: BlobInfo): Promise<void> {
     const target = this.#request.pathOf(info.digest)
-    const existing = await stat(target).catch(ignoreMissing)
-    // A file of another size is damaged; ours, which is verified, takes its place.
-    if (existing?.size === info.size) return
-    await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+    // A damaged one gives way to ours, which is verified.
+    if (await isIntact(target, info)) return
+    await makeDirectorySynced(dirname(target))
     await this.#file.chmod(0o444)
     await this.#syncFile()
     await rename(this.#path, target)

@@ -23,6 +23,7 @@ import {
 } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn } from './atomic-file.ts'
+import { seemsIntact } from './blob-file.ts'
 import {
   type BlobInfo,
   type ByteRange,
@@ -94,7 +95,7 @@ class DirectoryStore implements ContentStore {
   }
 
   async download(blob: BlobInfo, signal?: AbortSignal): Promise<Download | undefined> {
-    if ((await this.find(blob.digest))?.size === blob.size) return undefined
+    if (await seemsIntact(this.pathOf(blob.digest), blob)) return undefined
     return beginDownload(await this.#request(algorithmOf(blob.digest)), blob, signal)
   }
 

@@ -15,10 +15,11 @@
 import { setMaxListeners } from 'node:events'
 import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import { type ChainId, chainIds, type DiffId, hexOf } from '../../oci/digest.ts'
-import { OciError } from '../../oci/errors.ts'
+import { type ChainId, chainIds, type DiffId, type Digest, hexOf } from '../../oci/digest.ts'
+import { hasCode, OciError } from '../../oci/errors.ts'
 import type { ImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
+import { isIntact } from '../content/blob-file.ts'
 import type { ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
 import { openUnpackPool, type UnpackPool } from '../layer/unpack-pool.ts'
@@ -168,15 +169,32 @@ async function unpack(layer: Layer, below: Promise<void>, job: UnpackJob): Promi
     })
   }
   await using staged = await snapshots.stage()
-  await job.pool.apply({
-    blob: content.pathOf(digest),
-    target: staged.upper,
-    expected: { digest, size, diffId: info.diffId },
-    lower: async () => {
-      await below
-      return info.parent === undefined ? [] : await snapshots.layers(info.parent)
-    },
-    signal: job.options.signal,
-  })
+  try {
+    await job.pool.apply({
+      blob: content.pathOf(digest),
+      target: staged.upper,
+      expected: { digest, size, diffId: info.diffId },
+      lower: async () => {
+        await below
+        return info.parent === undefined ? [] : await snapshots.layers(info.parent)
+      },
+      signal: job.options.signal,
+    })
+  } catch (error) {
+    if (hasCode(error, 'digest-mismatch')) await removeDamaged(digest, content, error)
+    throw error
+  }
   await snapshots.commit(staged, info)
+}
+
+/** So that the next pull fetches it: nobody can use what is not its name's bytes. */
+async function removeDamaged(digest: Digest, content: ContentStore, cause: unknown): Promise<void> {
+  const blob = await content.find(digest)
+  if (blob === undefined || (await isIntact(content.pathOf(digest), blob))) return
+  await content.remove(digest)
+  throw new OciError(
+    'digest-mismatch',
+    `Cannot unpack layer ${digest}: its file in the store was damaged, and is removed`,
+    { cause, hint: 'pull the image again' },
+  )
 }

@@ -93,20 +93,22 @@ interface Wanted {
   readonly mediaType?: string
 }
 
-/** From the cache, where it is there with the type to read it by; else from the registry. */
+/** From the cache, where it is there, undamaged; else from the registry. */
 async function findManifest(
   client: RegistryClient,
   repository: Repository,
   options: ResolveOptions & { readonly wanted: Wanted },
 ): Promise<Resolved> {
   const { cache, wanted } = options
-  const blob = await cache?.find(wanted.digest)
-  if (cache === undefined || blob === undefined || blob.size > maxManifestSize) {
-    return fetchManifest(client, repository, options)
-  }
-  const bytes = await cache.read(wanted.digest, maxManifestSize)
+  const bytes = await cache?.read(wanted.digest, maxManifestSize).catch(ignoreUnusable)
+  if (bytes === undefined) return fetchManifest(client, repository, options)
   const action = actionOf(repository, wanted.digest)
   return resolvedFrom(bytes, { mediaType: wanted.mediaType ?? '', digest: wanted.digest, action })
+}
+
+function ignoreUnusable(error: unknown): undefined {
+  const codes = ['not-found', 'digest-mismatch', 'too-large'] as const
+  if (!codes.some(code => hasCode(error, code))) throw error
 }
 
 /** `undefined` when the registry does not say, or says it only to GET. */

@@ -62,6 +62,29 @@ describe('openContentStore', () => {
     expect((await readBlob(store, digest)).toString()).toBe('whole')
   })
 
+  it.each(['short', 'a'.repeat(3_000_000)])(
+    'commit() replaces a blob of the right size that the disk changed',
+    async text => {
+      const store = openContentStore(freshDirectory())
+      const { digest, size } = await putBlob(store, [Buffer.from(text)])
+      await chmod(store.pathOf(digest), 0o644)
+      await writeFile(store.pathOf(digest), 'x'.repeat(size))
+      await putBlob(store, [Buffer.from(text)])
+      expect((await readBlob(store, digest)).toString() === text).toBe(true)
+    },
+  )
+
+  it('download() fetches a document again that the disk changed', async () => {
+    const store = openContentStore(freshDirectory())
+    const blob = await putBlob(store, [Buffer.from('{"a":1}')])
+    await chmod(store.pathOf(blob.digest), 0o644)
+    await writeFile(store.pathOf(blob.digest), '{"a":2}')
+    await using download = await store.download(blob)
+    await download?.write(Buffer.from('{"a":1}'))
+    expect(await download?.commit()).toEqual(blob)
+    expect(Buffer.from(await store.read(blob.digest)).toString()).toBe('{"a":1}')
+  })
+
   it('list() passes over files that are no blobs', async () => {
     const root = freshDirectory()
     await mkdir(join(root, 'blobs', 'sha256'), { recursive: true })

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { putBlob } from '../../../src/layerfs/content/content-store.ts'
@@ -119,6 +119,7 @@ describeWith(['root'], 'unpackImage', () => {
     await expect(unpackImage({ manifest, config: lying }, store)).rejects.toMatchObject({
       code: 'digest-mismatch',
     })
+    for (const { digest } of manifest.layers) expect(await store.content.find(digest)).toBeDefined()
     const [first] = chainIds(wrong)
     for await (const { name } of store.snapshots.list()) expect(name).toBe(first)
     expect(left(store)).toEqual([])
@@ -145,6 +146,23 @@ describeWith(['root'], 'unpackImage', () => {
     })
     expect(left(store)).toEqual([])
     for await (const _any of store.snapshots.list()) expect.fail('nothing can be committed')
+  })
+
+  it('removes a blob that the disk changed, saying so, and no other', async () => {
+    await using store = await openStore(freshDirectory())
+    const { manifest, config } = await imageIn(store)
+    const [first, second] = manifest.layers.map(layer => layer.digest)
+    const path = store.content.pathOf(second!)
+    const bytes = readFileSync(path)
+    chmodSync(path, 0o644)
+    writeFileSync(path, Buffer.from(bytes).fill(0xff, bytes.length - 4))
+    await expect(unpackImage({ manifest, config }, store)).rejects.toMatchObject({
+      code: 'digest-mismatch',
+      message: expect.stringContaining('removed'),
+      hint: 'pull the image again',
+    })
+    expect(await store.content.find(second!)).toBeUndefined()
+    expect(await store.content.find(first!)).toBeDefined()
   })
 
   it('stops when its signal aborts, leaving nothing active', async () => {

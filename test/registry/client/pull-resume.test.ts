@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { openContentStore } from '../../../src/layerfs/content/directory-store.ts'
@@ -87,6 +87,23 @@ describe('a pull after one that failed', () => {
     expect(error).toBeUndefined()
     expect(ranges.slice(1)).toEqual(['bytes=2000000-', undefined])
     expect(await into.find(digest!)).toMatchObject({ size })
+  })
+
+  test('brings again the documents that the disk changed since', async () => {
+    const { registry } = await registryWith([])
+    await using _registry = registry
+    const root = freshDirectory()
+    const { into } = await pullInto(root, registry.host)
+    for await (const blob of into.list()) {
+      if (blob.size === size) continue
+      rmSync(into.pathOf(blob.digest))
+      writeFileSync(into.pathOf(blob.digest), 'x'.repeat(blob.size))
+    }
+    const { error } = await pullInto(root, registry.host)
+    expect(error).toBeUndefined()
+    for await (const blob of into.list()) {
+      if (blob.size !== size) expect(await into.read(blob.digest)).toHaveLength(blob.size)
+    }
   })
 
   test('asks for nothing when all had arrived', async () => {
