@@ -21,6 +21,7 @@ const checks = {
   podman: () => program('podman', 'podman'),
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),
+  umoci: () => program('umoci', 'umoci'),
   script: () => program('script', 'bsdutils'),
   mmdebstrap: () => program('mmdebstrap', 'mmdebstrap'),
   debian: () => network('http://deb.debian.org/debian/dists/bookworm/Release'),
