@@ -32,7 +32,7 @@ export function mergeGraphs(graphs: readonly PlatformGraph[]): MergedGraphs {
       const inputs = node.inputs.map(id => idIn(ids, id))
       const sameness = JSON.stringify([inputs, workAlone(node.work)])
       const known = nodes.get(sameness)
-      const id = known?.id ?? `${platform} ${node.id}`
+      const id = known?.id ?? `${platform.replaceAll('/', '_')}-${node.id}`
       ids.set(node.id, id)
       const identity = `${platform}\0${node.identity}`
       if (known === undefined) nodes.set(sameness, { ...node, id, identity, inputs })

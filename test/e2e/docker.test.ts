@@ -189,6 +189,25 @@ describeWith(['root', 'build', 'busybox', 'docker'], 'Docker', () => {
     )
   })
 
+  test('takes what tsbuild --load sends to its socket', async () => {
+    const args = ['--load', '-t', 'hello:loaded', fixture('hello')]
+    await store.tsbuild(args, { env: { DOCKER_HOST: `unix://${work.path('docker.sock')}` } })
+    expect(await dockerRun('hello:loaded')).toMatch(/^Hello, world/)
+    const ours = await store.attempt('tsbuild', ['inspect', 'hello:loaded'])
+    expect(ours.code).toBe(1)
+  })
+
+  test('pulls its platform out of an index that tsbuild pushed, in either vocabulary', async () => {
+    const context = work.write('two', { Dockerfile: 'FROM busybox\nCMD ["echo", "from an index"]' })
+    for (const types of ['oci-mediatypes=true', 'oci-mediatypes=false']) {
+      const name = `${registry.address}/team/two:${types.slice(-4)}`
+      const platforms = ['--platform', 'linux/arm64,linux/amd64']
+      await store.tsbuild([...platforms, '-o', `type=registry,name=${name},${types}`, context])
+      await daemon.docker(['pull', name])
+      expect(await dockerRun(name)).toBe('from an index\n')
+    }
+  })
+
   test('an image without any layer goes the whole way', async () => {
     const name = `${registry.address}/team/empty:1`
     const context = work.write('empty', { Dockerfile: 'FROM scratch\nLABEL a=b\nCMD ["/nothing"]' })

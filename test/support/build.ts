@@ -40,6 +40,7 @@ export interface BuildOptions {
   readonly signal?: AbortSignal
   readonly variables?: BuildWorld['variables']
   readonly network?: BuildWorld['sandbox']['network']
+  readonly resourceLimits?: BuildWorld['sandbox']['resourceLimits']
   readonly store?: Store
 }
 
@@ -91,7 +92,7 @@ export async function openWorkshop(): Promise<Workshop> {
           mayUseHostNetwork: false,
           extraHosts: [],
           shmSize: 64 * 1024 * 1024,
-          resourceLimits: [],
+          resourceLimits: options.resourceLimits ?? [],
           stubs: used.stubs,
         },
         variables: options.variables ?? process.env,

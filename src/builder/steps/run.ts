@@ -105,6 +105,7 @@ function sandboxSpec(
     network: networkOf(step, sandbox),
     security: defaultSecurity,
     limits: {},
+    resourceLimits: sandbox.resourceLimits,
     extraHosts: sandbox.extraHosts,
     dns: [],
     shmSize: sandbox.shmSize,

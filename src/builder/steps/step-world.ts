@@ -1,6 +1,7 @@
 /**
  * StepWorld: everything outside the program that a step may touch.
  */
+import type { ResourceLimit } from '../../layerfs/sandbox/spec.ts'
 import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
 import type { ChainId } from '../../oci/digest.ts'
 import type { GitSource } from '../plan/git-source.ts'
@@ -81,6 +82,8 @@ export interface SandboxSettings {
   readonly extraHosts: readonly { readonly name: string; readonly address: string }[]
   /** Bytes of /dev/shm. */
   readonly shmSize: number
+  /** `--ulimit`; in no cache key, as they are about the machine (K02). */
+  readonly resourceLimits: readonly ResourceLimit[]
   /** See `layerfs/store.ts`. */
   readonly stubs: string
 }

@@ -108,6 +108,12 @@ export const buildFlags = {
     group: steps,
     help: 'Size of /dev/shm in RUN steps',
   },
+  ulimit: {
+    kind: 'strings',
+    value: 'NAME=SOFT[:HARD]',
+    group: steps,
+    help: 'A resource limit of RUN steps: nofile=1024',
+  },
 
   'no-cache': { kind: 'boolean', group: cache, help: 'Run every step' },
   'no-cache-filter': {
@@ -137,5 +143,4 @@ export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = 
   sbom: attestations,
   squash: {},
   ssh: {},
-  ulimit: {},
 }

@@ -7,6 +7,7 @@ import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform.
 import type { Invocation } from '../command.ts'
 import type { Progress } from '../progress/progress.ts'
 import { parseExtraHost } from '../tsrun/container-options.ts'
+import { parseUlimit } from '../tsrun/resource-options.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import type { World } from '../world.ts'
 import { parseBuildContexts } from './build-contexts.ts'
@@ -81,6 +82,7 @@ export function buildWorldOf(
       mayUseHostNetwork: flags.allow.includes('network.host') || flags.network === 'host',
       extraHosts: flags['add-host'].map(parseExtraHost),
       shmSize: flags['shm-size'],
+      resourceLimits: flags.ulimit.map(parseUlimit),
       stubs: store.stubs,
     },
     variables: environment.variables,

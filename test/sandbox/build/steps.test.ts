@@ -63,6 +63,15 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
       )
     })
 
+    it('K02 has the limits it was given; they are in no cache key', async () => {
+      const dockerfile = 'FROM busybox\nRUN ulimit -n; ulimit -Hn'
+      const resourceLimits = [{ name: 'nofile', soft: 77, hard: 99 }]
+      using built = await shop.build(dockerfile, { resourceLimits })
+      expect(built.log).toBe('77\n99\n')
+      using again = await shop.build(dockerfile)
+      expect(again.worked).toEqual([])
+    })
+
     it('R17 leaves nothing of the sandbox in the layer', async () => {
       using built = await shop.build('FROM busybox\nRUN cat /etc/hosts > /dev/null; touch /only')
       const names = readdirSync(`/proc/self/fd/${built.root.fd}`)

@@ -1,0 +1,99 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { loadIntoEngine, parseEngineAddress } from '../../../src/builder/export/docker-engine.ts'
+
+describe('loadIntoEngine()', () => {
+  let directory: string
+  let server: Server | undefined
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'tsbuild-engine-'))
+  })
+  afterEach(() => {
+    server?.close()
+    server?.closeAllConnections()
+    server = undefined
+    rmSync(directory, { recursive: true })
+  })
+
+  const engine = async (handle: (request: IncomingMessage, reply: ServerResponse) => void) => {
+    const path = join(directory, 'docker.sock')
+    server = createServer(handle)
+    await new Promise<void>(listening => server?.listen(path, listening))
+    return `unix://${path}`
+  }
+  const archive = async function* () {
+    for (let count = 0; count < 100; count++) yield Buffer.alloc(10_000, count)
+  }
+  const never = new AbortController().signal
+
+  test('sends the archive as docker load does', async () => {
+    const seen: unknown[] = []
+    const address = await engine((request, reply) => {
+      let size = 0
+      request.on('data', chunk => (size += chunk.length))
+      request.on('end', () => {
+        seen.push(request.method, request.url, size)
+        reply.end('{"stream":"Loaded image: a\\n"}\n')
+      })
+    })
+    await loadIntoEngine(address, archive(), never)
+    expect(seen).toEqual(['POST', '/images/load?quiet=1', 1_000_000])
+  })
+
+  test('a refusal is told in the engine’s words, whether by status or in the stream', async () => {
+    const address = await engine((request, reply) => {
+      request.resume().on('end', () => reply.end(JSON.stringify({ error: 'no space \u001b' })))
+    })
+    const refused = 'The Docker engine refused the image: no space'
+    await expect(loadIntoEngine(address, archive(), never)).rejects.toThrow(refused)
+    server?.removeAllListeners('request').on('request', (request, reply) => {
+      request.resume().on('end', () => reply.writeHead(500).end('{"message":"no space"}'))
+    })
+    await expect(loadIntoEngine(address, archive(), never)).rejects.toThrow(refused)
+  })
+
+  test('an engine that answers with nothing but a status, or hangs up, is a failure', async () => {
+    const address = await engine((request, reply) => {
+      request.resume().on('end', () => reply.writeHead(404).end())
+    })
+    await expect(loadIntoEngine(address, archive(), never)).rejects.toThrow('status 404')
+    server?.removeAllListeners('request').on('request', request => request.socket.destroy())
+    await expect(loadIntoEngine(address, archive(), never)).rejects.toMatchObject({
+      code: 'unavailable',
+    })
+  })
+
+  test('no engine is told with what to do; a failing archive and a stop end it', async () => {
+    await expect(
+      loadIntoEngine(`unix://${directory}/none`, archive(), never),
+    ).rejects.toMatchObject({ code: 'unavailable', hint: 'start it, or set DOCKER_HOST' })
+    const address = await engine(request => request.resume())
+    const broken = async function* () {
+      yield Buffer.alloc(10)
+      throw new Error('blob is gone')
+    }
+    await expect(loadIntoEngine(address, broken(), never)).rejects.toThrow('blob is gone')
+    await expect(loadIntoEngine(address, archive(), AbortSignal.timeout(50))).rejects.toThrow()
+  })
+})
+
+describe('parseEngineAddress()', () => {
+  test('takes sockets and plain TCP', () => {
+    expect(parseEngineAddress('unix:///var/run/docker.sock')).toEqual({
+      socketPath: '/var/run/docker.sock',
+    })
+    expect(parseEngineAddress('tcp://127.0.0.1:2375')).toEqual({ host: '127.0.0.1', port: 2375 })
+    expect(parseEngineAddress('tcp://[::1]:2375/')).toEqual({ host: '::1', port: 2375 })
+  })
+
+  test.each([
+    ['ssh://host', 'Cannot reach a Docker engine at "ssh://host" yet'],
+    ['unix://relative', 'expected unix:///PATH or tcp://HOST:PORT'],
+    ['', 'expected unix:///PATH'],
+  ])('refuses "%s"', (text, message) => {
+    expect(() => parseEngineAddress(text)).toThrow(message)
+  })
+})
