@@ -10,6 +10,7 @@ import type { Finding } from '../dockerfile/lint-rule.ts'
 import { type Dockerfile, parseTrigger } from '../dockerfile/parse.ts'
 import { globalScope, type PlanOptions, platformArgs } from './build-args.ts'
 import { resolveFrom } from './from.ts'
+import { withKnownOrigins } from './known-variables.ts'
 import { instructionOrigins, refuseCircularStages, refuseLaterStages } from './origins.ts'
 import type { PlanContext } from './plan-context.ts'
 import { type Stage, splitStages } from './split-stages.ts'
@@ -106,7 +107,11 @@ function stagePlans(context: PlanContext, { stages, bases, triggers }: StageInpu
 
   const names = stageNames(bases.map(({ name }) => name))
   const count = stages.length
-  const withOrigins = bodies.map((body, index) =>
+  const baseOf = (index: number) => {
+    const base = bases[index]?.base
+    return base?.kind === 'stage' ? base.stage : undefined
+  }
+  const withOrigins = withKnownOrigins(context, bodies, baseOf).map((body, index) =>
     body.map(entry => ({
       ...entry,
       origins: instructionOrigins(context, entry, { index, names, count }),

@@ -3,7 +3,6 @@
  * and which such references make no sense (F07, R16).
  */
 import { atSpan, DockerfileError } from '../dockerfile/error.ts'
-import { expandWord } from '../dockerfile/expand.ts'
 import { goQuote } from '../dockerfile/go-quote.ts'
 import type { MountFlag } from '../dockerfile/instruction.ts'
 import { checkReference, externalOrigin } from './from.ts'
@@ -39,11 +38,6 @@ export function instructionOrigins(
 }
 
 function copyOrigin(context: PlanContext, from: string, place: Place): Origin {
-  if (expandWord(from, () => undefined, { escape: context.escape }) !== from) {
-    throw new DockerfileError(
-      'variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround',
-    )
-  }
   const number = stageNumber(from)
   if (number === undefined) return namedOrigin(context, from, place)
   if (number < 0 || number >= place.count) {

@@ -46,7 +46,10 @@ export function planCopy(
     dest: destination(state.image.config.WorkingDir ?? '/', words.dest),
     link: instruction.link,
     parents: instruction.parents,
-    exclude: instruction.exclude,
+    exclude: instruction.exclude.map(pattern =>
+      // A backslash is the pattern's own, unless there is something to expand (V10).
+      pattern.includes('$') ? expandIn(state, instruction, pattern) : pattern,
+    ),
     ...optionalParts(instruction, { words, chmod, sources }),
     span: entry.span,
     displayName: numberedName(state, entry, shownText(state, instruction.code)),

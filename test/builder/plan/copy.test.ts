@@ -42,12 +42,14 @@ describe('COPY', () => {
     expect(copy('COPY a .').dest).toBe('/')
   })
 
-  test('V09: paths and flags are expanded, V10: --exclude is not', () => {
-    const step = copy('ARG X=1\nCOPY --chown=$X:$X --chmod=75$X --exclude=$X a$X /$X/')
+  test('V09: paths and flags are expanded, V10: --exclude too, keeping its escapes', () => {
+    const step = copy(
+      'ARG X=1\nCOPY --chown=$X:$X --chmod=75$X --exclude=$X --exclude=\\*.md a$X /$X/',
+    )
     expect(step).toMatchObject({
       chown: '1:1',
       chmod: { kind: 'octal', mode: 0o751 },
-      exclude: ['$X'],
+      exclude: ['1', '\\*.md'],
       dest: '/1/',
     })
   })

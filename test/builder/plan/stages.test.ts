@@ -173,10 +173,39 @@ describe('COPY --from and mounts', () => {
     )
   })
 
-  test('V10: refuses variables in --from', () => {
-    expect(planFailure('FROM a\nARG X=b\nCOPY --from=$X 1 2').message).toBe(
-      'variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround',
+  test('V10: takes variables in --from that ARG or ENV of the file define, also of the stage below', () => {
+    const stages = 'ARG G=one\nFROM x AS one\nFROM y AS two\n'
+    const origin = (body: string, options = {}) => {
+      const { target } = planText(`${stages}${body}`, options)
+      return target.instructions.at(-1)?.origins[0]
+    }
+    const first = { kind: 'stage', stage: 0 }
+    const second = { kind: 'stage', stage: 1 }
+    expect(origin('FROM z\nARG S=two\nCOPY --from=$S 1 2')).toEqual(second)
+    expect(origin('FROM z\nARG G\nCOPY --from=${G} 1 2')).toEqual(first)
+    expect(origin('FROM z\nARG S=two\nCOPY --from=$S 1 2', { buildArgs: { S: 'one' } })).toEqual(
+      first,
     )
+    expect(origin('FROM z AS b\nENV S=tw\nFROM b\nENV S=${S}o\nCOPY --from=$S 1 2')).toEqual(second)
+    expect(origin('FROM z\nARG V=1.2\nCOPY --from=tools:$V 1 2')).toMatchObject({
+      kind: 'image',
+      reference: 'docker.io/library/tools:1.2',
+    })
+  })
+
+  test('V10: refuses variables in --from that the file does not define', () => {
+    const message =
+      'variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround'
+    for (const body of [
+      'COPY --from=$X 1 2',
+      'ARG X\nCOPY --from=$X 1 2',
+      'ARG X=$PATH\nCOPY --from=$X 1 2',
+      'COPY --from=$X 1 2\nARG X=one',
+      'ARG X=${Y\nCOPY --from=$X 1 2',
+      'ENV X=""\nCOPY --from=$X 1 2',
+    ]) {
+      expect(planFailure(`FROM a AS one\nFROM b\n${body}`).message).toBe(message)
+    }
   })
 
   test('finds circles in thousands of stages without overflowing the stack', () => {

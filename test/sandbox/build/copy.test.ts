@@ -164,6 +164,14 @@ describe.skipIf(!isRoot)('COPY (needs root)', () => {
     expect(built.root.exists('/t/sub')).toBe(false)
   })
 
+  it('V10 fills variables into --exclude and --from', async () => {
+    using built = await shop.build(
+      'FROM scratch AS s\nCOPY tree /t/\nFROM scratch\nARG FROM=s OUT=one\nCOPY --from=$FROM --exclude=$OUT /t /t/',
+    )
+    expect(built.root.exists('/t/one')).toBe(false)
+    expect(built.root.exists('/t/sub/two')).toBe(true)
+  })
+
   it('C22 takes spaces and brackets literally', async () => {
     using built = await shop.build(
       'FROM scratch\nCOPY ["with space", "/to there/"]\nCOPY odd[[]1].txt /odd',

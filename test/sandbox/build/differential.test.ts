@@ -48,6 +48,7 @@ const known: Readonly<Record<string, string>> = {
   'run-network-none': then,
   'run-stdin': 'standard input is /dev/null, not a closed pipe (R02)',
   'stage-copy-dir-with-links': then,
+  'stage-copy-variable': 'variables that the file itself defines are known (V10)',
   'stage-target-number': then,
   'workdir-dot': then,
   'workdir-existing': then,
