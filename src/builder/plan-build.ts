@@ -11,6 +11,7 @@ import { atSpan, atSpanAsync } from './dockerfile/error.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import type { Finding } from './dockerfile/lint-rule.ts'
 import type { Dockerfile } from './dockerfile/parse.ts'
+import { refuseForbidden } from './entitlements.ts'
 import { addTriggers, type BuildPlan, planStages } from './plan/build-plan.ts'
 import { defaultArgFindings, ignoredFileFindings, platformFinding } from './plan/lint-plan.ts'
 import { planStage, scratchImage } from './plan/plan-stage.ts'
@@ -118,8 +119,12 @@ function configWithoutImage({ base, platform }: StagePlan): ImageConfig {
 /** Throws `unsupported`, at its line, for what this release does not run yet. */
 export function refuseUnsupportedSteps({ plan, stages }: BuildPlanned): void {
   const { file } = plan.dockerfile
-  for (const { steps } of stages) {
-    for (const step of steps) atSpan({ file, span: step.span }, () => refuseUnsupported(step))
+  const { allowed = new Set() } = plan.options
+  for (const step of stages.flatMap(({ steps }) => steps)) {
+    atSpan({ file, span: step.span }, () => {
+      refuseForbidden(step, allowed)
+      refuseUnsupported(step)
+    })
   }
 }
 

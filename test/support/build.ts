@@ -7,6 +7,7 @@ import { type BuildResult, build } from '../../src/builder/build.ts'
 import type { BuildEvent } from '../../src/builder/build-event.ts'
 import type { BuildRequest, BuildWorld } from '../../src/builder/build-request.ts'
 import { type CheckReport, checkBuild } from '../../src/builder/check-build.ts'
+import type { Entitlement } from '../../src/builder/plan/build-args.ts'
 import { parseNamedContext } from '../../src/builder/sources/context-name.ts'
 import { importRootfs } from '../../src/layerfs/image/import-rootfs.ts'
 import { openRoot, type Root } from '../../src/layerfs/layer/rootfs.ts'
@@ -38,6 +39,9 @@ export interface BuildOptions {
   readonly rerun?: BuildRequest['rerun']
   readonly secrets?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
+  readonly allowed?: readonly Entitlement[]
+  /** Sockets of SSH agents, by id. */
+  readonly agents?: Readonly<Record<string, string>>
   readonly variables?: BuildWorld['variables']
   readonly network?: BuildWorld['sandbox']['network']
   readonly resourceLimits?: BuildWorld['sandbox']['resourceLimits']
@@ -89,7 +93,7 @@ export async function openWorkshop(): Promise<Workshop> {
         },
         sandbox: {
           network: options.network ?? 'none',
-          mayUseHostNetwork: false,
+          agents: new Map(Object.entries(options.agents ?? {})),
           extraHosts: [],
           shmSize: 64 * 1024 * 1024,
           resourceLimits: options.resourceLimits ?? [],
@@ -144,6 +148,7 @@ function requestOf(dockerfile: string, context: string, options: BuildOptions): 
       buildPlatform: platform,
       targetPlatform: platform,
       isMultiPlatform: false,
+      allowed: new Set(options.allowed),
       namedContexts: new Set(contextsOf(options).keys()),
       ...(options.target === undefined ? {} : { target: options.target }),
     },

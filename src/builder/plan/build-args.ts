@@ -18,7 +18,12 @@ export interface PlanOptions {
   readonly isMultiPlatform: boolean
   /** The names of `--build-context`. */
   readonly namedContexts: ReadonlySet<string>
+  /** What `--allow` gives the Dockerfile; absent: nothing. */
+  readonly allowed?: ReadonlySet<Entitlement>
 }
+
+export const entitlements = ['network.host', 'security.insecure', 'device'] as const
+export type Entitlement = (typeof entitlements)[number]
 
 /** ARGs that no process sees: they only tell the builder what to scan. */
 export const silentArgs: ReadonlySet<string> = new Set([

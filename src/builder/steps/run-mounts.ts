@@ -1,6 +1,6 @@
 /**
  * The mounts of a RUN: scripts of heredocs, directories of stages, images and the context, tmpfs,
- * secrets and cache directories. Nothing of them reaches the layer.
+ * secrets, SSH agents and cache directories. Nothing of them reaches the layer.
  *
  * Reference: H05, R09–R16.
  */
@@ -12,6 +12,7 @@ import type { InlineFile, RunMount, RunStep } from '../plan/step.ts'
 import { chainOf, type StepResult } from '../solve/graph.ts'
 import { type CacheMount, type HeldCaches, holdCaches } from './cache-mount.ts'
 import { type MountInputs, viewOf, withSourceDirectory, withSources } from './mount-sources.ts'
+import { forwardAgent } from './ssh-agent.ts'
 
 export interface PreparedMounts extends AsyncDisposable {
   readonly mounts: readonly SandboxMount[]
@@ -22,7 +23,7 @@ export interface PreparedMounts extends AsyncDisposable {
 interface Prepared {
   readonly mounts: SandboxMount[]
   readonly env: string[]
-  /** What takes the writes to mounts that forget them. */
+  /** Made for this run: layers that take the writes to be forgotten, sockets. Last in, first out. */
   readonly discarded: AsyncDisposable[]
 }
 
@@ -37,13 +38,14 @@ export async function prepareMounts(step: RunStep, inputs: MountInputs): Promise
   const caches = await holdCaches(world.cacheMounts, mounts.filter(isCache), signal)
   const prepared: Prepared = { mounts: step.scripts.map(scriptMount), env: [], discarded: [] }
   const release = async () => {
-    for (const layer of prepared.discarded) await layer[Symbol.asyncDispose]()
+    for (const made of prepared.discarded.toReversed()) await made[Symbol.asyncDispose]()
     caches[Symbol.dispose]()
   }
   try {
     for (const [index, mount] of mounts.entries()) {
       const source = sources.get(step.mounts[index] ?? mount)
-      await prepareMount(mount, prepared, { ...inputs, caches, source })
+      const agent = step.mounts.slice(0, index).filter(({ kind }) => kind === 'ssh').length
+      await prepareMount(mount, prepared, { ...inputs, caches, source, agent })
     }
   } catch (error) {
     await release()
@@ -61,6 +63,8 @@ interface MountContext extends MountInputs {
   readonly caches: HeldCaches
   /** Of a mount that shows files of somewhere else. */
   readonly source: StepResult | undefined
+  /** How many ssh mounts stand before this one. */
+  readonly agent: number
 }
 
 function isCache(mount: RunMount): mount is CacheMount {
@@ -110,7 +114,7 @@ async function prepareMount(mount: RunMount, into: Prepared, context: MountConte
     case 'bind':
       return prepareBind(mount, into, context)
     case 'ssh':
-      throw new Error(`A ${mount.kind} mount came through unsupported.ts`)
+      return prepareAgent(mount, into, context)
   }
 }
 
@@ -139,6 +143,38 @@ function scriptMount({ path, content }: InlineFile): SandboxMount {
     mode: 0o755,
     uid: 0,
     gid: 0,
+  }
+}
+
+/** Without an agent of that id there is nothing, unless one is required (R13). */
+async function prepareAgent(
+  mount: Extract<RunMount, { kind: 'ssh' }>,
+  into: Prepared,
+  { world, agent: number }: MountContext,
+): Promise<void> {
+  const agent = world.sandbox.agents.get(mount.id)
+  if (agent === undefined) {
+    if (!mount.required) return
+    const id = printable(mount.id)
+    throw new OciError('not-found', `no SSH key "${id}" forwarded from the client`, {
+      hint: `give an agent with --ssh ${id === 'default' ? id : `${id}=SOCKET`}`,
+    })
+  }
+  const { mode = 0o600, uid = 0, gid = 0 } = mount
+  const target = mount.target ?? `/run/buildkit/ssh_agent.${number}`
+  const place = await world.snapshots.stage()
+  into.discarded.push(place)
+  const forwarded = await forwardAgent(agent, place.upper, { mode, uid, gid })
+  into.discarded.push(forwarded)
+  into.mounts.push({
+    kind: 'bind',
+    source: forwarded.path,
+    target,
+    readOnly: true,
+    recursive: false,
+  })
+  if (!into.env.some(pair => pair.startsWith('SSH_AUTH_SOCK='))) {
+    into.env.push(`SSH_AUTH_SOCK=${target}`)
   }
 }
 

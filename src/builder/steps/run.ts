@@ -6,7 +6,7 @@
 
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import { userInRoot } from '../../layerfs/runtime/user-in-root.ts'
-import { defaultSecurity } from '../../layerfs/sandbox/defaults.ts'
+import { defaultSecurity, insecureSecurity } from '../../layerfs/sandbox/defaults.ts'
 import { runSandbox } from '../../layerfs/sandbox/run.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
@@ -103,7 +103,7 @@ function sandboxSpec(
     user,
     hostname,
     network: networkOf(step, sandbox),
-    security: defaultSecurity,
+    security: step.security === 'insecure' ? insecureSecurity : defaultSecurity,
     limits: {},
     resourceLimits: sandbox.resourceLimits,
     extraHosts: sandbox.extraHosts,

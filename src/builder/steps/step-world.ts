@@ -77,8 +77,8 @@ export type SecretSource = (id: string) => Promise<Uint8Array | undefined>
 export interface SandboxSettings {
   /** What `--network` says for steps that do not say. */
   readonly network: 'bridge' | 'none' | 'host'
-  /** Whether a step may ask for the host's network (`--allow network.host`). */
-  readonly mayUseHostNetwork: boolean
+  /** Sockets of the user's SSH agents, by id (`--ssh`). */
+  readonly agents: ReadonlyMap<string, string>
   readonly extraHosts: readonly { readonly name: string; readonly address: string }[]
   /** Bytes of /dev/shm. */
   readonly shmSize: number

@@ -93,7 +93,13 @@ export const buildFlags = {
     kind: 'strings',
     value: 'ENTITLEMENT',
     group: steps,
-    help: 'Allow a right to the Dockerfile: network.host',
+    help: 'Allow a right to the Dockerfile: network.host, security.insecure',
+  },
+  ssh: {
+    kind: 'strings',
+    value: 'default|ID[=SOCKET]',
+    group: steps,
+    help: 'An SSH agent for RUN --mount=type=ssh',
   },
   'add-host': {
     kind: 'strings',
@@ -142,5 +148,4 @@ export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = 
   resource: {},
   sbom: attestations,
   squash: {},
-  ssh: {},
 }

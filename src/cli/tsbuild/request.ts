@@ -13,8 +13,10 @@ import type { World } from '../world.ts'
 import { parseBuildContexts } from './build-contexts.ts'
 import type { buildFlags } from './build-flags.ts'
 import type { DockerfileInput } from './dockerfile-input.ts'
+import { parseEntitlements } from './entitlement-flags.ts'
 import { parseAssignments } from './key-values.ts'
 import { secretSource } from './secrets.ts'
+import { parseSshAgents } from './ssh-agents.ts'
 
 export type BuildInvocation = Invocation<typeof buildFlags>
 
@@ -59,6 +61,7 @@ export function buildRequest(
       targetPlatform: platforms[0] ?? host,
       isMultiPlatform: false,
       namedContexts: new Set(parseBuildContexts(flags['build-context']).keys()),
+      allowed: parseEntitlements(flags),
       ...(target === undefined ? {} : { target }),
     },
     labels: parseAssignments(flags.label, () => ''),
@@ -79,7 +82,7 @@ export function buildWorldOf(
     secrets: secretSource(flags.secret, environment.lookup),
     sandbox: {
       network: flags.network === 'default' ? 'bridge' : flags.network,
-      mayUseHostNetwork: flags.allow.includes('network.host') || flags.network === 'host',
+      agents: parseSshAgents(flags.ssh, environment.lookup),
       extraHosts: flags['add-host'].map(parseExtraHost),
       shmSize: flags['shm-size'],
       resourceLimits: flags.ulimit.map(parseUlimit),

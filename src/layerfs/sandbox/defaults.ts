@@ -84,6 +84,15 @@ export const defaultSecurity: Security = {
   paths: 'default',
 }
 
+/** Nothing between the program and the kernel but the namespaces: `RUN --security=insecure`. */
+export const insecureSecurity: Security = {
+  capabilities: allCapabilities,
+  seccomp: 'unconfined',
+  noNewPrivileges: false,
+  devices: 'all',
+  paths: 'unmasked',
+}
+
 export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Bytes of /dev/shm. */

@@ -44,12 +44,12 @@ describe('COPY', () => {
 
   test('V09: paths and flags are expanded, V10: --exclude too, keeping its escapes', () => {
     const step = copy(
-      'ARG X=1\nCOPY --chown=$X:$X --chmod=75$X --exclude=$X --exclude=\\*.md a$X /$X/',
+      'ARG X=1\nCOPY --chown=$X:$X --chmod=75$X --exclude=$X --exclude=\\\\*.md a$X /$X/',
     )
     expect(step).toMatchObject({
       chown: '1:1',
       chmod: { kind: 'octal', mode: 0o751 },
-      exclude: ['1', '\\*.md'],
+      exclude: ['1', String.raw`\*.md`],
       dest: '/1/',
     })
   })
