@@ -22,8 +22,8 @@ export async function applyFlat(request: ExtractRequest): Promise<AppliedLayer> 
   try {
     const own = new RememberedPaths()
     const format = new FlatFormat({ rootFd, kind: 'plain', overlay: overlayFormat(), own })
-    const depth = request.budgets?.depth ?? defaultBudgets.depth
-    using extraction = new Extraction({ rootFd, format, depth })
+    const budgets = { ...defaultBudgets, ...request.budgets }
+    using extraction = new Extraction({ rootFd, format, budgets })
     const read = await readLayer(request, extraction)
     assertNoDeadLinks(extraction.finish())
     return { ...read, entries: extraction.entries }

@@ -56,8 +56,8 @@ export async function extractLayer(request: ExtractRequest): Promise<ExtractedLa
   const rootFd = openTarget(request.target)
   try {
     const format = new LayerFormat(rootFd, overlayFormat())
-    const depth = request.budgets?.depth ?? defaultBudgets.depth
-    using extraction = new Extraction({ rootFd, format, depth })
+    const budgets = { ...defaultBudgets, ...request.budgets }
+    using extraction = new Extraction({ rootFd, format, budgets })
     const read = await readLayer(request, extraction)
     const links = extraction.finish()
     // Where a link went to a later entry, a lower layer may have had the file it meant.
@@ -102,8 +102,8 @@ async function extractMerged(
     const overlay = overlayFormat()
     const own = new UpperDirectory(upperFd)
     const format = new FlatFormat({ rootFd, kind: 'overlay', overlay, own })
-    const depth = request.budgets?.depth ?? defaultBudgets.depth
-    using extraction = new Extraction({ rootFd, format, depth })
+    const budgets = { ...defaultBudgets, ...request.budgets }
+    using extraction = new Extraction({ rootFd, format, budgets })
     const read = await readLayer(request, extraction)
     assertNoDeadLinks(extraction.finish())
     return { ...read, entries: extraction.entries }

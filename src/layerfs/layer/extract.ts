@@ -119,7 +119,7 @@ async function extractInto(
     overlay: overlayFormat(),
     own: new RememberedPaths(),
   })
-  using extraction = new Extraction({ rootFd: root.fd, format, depth: defaultBudgets.depth })
+  using extraction = new Extraction({ rootFd: root.fd, format, budgets: defaultBudgets })
   const archive = new ArchiveEntries(extraction, { destination: safePath(path), owner })
   const reader = new TarReader(archive)
   reader.push(head)

@@ -11,7 +11,7 @@
 import { closeSync, ftruncateSync, writeSync } from 'node:fs'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
-import type { TarEntry, Xattr } from '../tar/entry.ts'
+import type { TarBudgets, TarEntry, Xattr } from '../tar/entry.ts'
 import type { TarVisitor } from '../tar/reader.ts'
 import {
   type Attributes,
@@ -24,6 +24,7 @@ import {
 import { type Meaning, meaningOf, plinkDirectory } from './entry-name.ts'
 import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
 import { linkFile, type PendingLink, retryLinks } from './link-entry.ts'
+import { NameBudget } from './name-budget.ts'
 import { procPath } from './open-in-root.ts'
 import { ParentDirectories } from './parent-directories.ts'
 import {
@@ -43,8 +44,7 @@ export interface ExtractionOptions {
   /** The directory, as an O_PATH descriptor; stays the caller's. */
   readonly rootFd: number
   readonly format: TreeFormat
-  /** Components of a path, at most. */
-  readonly depth: number
+  readonly budgets: Pick<TarBudgets, 'depth' | 'names'>
 }
 
 interface OpenFile {
@@ -58,6 +58,7 @@ export class Extraction implements TarVisitor, Disposable {
   readonly #options: ExtractionOptions
   readonly #parents: ParentDirectories
   readonly #format: TreeFormat
+  readonly #names: NameBudget
   #links: PendingLink[] = []
   #file: OpenFile | undefined
   #hasRootEntry = false
@@ -67,7 +68,9 @@ export class Extraction implements TarVisitor, Disposable {
   constructor(options: ExtractionOptions) {
     this.#options = options
     this.#format = options.format
-    this.#parents = new ParentDirectories(options.rootFd, options.format)
+    this.#names = new NameBudget(options.budgets.names)
+    const { rootFd, format } = options
+    this.#parents = new ParentDirectories(rootFd, { format, names: this.#names })
   }
 
   get entries(): number {
@@ -87,7 +90,7 @@ export class Extraction implements TarVisitor, Disposable {
   onEntry(entry: TarEntry): void {
     this.#entries += 1
     const path = safePath(entry.path)
-    assertDepth(path, this.#options.depth)
+    assertDepth(path, this.#options.budgets.depth)
     explaining(path, () => this.#apply(meaningOf(path), path, entry))
   }
 
@@ -132,9 +135,11 @@ export class Extraction implements TarVisitor, Disposable {
         else this.#place(entry, path)
         return
       case 'whiteout':
+        this.#names.spend(path)
         this.#format.whiteout(meaning.path)
         return
       case 'opaque':
+        this.#names.spend(path)
         this.#format.opaque(meaning.path)
         return
       default:
@@ -175,7 +180,10 @@ export class Extraction implements TarVisitor, Disposable {
         return
       case 'hardlink': {
         const link: PendingLink = { path: spot.path, target: safePath(entry.linkPath), entry }
-        if (!this.#hardlink(link)) this.#links.push(link)
+        if (this.#hardlink(link)) return
+        this.#names.spend(link.path)
+        this.#names.spend(link.target)
+        this.#links.push(link)
         return
       }
       default:

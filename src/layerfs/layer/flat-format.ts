@@ -4,10 +4,11 @@
  */
 import { closeSync } from 'node:fs'
 import { syscalls } from '../native/syscalls.ts'
-import type { TarEntry } from '../tar/entry.ts'
+import { defaultBudgets, type TarEntry } from '../tar/entry.ts'
 import { setXattrAt } from './attributes.ts'
 import { openUnlessMissing } from './directory-cache.ts'
 import { fileType, isDirectory, openAs } from './file-type.ts'
+import { NameBudget } from './name-budget.ts'
 import { openInRoot } from './open-in-root.ts'
 import { isWhiteout, type OverlayFormat } from './overlay-format.ts'
 import { keepingTime } from './parent-directories.ts'
@@ -116,8 +117,10 @@ export class FlatFormat implements TreeFormat {
 /** Remembers every path placed, and the directories above it. */
 export class RememberedPaths implements Ownership {
   readonly #paths = new Set<SafePath>()
+  readonly #names = new NameBudget(defaultBudgets.names)
 
   add(path: SafePath): void {
+    if (!this.#paths.has(path)) this.#names.spend(path)
     for (let each = path; each !== '' && !this.#paths.has(each); each = parentOf(each)) {
       this.#paths.add(each)
     }

@@ -7,6 +7,7 @@ import { hasCode } from '../../oci/errors.ts'
 import { syscalls, type Timestamp } from '../native/syscalls.ts'
 import { DirectoryCache, findDirectoryAt, openUnlessMissing } from './directory-cache.ts'
 import { isSymlink, openAs } from './file-type.ts'
+import type { NameBudget } from './name-budget.ts'
 import { openInRoot } from './open-in-root.ts'
 import { joinPath, parentOf, type SafePath } from './path-bytes.ts'
 import { removeTree } from './remove-tree.ts'
@@ -17,11 +18,16 @@ export class ParentDirectories implements Disposable {
   readonly #rootFd: number
   readonly #format: TreeFormat
   readonly #cache: DirectoryCache
+  readonly #names: NameBudget
   readonly #times = new Map<SafePath, Timestamp>()
 
-  constructor(rootFd: number, format: TreeFormat) {
+  constructor(
+    rootFd: number,
+    { format, names }: { readonly format: TreeFormat; readonly names: NameBudget },
+  ) {
     this.#rootFd = rootFd
     this.#format = format
+    this.#names = names
     this.#cache = new DirectoryCache(rootFd)
   }
 
@@ -33,13 +39,14 @@ export class ParentDirectories implements Disposable {
   open(path: SafePath, time: Timestamp): number {
     const found = this.#cache.find(path) ?? this.#create(path, time)
     if (this.#format.keepsTimes && !this.#times.has(path)) {
-      this.#times.set(path, syscalls().statx(found, '').mtime)
+      this.setTime(path, syscalls().statx(found, '').mtime)
     }
     return found
   }
 
   /** The time that the directory gets at the end. */
   setTime(path: SafePath, time: Timestamp): void {
+    if (!this.#times.has(path)) this.#names.spend(path)
     this.#times.set(path, time)
   }
 
@@ -100,7 +107,7 @@ export class ParentDirectories implements Disposable {
 
   #imply(spot: Spot, time: Timestamp): number {
     createDirectory(spot.fd, spot.name, { mode: 0o755, uid: 0, gid: 0 })
-    this.#times.set(spot.path, time)
+    this.setTime(spot.path, time)
     this.#format.onPlaced(spot)
     this.#format.onImplied(spot.path, time)
     const fd = findDirectoryAt(spot.fd, spot.name)

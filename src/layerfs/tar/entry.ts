@@ -50,6 +50,8 @@ export interface TarBudgets {
   readonly depth: number
   /** Bytes of all contents together, holes included. */
   readonly content: number
+  /** Bytes of the paths that are remembered until the end: of directories, links, whiteouts. */
+  readonly names: number
 }
 
 export const defaultBudgets: TarBudgets = {
@@ -57,6 +59,7 @@ export const defaultBudgets: TarBudgets = {
   entries: 10_000_000,
   depth: 4096,
   content: 2 ** 44,
+  names: 2 ** 28,
 }
 
 export const blockSize = 512

@@ -13,6 +13,7 @@ import { FlatFormat, RememberedPaths } from '../../../src/layerfs/layer/flat-for
 import { assertNoDeadLinks } from '../../../src/layerfs/layer/link-entry.ts'
 import { overlayFormat } from '../../../src/layerfs/layer/overlay-format.ts'
 import { openRoot } from '../../../src/layerfs/layer/rootfs.ts'
+import { defaultBudgets } from '../../../src/layerfs/tar/entry.ts'
 import { TarReader } from '../../../src/layerfs/tar/reader.ts'
 import { type Bench, type EntryDraft, fully, layerBench, listTree, tarOf } from './layer-support.ts'
 
@@ -100,7 +101,7 @@ function flat(bench: Bench, layers: readonly EntryDraft[][]): string[] | undefin
 function extractFlat(rootFd: number, layerEntries: readonly EntryDraft[]): void {
   const own = new RememberedPaths()
   const format = new FlatFormat({ rootFd, kind: 'plain', overlay: overlayFormat(), own })
-  using extraction = new Extraction({ rootFd, format, depth: 100 })
+  using extraction = new Extraction({ rootFd, format, budgets: defaultBudgets })
   const reader = new TarReader(extraction)
   reader.push(tarOf(layerEntries))
   reader.end()
