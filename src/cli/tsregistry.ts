@@ -16,5 +16,15 @@ await runProgram({
       summary: 'Serve the registry until stopped',
       load: async () => (await import('./tsregistry/serve.ts')).serveCommand,
     },
+    {
+      name: 'garbage-collect',
+      summary: 'Remove what no manifest and no tag needs any more',
+      load: async () => (await import('./tsregistry/garbage-collect.ts')).garbageCollectCommand,
+    },
+    {
+      name: 'tags',
+      summary: 'Show what a tag pointed at, or set it back',
+      load: async () => (await import('./tsregistry/tags.ts')).tagsCommand,
+    },
   ],
 })

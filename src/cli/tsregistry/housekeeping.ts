@@ -1,26 +1,55 @@
-/** What the server does by itself: at the start, and every hour until disposed. */
+/** What the server does by itself: collects garbage, at the start and then again and again. */
 import type { Logger } from 'pino'
+import { collectGarbage } from '../../registry/storage/garbage/collect-garbage.ts'
+import type { CollectOptions } from '../../registry/storage/garbage/collection.ts'
 import type { RegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { expireUploads } from '../../registry/storage/upload-expiry.ts'
 
+export interface HousekeepingOptions extends CollectOptions {
+  /** Between the end of one run and the start of the next; 0: garbage is not collected. */
+  readonly intervalMs: number
+  readonly log: Logger
+}
+
+/** Without garbage collection uploads expire all the same. */
 const everyMs = 3600_000
 
-/** Failures are logged; the next hour tries again. */
+/** Failures are logged; the next time tries again. Disposing waits for the run under way to stop. */
 export function startHousekeeping(
   storage: RegistryStorage,
-  options: { readonly uploadExpiryMs: number; readonly log: Logger },
-): Disposable {
-  const { uploadExpiryMs, log } = options
+  options: HousekeepingOptions,
+): AsyncDisposable {
+  const { intervalMs, log } = options
+  const stop = new AbortController()
   const tidy = async () => {
     try {
-      const uploads = await expireUploads(storage, uploadExpiryMs)
-      if (uploads > 0) log.info({ uploads }, 'removed abandoned uploads')
+      if (intervalMs === 0) await expireUploads(storage, options.uploadExpiryMs)
+      else await collect(storage, { ...options, signal: stop.signal })
     } catch (error) {
-      log.error({ err: error }, 'removing abandoned uploads failed')
+      if (!stop.signal.aborted) log.error({ err: error }, 'housekeeping failed')
     }
   }
-  void tidy()
-  const timer = setInterval(() => void tidy(), everyMs)
+  let running = tidy()
+  const timer = setInterval(() => {
+    running = running.then(tidy)
+  }, intervalMs || everyMs)
   timer.unref()
-  return { [Symbol.dispose]: () => clearInterval(timer) }
+  return {
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(timer)
+      stop.abort()
+      await running
+    },
+  }
+}
+
+async function collect(storage: RegistryStorage, options: HousekeepingOptions): Promise<void> {
+  const { log } = options
+  const report = await collectGarbage(storage, options)
+  if (report === undefined) return
+  const { removed, condemned, freed, damaged } = report
+  if (Object.keys(removed).length + condemned > 0) {
+    log.info({ removed, condemned, freed }, 'collected garbage')
+  }
+  if (damaged.length > 0) log.error({ repositories: damaged }, 'found damaged manifests')
 }

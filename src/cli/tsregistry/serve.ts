@@ -1,13 +1,16 @@
 /** `tsregistry serve`: storage, server and log put together, until a signal stops them. */
-import { join } from 'node:path'
 import { openAccess } from '../../registry/server/access.ts'
 import { type Listener, listen } from '../../registry/server/listen.ts'
 import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
+import { parseImmutableTags } from '../../registry/storage/immutable-tags.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { type Command, defineCommand } from '../command.ts'
+import { parseAs } from '../flag-values.ts'
 import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
+import { collectFlags, collectOptions } from './collect-flags.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { createLog } from './log.ts'
+import { rootFlag, rootFrom } from './storage-root.ts'
 
 export const serveCommand: Command = defineCommand({
   name: 'serve',
@@ -23,12 +26,7 @@ export const serveCommand: Command = defineCommand({
       env: 'TSREGISTRY_ADDR',
       default: '127.0.0.1:5000',
     },
-    root: {
-      kind: 'string',
-      value: 'DIR',
-      help: 'Folder to store in (default: registry under the data folder of tsbuild)',
-      env: 'TSREGISTRY_ROOT',
-    },
+    root: rootFlag,
     'log-level': {
       kind: 'choice',
       choices: ['error', 'warn', 'info', 'debug'],
@@ -54,14 +52,32 @@ export const serveCommand: Command = defineCommand({
       help: 'Manifests that name blobs which the repository does not have',
       default: 'accept',
     },
+    'immutable-tags': {
+      kind: 'strings',
+      value: 'REPOSITORIES:TAGS',
+      help: 'Tags that are set once and stay, by patterns such as "app/**:v*"',
+    },
+    'gc-interval': {
+      kind: 'duration',
+      value: 'TIME',
+      help: 'How often to collect garbage; 0: never',
+      env: 'TSREGISTRY_GC_INTERVAL',
+      default: 3600_000,
+    },
+    ...collectFlags,
   } as const,
   run: async ({ flags, environment, signal, stdout }) => {
     const address = parseAddress(flags.addr)
-    const root = flags.root ?? join(environment.root, 'registry')
+    const root = rootFrom(flags.root, environment)
+    const isImmutable = parseAs('flag --immutable-tags', () =>
+      parseImmutableTags(flags['immutable-tags']),
+    )
+    const collecting = await collectOptions(flags)
     const log = createLog(flags['log-level'])
     await using store = await openFileObjectStore(root)
     const storage = createRegistryStorage(store.objects, {
       missingReferences: flags['missing-references'],
+      isImmutable,
     })
     const listener = await explainListenFailure(flags.addr, () =>
       listen({
@@ -76,7 +92,12 @@ export const serveCommand: Command = defineCommand({
     if (!isLoopback(listener.host)) {
       log.warn('everybody who can reach this address may pull, push and delete')
     }
-    using _ = startHousekeeping(storage, { uploadExpiryMs: flags['upload-expiry'], log })
+    await using _ = startHousekeeping(storage, {
+      ...collecting,
+      intervalMs: flags['gc-interval'],
+      uploadExpiryMs: flags['upload-expiry'],
+      log,
+    })
     await aborted(signal)
     log.info('stopping: waiting for requests under way')
     await listener.close(flags['drain-timeout'])

@@ -1,5 +1,12 @@
 /** Blobs: end-2 (pull), end-10 (delete). */
-import { openBlob, type StoredBlob, statBlob, unlinkBlob } from '../storage/blobs.ts'
+import {
+  findBlob,
+  holdBlob,
+  openBlob,
+  type StoredBlob,
+  unknownBlob,
+  unlinkBlob,
+} from '../storage/blobs.ts'
 import { parseByteRange } from './byte-range.ts'
 import { entityTags, type Handler, listsDigest, type Reply } from './exchange.ts'
 import type { Endpoint } from './request-path.ts'
@@ -8,7 +15,8 @@ type BlobEndpoint = Extract<Endpoint, { kind: 'blob' }>
 
 export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
   const { repository, digest } = request.endpoint
-  const blob = await statBlob(storage, repository, digest)
+  const blob = await findBlob(storage, repository, digest)
+  if (blob === undefined) throw unknownBlob(repository, digest)
   const headers = blobHeaders(blob)
   if (listsDigest(request.header('if-none-match'), digest)) return { status: 304, headers }
   const answer = parseByteRange(rangeFor(blob, request.header), blob.size)
@@ -36,8 +44,11 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
   }
 }
 
+/** A client that is told here that the blob is there will not upload it: the answer is a promise. */
 export const headBlob: Handler<BlobEndpoint> = async (request, storage) => {
-  const blob = await statBlob(storage, request.endpoint.repository, request.endpoint.digest)
+  const { repository, digest } = request.endpoint
+  const blob = await holdBlob(storage, repository, digest)
+  if (blob === undefined) throw unknownBlob(repository, digest)
   const headers = blobHeaders(blob)
   const isKnown = listsDigest(request.header('if-none-match'), blob.digest)
   return isKnown ? { status: 304, headers } : { status: 200, headers: withLength(headers, blob) }

@@ -5,9 +5,9 @@ import {
   type ManifestPush,
   pushManifest,
   readManifest,
-  type StoredManifest,
 } from '../storage/manifests.ts'
 import { ResourceError } from '../storage/resource-error.ts'
+import type { StoredManifest } from '../storage/stored-manifest.ts'
 import { deleteTag, type TagCondition } from '../storage/tags.ts'
 import {
   entityTags,
@@ -61,8 +61,8 @@ export const putManifest: Handler<ManifestEndpoint> = async (request, storage) =
 /** A tag is removed alone; a digest with all its tags. */
 export const deleteManifest: Handler<ManifestEndpoint> = async (request, storage) => {
   const { repository, reference } = request.endpoint
-  if (reference.kind === 'tag') await deleteTag(storage, repository, reference.tag)
-  else await deleteStored(storage, repository, reference.digest)
+  if (reference.kind === 'tag') await deleteTag(storage, repository, reference)
+  else await deleteStored(storage, repository, reference)
   return { status: 202, headers: { 'Content-Length': '0' } }
 }
 

@@ -10,7 +10,12 @@
  */
 import { type Digest, parseDigest } from '../../oci/digest.ts'
 import { OciError, printable } from '../../oci/errors.ts'
-import { parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts'
+import {
+  parseRepositoryName,
+  parseTag,
+  type RepositoryName,
+  type Tag,
+} from '../../oci/reference.ts'
 import type { ManifestReference } from '../storage/manifests.ts'
 import { type Resource, ResourceError } from '../storage/resource-error.ts'
 
@@ -28,6 +33,8 @@ export type Endpoint =
     }
   | { readonly kind: 'tags'; readonly repository: RepositoryName }
   | { readonly kind: 'referrers'; readonly repository: RepositoryName; readonly digest: Digest }
+  | { readonly kind: 'tag-history'; readonly repository: RepositoryName; readonly tag: Tag }
+  | { readonly kind: 'tag-undo'; readonly repository: RepositoryName; readonly tag: Tag }
 
 export interface RequestTarget {
   readonly path: string
@@ -52,7 +59,12 @@ export function parseRequestPath(path: string): Endpoint {
   if (path === '/v2/_catalog') return { kind: 'catalog' }
   if (path === '/v2/_oci/ext/discover') return { kind: 'extensions' }
   const segments = path.slice('/v2/'.length).split('/')
-  return uploadEndpoint(segments) ?? namedEndpoint(segments) ?? unknown(path)
+  return (
+    uploadEndpoint(segments) ??
+    extensionEndpoint(segments) ??
+    namedEndpoint(segments) ??
+    unknown(path)
+  )
 }
 
 function unknown(path: string): never {
@@ -70,6 +82,15 @@ function uploadEndpoint(segments: readonly string[]): Endpoint | undefined {
   return last === ''
     ? { kind: 'uploads', repository }
     : { kind: 'upload', repository, id: id(last) }
+}
+
+/** `<name>/_tsregistry/tags/<tag>/history` and `…/undo`: no component of a name starts with `_`. */
+function extensionEndpoint(segments: readonly string[]): Endpoint | undefined {
+  const [extension, component, tag = '', module] = segments.slice(-4)
+  if (extension !== '_tsregistry' || component !== 'tags') return undefined
+  const kind = module === 'history' ? 'tag-history' : module === 'undo' ? 'tag-undo' : undefined
+  if (kind === undefined) return undefined
+  return { kind, repository: nameFrom(segments.slice(0, -4)), tag: tagFrom(decoded(tag)) }
 }
 
 function namedEndpoint(segments: readonly string[]): Endpoint | undefined {
@@ -101,7 +122,11 @@ export function digestFrom(text: string): Digest {
 /** A tag never has a colon and a digest always has one: a wrong digest is not taken for a tag. */
 function referenceFrom(text: string): ManifestReference {
   if (text.includes(':')) return { kind: 'digest', digest: digestFrom(text) }
-  return { kind: 'tag', tag: refuse('tag', () => parseTag(text)) }
+  return { kind: 'tag', tag: tagFrom(text) }
+}
+
+function tagFrom(text: string): Tag {
+  return refuse('tag', () => parseTag(text))
 }
 
 function id(text: string): string {

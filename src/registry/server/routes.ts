@@ -8,6 +8,7 @@ import type { Handler, RegistryRequest } from './exchange.ts'
 import { getCatalog, getReferrers, getTags } from './lists.ts'
 import { deleteManifest, getManifest, putManifest } from './manifests.ts'
 import type { Endpoint } from './request-path.ts'
+import { getTagHistory, postTagUndo } from './tag-changes.ts'
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from './uploads.ts'
 
 /** What a request does to its repository; `list` is of the registry, `none` of nothing. */
@@ -43,6 +44,8 @@ export const routes: readonly Route[] = [
   route('end-8a, end-8b', 'HEAD tags', 'pull', getTags),
   route('end-12a, end-12b', 'GET referrers', 'pull', getReferrers),
   route('end-12a, end-12b', 'HEAD referrers', 'pull', getReferrers),
+  route('extension', 'GET tag-history', 'pull', getTagHistory),
+  route('extension', 'POST tag-undo', 'push', postTagUndo),
 ]
 
 export function findRoute(method: string, kind: Endpoint['kind']): Route | undefined {

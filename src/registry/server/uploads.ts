@@ -109,8 +109,7 @@ async function mountBlob(
     if (!(await request.mayPull(source))) continue
     const blob = await findBlob(storage, source, digest)
     if (blob === undefined) continue
-    await linkBlob(storage, request.endpoint.repository, blob)
-    return true
+    if (await linkBlob(storage, request.endpoint.repository, blob)) return true
   }
   return false
 }

@@ -4,13 +4,17 @@
  * 1. A record or link exists only after its bytes are complete, verified and synced.
  * 2. A blob is read through a repository's link only: knowing a digest gives no access.
  * 3. Order of creation: bytes, record, hint, link. What a crash leaves is never reachable.
+ * 4. A link needs its hint, and through it its record: whoever makes a link, or promises that it is
+ *    there, reads them afterwards and rescues them (condemn.ts).
  */
-import type { Digest } from '../../oci/digest.ts'
+import { createHash } from 'node:crypto'
+import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import { rescue } from './condemn.ts'
 import { blobLinkKey, blobRecordKey, holderKey, holdersPrefix, nameFromListed } from './keys.ts'
-import type { ObjectRange } from './object-store.ts'
-import { encodeRecord, readRecord, type StoredRecord } from './records.ts'
+import type { ObjectRange, StoredObject } from './object-store.ts'
+import { decodeRecord, encodeRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
 
@@ -27,31 +31,50 @@ export async function findBlob(
   repository: RepositoryName,
   digest: Digest,
 ): Promise<StoredBlob | undefined> {
-  const link = blobFrom(digest, await readRecord(storage.objects, blobLinkKey(repository, digest)))
-  return link !== undefined && (await isWhole(storage, link)) ? link : undefined
+  const link = await readBlob(storage, blobLinkKey(repository, digest), digest)
+  if (link === undefined || (await isWhole(storage, link))) return link
+  // A push to another repository may have replaced the bytes since.
+  const record = await readBlob(storage, blobRecordKey(digest), digest)
+  return record !== undefined && (await isWhole(storage, record)) ? record : undefined
 }
 
-/** As {@link findBlob}; throws `not-found` of the blob. */
-export async function statBlob(
+/**
+ * As {@link findBlob}, and a promise: a manifest that names the blob may be pushed within the time
+ * of grace. What was to be collected is rescued.
+ */
+export async function holdBlob(
   storage: RegistryStorage,
   repository: RepositoryName,
   digest: Digest,
-): Promise<StoredBlob> {
-  const blob = await findBlob(storage, repository, digest)
-  if (blob !== undefined) return blob
-  throw new ResourceError(
+): Promise<StoredBlob | undefined> {
+  if ((await rescue(storage, blobLinkKey(repository, digest))) === undefined) return undefined
+  const record = blobFrom(digest, await rescue(storage, blobRecordKey(digest)))
+  return record !== undefined && (await isWhole(storage, record)) ? record : undefined
+}
+
+export function unknownBlob(repository: RepositoryName, digest: Digest): ResourceError {
+  return new ResourceError(
     'not-found blob',
     `Cannot find blob "${digest}" in repository "${repository}"`,
     { detail: { digest } },
   )
 }
 
-export function openBlob(
+/** Throws `not-found` of the blob when its bytes were removed meanwhile. */
+export async function openBlob(
   storage: RegistryStorage,
   blob: StoredBlob,
   range?: ObjectRange,
 ): Promise<AsyncIterable<Uint8Array>> {
-  return storage.objects.open(blob.key, range ?? { start: 0, end: blob.size })
+  try {
+    return await storage.objects.open(blob.key, range ?? { start: 0, end: blob.size })
+  } catch (cause) {
+    if (!hasCode(cause, 'not-found')) throw cause
+    throw new ResourceError('not-found blob', `Cannot find the bytes of blob "${blob.digest}"`, {
+      cause,
+      detail: { digest: blob.digest },
+    })
+  }
 }
 
 /** Makes verified, complete bytes the blob `blob.digest` of the repository. */
@@ -60,31 +83,47 @@ export async function commitBlob(
   repository: RepositoryName,
   blob: StoredBlob,
 ): Promise<void> {
-  const kept = await keepRecord(storage, blob)
-  await linkBlob(storage, repository, kept)
+  for (;;) {
+    const kept = await keepRecord(storage, blob)
+    // Else the record was collected in between: ours takes its place.
+    if (!(await linkBlob(storage, repository, kept))) continue
+    if (kept.key !== blob.key) await storage.objects.delete(blob.key)
+    return
+  }
 }
 
-/** Gives `repository` the blob, which some repository has: a mount. */
+/**
+ * Gives `repository` the blob, which some repository has: a mount. Returns `false` when the blob was
+ * collected at the same time, and the repository does not have it.
+ */
 export async function linkBlob(
   storage: RegistryStorage,
   repository: RepositoryName,
   blob: StoredBlob,
-): Promise<void> {
-  const { digest, size, key } = blob
-  // The hint first: whoever has the link is found by it.
-  await storage.objects.put(holderKey(digest, repository), new Uint8Array())
-  await storage.objects.put(blobLinkKey(repository, digest), encodeRecord({ size, key }))
+): Promise<boolean> {
+  const hint = holderKey(blob.digest, repository)
+  do {
+    // The hint first: whoever has the link is found by it.
+    if ((await rescue(storage, hint)) === undefined) {
+      await storage.objects.put(hint, new Uint8Array())
+    }
+    await putLink(storage, blobLinkKey(repository, blob.digest), blob)
+  } while ((await rescue(storage, hint)) === undefined)
+  return (await rescue(storage, blobRecordKey(blob.digest))) !== undefined
 }
 
-/** Takes the blob from the repository; the bytes stay for others. Throws `not-found`. */
+/**
+ * Takes the blob from the repository; the bytes stay for others, and are collected when there are
+ * none. Throws `not-found`.
+ */
 export async function unlinkBlob(
   storage: RegistryStorage,
   repository: RepositoryName,
   digest: Digest,
 ): Promise<void> {
-  await statBlob(storage, repository, digest)
-  await storage.objects.delete(blobLinkKey(repository, digest))
-  await storage.objects.delete(holderKey(digest, repository))
+  const key = blobLinkKey(repository, digest)
+  if ((await storage.objects.size(key)) === undefined) throw unknownBlob(repository, digest)
+  await storage.objects.delete(key)
 }
 
 /** Repositories that have the blob, the hints checked. */
@@ -100,27 +139,34 @@ export async function* holdersOf(
   }
 }
 
+/** Writes the link unless it is there already, live and the same. */
+async function putLink(storage: RegistryStorage, key: string, blob: StoredBlob): Promise<void> {
+  const current = blobFrom(blob.digest, await rescue(storage, key))
+  if (current?.key === blob.key && current.size === blob.size) return
+  const linkedAt = storage.now().getTime()
+  await storage.objects.put(key, encodeRecord({ size: blob.size, key: blob.key, linkedAt }))
+}
+
 /**
- * The record that stands for the digest from now on: the first writer's. Its bytes are the same, so
- * ours go; unless the first writer's bytes are gone, and then ours replace them.
+ * The record that stands for the digest from now on: the first writer's; unless its bytes are gone,
+ * cut or rotten, and then ours, which were verified just now, replace them. Other repositories find
+ * them by the record when their link's bytes are gone.
  */
 async function keepRecord(storage: RegistryStorage, blob: StoredBlob): Promise<StoredBlob> {
   const { objects } = storage
-  const recordKey = blobRecordKey(blob.digest)
+  const key = blobRecordKey(blob.digest)
   const bytes = encodeRecord({ size: blob.size, key: blob.key })
   for (;;) {
+    const object = await objects.get(key)
+    const existing = blobFrom(blob.digest, object)
+    if (existing?.size === blob.size && (await isSound(storage, existing))) return existing
+    const condition =
+      object === undefined
+        ? ({ kind: 'absent' } as const)
+        : ({ kind: 'matches', etag: object.etag } as const)
     try {
-      const stored = await readRecord(objects, recordKey)
-      const existing = blobFrom(blob.digest, stored)
-      if (existing !== undefined && (await isWhole(storage, existing))) {
-        if (existing.key !== blob.key) await objects.delete(blob.key)
-        return existing
-      }
-      const object = await objects.get(recordKey)
-      await objects.put(recordKey, bytes, {
-        condition:
-          object === undefined ? { kind: 'absent' } : { kind: 'matches', etag: object.etag },
-      })
+      await objects.put(key, bytes, { condition })
+      if (existing !== undefined && existing.key !== blob.key) await objects.delete(existing.key)
       return blob
     } catch (error) {
       if (!hasCode(error, 'conflict')) throw error
@@ -132,8 +178,32 @@ async function isWhole(storage: RegistryStorage, blob: StoredBlob): Promise<bool
   return (await storage.objects.size(blob.key)) === blob.size
 }
 
-function blobFrom(digest: Digest, record: StoredRecord | undefined): StoredBlob | undefined {
-  const { size, key } = record?.value ?? {}
+/** Whether the stored bytes still are what the digest says. Reads them all. */
+export async function isSound(storage: RegistryStorage, blob: StoredBlob): Promise<boolean> {
+  if (!(await isWhole(storage, blob))) return false
+  const algorithm = algorithmOf(blob.digest)
+  const hash = createHash(algorithm)
+  try {
+    for await (const chunk of await storage.objects.open(blob.key)) hash.update(chunk)
+  } catch (error) {
+    // Removed meanwhile, or a sector that cannot be read.
+    if (hasCode(error, 'not-found') || hasCode(error, 'EIO')) return false
+    throw error
+  }
+  return finishDigest(hash, algorithm) === blob.digest
+}
+
+/** What a link or a record says; `undefined` when there is none, or it is damaged. */
+async function readBlob(
+  storage: RegistryStorage,
+  key: string,
+  digest: Digest,
+): Promise<StoredBlob | undefined> {
+  return blobFrom(digest, await storage.objects.get(key))
+}
+
+export function blobFrom(digest: Digest, object: StoredObject | undefined): StoredBlob | undefined {
+  const { size, key } = (object === undefined ? undefined : decodeRecord(object.bytes)) ?? {}
   if (typeof size !== 'number' || typeof key !== 'string') return undefined
   return { digest, size, key }
 }

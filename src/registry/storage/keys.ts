@@ -7,11 +7,14 @@
  *   r/<name>/_b/<digest>            the repository has the blob: {size, key}
  *   r/<name>/_m/<digest>            manifest: a line of JSON, then the exact bytes
  *   r/<name>/_t/<tag>               tag: {digest, mediaType, size, pushedAt}
+ *   r/<name>/_th/<tag>/<time>-<id>  a change of the tag: {at, by, from, to}
  *   r/<name>/_mt/<digest>/<tag>     the tag once pointed here: a hint, checked against `_t`
  *   r/<name>/_r/<subject>/<digest>  descriptor of a referrer
  *   x/<alg>/<hh>/<hex>/<listed>     the repository may have the blob: a hint, checked against `_b`
  *   c/<listed>                      the repository is in the catalog
  *   u/<uuid>                        upload session
+ *   g/leader                        who collects garbage, until when
+ *   q/<alg>/<hh>/<hex>/<id>         bytes that were found rotten
  *
  * A component of a repository's name never starts with `_`, so `_b` and the others collide with no
  * repository, and no key is the directory of another.
@@ -43,6 +46,17 @@ export function tagKey(repository: RepositoryName, tag: Tag): string {
   return tagsPrefix(repository) + tag
 }
 
+export function tagHistoryPrefix(repository: RepositoryName, tag: Tag): string {
+  return `r/${repository}/_th/${tag}/`
+}
+
+export function repositoryPrefix(
+  repository: RepositoryName,
+  kind: '_b' | '_m' | '_t' | '_mt' | '_r' | '_th',
+): string {
+  return `r/${repository}/${kind}/`
+}
+
 export function tagHintsPrefix(repository: RepositoryName, digest: Digest): string {
   return `r/${repository}/_mt/${digest}/`
 }
@@ -65,6 +79,24 @@ export function holdersPrefix(digest: Digest): string {
 
 export function holderKey(digest: Digest, repository: RepositoryName): string {
   return holdersPrefix(digest) + listedName(repository)
+}
+
+export const allHoldersPrefix = 'x/'
+
+export const recordsPrefix = 'b/'
+
+export const dataPrefix = 'd/'
+
+export const leaderKey = 'g/leader'
+
+export function quarantineKey(digest: Digest, id: string): string {
+  return `q/${sharded(digest)}/${id}`
+}
+
+/** The digest of a key `b/<alg>/<hh>/<hex>` or `x/<alg>/<hh>/<hex>/…`. */
+export function digestFromSharded(key: string): Digest {
+  const [, algorithm, , hex] = key.split('/')
+  return `${algorithm}:${hex}` as Digest
 }
 
 export const catalogPrefix = 'c/'

@@ -1,34 +1,35 @@
 /**
  * Manifests: stored as the exact bytes that were pushed, with the type they were pushed as.
  *
- * 1. Order of creation: catalog, manifest, referrer, hint, tag. A crash leaves no tag that points
- *    at nothing and no manifest that is in no catalog.
- * 2. Order of deletion: tags, manifest, referrer: nothing points at what is gone.
- * 3. A tag is one object and is changed by compare-and-swap where the client asks for it.
+ * 1. Order of creation: catalog, manifest, what it refers to is held, referrer, hint, tag. A crash
+ *    leaves no tag that points at nothing and no manifest that is in no catalog.
+ * 2. Order of deletion: tags, manifest: nothing points at what is gone. The rest is collected.
+ * 3. A tag is one object and is changed by compare-and-swap.
+ * 4. A push is acknowledged when its own version of the manifest was there from before its
+ *    references were held until after its tags were set: whoever removes the manifest in between,
+ *    or another push that replaced it and then failed, makes the push start over.
  */
 import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
-import { findBlob } from './blobs.ts'
+import { condemn, removeVersion, rescue } from './condemn.ts'
 import { manifestKey } from './keys.ts'
-import {
-  type ManifestDocument,
-  parseManifestDocument,
-  type ReferredContent,
-} from './manifest-document.ts'
-import { decodeRecord, encodeRecord } from './records.ts'
+import { type ManifestDocument, parseManifestDocument } from './manifest-document.ts'
+import { holdReferences } from './references.ts'
 import { addReferrer, removeReferrer } from './referrers.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { addRepository } from './repositories.ts'
-import { MissingReferencesError, ResourceError } from './resource-error.ts'
-import { findTag, putTag, removeTagsOf, type TagCondition } from './tags.ts'
-
-export interface StoredManifest {
-  readonly digest: Digest
-  readonly mediaType: string
-  readonly bytes: Uint8Array
-  readonly subject?: Digest
-}
+import { ResourceError } from './resource-error.ts'
+import { findManifest, putManifest, type StoredManifest } from './stored-manifest.ts'
+import {
+  findTag,
+  immutableTag,
+  mayPutTag,
+  putTag,
+  removeTagsOf,
+  renewTag,
+  type TagCondition,
+} from './tags.ts'
 
 export interface ManifestPush {
   readonly bytes: Uint8Array
@@ -38,16 +39,21 @@ export interface ManifestPush {
   readonly digest?: Digest
   readonly tags: readonly Tag[]
   readonly condition?: TagCondition
+  /** Who pushes, when that is known. */
+  readonly by?: string
 }
 
 export type ManifestReference =
   | { readonly kind: 'digest'; readonly digest: Digest }
   | { readonly kind: 'tag'; readonly tag: Tag }
 
+/** Of pushes of one manifest that undo each other's last step, through several replicas. */
+const maxAttempts = 20
+
 /**
  * Stores a manifest and points the tags at it. Throws `invalid` or `digest-mismatch` of the
- * manifest, {@link MissingReferencesError}, or a conflict of the precondition; of several tags,
- * those before the one in conflict are set.
+ * manifest, `MissingReferencesError`, or a conflict of the precondition or of an immutable tag; of
+ * several tags, those before the one in conflict are set.
  */
 export async function pushManifest(
   storage: RegistryStorage,
@@ -56,26 +62,72 @@ export async function pushManifest(
 ): Promise<StoredManifest> {
   const document = parseManifestDocument(push.bytes, push.contentType)
   const digest = digestOfPush(push)
-  if (storage.policy.missingReferences === 'refuse') {
-    await mustHaveReferences(storage, repository, document)
-  }
-  const manifest = {
+  const { mediaType, subject } = document
+  const manifest: StoredManifest = {
     digest,
-    mediaType: document.mediaType,
+    mediaType,
     bytes: push.bytes,
-    ...subjectOf(document),
+    ...(subject === undefined ? {} : { subject }),
   }
+  if (storage.policy.missingReferences === 'refuse') {
+    await holdReferences(storage, repository, document)
+  }
+  // Nothing is stored for a push that cannot succeed; what decides is the write of the tag.
+  for (const tag of push.tags) {
+    await mayPutTag(storage, repository, { tag, manifest, condition: push.condition })
+  }
+  await storage.pushes.run(manifestKey(repository, digest), () =>
+    settle(storage, repository, { push, document, manifest }),
+  )
+  return manifest
+}
+
+interface ParsedPush {
+  readonly push: ManifestPush
+  readonly document: ManifestDocument
+  readonly manifest: StoredManifest
+}
+
+async function settle(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  { push, document, manifest }: ParsedPush,
+): Promise<void> {
+  const { digest } = manifest
   await addRepository(storage, repository)
   if (push.tags.length === 0) await mustMeetCondition(storage, repository, { digest, push })
-  await putManifest(storage, repository, manifest)
-  if (document.subject !== undefined) {
-    await addReferrer(storage, repository, { document, digest, size: push.bytes.length })
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const { etag, isNew } = await putManifest(storage, repository, manifest)
+    await vouch(storage, repository, { document, manifest, newVersion: isNew ? etag : undefined })
+    for (const tag of push.tags) {
+      const { condition, by } = push
+      const write = { tag, manifest, condition, by }
+      await (attempt === 0 ? putTag : renewTag)(storage, repository, write)
+    }
+    if ((await storage.objects.get(manifestKey(repository, digest)))?.etag === etag) return
   }
-  for (const tag of push.tags) {
-    await putTag(storage, repository, { tag, manifest, condition: push.condition })
+  throw new OciError('unavailable', `Cannot store manifest "${digest}": it is pushed too often`)
+}
+
+/** After the manifest is there: all that it needs. When that fails, a `newVersion` goes again. */
+async function vouch(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  version: Omit<ParsedPush, 'push'> & { readonly newVersion: string | undefined },
+): Promise<void> {
+  const { document, manifest, newVersion } = version
+  const { digest, bytes } = manifest
+  try {
+    await addRepository(storage, repository)
+    await holdReferences(storage, repository, document)
+  } catch (error) {
+    if (newVersion !== undefined) {
+      await removeVersion(storage, manifestKey(repository, digest), newVersion)
+    }
+    throw error
   }
-  await restoreIfGone(storage, repository, manifest)
-  return manifest
+  if (document.subject === undefined) return
+  await addReferrer(storage, repository, { document, digest, size: bytes.length })
 }
 
 /** Throws `not-found` of the manifest; also for a tag that points at nothing. */
@@ -88,8 +140,9 @@ export async function readManifest(
     reference.kind === 'digest'
       ? reference.digest
       : (await findTag(storage, repository, reference.tag))?.digest
+  const isPromised = reference.kind === 'digest'
   const manifest =
-    digest === undefined ? undefined : await findManifest(storage, repository, digest)
+    digest === undefined ? undefined : await findHeld(storage, repository, { digest, isPromised })
   if (manifest !== undefined) return manifest
   const name = reference.kind === 'digest' ? reference.digest : reference.tag
   throw new ResourceError(
@@ -99,65 +152,54 @@ export async function readManifest(
   )
 }
 
-/** Removes a manifest, all tags that point at it, and it as a referrer. Throws `not-found`. */
+/**
+ * Removes a manifest and all tags that point at it. Throws `not-found`, and a conflict of the tag
+ * when one of them is immutable: then nothing is removed.
+ */
 export async function deleteManifest(
   storage: RegistryStorage,
   repository: RepositoryName,
-  digest: Digest,
+  deletion: { readonly digest: Digest; readonly by?: string },
 ): Promise<void> {
-  const manifest = await readManifest(storage, repository, { kind: 'digest', digest })
-  await removeTagsOf(storage, repository, digest)
-  await storage.objects.delete(manifestKey(repository, digest))
-  // A push of the same manifest may have tagged it in between: it looks whether the manifest is
-  // still there after setting the tag, we look for the tag after removing the manifest.
-  await removeTagsOf(storage, repository, digest)
-  if (manifest.subject !== undefined) {
-    await removeReferrer(storage, repository, { subject: manifest.subject, digest })
+  const { digest } = deletion
+  const { subject } = await readManifest(storage, repository, { kind: 'digest', digest })
+  await removeVersions(storage, repository, deletion)
+  if (subject !== undefined) await removeReferrer(storage, repository, { subject, digest })
+}
+
+async function removeVersions(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  deletion: { readonly digest: Digest; readonly by?: string },
+): Promise<void> {
+  const { digest } = deletion
+  const key = manifestKey(repository, digest)
+  for (;;) {
+    const seen = await storage.objects.get(key)
+    if (seen === undefined) return
+    // A push that comes now makes another version: it is seen below, and looked at anew.
+    const condemned = await condemn(storage, key, seen)
+    if (condemned === undefined) continue
+    const immutable = await immutableTag(storage, repository, digest)
+    if (immutable !== undefined) {
+      await rescue(storage, key)
+      throw immutable
+    }
+    await removeTagsOf(storage, repository, deletion)
+    if (await removeVersion(storage, key, condemned)) return
   }
 }
 
-async function findManifest(
+/** One that is asked for by its digest is relied on: an index that names it may come next. */
+async function findHeld(
   storage: RegistryStorage,
   repository: RepositoryName,
-  digest: Digest,
+  { digest, isPromised }: { readonly digest: Digest; readonly isPromised: boolean },
 ): Promise<StoredManifest | undefined> {
-  const key = manifestKey(repository, digest)
-  const object = await storage.objects.get(key)
-  if (object === undefined || object.bytes.length === 0) return undefined
-  return { digest, ...decodeManifest(object.bytes, key) }
-}
-
-async function putManifest(
-  storage: RegistryStorage,
-  repository: RepositoryName,
-  manifest: StoredManifest,
-): Promise<void> {
-  const { digest, mediaType, bytes } = manifest
-  const key = manifestKey(repository, digest)
-  const header = encodeRecord({ mediaType, ...subjectOf(manifest) })
-  const envelope = Buffer.concat([header, Buffer.from('\n'), bytes])
-  await storage.objects.put(key, envelope)
-}
-
-function decodeManifest(
-  envelope: Uint8Array,
-  key: string,
-): Pick<StoredManifest, 'mediaType' | 'bytes' | 'subject'> {
-  const end = envelope.indexOf(0x0a)
-  const { mediaType, subject } = decodeRecord(envelope.subarray(0, end), key)
-  if (end === -1 || typeof mediaType !== 'string') {
-    throw new OciError('unavailable', `Cannot read object "${key}": damaged`)
-  }
-  const bytes = envelope.subarray(end + 1)
-  return {
-    mediaType,
-    bytes,
-    ...(typeof subject === 'string' ? { subject: subject as Digest } : {}),
-  }
-}
-
-function subjectOf(from: { readonly subject?: Digest }): { readonly subject?: Digest } {
-  return from.subject === undefined ? {} : { subject: from.subject }
+  const manifest = await findManifest(storage, repository, digest)
+  if (manifest?.condemnedAt === undefined || !isPromised) return manifest
+  const isThere = (await rescue(storage, manifestKey(repository, digest))) !== undefined
+  return isThere ? manifest : undefined
 }
 
 function digestOfPush(push: ManifestPush): Digest {
@@ -190,41 +232,4 @@ async function mustMeetCondition(
       `Cannot store manifest "${digest}": it does not match the condition of the request`,
     )
   }
-}
-
-async function mustHaveReferences(
-  storage: RegistryStorage,
-  repository: RepositoryName,
-  document: ManifestDocument,
-): Promise<void> {
-  const missing: string[] = []
-  const waiting = [...document.references]
-  const check = async () => {
-    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      if (!(await hasReference(storage, repository, next))) missing.push(next.digest)
-    }
-  }
-  await Promise.all(Array.from({ length: 16 }, check))
-  if (missing.length > 0) throw new MissingReferencesError(missing.sort())
-}
-
-async function hasReference(
-  storage: RegistryStorage,
-  repository: RepositoryName,
-  reference: ReferredContent,
-): Promise<boolean> {
-  if (reference.kind === 'manifest') {
-    return (await storage.objects.size(manifestKey(repository, reference.digest))) !== undefined
-  }
-  return (await findBlob(storage, repository, reference.digest))?.size === reference.size
-}
-
-/** A delete of the same manifest may have run in between; the tags we set must not dangle. */
-async function restoreIfGone(
-  storage: RegistryStorage,
-  repository: RepositoryName,
-  manifest: StoredManifest,
-): Promise<void> {
-  const size = await storage.objects.size(manifestKey(repository, manifest.digest))
-  if (size === undefined) await putManifest(storage, repository, manifest)
 }

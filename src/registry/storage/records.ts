@@ -1,5 +1,4 @@
 /** Small JSON objects: how they are written, and read back with suspicion. */
-import { OciError } from '../../oci/errors.ts'
 import type { ObjectReader } from './object-store.ts'
 
 export interface StoredRecord {
@@ -12,24 +11,28 @@ export function encodeRecord(value: object): Uint8Array {
 }
 
 /**
- * `undefined` when there is none, and also when it is empty: a disk that filled up, or a crash of
- * the machine below us, can leave that. Throws `unavailable` for anything else that is no record.
+ * `undefined` when there is none, and also when it is empty or no record: a disk that filled up or
+ * rots, or a crash of the machine below us, can leave that. What is not there is pushed again, and
+ * so repaired.
  */
 export async function readRecord(
   objects: ObjectReader,
   key: string,
 ): Promise<StoredRecord | undefined> {
   const object = await objects.get(key)
-  if (object === undefined || object.bytes.length === 0) return undefined
-  return { value: decodeRecord(object.bytes, key), etag: object.etag }
+  const value = object === undefined ? undefined : decodeRecord(object.bytes)
+  return object === undefined || value === undefined ? undefined : { value, etag: object.etag }
 }
 
-export function decodeRecord(bytes: Uint8Array, key: string): Readonly<Record<string, unknown>> {
+/** `undefined` when the bytes are no JSON object. */
+export function decodeRecord(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
   try {
-    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
-    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
-  } catch (cause) {
-    throw new OciError('unavailable', `Cannot read object "${key}": damaged`, { cause })
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null
+      ? (value as Record<string, unknown>)
+      : undefined
+  } catch {
+    return undefined
   }
-  throw new OciError('unavailable', `Cannot read object "${key}": damaged`)
 }

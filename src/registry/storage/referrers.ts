@@ -4,7 +4,8 @@
  */
 import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
-import { referrerKey, referrersPrefix } from './keys.ts'
+import { removeUnlessNeeded } from './condemn.ts'
+import { manifestKey, referrerKey, referrersPrefix } from './keys.ts'
 import type { ManifestDocument } from './manifest-document.ts'
 import { encodeRecord, readRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
@@ -34,12 +35,17 @@ export async function addReferrer(
   await storage.objects.put(referrerKey(repository, document.subject, digest), record)
 }
 
+/** Takes the manifest out of the lists, unless it is there: a push may have brought it back. */
 export async function removeReferrer(
   storage: RegistryStorage,
   repository: RepositoryName,
-  referrer: { readonly subject: Digest; readonly digest: Digest },
-): Promise<void> {
-  await storage.objects.delete(referrerKey(repository, referrer.subject, referrer.digest))
+  { subject, digest }: { readonly subject: Digest; readonly digest: Digest },
+): Promise<boolean> {
+  return removeUnlessNeeded(
+    storage,
+    referrerKey(repository, subject, digest),
+    async () => (await storage.objects.size(manifestKey(repository, digest))) !== undefined,
+  )
 }
 
 /** Up to `max` referrers of `subject` after `last`, in the order of their digests. */
@@ -61,7 +67,9 @@ async function readReferrer(
 ): Promise<Referrer | undefined> {
   const record = await readRecord(storage.objects, key)
   if (record === undefined) return undefined
-  const descriptor = record.value
+  const { condemned, ...descriptor } = record.value
+  // Its manifest is gone, or will be back with another version of this.
+  if (condemned !== undefined) return undefined
   const length = Buffer.byteLength(JSON.stringify(descriptor))
   return { digest: key.slice(prefix.length) as Digest, descriptor, length }
 }

@@ -1,4 +1,7 @@
 /** What the functions of this folder work on: the objects, and what this process knows besides. */
+import { randomUUID } from 'node:crypto'
+import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import { KeyedMutex } from './keyed-mutex.ts'
 import type { LiveUploads } from './live-uploads.ts'
 import { createLiveUploads } from './live-uploads.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -9,17 +12,24 @@ export interface StoragePolicy {
    * indexes and images are `accept`ed by default, as the conformance suite asks.
    */
   readonly missingReferences: 'accept' | 'refuse'
+  /** Tags that are set once and stay: none by default. */
+  readonly isImmutable: (repository: RepositoryName, tag: Tag) => boolean
 }
 
 export interface RegistryStorage {
   readonly objects: ObjectStore
   readonly uploads: LiveUploads
+  /** Keeps pushes of one manifest, in this process, from undoing each other's last step. */
+  readonly pushes: KeyedMutex
   readonly policy: StoragePolicy
   readonly now: () => Date
+  /** A name that nothing has had before. */
+  readonly newId: () => string
 }
 
 export interface StorageOptions extends Partial<StoragePolicy> {
   readonly now?: () => Date
+  readonly newId?: () => string
 }
 
 export function createRegistryStorage(
@@ -29,7 +39,12 @@ export function createRegistryStorage(
   return {
     objects,
     uploads: createLiveUploads(),
-    policy: { missingReferences: options.missingReferences ?? 'accept' },
+    pushes: new KeyedMutex(),
+    policy: {
+      missingReferences: options.missingReferences ?? 'accept',
+      isImmutable: options.isImmutable ?? (() => false),
+    },
     now: options.now ?? (() => new Date()),
+    newId: options.newId ?? randomUUID,
   }
 }

@@ -1,21 +1,23 @@
 /** Repositories: they come to be with their first manifest, and are listed in a catalog. */
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import { rescue } from './condemn.ts'
 import { catalogKey, catalogPrefix, listedName, nameFromListed } from './keys.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
 
+/** After this, and while there is a manifest in it, the repository is in the catalog. */
 export async function addRepository(
   storage: RegistryStorage,
   repository: RepositoryName,
 ): Promise<void> {
-  if (await hasRepository(storage, repository)) return
+  const key = catalogKey(repository)
+  if ((await rescue(storage, key)) !== undefined) return
   try {
-    await storage.objects.put(catalogKey(repository), new Uint8Array(), {
-      condition: { kind: 'absent' },
-    })
+    await storage.objects.put(key, new Uint8Array(), { condition: { kind: 'absent' } })
   } catch (error) {
     if (!hasCode(error, 'conflict')) throw error
+    await addRepository(storage, repository)
   }
 }
 

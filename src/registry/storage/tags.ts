@@ -1,20 +1,26 @@
 /**
  * Tags: one object each, so that two pushes never rewrite each other's.
  *
- * `_mt/<digest>/<tag>` is written before a tag points at the digest and never trusted: deleting a
- * manifest finds its tags there, in as many steps as it has tags, and checks each.
+ * 1. A tag is changed by compare-and-swap on its object: immutable tags and clients' conditions are
+ *    decided by the write itself, and the history is what happened.
+ * 2. `_mt/<digest>/<tag>` is written before a tag points at the digest and never trusted: deleting a
+ *    manifest finds its tags there, in as many steps as it has tags, and checks each.
  */
 import { type Digest, parseDigest } from '../../oci/digest.ts'
-import { hasCode } from '../../oci/errors.ts'
+import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import { removeVersion, rescue } from './condemn.ts'
 import { tagHintKey, tagHintsPrefix, tagKey, tagsPrefix } from './keys.ts'
-import { type Condition, listAll } from './object-store.ts'
-import { encodeRecord, readRecord } from './records.ts'
+import { listAll } from './object-store.ts'
+import { decodeRecord, encodeRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
+import { recordTagChange } from './tag-history.ts'
 
 export interface StoredTag {
   readonly digest: Digest
+  /** Milliseconds since 1970; 0 when it is not known. */
+  readonly pushedAt: number
   readonly etag: string
 }
 
@@ -31,7 +37,8 @@ export interface TagWrite {
     readonly mediaType: string
     readonly bytes: Uint8Array
   }
-  readonly condition: TagCondition | undefined
+  readonly condition?: TagCondition | undefined
+  readonly by?: string | undefined
 }
 
 export async function findTag(
@@ -39,28 +46,61 @@ export async function findTag(
   repository: RepositoryName,
   tag: Tag,
 ): Promise<StoredTag | undefined> {
-  const record = await readRecord(storage.objects, tagKey(repository, tag))
-  if (record === undefined) return undefined
-  const { digest } = record.value
-  if (typeof digest !== 'string') return undefined
-  return { digest: parseDigest(digest), etag: record.etag }
+  return tagFrom(await storage.objects.get(tagKey(repository, tag)))
 }
 
-/** Points the tag at the manifest. Throws a conflict of the precondition, changing nothing. */
+/**
+ * Whether {@link putTag} could set the tag as it is now. Throws a conflict of the precondition, or
+ * of the tag when it is immutable and points elsewhere.
+ */
+export async function mayPutTag(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  write: TagWrite,
+): Promise<void> {
+  mustAllow(storage, repository, { ...write, found: await findTag(storage, repository, write.tag) })
+}
+
+/** Of writers of one tag in several replicas: each round some writer succeeds. */
+const maxAttempts = 100
+
+/** Points the tag at the manifest. Throws as {@link mayPutTag}, changing nothing. */
 export async function putTag(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { tag, manifest, condition }: TagWrite,
+  write: TagWrite,
 ): Promise<void> {
-  const { digest, mediaType, bytes } = manifest
-  const expected = await objectCondition(storage, { repository, tag, condition })
-  await storage.objects.put(tagHintKey(repository, digest, tag), new Uint8Array())
-  const pushedAt = storage.now().toISOString()
-  const record = encodeRecord({ digest, mediaType, size: bytes.length, pushedAt })
-  try {
-    await storage.objects.put(tagKey(repository, tag), record, expected)
-  } catch (error) {
-    throw hasCode(error, 'conflict') ? preconditionFailed(tag) : error
+  const { tag, manifest, by } = write
+  const hint = tagHintKey(repository, manifest.digest, tag)
+  if ((await rescue(storage, hint)) === undefined) await storage.objects.put(hint, new Uint8Array())
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const object = await storage.objects.get(tagKey(repository, tag))
+    const found = tagFrom(object)
+    mustAllow(storage, repository, { ...write, found })
+    if (!(await swapTag(storage, repository, { ...write, etag: object?.etag }))) continue
+    // It may have been collected before the tag was there.
+    if ((await rescue(storage, hint)) === undefined) {
+      await storage.objects.put(hint, new Uint8Array())
+    }
+    const change = { tag, by, from: found?.digest, to: manifest.digest }
+    return recordTagChange(storage, repository, defined(change))
+  }
+  throw new OciError('unavailable', `Cannot set tag "${tag}": it is set too often`)
+}
+
+/**
+ * After the manifest was removed and is there again: the tag, if it still points at it or was removed
+ * with it, is made another version, which nobody removes that saw it point at nothing.
+ */
+export async function renewTag(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  { tag, manifest }: TagWrite,
+): Promise<void> {
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const found = await findTag(storage, repository, tag)
+    if (found !== undefined && found.digest !== manifest.digest) return
+    if (await swapTag(storage, repository, { tag, manifest, etag: found?.etag })) return
   }
 }
 
@@ -75,71 +115,130 @@ export async function listTags(
   return keys.map(key => key.slice(prefix.length))
 }
 
-/** Throws `not-found` of the manifest. */
+/** Throws `not-found` of the manifest, and a conflict of the tag when it is immutable. */
 export async function deleteTag(
   storage: RegistryStorage,
   repository: RepositoryName,
-  tag: Tag,
+  { tag, by }: { readonly tag: Tag; readonly by?: string },
 ): Promise<void> {
-  const found = await findTag(storage, repository, tag)
-  if (found === undefined) {
-    throw new ResourceError('not-found manifest', `Cannot find tag "${tag}" in "${repository}"`, {
-      detail: { tag },
-    })
+  for (;;) {
+    const found = await findTag(storage, repository, tag)
+    if (found === undefined) {
+      throw new ResourceError('not-found manifest', `Cannot find tag "${tag}" in "${repository}"`, {
+        detail: { tag },
+      })
+    }
+    if (storage.policy.isImmutable(repository, tag)) throw isImmutable(tag)
+    if (await removeTag(storage, repository, { tag, found, ...defined({ by }) })) return
   }
-  await storage.objects.delete(tagKey(repository, tag))
-  await storage.objects.delete(tagHintKey(repository, found.digest, tag))
+}
+
+/** Removes the version `found`; returns whether it did, and not when it was moved meanwhile. */
+export async function removeTag(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  removal: { readonly tag: Tag; readonly found: StoredTag; readonly by?: string },
+): Promise<boolean> {
+  const { tag, found, by } = removal
+  if (!(await removeVersion(storage, tagKey(repository, tag), found.etag))) return false
+  await recordTagChange(storage, repository, defined({ tag, by, from: found.digest }))
+  return true
 }
 
 /** Removes every tag that points at `digest`; one that was moved meanwhile stays. */
 export async function removeTagsOf(
   storage: RegistryStorage,
   repository: RepositoryName,
-  digest: Digest,
+  { digest, by }: { readonly digest: Digest; readonly by?: string },
 ): Promise<void> {
+  for await (const tag of hintedTags(storage, repository, digest)) {
+    const found = await findTag(storage, repository, tag)
+    if (found?.digest !== digest) continue
+    await removeTag(storage, repository, { tag, found, ...defined({ by }) })
+  }
+}
+
+/** The failure for an immutable tag that points at `digest`, if there is one. */
+export async function immutableTag(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<ResourceError | undefined> {
+  for await (const tag of hintedTags(storage, repository, digest)) {
+    if (!storage.policy.isImmutable(repository, tag)) continue
+    if ((await findTag(storage, repository, tag))?.digest === digest) return isImmutable(tag)
+  }
+  return undefined
+}
+
+async function* hintedTags(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  digest: Digest,
+): AsyncGenerator<Tag> {
   const prefix = tagHintsPrefix(repository, digest)
-  for await (const key of listAll(storage.objects, prefix)) {
-    await removeIfPointingAt(storage, tagKey(repository, key.slice(prefix.length) as Tag), digest)
-    await storage.objects.delete(key)
-  }
+  for await (const key of listAll(storage.objects, prefix)) yield key.slice(prefix.length) as Tag
 }
 
-async function removeIfPointingAt(
+/** Whether the tag's object was still the version `etag`, or still absent, and is ours now. */
+async function swapTag(
   storage: RegistryStorage,
-  key: string,
-  digest: Digest,
-): Promise<void> {
-  const record = await readRecord(storage.objects, key)
-  if (record === undefined) return
-  const { digest: current } = record.value
-  if (current !== digest) return
+  repository: RepositoryName,
+  { tag, manifest, etag }: TagWrite & { readonly etag: string | undefined },
+): Promise<boolean> {
+  const { digest, mediaType, bytes } = manifest
+  const pushedAt = storage.now().toISOString()
+  // The id makes every push another version, also of the same in the same millisecond.
+  const id = storage.newId()
+  const record = encodeRecord({ digest, mediaType, size: bytes.length, pushedAt, id })
+  const condition =
+    etag === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'matches', etag } as const)
   try {
-    await storage.objects.delete(key, { kind: 'matches', etag: record.etag })
+    await storage.objects.put(tagKey(repository, tag), record, { condition })
+    return true
   } catch (error) {
-    if (!hasCode(error, 'conflict')) throw error
+    if (hasCode(error, 'conflict')) return false
+    throw error
   }
 }
 
-async function objectCondition(
+function mustAllow(
   storage: RegistryStorage,
-  wanted: {
-    readonly repository: RepositoryName
-    readonly tag: Tag
-    readonly condition: TagCondition | undefined
-  },
-): Promise<{ condition?: Condition }> {
-  const { repository, tag, condition } = wanted
-  if (condition === undefined) return {}
-  const found = await findTag(storage, repository, tag)
-  if (condition.kind === 'absent') {
-    if (found !== undefined) throw preconditionFailed(tag)
-    return { condition: { kind: 'absent' } }
+  repository: RepositoryName,
+  { tag, manifest, condition, found }: TagWrite & { readonly found: StoredTag | undefined },
+): void {
+  if (condition?.kind === 'absent' && found !== undefined) throw preconditionFailed(tag)
+  if (condition?.kind === 'points-at') {
+    const { digests } = condition
+    const isMet = found !== undefined && (digests.length === 0 || digests.includes(found.digest))
+    if (!isMet) throw preconditionFailed(tag)
   }
-  const { digests } = condition
-  if (found === undefined || (digests.length > 0 && !digests.includes(found.digest))) {
-    throw preconditionFailed(tag)
+  // Once more the same is no change: a client that lost the answer may repeat its push.
+  if (found === undefined || found.digest === manifest.digest) return
+  if (storage.policy.isImmutable(repository, tag)) throw isImmutable(tag)
+}
+
+function tagFrom(
+  object: { readonly bytes: Uint8Array; readonly etag: string } | undefined,
+): StoredTag | undefined {
+  const { digest, pushedAt } = (object === undefined ? undefined : decodeRecord(object.bytes)) ?? {}
+  if (object === undefined || typeof digest !== 'string') return undefined
+  const time = Date.parse(String(pushedAt))
+  try {
+    return {
+      digest: parseDigest(digest),
+      pushedAt: Number.isNaN(time) ? 0 : time,
+      etag: object.etag,
+    }
+  } catch {
+    return undefined
   }
-  return { condition: { kind: 'matches', etag: found.etag } }
+}
+
+function isImmutable(tag: Tag): ResourceError {
+  return new ResourceError('conflict tag', `Cannot change tag "${tag}": it is immutable`, {
+    detail: { tag },
+  })
 }
 
 function preconditionFailed(tag: Tag): ResourceError {
@@ -148,4 +247,11 @@ function preconditionFailed(tag: Tag): ResourceError {
     `Cannot set tag "${tag}": it does not match the condition of the request`,
     { detail: { tag } },
   )
+}
+
+/** Without the members that are `undefined`. */
+function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>
+  }
 }

@@ -28,6 +28,7 @@ async function expire(storage: RegistryStorage, session: UploadSession): Promise
     if (hasCode(error, 'conflict')) return false
     throw error
   }
-  await storage.objects.discard(session.key, session.checkpoint)
+  // Those of a closed one may be a blob by now; else they are collected as nobody's.
+  if (!session.isClosed) await storage.objects.discard(session.key, session.checkpoint)
   return true
 }

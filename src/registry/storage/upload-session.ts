@@ -2,14 +2,15 @@
  * The session object of an upload, and whose turn it is.
  *
  *   open ──takeTurn──► writing ──keepTurn──► open
- *     └──────────────────┴──────endSession──► gone
+ *     │                  ├────closeSession──► closed ──► gone
+ *     └──────────────────┴──────endSession────────────► gone
  *
  * 1. Every change is a compare-and-swap on the session object: a writer that lost its turn, in this
  *    process or another, cannot move the offset.
  * 2. `checkpoint.size` bytes are stored, and no more are believed.
  * 3. A turn left by a process that died is taken over; its unrecorded bytes are dropped.
+ * 4. A closed session takes no more bytes: it names them until the blob's record does.
  */
-import { randomUUID } from 'node:crypto'
 import { type Algorithm, isAlgorithm } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
@@ -29,6 +30,8 @@ export interface UploadSession {
   readonly algorithm: Algorithm
   /** When a request last wrote to it. */
   readonly touchedAt: string
+  /** Nobody writes to it any more: its bytes are becoming a blob, or became one. */
+  readonly isClosed: boolean
   readonly etag: string
 }
 
@@ -49,14 +52,15 @@ export async function createSession(
 ): Promise<UploadSession> {
   const now = storage.now()
   const session = {
-    id: randomUUID(),
+    id: storage.newId(),
     repository,
-    key: dataKey(now, randomUUID()),
+    key: dataKey(now, storage.newId()),
     checkpoint: { size: 0, token: '' },
     algorithm,
     touchedAt: now.toISOString(),
+    isClosed: false,
   }
-  const etag = await storage.objects.put(uploadKey(session.id), encodeSession(session), {
+  const etag = await storage.objects.put(uploadKey(session.id), encodeSession(storage, session), {
     condition: { kind: 'absent' },
     durability: 'cached',
   })
@@ -69,7 +73,7 @@ export async function findSession(
   address: UploadAddress,
 ): Promise<UploadSession> {
   const session = await readSession(storage, address.id)
-  if (session?.repository === address.repository) return session
+  if (session?.repository === address.repository && !session.isClosed) return session
   throw new ResourceError('not-found upload', `Cannot find upload "${address.id}"`)
 }
 
@@ -112,6 +116,14 @@ export function keepTurn(
   return swapSession(storage, { ...session, checkpoint })
 }
 
+/** Lets nobody write any more. Throws a range conflict when another writer took it over. */
+export function closeSession(
+  storage: RegistryStorage,
+  session: UploadSession,
+): Promise<UploadSession> {
+  return swapSession(storage, { ...session, isClosed: true })
+}
+
 /** Ends the session. Throws a range conflict when another writer took it over. */
 export async function endSession(storage: RegistryStorage, session: UploadSession): Promise<void> {
   storage.uploads.hashes.delete(session.id)
@@ -128,7 +140,7 @@ async function swapSession(
 ): Promise<UploadSession> {
   const touched = { ...session, touchedAt: storage.now().toISOString() }
   try {
-    const etag = await storage.objects.put(uploadKey(session.id), encodeSession(touched), {
+    const etag = await storage.objects.put(uploadKey(session.id), encodeSession(storage, touched), {
       condition: { kind: 'matches', etag: session.etag },
       durability: 'cached',
     })
@@ -146,18 +158,27 @@ function lostTurn(session: UploadSession): UploadRangeError {
 }
 
 /** The nonce makes every version of the session a different object, so no etag comes back. */
-function encodeSession(session: Omit<UploadSession, 'etag'>): Uint8Array {
-  const { repository, key, checkpoint, algorithm, touchedAt } = session
-  return encodeRecord({ repository, key, checkpoint, algorithm, touchedAt, nonce: randomUUID() })
+function encodeSession(storage: RegistryStorage, session: Omit<UploadSession, 'etag'>): Uint8Array {
+  const { id: _, ...value } = session
+  return encodeRecord({ ...value, etag: undefined, nonce: storage.newId() })
 }
 
 function sessionFrom(
   id: string,
   value: Readonly<Record<string, unknown>>,
 ): Omit<UploadSession, 'etag'> | undefined {
-  const { repository, key, checkpoint, algorithm, touchedAt } = value as Partial<UploadSession>
+  const { repository, key, checkpoint, algorithm, touchedAt, isClosed } =
+    value as Partial<UploadSession>
   if (typeof repository !== 'string' || typeof key !== 'string') return undefined
   if (typeof checkpoint?.size !== 'number' || typeof algorithm !== 'string') return undefined
   if (!isAlgorithm(algorithm)) return undefined
-  return { id, repository, key, checkpoint, algorithm, touchedAt: String(touchedAt) }
+  return {
+    id,
+    repository,
+    key,
+    checkpoint,
+    algorithm,
+    touchedAt: String(touchedAt),
+    isClosed: isClosed === true,
+  }
 }

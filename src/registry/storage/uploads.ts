@@ -3,19 +3,20 @@
  *
  * The bytes are hashed as they are written, once, under the key they keep. What a broken request
  * delivered is kept and the client may go on from there. Only bytes whose digest is the one asked
- * for become a blob; on a mismatch they are deleted, and the session with them.
+ * for become a blob; on a mismatch they are deleted, and the session with them. Bytes always have a
+ * session or a record that names them, so those that have neither can be collected at any time.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { commitBlob, type StoredBlob } from './blobs.ts'
-import { dataKey } from './keys.ts'
 import type { RunningHash } from './live-uploads.ts'
 import type { Append } from './object-store.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError, UploadRangeError } from './resource-error.ts'
 import {
+  closeSession,
   createSession,
   endSession,
   findSession,
@@ -95,9 +96,10 @@ export async function finishUpload(
   const size = await sizeOfCompleted(storage, session.key)
   const actual = await digestOfStored(storage, { ...blob, size }, hash)
   // Before anything refers to the bytes: whoever took the session over may still cut them.
-  await endSession(storage, session)
-  await mustBe(storage, { ...blob, size }, actual)
+  const closed = await closeSession(storage, session)
+  await mustBe(storage, { blob: { ...blob, size }, actual, session: closed })
   await commitBlob(storage, session.repository, { ...blob, size })
+  await endSession(storage, closed)
   return { ...blob, size }
 }
 
@@ -111,25 +113,30 @@ export async function cancelUpload(
   await storage.objects.discard(turn.session.key, turn.session.checkpoint)
 }
 
-/** The whole blob in one request, without a session. Throws `digest-mismatch`, leaving nothing. */
+/** The whole blob in one request. Throws `digest-mismatch`, leaving nothing. */
 export async function uploadWhole(
   storage: RegistryStorage,
   repository: RepositoryName,
   upload: { readonly digest: Digest; readonly bytes: AsyncIterable<Uint8Array> },
 ): Promise<StoredBlob> {
-  const key = dataKey(storage.now(), randomUUID())
-  const hash = newHash(algorithmOf(upload.digest))
+  const session = await createSession(storage, repository, algorithmOf(upload.digest))
+  const { key } = session
+  const hash = newHash(session.algorithm)
   const append = await storage.objects.append(key)
   try {
     await writeHashed(append, upload.bytes, hash)
   } catch (error) {
     await storage.objects.discard(key, await append.checkpoint())
+    await endSession(storage, session)
     throw error
   }
   await append.complete()
+  const closed = await closeSession(storage, session)
   const blob = { digest: upload.digest, size: hash.size, key }
-  await mustBe(storage, blob, await digestOfStored(storage, blob, hash))
+  const actual = await digestOfStored(storage, blob, hash)
+  await mustBe(storage, { blob, actual, session: closed })
   await commitBlob(storage, repository, blob)
+  await endSession(storage, closed)
   return blob
 }
 
@@ -232,10 +239,17 @@ async function sizeOfCompleted(storage: RegistryStorage, key: string): Promise<n
   return size
 }
 
-/** Throws `digest-mismatch` of the blob, its bytes deleted. */
-async function mustBe(storage: RegistryStorage, blob: StoredBlob, actual: Digest): Promise<void> {
+interface Judged {
+  readonly blob: StoredBlob
+  readonly actual: Digest
+  readonly session: UploadSession
+}
+
+/** Throws `digest-mismatch` of the blob, its bytes deleted and the session with them. */
+async function mustBe(storage: RegistryStorage, { blob, actual, session }: Judged): Promise<void> {
   if (actual === blob.digest) return
   await storage.objects.delete(blob.key)
+  await endSession(storage, session)
   throw new ResourceError(
     'digest-mismatch blob',
     `Cannot store blob: expected digest "${blob.digest}", got "${actual}"`,

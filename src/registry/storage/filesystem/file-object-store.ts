@@ -4,15 +4,16 @@
  * 1. An object appears and changes by `link` or `rename` of a finished file: never half-written.
  * 2. A `synced` write is on the disk, with the directories that name it, before it resolves.
  * 3. Reads do not follow symbolic links, and a key cannot leave the folder.
- * 4. A conditional write holds the key's mutex from the comparison to the rename. The mutex is this
- *    process's: {@link openFileObjectStore} refuses a folder that another process serves.
+ * 4. Every write but a creation, which `link` decides, holds the key's lock from the comparison to
+ *    the rename. The lock is among all processes of the machine that have the folder open.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { type FileLock, tryLock } from '../../../layerfs/content/file-lock.ts'
 import { hasCode, OciError } from '../../../oci/errors.ts'
-import { KeyedMutex } from '../keyed-mutex.ts'
 import {
   type Append,
   type Checkpoint,
@@ -33,8 +34,9 @@ import {
   writeNewFile,
 } from './durable-files.ts'
 import { appendToFile } from './file-append.ts'
+import { KeyLocks } from './key-locks.ts'
 import { listKeys } from './listing.ts'
-import { lockRoot, type RootLock } from './root-lock.ts'
+import { lockRoot } from './root-lock.ts'
 
 /** Large enough that a read costs little beside its bytes, small enough for many readers. */
 const readSize = 512 * 1024
@@ -43,31 +45,61 @@ export interface OpenFileObjectStore extends AsyncDisposable {
   readonly objects: ObjectStore
 }
 
+export interface OpenOptions {
+  /**
+   * A folder has one `server` at a time, and any number of `tool`s beside it: a second server over
+   * the same folder is a mistake, most often the first one still running.
+   */
+  readonly as: 'server' | 'tool'
+}
+
 /**
- * Opens the folder `root`, made when missing, for this process alone until it is disposed.
- * Throws `conflict` when another process serves it.
+ * Opens the store in the folder `root`, which is made when missing. Throws `conflict` when another
+ * process serves it.
  */
-export async function openFileObjectStore(root: string): Promise<OpenFileObjectStore> {
+export async function openFileObjectStore(
+  root: string,
+  { as }: OpenOptions = { as: 'server' },
+): Promise<OpenFileObjectStore> {
+  const locks = join(root, 'locks')
   const layout = { objects: join(root, 'objects'), temporary: join(root, 'temporary') }
   await makeDirectory(layout.objects)
   await makeDirectory(layout.temporary)
-  const lock: RootLock = await lockRoot(root)
-  // Whoever wrote these is gone: the lock is ours.
-  for (const name of await readdir(layout.temporary)) await unlink(join(layout.temporary, name))
+  await makeDirectory(locks)
+  const lock = as === 'server' ? await lockRoot(root) : undefined
+  const presence = await enter(layout.temporary)
   return {
-    objects: new FileObjectStore(layout.objects, layout.temporary),
-    [Symbol.asyncDispose]: () => lock[Symbol.asyncDispose](),
+    objects: new FileObjectStore(layout, new KeyLocks(locks)),
+    [Symbol.asyncDispose]: async () => {
+      presence[Symbol.dispose]()
+      await lock?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Who finds nobody else removes what those left that were killed. */
+async function enter(temporary: string): Promise<FileLock> {
+  using alone = tryLock(temporary, 'exclusive')
+  if (alone !== undefined) {
+    for (const name of await readdir(temporary)) await unlink(join(temporary, name))
+  }
+  alone?.[Symbol.dispose]()
+  for (;;) {
+    const presence = tryLock(temporary, 'shared')
+    if (presence !== undefined) return presence
+    await pause(10)
   }
 }
 
 class FileObjectStore implements ObjectStore {
   readonly #root: string
   readonly #temporary: string
-  readonly #mutex = new KeyedMutex()
+  readonly #locks: KeyLocks
 
-  constructor(root: string, temporary: string) {
-    this.#root = root
-    this.#temporary = temporary
+  constructor(layout: { readonly objects: string; readonly temporary: string }, locks: KeyLocks) {
+    this.#root = layout.objects
+    this.#temporary = layout.temporary
+    this.#locks = locks
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
@@ -115,16 +147,20 @@ class FileObjectStore implements ObjectStore {
 
   put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<string> {
     const path = this.#pathOf(key)
-    return this.#mutex.run(key, async () => {
-      if (options.condition?.kind === 'matches') await this.#mustMatch(key, options.condition.etag)
+    const publish = async () => {
       await this.#publish(path, bytes, options)
       return etagOf(bytes)
+    }
+    if (options.condition?.kind === 'absent') return publish()
+    return this.#locks.run(key, async () => {
+      if (options.condition?.kind === 'matches') await this.#mustMatch(key, options.condition.etag)
+      return publish()
     })
   }
 
   delete(key: string, condition?: Condition): Promise<void> {
     const path = this.#pathOf(key)
-    return this.#mutex.run(key, async () => {
+    return this.#locks.run(key, async () => {
       if (condition?.kind === 'matches') await this.#mustMatch(key, condition.etag)
       try {
         await unlink(path)

@@ -1,0 +1,50 @@
+/** `tsregistry tags`: what a tag pointed at before, and setting it back. */
+import { parseRepositoryName, parseTag } from '../../oci/reference.ts'
+import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
+import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
+import { listTagChanges, type TagChange } from '../../registry/storage/tag-history.ts'
+import { undoTag } from '../../registry/storage/undo-tag.ts'
+import { usageError } from '../cli-error.ts'
+import { type Command, defineCommand } from '../command.ts'
+import { parseAs } from '../flag-values.ts'
+import { formatTable } from '../table.ts'
+import { rootFlag, rootFrom } from './storage-root.ts'
+
+export const tagsCommand: Command = defineCommand({
+  name: 'tags',
+  usage: '[FLAGS] history|undo REPOSITORY:TAG',
+  summary: 'Show what a tag pointed at, or set it back',
+  examples: ['tsregistry tags history app:latest', 'tsregistry tags undo app:latest'],
+  arity: { min: 2, max: 2 },
+  flags: { root: rootFlag } as const,
+  run: async ({ flags, args, environment, stdout }) => {
+    const [action = '', name = ''] = args
+    const { repository, tag } = parseAs(`"${name}"`, () => parseTagName(name))
+    await using store = await openFileObjectStore(rootFrom(flags.root, environment), { as: 'tool' })
+    const storage = createRegistryStorage(store.objects)
+    if (action === 'history') {
+      stdout.write(historyTable(await listTagChanges(storage, repository, tag)))
+    } else if (action === 'undo') {
+      const { from } = await undoTag(storage, repository, { tag, by: 'tsregistry tags undo' })
+      stdout.write(from === undefined ? `${name} is gone\n` : `${name} is ${from}\n`)
+    } else {
+      throw usageError(`Unknown action "${action}"`, 'Use history or undo')
+    }
+    return 0
+  },
+})
+
+function parseTagName(text: string) {
+  const at = text.lastIndexOf(':')
+  return { repository: parseRepositoryName(text.slice(0, at)), tag: parseTag(text.slice(at + 1)) }
+}
+
+function historyTable(changes: readonly TagChange[]): string {
+  const rows = changes.map(({ at, by, from, to }) => [
+    new Date(at).toISOString(),
+    from ?? '(created)',
+    to ?? '(deleted)',
+    by ?? '',
+  ])
+  return formatTable(['TIME', 'FROM', 'TO', 'BY'], rows)
+}

@@ -1,0 +1,78 @@
+/**
+ * Garbage of the whole store: blobs that no repository has, and bytes that nobody names.
+ *
+ * Bytes are removed here and nowhere else by the collector. They always have a session or a record
+ * that names them, the session from before the first byte until after the record: so bytes that were
+ * listed before the sessions were read, and the sessions before the records, and that neither names,
+ * are nobody's.
+ */
+import type { Digest } from '../../../oci/digest.ts'
+import { blobFrom } from '../blobs.ts'
+import {
+  allHoldersPrefix,
+  blobLinkKey,
+  dataPrefix,
+  digestFromSharded,
+  holdersPrefix,
+  nameFromListed,
+  recordsPrefix,
+  uploadsPrefix,
+} from '../keys.ts'
+import { listAll } from '../object-store.ts'
+import { readSession } from '../upload-session.ts'
+import { type Collection, sweepUnlessNeeded } from './collection.ts'
+
+export async function collectBlobs(run: Collection): Promise<void> {
+  await sweepHints(run)
+  for await (const key of listAll(run.storage.objects, recordsPrefix)) {
+    const digest = digestFromSharded(key)
+    const isNeeded = () => hasHolder(run, digest)
+    await sweepUnlessNeeded(run, { key, isNeeded }, { kind: 'blob', digest })
+  }
+}
+
+export async function collectBytes(run: Collection): Promise<void> {
+  const { objects } = run.storage
+  const nobodys = new Set<string>()
+  for await (const key of listAll(objects, dataPrefix)) nobodys.add(key)
+  for await (const key of listAll(objects, uploadsPrefix)) {
+    const session = await readSession(run.storage, key.slice(uploadsPrefix.length))
+    if (session !== undefined) nobodys.delete(session.key)
+  }
+  for await (const key of listAll(objects, recordsPrefix)) {
+    const digest = digestFromSharded(key)
+    const blob = blobFrom(digest, await objects.get(key))
+    if (blob === undefined) continue
+    // In a dry run its record is still there.
+    if (run.dryRun === true && !(await hasHolder(run, digest))) continue
+    nobodys.delete(blob.key)
+  }
+  for (const key of nobodys) {
+    run.signal?.throwIfAborted()
+    const size = (await objects.size(key)) ?? 0
+    if (run.dryRun !== true) await objects.delete(key)
+    run.onEvent?.({ kind: 'bytes', action: 'remove', size })
+  }
+}
+
+/** `x/…/<repository>` of repositories that have not the blob any more. */
+async function sweepHints(run: Collection): Promise<void> {
+  const { objects } = run.storage
+  for await (const key of listAll(objects, allHoldersPrefix)) {
+    const digest = digestFromSharded(key)
+    const isNeeded = () => hasLink(run, digest, key)
+    await sweepUnlessNeeded(run, { key, isNeeded }, { kind: 'hint', digest })
+  }
+}
+
+async function hasHolder(run: Collection, digest: Digest): Promise<boolean> {
+  for await (const key of listAll(run.storage.objects, holdersPrefix(digest))) {
+    if (await hasLink(run, digest, key)) return true
+  }
+  return false
+}
+
+async function hasLink(run: Collection, digest: Digest, hint: string): Promise<boolean> {
+  const repository = nameFromListed(hint.slice(hint.lastIndexOf('/') + 1))
+  return (await run.storage.objects.size(blobLinkKey(repository, digest))) !== undefined
+}

@@ -1,0 +1,81 @@
+/** A manifest as an object: a line of JSON with what is known of it, then the exact bytes. */
+import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts'
+import { hasCode } from '../../oci/errors.ts'
+import type { RepositoryName } from '../../oci/reference.ts'
+import { sentenceOf } from './condemn.ts'
+import { manifestKey } from './keys.ts'
+import type { Condition } from './object-store.ts'
+import { decodeRecord, encodeRecord } from './records.ts'
+import type { RegistryStorage } from './registry-storage.ts'
+
+export interface StoredManifest {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly bytes: Uint8Array
+  readonly subject?: Digest
+}
+
+/** One version of the object: every push, also of the same bytes, makes another. */
+export interface ManifestVersion extends StoredManifest {
+  readonly etag: string
+  /** Milliseconds since 1970; 0 when it is not known. */
+  readonly pushedAt: number
+  /** Since when it is to be removed. */
+  readonly condemnedAt: number | undefined
+}
+
+/** `undefined` when there is none, and when what is there is not it any more: a push repairs it. */
+export async function findManifest(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<ManifestVersion | undefined> {
+  const object = await storage.objects.get(manifestKey(repository, digest))
+  return object === undefined ? undefined : decodeManifest(digest, object)
+}
+
+/** Puts a new, live version and returns its etag, and whether there was none before. */
+export async function putManifest(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  manifest: StoredManifest,
+): Promise<{ readonly etag: string; readonly isNew: boolean }> {
+  const { digest, mediaType, subject, bytes } = manifest
+  const header = encodeRecord({
+    mediaType,
+    subject,
+    pushedAt: storage.now().getTime(),
+    id: storage.newId(),
+  })
+  const object = Buffer.concat([header, Buffer.from('\n'), bytes])
+  const key = manifestKey(repository, digest)
+  const put = (condition?: Condition) =>
+    storage.objects.put(key, object, condition === undefined ? {} : { condition })
+  try {
+    return { etag: await put({ kind: 'absent' }), isNew: true }
+  } catch (error) {
+    if (!hasCode(error, 'conflict')) throw error
+    return { etag: await put(), isNew: false }
+  }
+}
+
+function decodeManifest(
+  digest: Digest,
+  object: { readonly bytes: Uint8Array; readonly etag: string },
+): ManifestVersion | undefined {
+  const end = object.bytes.indexOf(0x0a)
+  const header = end === -1 ? undefined : decodeRecord(object.bytes.subarray(0, end))
+  const { mediaType, subject, pushedAt } = header ?? {}
+  const bytes = object.bytes.subarray(end + 1)
+  if (typeof mediaType !== 'string') return undefined
+  if (digestOf(bytes, algorithmOf(digest)) !== digest) return undefined
+  return {
+    digest,
+    mediaType,
+    bytes,
+    etag: object.etag,
+    pushedAt: typeof pushedAt === 'number' ? pushedAt : 0,
+    condemnedAt: sentenceOf(object.bytes)?.at,
+    ...(typeof subject === 'string' ? { subject: subject as Digest } : {}),
+  }
+}
