@@ -1,10 +1,10 @@
 /** `--iidfile` and `--metadata-file`, with the keys of buildx. */
-import { writeFile } from 'node:fs/promises'
 import type { BuildEvent } from '../../builder/build-event.ts'
 import type { Output } from '../../builder/export/output.ts'
 import type { WrittenImage } from '../../builder/export/write-image.ts'
 import { field } from '../../oci/json.ts'
 import { formatReference } from '../../oci/reference.ts'
+import { writeOutputFile } from '../output-file.ts'
 
 type Warning = Extract<BuildEvent, { kind: 'warning' }>
 
@@ -16,12 +16,14 @@ export interface ResultFiles {
   readonly warnings?: readonly Warning[]
 }
 
-/** `image`: absent when no output was one. */
+/** Each file is replaced whole. `image`: absent when no output was one. */
 export async function writeResultFiles(
   image: WrittenImage | undefined,
   { iidfile, metadataFile, outputs, warnings }: ResultFiles,
 ): Promise<void> {
-  if (iidfile !== undefined && image !== undefined) await writeFile(iidfile, image.id)
+  if (iidfile !== undefined && image !== undefined) {
+    await writeOutputFile(iidfile, [Buffer.from(image.id)])
+  }
   if (metadataFile === undefined) return
   const names = new Set(
     outputs.flatMap(output => ('names' in output ? output.names.map(formatReference) : [])),
@@ -31,7 +33,8 @@ export async function writeResultFiles(
     ...(image === undefined ? {} : imageKeys(image)),
     ...(names.size === 0 ? {} : { 'image.name': [...names].join(',') }),
   }
-  await writeFile(metadataFile, `${JSON.stringify(metadata, null, 2)}\n`)
+  const text = `${JSON.stringify(metadata, null, 2)}\n`
+  await writeOutputFile(metadataFile, [Buffer.from(text)])
 }
 
 function imageKeys({ descriptor, manifests }: WrittenImage) {

@@ -15,10 +15,11 @@ export interface AtomicOptions {
   /** Permission bits of the new file; default 0o600. */
   readonly mode?: number
   /**
-   * `synced` (the default) survives a power failure. `unsynced` may come back empty or missing
-   * after one: for what a reader checks and can make again.
+   * `synced` (the default) survives a power failure. After one, `whole` is the old file or the new
+   * one; it asks nothing of the directory but to be written to. `unsynced` may come back empty or
+   * missing: for what a reader checks and can make again.
    */
-  readonly durability?: 'synced' | 'unsynced'
+  readonly durability?: 'synced' | 'whole' | 'unsynced'
 }
 
 /**
@@ -32,13 +33,14 @@ export async function writeFileAtomic(
 ): Promise<void> {
   const directory = dirname(path)
   const temporary = temporaryFor(path)
-  const isSynced = options.durability !== 'unsynced'
+  const { durability = 'synced' } = options
+  const isSynced = durability === 'synced'
   if (isSynced) await makeDirectorySynced(directory)
   else await mkdir(directory, { recursive: true, mode: 0o700 })
   try {
     await using file = await open(temporary, 'wx', options.mode ?? 0o600)
     await file.writeFile(data)
-    if (isSynced) await file.sync()
+    if (durability !== 'unsynced') await file.sync()
     await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true })
@@ -54,11 +56,11 @@ export interface StreamOptions extends AtomicOptions {
 /** As {@link writeFileAtomic}, of bytes that stream by, in a directory that exists. */
 export async function streamFileAtomic(
   path: string,
-  chunks: AsyncIterable<Uint8Array>,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { mode = 0o600, durability = 'synced', ...stop }: StreamOptions = {},
 ): Promise<void> {
   const temporary = temporaryFor(path)
-  const flush = durability === 'synced'
+  const flush = durability !== 'unsynced'
   try {
     // `wx`: nobody's link is followed that stands there already.
     const file = createWriteStream(temporary, { flags: 'wx', mode, flush })
@@ -68,7 +70,7 @@ export async function streamFileAtomic(
     await rm(temporary, { force: true })
     throw error
   }
-  if (flush) await syncDirectory(dirname(path))
+  if (durability === 'synced') await syncDirectory(dirname(path))
 }
 
 function temporaryFor(path: string): string {
