@@ -2,7 +2,8 @@
  * An overlay as a descriptor: mounted nowhere, gone with its descriptor, also after kill -9.
  */
 import { closeSync, constants, openSync } from 'node:fs'
-import { OciError } from '../../oci/errors.ts'
+import { getSystemErrorMap } from 'node:util'
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import type { RootMount } from '../mount.ts'
 import { openFlags, syscalls } from '../native/syscalls.ts'
 import { overlayFormat } from './overlay-format.ts'
@@ -12,7 +13,8 @@ const readOnlyAttribute = 1
 
 /**
  * A descriptor of the root directory of `mount`. The caller closes it. Throws `not-found` when a
- * directory is missing; otherwise the kernel's error, with what the kernel said about it.
+ * directory is missing, `unavailable` when it cannot be opened; otherwise the kernel's error, with
+ * what the kernel said about it.
  */
 export function openMount(mount: RootMount): number {
   if (mount.kind === 'directory') return openDirectory(mount.path)
@@ -37,8 +39,16 @@ function openDirectory(path: string): number {
   try {
     return openSync(path, openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec)
   } catch (cause) {
-    throw new OciError('not-found', `Cannot open directory "${path}"`, { cause })
+    const isMissing = hasCode(cause, 'ENOENT') || hasCode(cause, 'ENOTDIR')
+    const message = `Cannot open directory "${printable(path)}": ${reasonOf(cause)}`
+    throw new OciError(isMissing ? 'not-found' : 'unavailable', message, { cause })
   }
+}
+
+/** The system's words, without the call and the path that Node puts around them. */
+function reasonOf(cause: unknown): string {
+  const errno = cause instanceof Error && 'errno' in cause ? Number(cause.errno) : Number.NaN
+  return getSystemErrorMap().get(errno)?.[1] ?? String(cause)
 }
 
 /** As {@link openMount}, always an overlay: it wants two directories at least. */
