@@ -59,6 +59,16 @@ export const buildFlags = {
     group: output,
     help: 'Annotate the manifest, or TYPE: index, manifest-descriptor, index-descriptor',
   },
+  reproducible: {
+    kind: 'boolean',
+    group: output,
+    help: 'The same image wherever it is built: SOURCE_DATE_EPOCH of the context’s commit or newest file, times rewritten',
+  },
+  'verify-reproducible': {
+    kind: 'boolean',
+    group: output,
+    help: 'Build twice without the cache, and name what differs; implies --reproducible',
+  },
   quiet: { kind: 'boolean', short: 'q', group: output, help: 'Print only the image ID' },
   progress: {
     kind: 'choice',

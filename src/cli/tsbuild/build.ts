@@ -14,6 +14,7 @@ import { runCall } from './call/run-call.ts'
 import { checkOutputs } from './check-outputs.ts'
 import { assertContext, readDockerfile } from './dockerfile-input.ts'
 import { parseOutputs } from './outputs.ts'
+import { buildTwice, epochOf, reproducibleOutputs } from './reproducible.ts'
 import {
   type BuildInvocation,
   buildArgsOf,
@@ -44,13 +45,16 @@ export const buildCommand: Command = defineCommand({
 async function runBuild(invocation: BuildInvocation): Promise<number> {
   const { flags, args, environment, stdout } = invocation
   const call = parseCall(flags)
-  const outputs = parseOutputs(flags, { stdout, lookup: environment.lookup })
+  const isReproducible = flags.reproducible || flags['verify-reproducible']
+  const asked = parseOutputs(flags, { stdout, lookup: environment.lookup })
+  const outputs = isReproducible ? reproducibleOutputs(asked) : asked
   const platforms = parsePlatforms(flags.platform)
   const context = parseContextName(args[0] ?? '.')
   await assertContext(context, flags.file)
-  const { asIndex } = checkOutputs(outputs, { platforms, buildArgs: buildArgsOf(invocation) })
+  const buildArgs = buildArgsOf(invocation)
+  const { asIndex } = checkOutputs(asked, { platforms, buildArgs })
   await using world = await openWorld(environment, flags)
-  const place = { world, context, platforms }
+  const place = { world, context, platforms, isReproducible }
   const { method } = call
   if (method === 'build') return await buildImage(invocation, { ...place, outputs, asIndex })
   const result = await withRequest(invocation, place, (request, buildWorld) =>
@@ -65,6 +69,7 @@ interface BuildPlace {
   readonly world: World
   readonly context: ContextName
   readonly platforms: readonly Platform[]
+  readonly isReproducible: boolean
 }
 
 interface ImagePlace extends BuildPlace {
@@ -87,7 +92,8 @@ async function buildImage(
         emit(event)
       },
     }
-    return exportResults(await buildPlatforms(request, place.platforms, told), outputs, told)
+    const buildAll = flags['verify-reproducible'] ? buildTwice : buildPlatforms
+    return exportResults(await buildAll(request, place.platforms, told), outputs, told)
   })
   await writeResultFiles(image, {
     iidfile: flags.iidfile,
@@ -102,7 +108,7 @@ async function buildImage(
 /** Shows the progress of `work`; the context is there until it ends. */
 async function withRequest<T>(
   invocation: BuildInvocation,
-  { world, context: contextName, platforms }: BuildPlace,
+  { world, context: contextName, platforms, isReproducible }: BuildPlace,
   work: (request: BuildRequest, world: BuildWorld) => Promise<T>,
 ): Promise<T> {
   const { flags, stdin } = invocation
@@ -117,6 +123,14 @@ async function withRequest<T>(
     keepGitDir,
   })
   const dockerfile = await readDockerfile({ contextName, context, file: flags.file, stdin })
+  if (isReproducible && !buildArgs.has('SOURCE_DATE_EPOCH')) {
+    const { ignore } = dockerfile
+    const epoch = await epochOf(
+      { name: contextName, path: context.path, ignore, keepGitDir },
+      buildWorld,
+    )
+    buildArgs.set('SOURCE_DATE_EPOCH', epoch)
+  }
   const request = buildRequest(invocation, {
     dockerfile,
     context,
