@@ -20,6 +20,8 @@ export interface CommandEntry {
   readonly summary: string
   /** Heading in the program's help; "Commands" unless given. */
   readonly group?: string
+  /** It touches files that belong to others than the user. */
+  readonly asRoot?: true
   /** Imports the command: only the one that runs is ever loaded. */
   load(): Promise<Command>
 }
@@ -73,13 +75,22 @@ export async function runCommandLine(
   try {
     const line = findCommand(program, words)
     if (line.kind === 'text') return await print(line, program, context)
-    command = await line.entry.load()
     meant = line.meant
+    if (needsRoot(line)) {
+      const { runAsNamespaceRoot } = await import('./user-namespace.ts')
+      return await runAsNamespaceRoot(context)
+    }
+    command = await line.entry.load()
     const code = await command.invoke(line.args, context)
     return code === 'help' ? await printCommandHelp(program, command, context) : code
   } catch (error) {
     return reportFailure(error, { program, command, meant, ...context })
   }
+}
+
+/** Help is for everybody. */
+function needsRoot({ entry, args }: Extract<CommandLine, { kind: 'command' }>): boolean {
+  return entry.asRoot === true && process.geteuid?.() !== 0 && !args.includes('--help')
 }
 
 type CommandLine =

@@ -7,6 +7,6 @@ import { OciError } from '../oci/errors.ts'
 export function assertRoot(action: string, userId: number = process.geteuid?.() ?? 0): void {
   if (userId === 0) return
   throw new OciError('denied', `Cannot ${action} as user ${userId}: it takes root`, {
-    hint: 'Use sudo; running without root is not supported yet',
+    hint: 'Use sudo',
   })
 }

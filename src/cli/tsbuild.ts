@@ -19,6 +19,7 @@ await runProgram({
       aliases: ['b', 'bud', 'builder build', 'image build'],
       summary: 'Build an image from a Dockerfile',
       group: 'Building',
+      asRoot: true,
       load: async () => (await import('./tsbuild/build.ts')).buildCommand,
     },
     ...imageCommands,

@@ -20,6 +20,7 @@ await runProgram({
       aliases: ['container run'],
       summary: 'Run a command in a new container; the word itself may be left out',
       group: 'Containers',
+      asRoot: true,
       load: async () => (await import('./tsrun/run.ts')).runCommand,
     },
     {
@@ -34,6 +35,7 @@ await runProgram({
       aliases: ['container rm'],
       summary: 'Remove containers that have ended',
       group: 'Containers',
+      asRoot: true,
       load: async () => (await import('./tsrun/rm.ts')).rmCommand,
     },
     {
@@ -41,6 +43,7 @@ await runProgram({
       aliases: ['container diff', 'image diff'],
       summary: 'List what was added, changed and deleted',
       group: 'Containers',
+      asRoot: true,
       load: async () => (await import('./tsrun/diff.ts')).diffCommand,
     },
     {
@@ -48,6 +51,7 @@ await runProgram({
       aliases: ['container export'],
       summary: 'Write all files of a container or an image as a tar',
       group: 'Containers',
+      asRoot: true,
       load: async () => (await import('./tsrun/export.ts')).exportCommand,
     },
     ...imageCommands,

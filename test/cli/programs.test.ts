@@ -125,7 +125,7 @@ describe('tsrun', () => {
 
   test.each([
     [['run'], 'takes at least 1 argument, got 0'],
-    [['run', '-p', '80:80', 'x'], 'Flag --publish is not supported yet'],
+    [['run', '-d', 'x'], 'Flag --detach is not supported yet'],
     [['-d', 'x'], 'Flag --detach is not supported yet'],
     [['run', '-t', 'x'], 'The input device is not a TTY'],
     [['run', '--pull', 'never', 'x'], 'Cannot find image "x" in the store'],

@@ -37,6 +37,7 @@ export const imageCommands: readonly CommandEntry[] = [
     aliases: ['image rm'],
     summary: 'Remove images',
     group,
+    asRoot: true,
     load: async () => (await import('./rmi.ts')).rmiCommand,
   },
   {
@@ -72,6 +73,7 @@ export const imageCommands: readonly CommandEntry[] = [
     aliases: ['image unpack'],
     summary: 'Write the files of an image into a directory',
     group,
+    asRoot: true,
     load: async () => (await import('./unpack.ts')).unpackCommand,
   },
   {
@@ -93,6 +95,7 @@ export const imageCommands: readonly CommandEntry[] = [
     aliases: ['gc', 'system prune', 'image prune', 'builder prune', 'buildx prune'],
     summary: 'Free the space of what nothing uses any more',
     group: 'Store',
+    asRoot: true,
     load: async () => (await import('./prune.ts')).pruneCommand,
   },
   {
@@ -114,6 +117,7 @@ export const imageCommands: readonly CommandEntry[] = [
     aliases: ['system check'],
     summary: 'Check every byte of the store, and repair it',
     group: 'Store',
+    asRoot: true,
     load: async () => (await import('./fsck.ts')).fsckCommand,
   },
   {

@@ -29,7 +29,7 @@ export function overlayFormat(): OverlayFormat {
 }
 
 /** The initial namespace maps every id to itself. */
-function isInUserNamespace(): boolean {
+export function isInUserNamespace(): boolean {
   return idMap() !== '0 0 4294967295'
 }
 

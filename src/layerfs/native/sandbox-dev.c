@@ -86,6 +86,8 @@ void step_dev(const struct word *words) {
   const char *const dev[][2] = {{"mode", "0755"}, {"size", "65536k"}, {NULL, NULL}};
   const char *const pts[][2] = {
       {"newinstance", NULL}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}, {NULL, NULL}};
+  const char *const own[][2] = {
+      {"newinstance", NULL}, {"ptmxmode", "0666"}, {"mode", "0620"}, {NULL, NULL}};
   const char *const shm[][2] = {{"mode", "1777"}, {"size", words[0].text}, {NULL, NULL}};
   const char *const none[][2] = {{NULL, NULL}};
   dev_fd = new_filesystem("tmpfs", dev,
@@ -99,7 +101,7 @@ void step_dev(const struct word *words) {
   attach(dev_fd, target, "/dev");
   close(target);
   fill(dev_fd);
-  mount_below("devpts", "pts", pts);
+  mount_below("devpts", "pts", sandbox.own_terminals ? own : pts);
   mount_below("tmpfs", "shm", shm);
   mount_below("mqueue", "mqueue", none);
 }

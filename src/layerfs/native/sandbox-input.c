@@ -98,9 +98,12 @@ static void set_option(const struct word *w) {
     const char *name;
     bool *flag;
   } options[] = {
+      {"own-terminals", &sandbox.own_terminals},
       {"overlay-classic", &sandbox.overlay_classic},
+      {"overlay-user", &sandbox.overlay_user},
       {"overlay-volatile", &sandbox.overlay_volatile},
       {"bind-devices", &sandbox.bind_devices},
+      {"borrow-sys", &sandbox.borrow_sys},
       {"host-ipc", &sandbox.host_ipc},
       {"host-uts", &sandbox.host_uts},
       {"init", &sandbox.init},

@@ -40,7 +40,16 @@ void step_proc(const struct word *words) {
 
 void step_sys(const struct word *words) {
   (void)words;
-  sys_fd = mount_fixed("sysfs", "/sys", inert | MOUNT_ATTR_RDONLY);
+  if (!sandbox.borrow_sys) {
+    sys_fd = mount_fixed("sysfs", "/sys", inert | MOUNT_ATTR_RDONLY);
+    return;
+  }
+  /* Root of a user namespace may mount a sysfs only for a network namespace of its own. */
+  sys_fd = clone_mount(AT_FDCWD, "/sys", true);
+  set_attributes(sys_fd, inert | MOUNT_ATTR_RDONLY, true, "/sys");
+  int target = open_fixed("/sys");
+  attach(sys_fd, target, "/sys");
+  close(target);
 }
 
 void step_cgroup2(const struct word *words) {

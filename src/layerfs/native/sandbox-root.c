@@ -47,7 +47,8 @@ static const char *const overlay_options[][2] = {
  * up from /proc/self/fd, keep 500 of them far below that and need no escaping. */
 static int mount_overlay_classic(void) {
   char data[4096], number_of[16];
-  size_t used = (size_t)snprintf(data, sizeof data, "index=off,metacopy=off,redirect_dir=nofollow%s,lowerdir=",
+  size_t used = (size_t)snprintf(data, sizeof data, "index=off%s%s,lowerdir=",
+                                 sandbox.overlay_user ? ",userxattr" : ",metacopy=off,redirect_dir=nofollow",
                                  sandbox.overlay_volatile && sandbox.upper != NULL ? ",volatile" : "");
   for (size_t i = 0; i < sandbox.lower.count; i++) {
     int fd = open(sandbox.lower.at[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -85,7 +86,11 @@ int mount_overlay(const struct texts *lower, const char *upper, const char *work
     configure(context, "upperdir", upper);
     configure(context, "workdir", work);
   }
-  for (size_t i = 0; i < COUNT(overlay_options); i++) {
+  /* In a user namespace layers are marked by attributes that its root may set, which switches off
+   * by itself all but the index. */
+  if (sandbox.overlay_user) configure(context, "userxattr", NULL);
+  const size_t options = sandbox.overlay_user ? 1 : COUNT(overlay_options);
+  for (size_t i = 0; i < options; i++) {
     configure(context, overlay_options[i][0], overlay_options[i][1]);
   }
   if (sandbox.overlay_volatile && upper != NULL) configure(context, "volatile", NULL);

@@ -6,6 +6,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -26,7 +27,10 @@ static pid_t start_child(void) {
   return (pid_t)syscall(SYS_clone, namespaces() | SIGCHLD, 0, 0, 0, 0);
 }
 
-int main(void) {
+int main(int count, char **words) {
+  if (count > 1 && strcmp(words[1], "user-namespace") == 0) {
+    return enter_user_namespace(count - 2, words + 2);
+  }
   if (fcntl(INPUT_FD, F_GETFD) < 0 || fcntl(REPORT_FD, F_GETFD) < 0) {
     fputs("sandbox: started by tsbuild and tsrun only: it reads what to do from descriptor 3\n", stderr);
     return 125;

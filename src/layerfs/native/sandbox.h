@@ -65,7 +65,7 @@ enum network { NETWORK_NONE, NETWORK_HOST, NETWORK_BRIDGE };
 struct sandbox {
   struct texts lower;
   const char *upper, *work, *directory;
-  bool overlay_volatile, overlay_classic, read_only;
+  bool overlay_volatile, overlay_classic, overlay_user, read_only;
   struct step *steps;
   size_t step_count;
   struct texts masked, read_only_paths, sysctls; /* sysctls: path, value */
@@ -84,6 +84,8 @@ struct sandbox {
   struct texts published; /* host address, host port, port, protocol */
   bool seccomp, no_new_privileges, terminal, init;
   bool host_uts, host_ipc;
+  bool own_terminals; /* there is no group 5 to give them to */
+  bool borrow_sys;   /* the caller's /sys, as nobody here may mount one */
   bool bind_devices; /* no cgroup bounds the devices: none works but those of /dev */
 };
 
@@ -185,6 +187,9 @@ void give_up_privileges(void);
 /* sandbox-seccomp.c */
 void load_seccomp(uint64_t capabilities);
 void load_filter(const struct word *filter);
+
+/* sandbox-user-namespace.c: the other mode; its exit code, when it could not become the program. */
+int enter_user_namespace(int count, char **words);
 
 /* sandbox-exec.c */
 _Noreturn void run_program(void);

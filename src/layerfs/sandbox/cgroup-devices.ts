@@ -5,9 +5,10 @@
  * its rules. In version 2 the rules are a program, and each container has its own.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../oci/errors.ts'
+import { isInUserNamespace } from '../layer/overlay-format.ts'
 import type { Hierarchies } from './cgroup-hierarchies.ts'
 import { ownerMark, removeCgroup } from './cgroup-leftovers.ts'
 import {
@@ -36,13 +37,9 @@ export interface DeviceWishes {
  * Makes the cgroup or finds it. Cgroups that are closed to us are none; throws other errors of the
  * system, and then leaves nothing.
  */
-export function boundDevices(
-  { rules, name }: DeviceWishes,
-  hierarchies: Hierarchies,
-  isInitial: boolean = isInitialUserNamespace(),
-): DeviceBound {
+export function boundDevices({ rules, name }: DeviceWishes, hierarchies: Hierarchies): DeviceBound {
   // The kernel lets nobody else decide about devices, and in other namespaces makes none work.
-  if (!isInitial) return { kind: 'none' }
+  if (isInUserNamespace()) return { kind: 'none' }
   try {
     const lines = [...defaultDeviceRules, ...rules]
     const { devices: classic } = hierarchies.v1
@@ -93,11 +90,4 @@ function makeBounded(directory: string, rules: readonly DeviceRule[]): string {
     throw error
   }
   return directory
-}
-
-/** Whether root here is root of the machine. */
-export function isInitialUserNamespace(
-  uidMap: string = readFileSync('/proc/self/uid_map', 'utf8'),
-): boolean {
-  return /^\s*0\s+0\s+4294967295\s*$/.test(uidMap)
 }

@@ -37,7 +37,10 @@ function tryRemove(directory: string): boolean {
     return true
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return true
-    if (hasCode(error, 'EBUSY')) return false
+    // Busy, or of another user than us.
+    if ((['EBUSY', 'EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(error, code))) {
+      return false
+    }
     throw error
   }
 }

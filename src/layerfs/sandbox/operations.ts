@@ -30,6 +30,8 @@ export interface Surroundings {
   /** Whether /sys/fs/cgroup can be the unified hierarchy. */
   readonly cgroup2: boolean
   readonly resolvConf: string
+  /** Where root is root of a user namespace, and `single`: of its own id alone. */
+  readonly userNamespace?: 'ranges' | 'single'
   /** What bounds the devices, if anything. */
   readonly devices: DeviceBound | undefined
 }
@@ -68,7 +70,7 @@ function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
     ...(around.cgroup2 ? [['cgroup2'] as const] : []),
     ...standardFiles(spec, around.resolvConf),
     ...spec.mounts.flatMap(mountOperations),
-    ...networkOperations(spec),
+    ...networkOperations(spec, around),
     ...securityOperations(spec, around),
     ...around.cgroups.map(path => ['cgroup', path] as const),
     ...limitOperations(spec),
@@ -95,7 +97,7 @@ function rootOperations(root: RootMount, around: Surroundings): Operation[] {
 
 const readOnly = ['option', 'read-only'] as const
 
-function options(spec: SandboxSpec, { devices }: Surroundings): Operation[] {
+function options(spec: SandboxSpec, { devices, userNamespace }: Surroundings): Operation[] {
   const wanted: [name: string, on: boolean][] = [
     ['read-only', spec.readOnly],
     ['terminal', spec.terminal],
@@ -105,6 +107,9 @@ function options(spec: SandboxSpec, { devices }: Surroundings): Operation[] {
     ['host-ipc', spec.shared?.includes('ipc') ?? false],
     ['host-uts', spec.shared?.includes('uts') ?? false],
     ['bind-devices', devices?.kind === 'none'],
+    ['overlay-user', userNamespace !== undefined],
+    ['own-terminals', userNamespace === 'single'],
+    ['borrow-sys', userNamespace !== undefined && spec.network === 'host'],
   ]
   return wanted.filter(([, on]) => on).map(([name]) => ['option', name])
 }
@@ -154,9 +159,12 @@ function layerOperations(root: RootMount): Operation[] {
   return lower.length === 0 ? [['layer', upper]] : [...lowers, ['layer-upper', upper, work]]
 }
 
-function networkOperations(spec: SandboxSpec): Operation[] {
+function networkOperations(spec: SandboxSpec, { userNamespace }: Surroundings): Operation[] {
   if (spec.network === 'host') return [['host-network']]
-  const sysctls = networkSysctls.map(([path, value]) => ['sysctl', path, value] as const)
+  // The groups that may send echoes must be there, and who they are differs by namespace.
+  const sysctls = networkSysctls
+    .filter(([path]) => userNamespace === undefined || !path.endsWith('ping_group_range'))
+    .map(([path, value]) => ['sysctl', path, value] as const)
   if (spec.network === 'none') return sysctls
   const bridge = spec.bridge ?? defaultBridge
   const ports = (spec.ports ?? []).map(

@@ -10,6 +10,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { hasCode, OciError, unreachable } from '../../oci/errors.ts'
+import { hasSingleId, isInUserNamespace } from '../layer/overlay-format.ts'
 import { nativePath } from '../native/syscalls.ts'
 import { createCgroup } from './cgroup.ts'
 import { removeCreated } from './created-targets.ts'
@@ -59,6 +60,7 @@ export interface RunningSandbox {
  */
 export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<ExitStatus> {
   io.signal?.throwIfAborted()
+  assertNetwork(spec)
   using cgroup = createCgroup(io.id, { limits: spec.limits, devices: devicesOf(spec) })
   const operations = encodeOperations(spec, {
     stubs: stubDirectory(io.stubs),
@@ -69,6 +71,7 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
     cgroup2: cgroup.unified && cgroup.procs.length > 0,
     resolvConf: resolvConf(spec),
     devices: cgroup.devices,
+    ...(isInUserNamespace() ? { userNamespace: hasSingleId() ? 'single' : 'ranges' } : {}),
   })
   const outcome = await superviseMonitor(await startMonitor(io), operations, io)
   if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
@@ -77,6 +80,14 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   }
   io.signal?.throwIfAborted()
   return { ...exitOf(outcome), outOfMemory: cgroup.outOfMemory() }
+}
+
+/** Interfaces of the host are for root of the host to connect. */
+function assertNetwork({ network }: SandboxSpec): void {
+  if (network !== 'bridge' || !isInUserNamespace()) return
+  throw new OciError('unsupported', 'Cannot connect a container to a bridge without root', {
+    hint: 'Use --network host, or --network none, or run as root',
+  })
 }
 
 function devicesOf({ security, devices = [] }: SandboxSpec): 'all' | DeviceRule[] {

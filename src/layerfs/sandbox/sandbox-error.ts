@@ -161,6 +161,11 @@ const hints: readonly Hint[] = [
     hint: 'Lowering it takes CAP_SYS_RESOURCE, which this process does not have',
   },
   { step: 'set a sysctl', errno: ENOENT, hint: 'This kernel has no such setting' },
+  {
+    step: 'give up privileges',
+    errno: EINVAL,
+    hint: 'Without root, other users take ids of your own in /etc/subuid and /etc/subgid, and newuidmap (Debian: apt-get install uidmap)',
+  },
   { step: '', errno: ENOSYS, hint: 'it takes Linux 5.12 or newer' },
 ]
 
