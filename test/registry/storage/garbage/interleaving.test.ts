@@ -11,6 +11,7 @@ import { mediaTypes } from '../../../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag } from '../../../../src/oci/reference.ts'
 import { findBlob, holdBlob, isSound, linkBlob } from '../../../../src/registry/storage/blobs.ts'
 import { collectGarbage } from '../../../../src/registry/storage/garbage/collect-garbage.ts'
+import { KeyedMutex } from '../../../../src/registry/storage/keyed-mutex.ts'
 import {
   deleteManifest,
   pushManifest,
@@ -68,8 +69,11 @@ interface World {
   storageOf(objects: ObjectStore, name: string): RegistryStorage
 }
 
-/** One for all, as making it is slow; nothing here continues an upload. */
-const { uploads } = createRegistryStorage(new FingerprintedStore())
+/** Made once: it is slow, and what it knows of uploads that continue is of no matter here. */
+const template = createRegistryStorage(new FingerprintedStore(), {
+  missingReferences: 'refuse',
+  now: () => new Date('2026-01-01T00:00:00Z'),
+})
 
 function newWorld(): World {
   return {
@@ -78,12 +82,10 @@ function newWorld(): World {
     storageOf: (objects, name) => {
       let ids = 0
       return {
-        ...createRegistryStorage(objects, {
-          missingReferences: 'refuse',
-          now: () => new Date('2026-01-01T00:00:00Z'),
-          newId: () => `${name}-${ids++}`,
-        }),
-        uploads,
+        ...template,
+        objects,
+        pushes: new KeyedMutex(),
+        newId: () => `${name}-${ids++}`,
       }
     },
   }
@@ -283,6 +285,7 @@ async function expectNoGarbage(storage: RegistryStorage): Promise<void> {
   }
 }
 
+/** A start with `deletedRunsAgo` has the layer condemned: the next run of the collector removes it. */
 const cases: readonly [string, () => Promise<Scenario>][] = [
   [
     'a push that reuses a layer, and the deletion of what had it',
@@ -296,46 +299,45 @@ const cases: readonly [string, () => Promise<Scenario>][] = [
     'a push that reuses a layer that is condemned',
     scenario({ at: repository, deletedRunsAgo: 1 }, world => [
       actors.reuser(world),
-      actors.collector(world, { runs: 2 }),
+      actors.collector(world),
     ]),
   ],
   [
     'a push that mounts a layer that is condemned where it is',
     scenario({ at: source, deletedRunsAgo: 1 }, world => [
       actors.mounter(world),
-      actors.collector(world, { runs: 2 }),
+      actors.collector(world),
     ]),
   ],
   [
-    'a push that reuses, one that sends, and a deletion',
-    scenario({ at: repository }, world => [
+    'a push that reuses a condemned layer, and one that sends it',
+    scenario({ at: repository, deletedRunsAgo: 1 }, world => [
       actors.reuser(world),
       actors.sender(world),
-      actors.deleter(world),
-      actors.collector(world, { runs: 2 }),
+      actors.collector(world),
     ]),
   ],
   [
-    'a mount, a push that sends, and a deletion of the source',
-    scenario({ at: source }, world => [
+    'a push that mounts a condemned layer, and one that sends it',
+    scenario({ at: source, deletedRunsAgo: 1 }, world => [
       actors.mounter(world),
       actors.sender(world),
-      actors.deleter(world, source),
-      actors.collector(world, { runs: 2 }),
+      actors.collector(world),
     ]),
   ],
   [
-    'two pushes of one image that is deleted, and two collectors that remove the untagged',
+    'two pushes and a deletion of one image, and two collectors that remove the untagged',
     scenario({ at: repository }, world => [
       actors.restorer(world),
+      actors.reuser(world),
       actors.deleter(world),
-      actors.collector(world, { runs: 2, deleteUntagged: true }),
+      actors.collector(world, { deleteUntagged: true }),
       actors.collector(world, { name: 'other', deleteUntagged: true }),
     ]),
   ],
 ]
 
-const { TSREGISTRY_SCHEDULES = '400' } = process.env
+const { TSREGISTRY_SCHEDULES = '2000' } = process.env
 
 const bounds: Bounds = { preemptions: 3, crashes: 1, schedules: Number(TSREGISTRY_SCHEDULES) }
 
