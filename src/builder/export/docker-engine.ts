@@ -50,12 +50,16 @@ export async function loadIntoEngine(
     sent.once('error', reject)
   })
   try {
-    const [reply] = await Promise.all([answered, pipeline(Readable.from(archive), sent)])
-    const text = await replyText(reply)
-    const problem = problemIn(text, reply.statusCode ?? 0)
+    const sending = pipeline(Readable.from(archive), sent)
+    // An engine that refuses may answer, and hang up, before it has all of it.
+    const reply = await Promise.race([answered, sending.then(() => answered)])
+    const problem = problemIn(await replyText(reply), reply.statusCode ?? 0)
     if (problem !== undefined) {
+      sending.catch(() => undefined)
+      sent.destroy()
       throw new OciError('denied', `The Docker engine refused the image: ${problem}`)
     }
+    await sending
   } catch (error) {
     if (signal.aborted || error instanceof OciError) throw error
     const unreachable = [

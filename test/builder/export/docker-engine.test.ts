@@ -66,6 +66,18 @@ describe('loadIntoEngine()', () => {
     })
   })
 
+  test('a refusal before the image was sent is that refusal', async () => {
+    const address = await engine((_, reply) => {
+      reply.writeHead(403, { connection: 'close' }).end('{"message":"not here"}')
+    })
+    const endless = async function* () {
+      for (;;) yield Buffer.alloc(100_000)
+    }
+    await expect(loadIntoEngine(address, endless(), never)).rejects.toThrow(
+      'The Docker engine refused the image: not here',
+    )
+  })
+
   test('no engine is told with what to do; a failing archive and a stop end it', async () => {
     await expect(
       loadIntoEngine(`unix://${directory}/none`, archive(), never),
