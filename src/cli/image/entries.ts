@@ -103,6 +103,7 @@ export const imageCommands: readonly CommandEntry[] = [
     aliases: ['system df'],
     summary: 'Show what takes the space on the disk',
     group: 'Store',
+    asRoot: true,
     load: async () => (await import('./disk-usage.ts')).dfCommand,
   },
   {
@@ -110,6 +111,7 @@ export const imageCommands: readonly CommandEntry[] = [
     aliases: ['builder du', 'buildx du'],
     summary: 'Show what the build cache takes on the disk',
     group: 'Store',
+    asRoot: true,
     load: async () => (await import('./disk-usage.ts')).duCommand,
   },
   {
