@@ -8,6 +8,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { gzip } from '../../layerfs/image/gzip.ts'
 import { type Chunks, decompress, detectEncoding } from '../../layerfs/layer/decompress.ts'
 import { diffLayer } from '../../layerfs/layer/diff.ts'
+import { comparedWith } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import {
   type ChainId,
@@ -75,7 +76,8 @@ async function ownLayer(
     return { diffId, descriptor }
   }
   return madeLayer(`${chain} ${clampTo ?? ''}`, { options, world }, async () => {
-    const [upper = '', ...lower] = await store.snapshots.layers(chain)
+    const [upper = '', ...below] = await store.snapshots.layers(chain)
+    const lower = comparedWith((await store.snapshots.find(chain)) ?? {}, below)
     return diffLayer({ upper, lower, ...field('clampTo', clampTo) })
   })
 }

@@ -32,32 +32,28 @@ export interface MountInputs {
   readonly signal: AbortSignal
 }
 
-/** The mount and the filesystem it reads from, of every sourced mount. */
+interface Sourced {
+  readonly mount: SourcedMount
+  readonly result: StepResult
+}
+
+/** Every sourced mount, and the filesystem it reads from. */
 export function withSources(
   { mounts }: Pick<RunStep, 'mounts'>,
   { sources }: Pick<MountInputs, 'sources'>,
-): ReadonlyMap<RunMount, StepResult> {
-  const sourced = mounts.filter(isSourced)
-  return new Map(
-    sourced.map((mount, index) => {
-      const result = sources[index]
-      if (result === undefined) throw new Error(`The mount at ${mount.target} has no source`)
-      return [mount, result]
-    }),
-  )
+): Sourced[] {
+  return mounts.filter(isSourced).map((mount, index) => {
+    const result = sources[index]
+    if (result === undefined) throw new Error(`The mount at ${mount.target} has no source`)
+    return { mount, result }
+  })
 }
 
 /** One part per sourced mount. Throws `not-found` for a source that is not there. */
 export async function mountParts(step: RunStep, inputs: MountInputs): Promise<KeyParts> {
   const parts: Record<string, string> = {}
-  let number = 0
-  for (const [mount, result] of withSources(step, inputs)) {
-    parts[`mount ${number} ${mount.target}`] = await contentOf(
-      mount as SourcedMount,
-      result,
-      inputs,
-    )
-    number++
+  for (const [number, { mount, result }] of withSources(step, inputs).entries()) {
+    parts[`mount ${number} ${mount.target}`] = await contentOf(mount, result, inputs)
   }
   return parts
 }

@@ -33,13 +33,15 @@ interface Prepared {
  */
 export async function prepareMounts(step: RunStep, inputs: MountInputs): Promise<PreparedMounts> {
   const { world, signal } = inputs
-  const sources = withSources(step, inputs)
+  const sources = new Map<RunMount, StepResult>(
+    withSources(step, inputs).map(({ mount, result }) => [mount, result]),
+  )
   const mounts = step.mounts.map(mount => seededFrom(mount, sources.get(mount), inputs))
   const caches = await holdCaches(world.cacheMounts, mounts.filter(isCache), signal)
   const prepared: Prepared = { mounts: step.scripts.map(scriptMount), env: [], discarded: [] }
   const release = async () => {
+    using _caches = caches
     for (const made of prepared.discarded.toReversed()) await made[Symbol.asyncDispose]()
-    caches[Symbol.dispose]()
   }
   try {
     for (const [index, mount] of mounts.entries()) {

@@ -11,7 +11,7 @@ import type { DiffId, Digest } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { hashDiff } from '../layer/diff.ts'
 import { openUnpackPool } from '../layer/unpack-pool.ts'
-import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
+import { comparedWith, type SnapshotInfo } from '../snapshot/snapshotter.ts'
 import type { Store } from '../store.ts'
 import { type LayerRecord, readLayerRecords } from './layer-records.ts'
 
@@ -24,7 +24,8 @@ export async function filesFault(
   store: Store,
   damaged: ReadonlySet<Digest>,
 ): Promise<string | undefined> {
-  const [upper = '', ...lower] = await store.snapshots.layers(info.name)
+  const [upper = '', ...below] = await store.snapshots.layers(info.name)
+  const lower = comparedWith(info, below)
   const clamp = info.clampTo === undefined ? {} : { clampTo: info.clampTo }
   const found = await diffIdOf({ upper, lower, ...clamp })
   if (found === info.diffId) return undefined

@@ -13,7 +13,7 @@ import { field } from '../../oci/json.ts'
 import { compressionOf, mediaTypes } from '../../oci/media-type.ts'
 import type { BlobInfo, ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
-import type { SnapshotInfo, Snapshotter } from '../snapshot/snapshotter.ts'
+import { comparedWith, type SnapshotInfo, type Snapshotter } from '../snapshot/snapshotter.ts'
 import { gzip } from './gzip.ts'
 import {
   addLayerRecord,
@@ -121,7 +121,7 @@ async function makeBlob(
 ): Promise<Descriptor> {
   const compression = options.compression ?? 'gzip'
   const [upper = '', ...below] = await place.snapshots.layers(layer.name)
-  const lower = layer.whole === true ? [] : below
+  const lower = comparedWith(layer, below)
   const hash = createHash('sha256')
   const tar = hashed(
     place.diff({ upper, lower, ...field('clampTo', layer.clampTo) }),

@@ -30,6 +30,14 @@ export interface SnapshotInfo {
   readonly whole?: boolean
 }
 
+/** Of the directories below the layer, those that its tar is the difference to. */
+export function comparedWith(
+  { whole }: Pick<SnapshotInfo, 'whole'>,
+  lower: readonly string[],
+): readonly string[] {
+  return whole === true ? [] : lower
+}
+
 /** A layer directory being filled. Disposing it removes what was written, unless it was committed. */
 export interface StagedLayer extends AsyncDisposable {
   readonly key: string

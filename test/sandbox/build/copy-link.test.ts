@@ -1,6 +1,7 @@
 import { chmodSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { checkStore, type Finding } from '../../../src/layerfs/image/check-store.ts'
 import { chainIds } from '../../../src/oci/digest.ts'
 import { openWorkshop, type Workshop } from '../../support/build.ts'
 import { describeWith } from '../../support/requires.ts'
@@ -54,6 +55,9 @@ describeWith(['root', 'busybox'], 'COPY --link and --parents', () => {
     for (const chain of chainIds(layers).slice(1)) {
       await expect(shop.store.layers.layerBlob(chain)).resolves.toBeDefined()
     }
+    const findings: Finding[] = []
+    for await (const found of checkStore(shop.store, { contents: 'read' })) findings.push(found)
+    expect(findings).toEqual([])
   })
 
   it('C20 works on scratch, and for a stage that others build on', async () => {

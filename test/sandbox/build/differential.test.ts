@@ -44,7 +44,6 @@ const known: Readonly<Record<string, string>> = {
   'onbuild-uses-stage': then,
   'run-leaves-no-stubs': 'there is an /etc/hostname while a step runs',
   'run-mount-bind-stage': 'the stage has no mount points left in it',
-  'run-network-host-refused': then,
   'run-network-none': then,
   'run-stdin': 'standard input is /dev/null, not a closed pipe (R02)',
   'stage-copy-dir-with-links': then,
