@@ -171,7 +171,9 @@ export class LayerFormat implements TreeFormat {
       syscalls().mknodat(spot.fd, bytesOf(spot.name), [fileType.characterDevice, 0, 0])
       this.#whiteouts.add(spot.path)
     } else if (isDirectory(existing)) {
-      // This layer's own directory stays; what lower layers have in it does not (rows A3, A6).
+      // This layer's own directory stays; what lower layers have in it does not (rows A3, A6), nor
+      // what they know of it.
+      this.#implied.delete(spot.path)
       this.#hideBelow(spot)
     }
   }

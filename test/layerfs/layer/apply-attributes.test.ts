@@ -68,6 +68,16 @@ describe('applyLayer(), attributes', () => {
     })
   })
 
+  test('A6 A11 a directory deleted and implied again has nothing of the old one', async () => {
+    const lower = [dir('p/q', { mode: 0o600, uid: 7, seconds: 500, xattrs: { 'user.q': '1' } })]
+    for (const marker of ['p/.wh.q', '.wh.p']) {
+      await withStack([lower, [whiteout(marker), file('p/q/r', '', { seconds: 900 })]], root => {
+        expect(brief(root.stat('p/q', 'keep'))).toEqual([0o755, 0, 0, 900])
+        expect(xattrs(root, 'p/q')).toEqual({})
+      })
+    }
+  })
+
   test('A13 the root entry describes the root, and without one the root stays as it was', async () => {
     const lower = [
       dir('.', { mode: 0o700, uid: 5, gid: 6, seconds: 700, xattrs: { 'user.r': '1' } }),
