@@ -12,6 +12,7 @@ import { parseRepositoryName, parseTag } from '../../../../src/oci/reference.ts'
 import { findBlob, holdBlob, isSound, linkBlob } from '../../../../src/registry/storage/blobs.ts'
 import { collectGarbage } from '../../../../src/registry/storage/garbage/collect-garbage.ts'
 import { KeyedMutex } from '../../../../src/registry/storage/keyed-mutex.ts'
+import { leaderKey } from '../../../../src/registry/storage/keys.ts'
 import {
   deleteManifest,
   pushManifest,
@@ -189,6 +190,8 @@ const actors = {
     run: async objects => {
       const storage = world.storageOf(objects, name)
       for (let i = 0; i < runs; i++) {
+        // As if the lease of whoever has it had run out: it is no part of the proof.
+        await objects.delete(leaderKey)
         await collectGarbage(storage, { graceMs: 0, uploadExpiryMs: 1e9, deleteUntagged })
       }
     },
@@ -244,7 +247,7 @@ async function check(objects: FingerprintedStore, world: World): Promise<void> {
   const storage = world.storageOf(objects, 'check')
   await expectWhole(storage, world)
   // A collector that died has the lease; a new one may not wait for it here.
-  await objects.delete('g/leader')
+  await objects.delete(leaderKey)
   await collect(storage, 4)
   await expectWhole(storage, world)
   await expectNoGarbage(storage)
@@ -323,6 +326,14 @@ const cases: readonly [string, () => Promise<Scenario>][] = [
       actors.mounter(world),
       actors.sender(world),
       actors.collector(world),
+    ]),
+  ],
+  [
+    'a push that reuses a layer that nothing needs, and two collectors',
+    scenario({ at: repository, deletedRunsAgo: 0 }, world => [
+      actors.reuser(world),
+      actors.collector(world),
+      actors.collector(world, { name: 'other' }),
     ]),
   ],
   [
