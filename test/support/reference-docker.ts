@@ -23,6 +23,8 @@ export interface ReferenceImage {
 export interface ReferenceDocker extends AsyncDisposable {
   /** What came out, or what BuildKit said against it. */
   build(context: string, flags: readonly string[]): Promise<ReferenceImage | { failure: string }>
+  /** `docker run` to its end. */
+  run(args: readonly string[]): { readonly status: number | null; readonly stdout: string }
 }
 
 /**
@@ -57,6 +59,7 @@ export async function startReferenceDocker(
   execFileSync(client, ['import', busyboxTar, 'busybox'], { env, stdio: 'ignore' })
   let builds = 0
   return {
+    run: args => spawnSync(client, ['run', ...args], { env, encoding: 'utf8' }),
     build: async (context, flags) => {
       builds++
       const idFile = join(directory, `image-${builds}`)

@@ -140,6 +140,7 @@ static const struct operation {
     {"bind-layers", 3, NULL, step_bind_layers},        /* path in those, target, rw|ro */
     {"tmpfs", 3, NULL, step_tmpfs},                    /* target, size or "", mode */
     {"file", 5, NULL, step_file},                      /* target, mode, uid, gid, content */
+    {"own-file", 5, NULL, step_own_file},              /* the same, but may be written */
     {"mask", 1, set_mask, NULL},                       /* absolute path in /proc or /sys */
     {"read-only-path", 1, set_read_only_path, NULL},   /* the same */
     {"sysctl", 2, set_sysctl, NULL},                   /* path below /proc/sys, value */

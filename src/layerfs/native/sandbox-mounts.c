@@ -118,7 +118,7 @@ void name_address(const char *address) {
   dprintf(hosts_fd, "%s\n", host);
 }
 
-void step_file(const struct word *words) {
+static void add_file(const struct word *words, bool writable) {
   static unsigned count;
   const char *target = words[0].text;
   char name[16];
@@ -140,6 +140,10 @@ void step_file(const struct word *words) {
   int mount = clone_mount(memory_files(), name, false);
   /* A script may run, a secret may not. */
   bool runs = (number(words[1].text, 07777) & 0111) != 0;
-  set_attributes(mount, MOUNT_ATTR_RDONLY | (runs ? 0 : MOUNT_ATTR_NOEXEC), false, target);
+  const uint64_t fixed = (writable ? 0 : MOUNT_ATTR_RDONLY) | (runs ? 0 : MOUNT_ATTR_NOEXEC);
+  set_attributes(mount, fixed, false, target);
   attach_at(mount, target, KIND_FILE);
 }
+
+void step_file(const struct word *words) { add_file(words, false); }
+void step_own_file(const struct word *words) { add_file(words, true); }

@@ -130,6 +130,7 @@ void set_attributes(int mount, uint64_t set, bool recursive, const char *detail)
 void step_bind(const struct word *words);
 void step_tmpfs(const struct word *words);
 void step_file(const struct word *words);
+void step_own_file(const struct word *words);
 /* Adds the host name's line to the /etc/hosts that step_file() made, if it made one. */
 void name_address(const char *address);
 

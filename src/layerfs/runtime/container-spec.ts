@@ -106,6 +106,7 @@ export function containerSpec(
     dns: options.dns,
     shmSize: options.shmSize,
     terminal: options.terminal,
+    hostFiles: 'writable',
     ...options.extras,
   }
 }

@@ -120,10 +120,11 @@ function standardFiles(spec: SandboxSpec, resolvConf: string): Operation[] {
     ['/etc/hosts', hostsFile(spec)],
     ['/etc/hostname', hostnameFile(spec)],
   ]
+  const name = spec.hostFiles === 'writable' && !spec.readOnly ? 'own-file' : 'file'
   const taken = new Set(spec.mounts.map(mount => mount.target))
   return files
     .filter(([target]) => !taken.has(target))
-    .map(([target, content]) => ['file', target, 0o644, 0, 0, content])
+    .map(([target, content]) => [name, target, 0o644, 0, 0, content])
 }
 
 function mountOperations(mount: SandboxMount): Operation[] {

@@ -32,6 +32,8 @@ export interface SandboxSpec {
   readonly dnsOptions?: readonly string[]
   readonly terminal: boolean
   readonly domainname?: string
+  /** Whether root inside may change /etc/hosts and its like, where the root is no read-only one. */
+  readonly hostFiles?: 'read-only' | 'writable'
   /** Namespaces that are the host's; all others are the container's own. */
   readonly shared?: readonly ('ipc' | 'uts')[]
   /** The first process is an init of ours: it reaps, and hands signals on to `argv`. */

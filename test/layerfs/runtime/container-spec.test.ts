@@ -88,6 +88,7 @@ describe('containerSpec()', () => {
       dns: [],
       shmSize: 64 * 1024 * 1024,
       terminal: false,
+      hostFiles: 'writable',
     })
     expect(spec({}).security.capabilities).toHaveLength(14)
   })
