@@ -2,19 +2,23 @@
  * Planning a build: the pure planner, fed with the configs of the base images it asks for.
  */
 
+import { hasCode, OciError } from '../oci/errors.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import { field } from '../oci/json.ts'
 import { formatPlatform } from '../oci/platform.ts'
+import { familiarReference, parseReference } from '../oci/reference.ts'
 import type { BaseImage, BaseImages } from './base-images.ts'
 import type { BuildRequest } from './build-request.ts'
 import { atSpan, atSpanAsync } from './dockerfile/error.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import type { Finding } from './dockerfile/lint-rule.ts'
 import type { Dockerfile } from './dockerfile/parse.ts'
+import type { Span } from './dockerfile/span.ts'
 import { refuseForbidden } from './entitlements.ts'
 import { addTriggers, type BuildPlan, planStages } from './plan/build-plan.ts'
 import { defaultArgFindings, ignoredFileFindings, platformFinding } from './plan/lint-plan.ts'
 import { planStage, scratchImage } from './plan/plan-stage.ts'
+import { suggestImage } from './plan/stage-lookup.ts'
 import type { OutsideOrigin, PlannedStage, StageInstruction, StagePlan } from './plan/step.ts'
 import { refuseUnsupported } from './unsupported.ts'
 
@@ -50,7 +54,7 @@ export async function planBuild(
   const stages = await planAll(plan, planning)
   const ignore = parseIgnore(request.ignore)
   findings.push(...stages.flatMap(planned => ignoredFileFindings(planned, ignore)))
-  const images = await imagesOf(stages, { bases, file: dockerfile.file })
+  const images = await imagesOf(plan, stages, bases)
   return { plan, stages, imageOf: origin => images.get(originKey(origin)) }
 }
 
@@ -84,12 +88,43 @@ async function triggersOf(plan: BuildPlan, planning: Planning) {
 }
 
 async function baseOf(
-  { dockerfile: { file } }: BuildPlan,
+  plan: BuildPlan,
   { base, span }: StagePlan,
   bases: BaseImages,
 ): Promise<BaseImage | undefined> {
   if (base.kind !== 'image' && base.kind !== 'named') return undefined
-  return atSpanAsync({ file, span }, () => bases.find(base))
+  return findOutside(plan, { origin: base, span }, bases)
+}
+
+interface Use {
+  readonly origin: OutsideOrigin
+  readonly span: Span
+}
+
+async function findOutside(
+  plan: BuildPlan,
+  { origin, span }: Use,
+  bases: BaseImages,
+): Promise<BaseImage | undefined> {
+  const { file } = plan.dockerfile
+  return atSpanAsync({ file, span }, () =>
+    bases.find(origin).catch((error: unknown) => {
+      throw origin.kind === 'image' ? suggesting(error, plan, origin.reference) : error
+    }),
+  )
+}
+
+/** What no registry knows is often a stage's name, or a well-known image's, misspelt. */
+function suggesting(error: unknown, { all }: BuildPlan, reference: string): unknown {
+  const codes = ['not-found', 'denied', 'unauthenticated'] as const
+  if (!(error instanceof OciError) || !codes.some(code => hasCode(error, code))) return error
+  const name = familiarReference(parseReference(reference)).replace(/:latest$/, '')
+  const meant = suggestImage(all, name)
+  if (meant === '') return error
+  return new OciError(error.code, `${error.message}${meant}`, {
+    cause: error,
+    ...field('hint', error.hint),
+  })
 }
 
 /** Each stage after those it builds on: its ENV and ARGs begin with theirs. */
@@ -130,20 +165,18 @@ export function refuseUnsupportedSteps({ plan, stages }: BuildPlanned): void {
 
 /** Bases, and what `COPY --from=IMAGE` reads, by reference and platform. */
 async function imagesOf(
+  plan: BuildPlan,
   stages: readonly PlannedStage[],
-  { bases, file }: { readonly bases: BaseImages; readonly file: string },
+  bases: BaseImages,
 ): Promise<Map<string, BaseImage | undefined>> {
   const resolved = stages
     .flatMap(({ stage }) => usesOf(stage))
-    .map(async ({ origin, span }) => {
-      const image = await atSpanAsync({ file, span }, () => bases.find(origin))
-      return [originKey(origin), image] as const
-    })
+    .map(async use => [originKey(use.origin), await findOutside(plan, use, bases)] as const)
   return new Map(await Promise.all(resolved))
 }
 
 /** Every image that the stage names, with the line that does. */
-function usesOf({ base, span, instructions }: StagePlan) {
+function usesOf({ base, span, instructions }: StagePlan): Use[] {
   const uses: readonly Pick<StageInstruction, 'origins' | 'span'>[] = [
     { origins: [base], span },
     ...instructions,
