@@ -22,6 +22,11 @@ await runProgram({
       load: async () => (await import('./tsregistry/garbage-collect.ts')).garbageCollectCommand,
     },
     {
+      name: 'scrub',
+      summary: 'Read everything stored and find what is damaged',
+      load: async () => (await import('./tsregistry/scrub.ts')).scrubCommand,
+    },
+    {
       name: 'tags',
       summary: 'Show what a tag pointed at, or set it back',
       load: async () => (await import('./tsregistry/tags.ts')).tagsCommand,

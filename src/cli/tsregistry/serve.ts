@@ -57,6 +57,12 @@ export const serveCommand: Command = defineCommand({
       value: 'REPOSITORIES:TAGS',
       help: 'Tags that are set once and stay, by patterns such as "app/**:v*"',
     },
+    'verify-reads': {
+      kind: 'number',
+      value: 'PERCENT',
+      help: 'Of the blobs that are sent whole, how many are checked on the way out',
+      default: 1,
+    },
     'gc-interval': {
       kind: 'duration',
       value: 'TIME',
@@ -78,6 +84,7 @@ export const serveCommand: Command = defineCommand({
     const storage = createRegistryStorage(store.objects, {
       missingReferences: flags['missing-references'],
       isImmutable,
+      verifyReads: flags['verify-reads'] / 100,
     })
     const listener = await explainListenFailure(flags.addr, () =>
       listen({

@@ -7,6 +7,8 @@ import {
   unknownBlob,
   unlinkBlob,
 } from '../storage/blobs.ts'
+import type { RegistryStorage } from '../storage/registry-storage.ts'
+import { verified } from '../storage/rot.ts'
 import { parseByteRange } from './byte-range.ts'
 import { entityTags, type Handler, listsDigest, type Reply } from './exchange.ts'
 import type { Endpoint } from './request-path.ts'
@@ -39,7 +41,7 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
       return {
         status: 200,
         headers: withLength(headers, blob),
-        body: await openBlob(storage, blob),
+        body: await openWhole(storage, blob),
       }
   }
 }
@@ -52,6 +54,11 @@ export const headBlob: Handler<BlobEndpoint> = async (request, storage) => {
   const headers = blobHeaders(blob)
   const isKnown = listsDigest(request.header('if-none-match'), blob.digest)
   return isKnown ? { status: 304, headers } : { status: 200, headers: withLength(headers, blob) }
+}
+
+async function openWhole(storage: RegistryStorage, blob: StoredBlob) {
+  const bytes = await openBlob(storage, blob)
+  return Math.random() < storage.policy.verifyReads ? verified(storage, blob, bytes) : bytes
 }
 
 export const deleteBlob: Handler<BlobEndpoint> = async (request, storage) => {

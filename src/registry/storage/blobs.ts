@@ -47,7 +47,8 @@ export async function holdBlob(
   repository: RepositoryName,
   digest: Digest,
 ): Promise<StoredBlob | undefined> {
-  if ((await rescue(storage, blobLinkKey(repository, digest))) === undefined) return undefined
+  const link = await rescue(storage, blobLinkKey(repository, digest))
+  if (blobFrom(digest, link) === undefined) return undefined
   const record = blobFrom(digest, await rescue(storage, blobRecordKey(digest)))
   return record !== undefined && (await isWhole(storage, record)) ? record : undefined
 }

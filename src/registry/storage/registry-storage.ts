@@ -14,6 +14,8 @@ export interface StoragePolicy {
   readonly missingReferences: 'accept' | 'refuse'
   /** Tags that are set once and stay: none by default. */
   readonly isImmutable: (repository: RepositoryName, tag: Tag) => boolean
+  /** Of the blobs that are sent whole, the part that is hashed on the way out, 0 to 1. */
+  readonly verifyReads: number
 }
 
 export interface RegistryStorage {
@@ -43,6 +45,7 @@ export function createRegistryStorage(
     policy: {
       missingReferences: options.missingReferences ?? 'accept',
       isImmutable: options.isImmutable ?? (() => false),
+      verifyReads: options.verifyReads ?? 0,
     },
     now: options.now ?? (() => new Date()),
     newId: options.newId ?? randomUUID,

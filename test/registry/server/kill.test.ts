@@ -1,4 +1,7 @@
-/** kill -9 at any moment: what was acknowledged is whole, and the next start serves it. */
+/**
+ * kill -9 at any moment, also of the garbage collector: what was acknowledged is whole, and the next
+ * start serves it. TSREGISTRY_KILLS makes it longer.
+ */
 import { randomBytes, randomInt } from 'node:crypto'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,7 +13,11 @@ import { type Compiled, compileSources } from '../../support/compiled.ts'
 import { type Content, content, imageOf } from './contents.ts'
 import { serveRegistry } from './program.ts'
 
-const rounds = 30
+const { TSREGISTRY_KILLS = '40' } = process.env
+const rounds = Number(TSREGISTRY_KILLS)
+
+/** What nobody needs goes almost at once, so that kills come in the middle of it. */
+const collecting = ['--gc-interval', '50ms', '--gc-grace', '2s', '--log-level', 'error']
 
 let compiled: Compiled
 let root: string
@@ -31,11 +38,11 @@ interface Acknowledged {
 }
 
 it(`serve keeps every acknowledged push whole over ${rounds} kills`, {
-  timeout: 180_000,
+  timeout: 120_000 + rounds * 5000,
 }, async () => {
   const acknowledged: Acknowledged = { blobs: new Map(), tags: new Map(), uploads: new Map() }
   for (let round = 0; round < rounds; round++) {
-    const registry = await serveRegistry(compiled.dist, root)
+    const registry = await serveRegistry(compiled.dist, root, collecting)
     await expectWhole(registry.port, acknowledged)
     const pushing = [0, 1, 2, 3].map(worker =>
       push(registry.port, `${round}-${worker}`, acknowledged),
@@ -44,9 +51,9 @@ it(`serve keeps every acknowledged push whole over ${rounds} kills`, {
     expect(await registry.stop('SIGKILL')).toBeNull()
     await Promise.all(pushing)
   }
-  const registry = await serveRegistry(compiled.dist, root)
+  const registry = await serveRegistry(compiled.dist, root, collecting)
   await expectWhole(registry.port, acknowledged)
-  expect(acknowledged.tags.size).toBeGreaterThan(rounds)
+  expect(acknowledged.tags.size).toBeGreaterThan(rounds / 4)
   expect(acknowledged.uploads.size).toBeGreaterThan(0)
   await expectResumable(registry.port, acknowledged)
   expect(await readdir(join(root, 'temporary'))).toEqual([])
@@ -81,7 +88,6 @@ async function pushImage(port: number, tag: string, acknowledged: Acknowledged):
   }).finally(() => acknowledged.uploads.set(location, { bytes: layer.bytes, size: -1 }))
   expect(put.status).toBe(201)
   acknowledged.uploads.delete(location)
-  acknowledged.blobs.set(layer.digest, layer)
   const manifest = imageOf([layer], { annotations: { tag } })
   const tagged = await fetch(url(`/v2/kill/manifests/${tag}`), {
     method: 'PUT',
@@ -90,6 +96,21 @@ async function pushImage(port: number, tag: string, acknowledged: Acknowledged):
   })
   expect(tagged.status).toBe(201)
   acknowledged.tags.set(tag, manifest)
+  // A blob alone is kept for the time of grace only.
+  acknowledged.blobs.set(layer.digest, layer)
+  if (randomInt(4) === 0) await forget(port, { tag, manifest, layer }, acknowledged)
+}
+
+/** Deletes the image: its layer is garbage from now on. */
+async function forget(
+  port: number,
+  image: { readonly tag: string; readonly manifest: Content; readonly layer: Content },
+  acknowledged: Acknowledged,
+): Promise<void> {
+  acknowledged.tags.delete(image.tag)
+  acknowledged.blobs.delete(image.layer.digest)
+  const url = `http://127.0.0.1:${port}/v2/kill/manifests/${image.manifest.digest}`
+  expect((await fetch(url, { method: 'DELETE' })).status).toBe(202)
 }
 
 async function expectWhole(port: number, { blobs, tags }: Acknowledged): Promise<void> {
