@@ -1,8 +1,9 @@
 /** The same inputs give the same digests: other places, times, umasks, stores and threads. */
-import { chmodSync, cpSync, readFileSync, utimesSync } from 'node:fs'
+import { chmodSync, cpSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../support/requires.ts'
+import { run } from './process.ts'
 import { openWorkspace, type Store } from './workspace.ts'
 
 const dockerfile = `
@@ -75,6 +76,19 @@ describeWith(['root', 'build', 'busybox'], 'a reproducible build', () => {
     const command = ['stat', '-c', '%Y %h', '/app/made-now', '/app/deep/copy']
     const ran = await other.tsrun(['--rm', '--network', 'none', 'clamped', ...command])
     expect(ran.stdout).toBe('1700000000 1\n1700000000 2\n')
+  })
+
+  test('files that are written out are no later either, with no option', async () => {
+    const [context = ''] = checkouts
+    const directory = work.path('files')
+    const archive = work.path('files.tar')
+    const outputs = ['-o', `type=local,dest=${directory}`, '-o', `type=tar,dest=${archive}`]
+    await other.tsbuild([...outputs, context], { env: { SOURCE_DATE_EPOCH: '1700000000' } })
+    for (const path of ['app/made-now', 'app/deep', 'app']) {
+      expect(statSync(join(directory, path)).mtimeMs).toBe(1_700_000_000_000)
+    }
+    const { stdout } = await run('tar', ['--utc', '--full-time', '-tvf', archive, 'app/made-now'])
+    expect(stdout).toContain('2023-11-14 22:13:20')
   })
 
   test('--reproducible takes the time of the context', async () => {

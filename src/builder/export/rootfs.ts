@@ -6,7 +6,6 @@ import { diffLayer } from '../../layerfs/layer/diff.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { endOfArchive } from '../../layerfs/tar/writer.ts'
 import { chainIds } from '../../oci/digest.ts'
-import { field } from '../../oci/json.ts'
 import { formatPlatform } from '../../oci/platform.ts'
 import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
@@ -37,17 +36,19 @@ export async function* filesTar(
 
 async function* rootfsTar(result: BuildResult, world: BuildWorld): AsyncGenerator<Uint8Array> {
   using root = await openResultRoot(result, world)
-  const { latest } = result
   const upper =
     root === undefined ? await emptyDirectory(world.store) : `/proc/self/fd/${root.fd}/.`
-  const clampTo = latest === undefined ? undefined : latest.getTime() / 1000
-  for (const chunk of diffLayer({ upper, lower: [], ...field('clampTo', clampTo) })) {
+  for (const chunk of diffLayer({ upper, lower: [], ...clampOf(result) })) {
     world.signal.throwIfAborted()
     yield chunk
   }
 }
 
-/** Over what is in `directory` already; owners, modes and times are kept. */
+function clampOf({ latest }: BuildResult): { readonly clampTo?: number } {
+  return latest === undefined ? {} : { clampTo: latest.getTime() / 1000 }
+}
+
+/** Over what is in `directory` already; owners, modes, and times as far as the epoch, are kept. */
 export async function copyFiles(
   results: readonly BuildResult[],
   { directory, isSplit }: FilesOptions & { readonly directory: string },
@@ -68,7 +69,7 @@ async function copyRootfs(
   using root = await openResultRoot(result, world)
   if (root === undefined) return
   using target = openRoot({ kind: 'directory', path: directory, readOnly: false })
-  copyTree({ root, path: '/' }, { root: target, path: '/' })
+  copyTree({ root, path: '/' }, { root: target, path: '/' }, clampOf(result))
 }
 
 /** `undefined` for a result without layers. */

@@ -1,7 +1,7 @@
 /** TreeCopier: the walk behind a copy. Names of the source are opened as they are, never followed. */
 import { closeSync } from 'node:fs'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { syscalls } from '../native/syscalls.ts'
+import { syscalls, type Timestamp } from '../native/syscalls.ts'
 import {
   type Attributes,
   setAttributesAt,
@@ -129,7 +129,7 @@ export class TreeCopier {
       },
       finish: () => {
         if (opened === undefined) return
-        syscalls().utimensat(opened, '', this.#options.mtime ?? found.stat.mtime)
+        syscalls().utimensat(opened, '', this.#timeOf(found))
         closeSync(opened)
       },
     }
@@ -204,7 +204,7 @@ export class TreeCopier {
   }
 
   #attributesOf(found: Found): Attributes {
-    const { owner, mode, mtime } = this.#options
+    const { owner, mode } = this.#options
     const { stat } = found
     const kind = isDirectory(stat) ? 'directory' : 'other'
     const bits = stat.mode & 0o7777
@@ -212,9 +212,14 @@ export class TreeCopier {
       mode: mode === undefined || isSymlink(stat) ? bits : mode(bits, kind),
       uid: owner?.uid ?? stat.uid,
       gid: owner?.gid ?? stat.gid,
-      mtime: mtime ?? stat.mtime,
+      mtime: this.#timeOf(found),
       xattrs: portableXattrs(found),
     }
+  }
+
+  #timeOf({ stat }: Found): Timestamp {
+    const { mtime = stat.mtime, clampTo = Number.POSITIVE_INFINITY } = this.#options
+    return mtime.seconds < clampTo ? mtime : { seconds: clampTo, nanoseconds: 0 }
   }
 
   #isDirectory(to: TargetName): OciError {

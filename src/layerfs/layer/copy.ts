@@ -29,6 +29,8 @@ export interface CopyOptions {
   readonly filter?: CopyFilter
   /** Absent: each file keeps its own. */
   readonly mtime?: Timestamp
+  /** Seconds since 1970: later times become this one (SOURCE_DATE_EPOCH). */
+  readonly clampTo?: number
 }
 
 /**
