@@ -269,6 +269,19 @@ describe.skipIf(missing !== undefined)(`tsrun${missing ? ` (${missing})` : ''}`,
     expect(stdout).toContain('[restored] [exit 9]')
   })
 
+  test('without -t gives nothing of the caller’s terminal, from which keys could be read', () => {
+    const harness = fileURLToPath(new URL('terminal.py', import.meta.url))
+    const script =
+      'for n in 0 1 2; do test -t $n && echo terminal $n; done; head -c 1 <&1; ls -l /proc/self/fd'
+    const { stdout } = spawnSync(
+      'python3',
+      [harness, '/bin/sh', program, '--rm', image, 'sh', '-c', script],
+      { input: '', encoding: 'utf8', env, timeout: 20_000 },
+    )
+    expect(stdout).toContain('1 -> pipe:')
+    expect(stdout).not.toMatch(/terminal \d|-> \/dev\/(pts|tty)/)
+  })
+
   test('takes capabilities, privileges and limits', () => {
     const status = (...flags: string[]) =>
       tsrun(

@@ -3,7 +3,9 @@
  *
  * A terminal needs two, keys and screen. Output needs one per stream when the caller reads it
  * through a socket, as Node's pipes are: a socket cannot be opened by /dev/stdout, which many
- * images have their logs written to. So the program gets pipes.
+ * images have their logs written to. And one when the caller's output is a terminal that the
+ * container was not given: a descriptor of it would let the program read what is typed there. So
+ * the program gets pipes.
  */
 #include "sandbox.h"
 
@@ -102,7 +104,7 @@ void make_output_pipes(void) {
   if (sandbox.terminal) return;
   for (int i = 0; i < 2; i++) {
     int ends[2];
-    if (!is_socket(1 + i)) continue;
+    if (!is_socket(1 + i) && !isatty(1 + i)) continue;
     if (pipe2(ends, O_CLOEXEC) != 0) fail("start the container", errno, "pipe");
     outputs[i].read = ends[0];
     outputs[i].write = ends[1];
