@@ -1,0 +1,37 @@
+// Benchmarks: `node scripts/bench.mjs AREA [--quick]` compiles bench/AREA beside the sources into a
+// directory of its own, which it removes, and runs its main.ts. Node 20 runs no TypeScript.
+import { spawn, spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const checkout = fileURLToPath(new URL('..', import.meta.url))
+const areas = readdirSync(join(checkout, 'bench')).filter(name =>
+  existsSync(join(checkout, 'bench', name, 'main.ts')),
+)
+const [area = '', ...flags] = process.argv.slice(2)
+if (!areas.includes(area)) {
+  console.error(`Usage: npm run bench -- ${areas.join('|')} [--quick]`)
+  process.exit(125)
+}
+
+const root = mkdtempSync(join(tmpdir(), 'tsbuild-bench-'))
+let child
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child?.kill(signal))
+try {
+  for (const name of ['build', 'node_modules']) symlinkSync(join(checkout, name), join(root, name))
+  cpSync(join(checkout, 'package.json'), join(root, 'package.json'))
+  const compiler = join(checkout, 'node_modules/typescript/bin/tsc')
+  const args = [compiler, '-p', join(checkout, 'bench/tsconfig.json'), '--outDir', root]
+  // Type errors are no matter here: `npm run types` reports them.
+  spawnSync(process.execPath, args, { stdio: 'ignore' })
+  child = spawn(process.execPath, [join(root, 'bench', area, 'main.js'), ...flags], {
+    stdio: 'inherit',
+  })
+  process.exitCode = await new Promise(resolve => {
+    child.on('exit', (code, signal) => resolve(code ?? (signal === null ? 1 : 130)))
+  })
+} finally {
+  rmSync(root, { recursive: true, force: true })
+}
