@@ -1,0 +1,169 @@
+/**
+ * How long a container takes from nothing to gone, beside other runtimes, and whether many of them
+ * leave anything.
+ *
+ *   npm run bench -- sandbox [--quick]
+ *
+ * As root. crun refuses machines where cgroups of both versions are mounted; it is measured where
+ * the second is hidden: `unshare -m sh -c 'umount /sys/fs/cgroup/unified; npm run bench -- sandbox'`.
+ */
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { runSandbox } from '../../src/layerfs/sandbox/run.ts'
+import { cleanEnvironment, command, contest, isThere, median, table } from '../measure.ts'
+import { makePlace, type Place } from './place.ts'
+
+const isQuick = process.argv.includes('--quick')
+const checkout = process.cwd()
+const native = `${checkout}/build/native/sandbox`
+
+/** The native program as our processes start it: operations on 3, records on 4. */
+function runNative(operations: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(native, [], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
+      env: {},
+    })
+    const records: Buffer[] = []
+    const input = child.stdio[3] as NodeJS.WritableStream
+    input.write(operations)
+    ;(child.stdio[4] as NodeJS.ReadableStream).on('data', chunk => records.push(chunk))
+    child.on('error', reject)
+    child.on('close', () => {
+      input.end()
+      const text = Buffer.concat(records).toString('latin1')
+      if (text.includes('exit\u00000\u0000')) resolve()
+      else reject(new Error(text.replaceAll('\0', ' ')))
+    })
+  })
+}
+
+function runOther(program: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: cleanEnvironment,
+    })
+    const said: Buffer[] = []
+    child.stderr.on('data', chunk => said.push(chunk))
+    child.on('error', reject)
+    child.on('close', code => {
+      if (code === 0) resolve()
+      else reject(new Error(`${program} ended with ${code}: ${Buffer.concat(said)}`))
+    })
+  })
+}
+
+let containers = 0
+const name = () => `tsbuild-bench-${process.pid}-${containers++}`
+
+function contestants(place: Place): [string, () => Promise<unknown>][] {
+  const [none, bridge] = [place.operationsFor('none'), place.operationsFor('bridge')]
+  const spec = place.specFor('none')
+  const inProcess = () =>
+    runSandbox(spec, {
+      stdin: 'null',
+      output: () => {},
+      stubs: `${place.directory}/stubs`,
+      id: name(),
+    })
+  const list: [string, () => Promise<unknown>][] = [
+    ['sandbox (native program)', () => runNative(none)],
+    ['sandbox, bridge network', () => runNative(bridge)],
+    ['runSandbox() in a running Node', inProcess],
+  ]
+  const bundle = ['run', '--bundle', place.bundle]
+  if (isThere('crun')) {
+    const global = ['--root', `${place.directory}/crun`, '--cgroup-manager=disabled']
+    list.push(['crun', () => runOther('crun', [...global, ...bundle, name()])])
+  }
+  if (isThere('runc')) {
+    const global = ['--root', `${place.directory}/runc`]
+    list.push(['runc', () => runOther('runc', [...global, ...bundle, name()])])
+  }
+  return list
+}
+
+async function usable(
+  list: readonly [string, () => Promise<unknown>][],
+): Promise<[string, () => Promise<unknown>][]> {
+  const found: [string, () => Promise<unknown>][] = []
+  for (const [title, work] of list) {
+    try {
+      await work()
+      found.push([title, work])
+    } catch (error) {
+      console.log(`${title}: left out: ${String(error).slice(0, 200)}`)
+    }
+  }
+  return found
+}
+
+/** Whatever a container could leave on the machine. */
+function leftovers(): Record<string, number> {
+  const cgroups = command('find', [
+    '/sys/fs/cgroup',
+    '-maxdepth',
+    '3',
+    '-type',
+    'd',
+    '-path',
+    '*tsbuild/*',
+  ])
+  const names = readdirSync('/proc').filter(pid => /^\d+$/.test(pid))
+  const isOurs = (pid: string) => {
+    try {
+      return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sandbox\n'
+    } catch {
+      return false
+    }
+  }
+  return {
+    mounts: readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length,
+    cgroups: cgroups.split('\n').length,
+    monitors: names.filter(isOurs).length,
+    links: command('ip', ['-br', 'link']).split('\n').length,
+    descriptors: readdirSync('/proc/self/fd').length,
+  }
+}
+
+async function measure(place: Place): Promise<void> {
+  const list = await usable(contestants(place))
+  const runs = isQuick ? 20 : 100
+  const times: number[][] = []
+  // Each by itself: what one leaves for the kernel to take down would slow the next.
+  for (const [, work] of list) times.push(...(await contest(runs, { works: [work] })))
+  const rows = list.map(([title], index) => {
+    const values = times[index] ?? []
+    return [title, Math.min(...values).toFixed(2), median(values).toFixed(2)]
+  })
+  console.log(table(['create → exit of a static true, ms', 'least', 'median'], rows))
+}
+
+async function leak(place: Place): Promise<void> {
+  const [none, bridge] = [place.operationsFor('none'), place.operationsFor('bridge')]
+  const before = leftovers()
+  const start = performance.now()
+  const sequential = isQuick ? 100 : 1000
+  for (let run = 0; run < sequential; run++) await runNative(run % 10 === 0 ? bridge : none)
+  const between = performance.now()
+  const parallel = isQuick ? 50 : 200
+  await Promise.all(Array.from({ length: parallel }, () => runNative(bridge)))
+  const end = performance.now()
+  // The kernel takes network namespaces down on its own time.
+  await new Promise(resolve => setTimeout(resolve, 2000))
+  const seconds = (ms: number) => (ms / 1000).toFixed(2)
+  console.log(`${sequential} one after the other: ${seconds(between - start)} s`)
+  console.log(`${parallel} at once, with a bridge network: ${seconds(end - between)} s`)
+  const after = leftovers()
+  console.log(
+    table(
+      ['left', 'before', 'after'],
+      Object.keys(before).map(key => [key, `${before[key]}`, `${after[key]}`]),
+    ),
+  )
+}
+
+using place = makePlace()
+await measure(place)
+await leak(place)
