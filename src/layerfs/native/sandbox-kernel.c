@@ -74,12 +74,14 @@ static int open_kernel_path(const char *path) {
   return fd;
 }
 
-/* An empty directory that nothing can be put into. */
+/* An empty directory that nothing can be put into. The first one is made, and where it stands the
+ * others are cloned from. */
 static int empty_directory(void) {
-  static int mount = -1;
+  static int first = -1;
   const char *const options[][2] = {{"nr_inodes", "1"}, {"nr_blocks", "1"}, {NULL, NULL}};
-  if (mount < 0) mount = new_filesystem("tmpfs", options, inert | MOUNT_ATTR_RDONLY);
-  return mount;
+  if (first >= 0) return clone_mount(first, "", false);
+  first = new_filesystem("tmpfs", options, inert | MOUNT_ATTR_RDONLY);
+  return dup(first);
 }
 
 static void mask(const char *path) {
@@ -87,8 +89,8 @@ static void mask(const char *path) {
   if (target < 0) return;
   struct stat status;
   if (fstat(target, &status) != 0) fail("hide a path", errno, path);
-  int cover = S_ISDIR(status.st_mode) ? clone_mount(empty_directory(), "", false)
-                                      : clone_mount(dev_fd, "null", false);
+  int cover = S_ISDIR(status.st_mode) ? empty_directory() : clone_mount(dev_fd, "null", false);
+  if (cover < 0) fail("hide a path", errno, path);
   attach(cover, target, path);
   close(cover);
   close(target);

@@ -30,6 +30,7 @@ static int open_state(const char *source) {
   }
   int overlay = mount_overlay(&lower, upper, work);
   if (overlay < 0) fail("open the source of a mount", ENOSYS, source);
+  park(overlay);
   return overlay;
 }
 

@@ -29,6 +29,26 @@ int new_filesystem(const char *type, const char *const options[][2], uint64_t at
   return mount;
 }
 
+/* A small tmpfs between the host's root and the container's. Kernels before 6.15 clone no mount that
+ * is attached nowhere: what is there to be cloned stands here, and goes with the host's root. Files
+ * given by content lie in it too: only they are mounted, so no name of one shows beside another. */
+static int parking = -1;
+
+void make_parking(void) {
+  const char *const options[][2] = {{"mode", "0700"}, {NULL, NULL}};
+  parking = new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+  if (sys_move_mount(parking, AT_FDCWD, "/", 0) != 0) fail("mount", errno, "/");
+}
+
+void park(int mount) {
+  static unsigned count;
+  char name[16];
+  snprintf(name, sizeof name, "m%u", count++);
+  if (mkdirat(parking, name, 0700) != 0 || sys_move_mount(mount, parking, name, 0) != 0) {
+    fail("mount", errno, name);
+  }
+}
+
 void attach(int mount, int target, const char *detail) {
   if (sys_move_mount(mount, target, "", MOVE_MOUNT_T_EMPTY_PATH) != 0) fail("mount", errno, detail);
 }
@@ -89,16 +109,6 @@ void step_tmpfs(const struct word *words) {
   attach_at(mount, words[0].text, KIND_DIRECTORY);
 }
 
-/* One small tmpfs holds all files given by content. It is itself never attached: only its files
- * are, one read-only mount each, so no name of one shows beside another. */
-static int memory_files(void) {
-  static int mount = -1;
-  if (mount >= 0) return mount;
-  const char *const options[][2] = {{"mode", "0700"}, {NULL, NULL}};
-  mount = new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-  return mount;
-}
-
 static void write_fully(int fd, const struct word *content, const char *detail) {
   for (size_t done = 0; done < content->size;) {
     ssize_t sent = write(fd, content->text + done, content->size - done);
@@ -123,7 +133,7 @@ static void add_file(const struct word *words, bool writable) {
   const char *target = words[0].text;
   char name[16];
   snprintf(name, sizeof name, "%u", count++);
-  int file = openat(memory_files(), name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+  int file = openat(parking, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
   if (file < 0) fail("write a file in memory", errno, target);
   write_fully(file, &words[4], target);
   uid_t uid = (uid_t)number(words[2].text, UINT32_MAX - 1);
@@ -137,7 +147,7 @@ static void add_file(const struct word *words, bool writable) {
   } else {
     close(file);
   }
-  int mount = clone_mount(memory_files(), name, false);
+  int mount = clone_mount(parking, name, false);
   /* A script may run, a secret may not. */
   bool runs = (number(words[1].text, 07777) & 0111) != 0;
   const uint64_t fixed = (writable ? 0 : MOUNT_ATTR_RDONLY) | (runs ? 0 : MOUNT_ATTR_NOEXEC);

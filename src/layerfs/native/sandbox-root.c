@@ -107,6 +107,7 @@ static void mount_root(void) {
   /* Nothing that is mounted here may reach the host, and a bind's source must not drag its peers
    * along; what the host unmounts still goes away here until its tree is detached. */
   if (sys_mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) fail("mount the root", errno, "/");
+  make_parking();
   if (sandbox.directory != NULL) {
     root_fd = clone_mount(AT_FDCWD, sandbox.directory, false);
   } else {
@@ -127,8 +128,10 @@ void make_root(void) {
 void enter_root(void) {
   if (fchdir(root_fd) != 0) fail("enter the root", errno, "/");
   if (sys_pivot_root(".", ".") != 0) fail("enter the root", errno, "/");
-  /* The old root now lies over the new one, and "." is the way to it. */
-  if (sys_umount(".", MNT_DETACH) != 0) fail("leave the host's root", errno, "/");
+  /* The old root now lies over the new one, the parking on top of it, and "." is the way to both. */
+  for (int covers = 0; covers < 2; covers++) {
+    if (sys_umount(".", MNT_DETACH) != 0) fail("leave the host's root", errno, "/");
+  }
   if (chdir("/") != 0) fail("enter the root", errno, "/");
 }
 

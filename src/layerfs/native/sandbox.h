@@ -73,7 +73,7 @@ struct sandbox {
   struct texts argv, env, cgroups;
   const char *cwd, *hostname, *domainname, *oom_score;
   const struct word *filter;        /* system call filter as given, instead of the default */
-  const struct word *device_filter; /* for a version 2 cgroup: its directory, a BPF program */
+  const struct word *device_filter; /* version 2 cgroup, BPF program, "exact" or "" */
   uid_t uid;
   gid_t gid;
   gid_t *groups;
@@ -123,6 +123,9 @@ void enter_working_directory(void);
 
 /* sandbox-mounts.c */
 int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes);
+void make_parking(void);
+/* Attaches a mount out of sight, so that it can be cloned. */
+void park(int mount);
 void attach(int mount, int target, const char *detail);
 void attach_at(int mount, const char *target, enum kind kind);
 int clone_mount(int fd, const char *path, bool recursive);
