@@ -6,17 +6,25 @@
  * source itself. Reference: C21, K03–K05, K09.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, constants, readSync } from 'node:fs'
+import { closeSync, constants } from 'node:fs'
+import { openAs } from '../../layerfs/layer/file-type.ts'
+import { procPath } from '../../layerfs/layer/open-in-root.ts'
+import { safePath, shown } from '../../layerfs/layer/path-bytes.ts'
 import { type FileStat, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
-import { hasCode } from '../../oci/errors.ts'
+import { hasCode, OciError } from '../../oci/errors.ts'
+import { bodyDigest } from './body-digest.ts'
 import type { SourceFilter } from './copy-filter.ts'
 import {
   isDirectory,
+  isGone,
   isRegularFile,
   isSymbolicLink,
+  joinPath,
   type Located,
   listDirectory,
+  placeAt,
   type SourceTree,
+  unreadable,
 } from './source-tree.ts'
 import type { StatCache } from './stat-cache.ts'
 
@@ -40,8 +48,11 @@ export interface DigestedFile extends SourceFile {
 
 interface SourceFile extends Located {
   /** Path below the source; empty: the source itself. */
-  readonly relative: string
+  readonly relative: Buffer
 }
+
+/** The copy, the diff and whoever unpacks the layer take some memory or a descriptor per level. */
+const maxDepth = 1000
 
 /**
  * Every file and directory of the source, in the order of its bytes. A directory source itself is
@@ -53,58 +64,88 @@ export async function digestSource(
   options: DigestOptions,
 ): Promise<DigestedFile[]> {
   const files: DigestedFile[] = []
-  if (!isDirectory(source.stat))
-    return [await digestFile(tree, { ...source, relative: '' }, options)]
-  await digestDirectory(tree, source, { prefix: '', files, options })
+  const top = Buffer.alloc(0)
+  if (isDirectory(source.stat)) {
+    await digestDirectory(tree, source, { relative: top, depth: 0, files, options })
+  } else files.push(...(await digestFile(tree, { ...source, relative: top }, options)))
   return files
 }
 
 interface Walk {
-  readonly prefix: string
+  /** Path of the directory below the source. */
+  readonly relative: Buffer
+  readonly depth: number
   readonly files: DigestedFile[]
   readonly options: DigestOptions
 }
 
 async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk): Promise<void> {
+  const { files, options } = walk
+  const depth = walk.depth + 1
+  if (depth > maxDepth) {
+    throw new OciError('too-large', `Cannot copy from ${tree.name}: more than ${maxDepth} levels`)
+  }
   for (const entry of listDirectory(tree, directory.path)) {
-    const name = entry.path.subarray(entry.path.lastIndexOf('/') + 1).toString()
-    const relative = walk.prefix + name
+    const name = entry.path.subarray(entry.path.lastIndexOf('/') + 1)
+    const relative = joinPath(walk.relative, name)
     const isDir = isDirectory(entry.stat)
-    const taken = walk.options.filter(relative, isDir)
+    const taken = options.filter(relative.toString(), isDir)
     if (taken === 'drop') continue
-    if (taken === 'keep') {
-      walk.files.push(await digestFile(tree, { ...entry, relative }, walk.options))
-    }
+    const file = { ...entry, relative }
+    if (taken === 'keep') files.push(...(await digestFile(tree, file, options)))
     if (!isDir) continue
-    const before = walk.files.length
-    await digestDirectory(tree, entry, { ...walk, prefix: `${relative}/` })
+    const before = files.length
+    await digestDirectory(tree, entry, { relative, depth, files, options })
     // It is made, with its attributes, when something in it is taken.
-    if (taken === 'descend' && walk.files.length > before) {
-      walk.files.push(await digestFile(tree, { ...entry, relative }, walk.options))
+    if (taken === 'descend' && files.length > before) {
+      files.push(...(await digestFile(tree, file, options)))
     }
   }
 }
 
+/** None when it vanished, or became something else, since it was listed (X08). */
 async function digestFile(
   tree: SourceTree,
   file: SourceFile,
   options: DigestOptions,
-): Promise<DigestedFile> {
+): Promise<DigestedFile[]> {
   options.signal.throwIfAborted()
+  try {
+    return await digestPresent(tree, file, options)
+  } catch (error) {
+    if (isGone(error)) return []
+    if (error instanceof OciError && !options.signal.aborted) throw named(tree, file, error)
+    throw unreadable(tree, file.path, error)
+  }
+}
+
+function named(tree: SourceTree, { path }: Located, { code, message }: OciError): OciError {
+  return new OciError(code, `Cannot copy ${shown(safePath(path))} from ${tree.name}: ${message}`, {
+    hint: 'leave it out with .dockerignore',
+  })
+}
+
+async function digestPresent(
+  tree: SourceTree,
+  file: SourceFile,
+  options: DigestOptions,
+): Promise<DigestedFile[]> {
   const { stat } = file
   const { mode, owner } = options.appearance(stat)
   const header = [mode, owner, ...typeFields(tree, file), ...xattrs(tree, file)]
-  const body = isRegularFile(stat) ? await bodyDigest(tree, file, options) : ''
+  const body = isRegularFile(stat) ? await contentOf(tree, file, options) : ''
+  if (body === undefined) return []
   const digest = createHash('sha256')
     .update(JSON.stringify([header, body]))
     .digest('hex')
-  return { ...file, digest }
+  return [{ ...file, digest }]
 }
 
 function typeFields(tree: SourceTree, { path, stat }: Located): (string | number)[] {
   const type = stat.mode & constants.S_IFMT
   if (isSymbolicLink(stat)) {
-    return [type, syscalls().readlinkat(tree.fd, path).toString('latin1')]
+    using place = placeAt(tree, path)
+    return [type, syscalls().readlinkat(place.fd, place.name).toString('latin1')]
   }
   if (isRegularFile(stat)) return [type, stat.size]
   return [type, stat.rdevMajor, stat.rdevMinor]
@@ -115,48 +156,40 @@ const portableXattr = /^(user\.(?!overlay\.)|security\.capability$)/
 
 function xattrs(tree: SourceTree, { path, stat }: Located): string[] {
   if (isSymbolicLink(stat)) return []
-  const place = Buffer.concat([Buffer.from(`/proc/self/fd/${tree.fd}/`), path])
+  using place = placeAt(tree, path)
+  const name = procPath(place.fd, place.name.toString('latin1'))
   try {
-    const names = syscalls().llistxattr(place).map(String).sort()
+    const names = syscalls().llistxattr(name).map(String).sort()
     return names
-      .filter(name => portableXattr.test(name))
-      .map(name => `${name}=${syscalls().lgetxattr(place, name).toString('base64')}`)
+      .filter(key => portableXattr.test(key))
+      .map(key => `${key}=${syscalls().lgetxattr(name, key).toString('base64')}`)
   } catch (error) {
     if (hasCode(error, 'EOPNOTSUPP') || hasCode(error, 'ENOENT')) return []
     throw error
   }
 }
 
-const chunkSize = 1 << 20
-
-/** From the cache when the file looks untouched since it was last hashed. */
-async function bodyDigest(
+/**
+ * From the cache when the file looks untouched since it was last hashed. `undefined`: what is there
+ * by now is no regular file.
+ */
+async function contentOf(
   tree: SourceTree,
   file: Located,
   { cache, signal }: DigestOptions,
-): Promise<string> {
+): Promise<string | undefined> {
   const known = cache.find(file.stat)
   if (known !== undefined) return known
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW
-  const fd = syscalls().openat2(tree.fd, file.path, [flags, 0, resolve.inRoot])
+  using place = placeAt(tree, file.path)
+  const how = resolve.beneath | resolve.noSymlinks
+  const fd = syscalls().openat2(place.fd, place.name, [openAs.reading, 0, how])
   try {
-    const hash = createHash('sha256')
-    const chunk = Buffer.allocUnsafe(Math.min(chunkSize, Math.max(file.stat.size, 1)))
-    for (let size = 1; size > 0; ) {
-      size = readSync(fd, chunk, 0, chunk.length, null)
-      hash.update(chunk.subarray(0, size))
-      // A long file must not keep the terminal from being drawn nor Ctrl-C from being heard.
-      if (size === chunkSize) await pause(signal)
-    }
-    const digest = hash.digest('hex')
+    const stat = syscalls().statx(fd, '')
+    if (!isRegularFile(stat)) return undefined
+    const digest = await bodyDigest(fd, stat, signal)
     cache.put(file.stat, digest)
     return digest
   } finally {
     closeSync(fd)
   }
-}
-
-async function pause(signal: AbortSignal): Promise<void> {
-  await new Promise(resume => setImmediate(resume))
-  signal.throwIfAborted()
 }

@@ -13,7 +13,7 @@ import { type DigestedFile, digestSource } from './content-digest.ts'
 import { gitSourceOf } from './copy-items.ts'
 import { openedContext, openResult } from './open-source.ts'
 import { selectSources } from './select-sources.ts'
-import { isDirectory, type SourceTree } from './source-tree.ts'
+import { isDirectory, joinPath, pathText, type SourceTree } from './source-tree.ts'
 import { type StatCache, statCache } from './stat-cache.ts'
 import type { RemoteSources, StepWorld } from './step-world.ts'
 
@@ -109,7 +109,7 @@ async function digestOne(
     const { filter } = item
     const files = await digestSource(tree, item, { ...context, appearance, filter })
     // A directory without files is copied too; its name matters to no result but its being there.
-    parts[`source ${item.name}`] = isDirectory(item.stat) ? 'directory' : 'file'
+    parts[`source ${pathText(item.name)}`] = isDirectory(item.stat) ? 'directory' : 'file'
     for (const file of files) parts[`file ${nameOf(item.name, file)}`] = file.digest
   }
   return parts
@@ -121,7 +121,7 @@ function withoutUser(url: string): string {
 }
 
 function nameOf(source: Buffer, { relative }: DigestedFile): string {
-  return relative === '' ? source.toString() : `${source.toString()}/${relative}`
+  return pathText(relative.length === 0 ? source : joinPath(source, relative))
 }
 
 /** Modes after --chmod, so that a checkout's umask does not matter where --chmod decides (K09). */

@@ -14,7 +14,7 @@ import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { digestSource } from './content-digest.ts'
 import { openResult } from './open-source.ts'
-import { type Located, locate, type SourceTree } from './source-tree.ts'
+import { type Located, locate, pathText, type SourceTree } from './source-tree.ts'
 import { statCache } from './stat-cache.ts'
 import type { StepWorld } from './step-world.ts'
 
@@ -76,7 +76,9 @@ async function contentOf(
     cache: statCache({}, world.now),
     signal,
   })
-  const digests = files.map(({ relative, digest }) => [`file ${relative}`, digest] as const)
+  const digests = files.map(
+    ({ relative, digest }) => [`file ${pathText(relative)}`, digest] as const,
+  )
   const content = cacheKey(Object.fromEntries(digests))
   await world.memo.put(memoKey, { content })
   return content

@@ -5,9 +5,12 @@
  * symbolic links, also absolute ones, never lead outside (C03, C09, X09). File names are bytes.
  */
 import { closeSync, constants, readlinkSync } from 'node:fs'
+import { openAs } from '../../layerfs/layer/file-type.ts'
+import { openWithoutLinks } from '../../layerfs/layer/open-in-root.ts'
+import { safePath, shown } from '../../layerfs/layer/path-bytes.ts'
 import type { Root } from '../../layerfs/layer/rootfs.ts'
 import { type FileStat, openFlags, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
-import { hasCode } from '../../oci/errors.ts'
+import { hasCode, OciError } from '../../oci/errors.ts'
 
 export interface SourceTree extends Disposable {
   readonly root: Root
@@ -63,7 +66,7 @@ function openInside(tree: SourceTree, path: string | Uint8Array): number | undef
     const name = path.length === 0 ? '.' : path
     return syscalls().openat2(tree.fd, name, [openFlags.path, 0, resolve.inRoot])
   } catch (error) {
-    if (nowhere.some(code => hasCode(error, code))) return undefined
+    if (isGone(error)) return undefined
     throw error
   }
 }
@@ -80,17 +83,15 @@ function linkOf(fd: number): Buffer {
   return readlinkSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' })
 }
 
-/** The entries of a directory, sorted by bytes. */
+/**
+ * The entries of a directory, sorted by bytes; none of one that vanished since it was found: a
+ * context may change under us (X08). Throws `unavailable` for one that may not be read.
+ */
 export function listDirectory(tree: SourceTree, path: Uint8Array): Located[] {
-  const sys = syscalls()
-  const name = path.length === 0 ? '.' : path
-  const fd = sys.openat2(tree.fd, name, [
-    openFlags.path | constants.O_DIRECTORY,
-    0,
-    resolve.inRoot | resolve.noSymlinks,
-  ])
+  const fd = openDirectory(tree, path)
+  if (fd === undefined) return []
   try {
-    return sys
+    return syscalls()
       .readdir(fd)
       .map(entry => entry.name)
       .sort(Buffer.compare)
@@ -98,12 +99,65 @@ export function listDirectory(tree: SourceTree, path: Uint8Array): Located[] {
         const stat = statEntry(fd, entry)
         return stat === undefined ? [] : [{ path: joinPath(path, entry), stat }]
       })
+  } catch (error) {
+    throw unreadable(tree, path, error)
   } finally {
     closeSync(fd)
   }
 }
 
-/** `undefined` when the entry vanished since it was listed: a context may change under us (X08). */
+function openDirectory(tree: SourceTree, path: Uint8Array): number | undefined {
+  try {
+    return openWithoutLinks(tree.fd, safePath(path), openAs.directory)
+  } catch (error) {
+    if (isGone(error)) return undefined
+    throw unreadable(tree, path, error)
+  }
+}
+
+/** Whether what was found is no longer there, or something else stands there. */
+export function isGone(error: unknown): boolean {
+  return nowhere.some(code => hasCode(error, code))
+}
+
+/** A system's error told with the file that it is about; others as they are. */
+export function unreadable(tree: SourceTree, path: Uint8Array, error: unknown): unknown {
+  if (error instanceof OciError || !(error instanceof Error && 'code' in error)) return error
+  const reason = /^[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? error.message
+  const message = `Cannot read ${shown(safePath(path))} in ${tree.name}: ${reason}`
+  return new OciError('unavailable', message, {
+    cause: error,
+    hint: 'leave it out with .dockerignore if it is not needed',
+  })
+}
+
+/** A file's name in an open directory. */
+export interface FilePlace extends Disposable {
+  readonly fd: number
+  readonly name: Buffer
+}
+
+/** What a path and a call's own prefix may have together. */
+const longestPath = 4000
+
+/** Where calls reach the file at `path`, however long that is; no link on the way is followed. */
+export function placeAt(tree: SourceTree, path: Buffer): FilePlace {
+  if (path.length < longestPath) return { fd: tree.fd, name: path, [Symbol.dispose]: () => {} }
+  const slash = path.lastIndexOf('/')
+  const fd = openWithoutLinks(tree.fd, safePath(path.subarray(0, slash)), openAs.directory)
+  return { fd, name: path.subarray(slash + 1), [Symbol.dispose]: () => closeSync(fd) }
+}
+
+/**
+ * A path as text that no other path has: UTF-8, and where it is none its bytes in hexadecimal too,
+ * behind a "//" that no path has.
+ */
+export function pathText(path: Buffer): string {
+  const text = path.toString()
+  return Buffer.from(text).equals(path) ? text : `${text}//${path.toString('hex')}`
+}
+
+/** `undefined` when the entry vanished since it was listed. */
 function statEntry(fd: number, name: Buffer): FileStat | undefined {
   try {
     return syscalls().statx(fd, name)

@@ -12,20 +12,26 @@ const kernelChunk = 1024 * 1024 * 1024
 const bufferSize = 1024 * 1024
 
 /** Copies what `stat` said is in `fromFd` to the empty file `toFd`. */
-export function copyContent(fromFd: number, toFd: number, { size, blocks }: FileStat): void {
-  if (size === 0) return
-  const isSparse = blocks * 512 < size
-  for (const range of isSparse ? dataRanges(fromFd, size) : [{ start: 0, end: size }]) {
-    copyRange(fromFd, toFd, range)
-  }
+export function copyContent(fromFd: number, toFd: number, stat: FileStat): void {
+  for (const range of dataOf(fromFd, stat)) copyRange(fromFd, toFd, range)
   // A hole at the end has no bytes that would have made the file long enough.
-  if (isSparse) ftruncateSync(toFd, size)
+  if (isSparse(stat)) ftruncateSync(toFd, stat.size)
 }
 
 /** Half-open. */
-interface Range {
+export interface Range {
   readonly start: number
   readonly end: number
+}
+
+/** What of the file is no hole, as far as its file system tells. */
+export function dataOf(fd: number, stat: FileStat): Iterable<Range> {
+  if (stat.size === 0) return []
+  return isSparse(stat) ? dataRanges(fd, stat.size) : [{ start: 0, end: stat.size }]
+}
+
+function isSparse({ size, blocks }: FileStat): boolean {
+  return blocks * 512 < size
 }
 
 function* dataRanges(fd: number, size: number): Generator<Range> {
