@@ -232,12 +232,15 @@ describeWith(['root', 'busybox'], 'the care of a store', () => {
     mkdirSync(join(store, 'snapshots/half/fs'), { recursive: true })
     writeFileSync(join(store, 'blobs/sha256/note'), 'x')
     writeFileSync(join(store, 'notes.txt'), 'mine')
+    const [record = ''] = list('images')
+    writeFileSync(join(store, 'images', record), '{')
     const { status, stdout } = tsrun('fsck')
     expect(status).toBe(1)
+    expect(stdout).toContain(`fault  images/${record} cannot be read\n`)
     for (const path of ['snapshots/half', 'blobs/sha256/note', 'notes.txt']) {
       expect(stdout).toContain(`fault  ${path} belongs to nothing\n`)
     }
-    expect(tsrun('fsck', '--repair').stdout).toContain('3 faults, 2 repaired\n')
+    expect(tsrun('fsck', '--repair').stdout).toContain('4 faults, 3 repaired\n')
     expect(list('snapshots')).not.toContain('half')
     expect(list()).toContain('notes.txt')
     rmSync(join(store, 'notes.txt'))

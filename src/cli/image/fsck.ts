@@ -143,6 +143,8 @@ function describe(problem: Problem): string {
       return `image ${nameOf(problem.image)}: layer ${problem.layer.digest} is not here`
     case 'damaged-snapshot':
       return `layer ${problem.name}: ${problem.reason}`
+    case 'damaged-record':
+      return `${printable(problem.path)} cannot be read`
     case 'orphan':
       return `${problem.path}: the layer it builds on, ${problem.parent}, is gone`
     case 'stray':

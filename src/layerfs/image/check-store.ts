@@ -32,6 +32,8 @@ export type Finding =
   | { readonly kind: 'missing-layer'; readonly image: ImageRecord; readonly layer: Descriptor }
   /** Its directory, or a snapshot that it builds on, is gone, or its files are others. */
   | { readonly kind: 'damaged-snapshot'; readonly name: ChainId; readonly reason: string }
+  /** What an image is called, or a container's record (`path`, below the store's root). */
+  | { readonly kind: 'damaged-record'; readonly path: string }
   /** A container or a mounted image (`path`, below the store's root) without what it builds on. */
   | { readonly kind: 'orphan'; readonly path: string; readonly parent: ChainId }
 
@@ -54,6 +56,7 @@ export async function* checkStore(
   const files = contents === 'read' ? { damaged, signal } : undefined
   yield* checkSnapshots(store, files)
   yield* checkUsers(store)
+  yield* checkRecords(store)
   for (const image of await store.images.list()) yield* checkImage(image, store)
 }
 
@@ -128,6 +131,17 @@ async function* checkUsers({ root, snapshots }: Store): AsyncGenerator<Finding> 
       if (text === undefined || text === '') continue
       const parent = parseChainId(text)
       if ((await snapshots.find(parent)) === undefined) yield { kind: 'orphan', path, parent }
+    }
+  }
+}
+
+async function* checkRecords({ images, containers }: Store): AsyncGenerator<Finding> {
+  for (const name of await images.unreadable()) {
+    yield { kind: 'damaged-record', path: join('images', name) }
+  }
+  for (const { id, record } of await containers.list()) {
+    if (record === undefined) {
+      yield { kind: 'damaged-record', path: join('containers', id, 'record.json') }
     }
   }
 }

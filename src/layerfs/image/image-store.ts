@@ -16,6 +16,7 @@ import { asString, field, member, optional, parseJson } from '../../oci/json.ts'
 import { formatReference, parseReference, type Reference } from '../../oci/reference.ts'
 import {
   ignoreMissing,
+  isTemporary,
   namesIn,
   sweepTemporaries,
   syncDirectory,
@@ -37,6 +38,8 @@ export interface ImageStore {
   remove(record: ImageRecord | Reference): Promise<boolean>
   /** Sorted by name; those without one last. */
   list(): Promise<ImageRecord[]>
+  /** Names of files that should be records and cannot be read; `list` leaves them out. */
+  unreadable(): Promise<string[]>
 }
 
 export function openImageStore(directory: string): ImageStore {
@@ -61,6 +64,12 @@ export function openImageStore(directory: string): ImageStore {
         .map(name => readRecord(join(directory, name)))
       const found = (await Promise.all(records)).filter(record => record !== undefined)
       return found.sort((a, b) => compare(sortKey(a), sortKey(b)))
+    },
+    unreadable: async () => {
+      const names = (await namesIn(directory)).filter(name => !isTemporary(name))
+      const records = names.map(name => readRecord(join(directory, name)))
+      const found = await Promise.all(records)
+      return names.filter((_, i) => found[i] === undefined)
     },
   }
 }

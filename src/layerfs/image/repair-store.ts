@@ -57,6 +57,12 @@ async function repair(problem: Problem, store: Store): Promise<Repair> {
       }
       await store.trash.discard(join(store.root, problem.path))
       return { problem, outcome: 'removed' }
+    case 'damaged-record':
+      if (!problem.path.startsWith('images/')) {
+        return { problem, outcome: 'kept', reason: 'remove the container when it is not needed' }
+      }
+      await store.trash.discard(join(store.root, problem.path))
+      return { problem, outcome: 'removed' }
     case 'orphan':
       return { problem, outcome: 'kept', reason: 'what was written in it is still there' }
     case 'missing-layer':
