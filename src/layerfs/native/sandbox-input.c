@@ -147,7 +147,8 @@ static const struct operation {
     {"rlimit", 4, set_rlimit, NULL},                   /* name, number, soft, hard */
     {"oom-score", 1, set_oom_score_word, NULL},        /* -1000 to 1000 */
     {"filter", 1, set_filter, NULL},                   /* BPF program for system calls */
-    {"device-filter", 2, set_device_filter, NULL},     /* version 2 cgroup, BPF program */
+    {"device-filter", 3, set_device_filter, NULL},     /* version 2 cgroup to begin in, BPF program,
+                                                          "exact" where mounts are no substitute */
     {"hostname", 1, set_hostname, NULL},               /* */
     {"domainname", 1, set_domainname, NULL},           /* */
     {"host-network", 0, set_host_network, NULL},       /* default: a network of its own, lo only */

@@ -11,33 +11,40 @@
 #include <linux/bpf.h>
 
 /* Version 2 has no list of devices: a program decides. It lives as long as the cgroup. */
-void attach_device_filter(void) {
-  static const char *const step = "bound the devices";
-  if (sandbox.device_filter == NULL) return;
-  const struct word *directory = &sandbox.device_filter[0], *code = &sandbox.device_filter[1];
+static int attach_program(const char *directory, const struct word *code) {
   static struct bpf_insn instructions[256];
   if (code->size > sizeof instructions || code->size % sizeof *instructions != 0) {
-    fail(step, E2BIG, "");
+    errno = E2BIG;
+    return -1;
   }
   memcpy(instructions, code->text, code->size); /* the bytes are not aligned */
   union bpf_attr load = {.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE};
   load.insn_cnt = (uint32_t)(code->size / sizeof *instructions);
   load.insns = (uintptr_t)instructions;
   load.license = (uintptr_t)"Apache-2.0";
-  int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
-  if (program < 0) fail(step, errno, "bpf");
-  int cgroup = open(directory->text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (cgroup < 0) fail(step, errno, directory->text);
+  const int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+  if (program < 0) return -1;
+  const int cgroup = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   union bpf_attr attach = {.attach_type = BPF_CGROUP_DEVICE};
   attach.target_fd = (uint32_t)cgroup;
   attach.attach_bpf_fd = (uint32_t)program;
   /* Those of the cgroups above must allow a device, too. */
   attach.attach_flags = BPF_F_ALLOW_MULTI;
-  if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach) != 0) {
-    fail(step, errno, directory->text);
-  }
-  close(cgroup);
+  const int status = cgroup < 0 ? -1 : (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach);
+  const int error = errno;
+  if (cgroup >= 0) close(cgroup);
   close(program);
+  errno = error;
+  return status;
+}
+
+void attach_device_filter(void) {
+  if (sandbox.device_filter == NULL) return;
+  const struct word *words = sandbox.device_filter;
+  if (attach_program(words[0].text, &words[1]) == 0) return;
+  /* A kernel that cannot: mounts bound devices, too (7), but not how they are accessed. */
+  if (strcmp(words[2].text, "exact") == 0) fail("bound the devices", errno, words[0].text);
+  sandbox.bind_devices = true;
 }
 
 void set_oom_score(void) {

@@ -19,11 +19,24 @@ static uint64_t namespaces(void) {
 }
 
 /* Only clone3() can make a time namespace: clone() has its flag's bit in the signal. Kernels without
- * them (before 5.6, or by configuration) say EINVAL; the clocks are then the host's, as before. */
+ * them (before 5.6, or by configuration) say EINVAL; the clocks are then the host's, as before. And
+ * only it lets a process begin in a cgroup: to enter one later takes the kernel milliseconds. */
 static pid_t start_child(void) {
   struct clone_args args = {.flags = namespaces() | CLONE_NEWTIME, .exit_signal = SIGCHLD};
+  const int cgroup = sandbox.device_filter == NULL
+                         ? -1
+                         : open(sandbox.device_filter[0].text, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (cgroup >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = (uint64_t)cgroup;
+  }
   pid_t child = (pid_t)syscall(SYS_clone3, &args, sizeof args);
-  if (child >= 0 || (errno != EINVAL && errno != ENOSYS)) return child;
+  if (child < 0 && errno == EINVAL) {
+    args.flags &= ~(uint64_t)CLONE_NEWTIME;
+    child = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+  }
+  if (cgroup >= 0) close(cgroup);
+  if (child >= 0 || errno != ENOSYS || cgroup >= 0) return child;
   return (pid_t)syscall(SYS_clone, namespaces() | SIGCHLD, 0, 0, 0, 0);
 }
 

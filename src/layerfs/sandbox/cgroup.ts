@@ -16,7 +16,7 @@ import type { DeviceRule } from './device-rules.ts'
 import type { Limits } from './spec.ts'
 
 export interface Cgroup extends Disposable {
-  /** Files that take a process in. */
+  /** Files that take a process in, beyond the cgroup that it begins in for its devices. */
   readonly procs: readonly string[]
   /** What bounds the devices; `undefined`: nothing is to. */
   readonly devices: DeviceBound | undefined
@@ -58,10 +58,10 @@ export function createCgroup(
     if (bound?.kind === 'own' || bound?.kind === 'filtered') {
       directories.set('devices', bound.directory)
     }
+    const first = bound?.kind === 'filtered' ? bound.directory : undefined
+    const entered = new Set([...directories.values(), ...shared].filter(path => path !== first))
     return {
-      procs: [...new Set([...directories.values(), ...shared])].map(directory =>
-        join(directory, 'cgroup.procs'),
-      ),
+      procs: [...entered].map(directory => join(directory, 'cgroup.procs')),
       devices: bound,
       unified: hierarchies.v2 !== undefined && Object.keys(hierarchies.v1).length === 0,
       outOfMemory: () => countKills(directories.get('memory')) > 0,

@@ -193,12 +193,14 @@ function sysctlPath(name: string): string {
   return `sys/${name.includes('/') ? name : name.replaceAll('.', '/')}`
 }
 
-function securityOperations({ security }: SandboxSpec, { devices }: Surroundings): Operation[] {
+function securityOperations(spec: SandboxSpec, { devices }: Surroundings): Operation[] {
+  const { security } = spec
   const { seccomp } = security
+  const isExact = (spec.devices ?? []).some(({ access }) => access !== 'rwm')
   return [
     ...(typeof seccomp === 'object' ? [['filter', seccomp] as const] : []),
     ...(devices?.kind === 'filtered'
-      ? [['device-filter', devices.directory, devices.program] as const]
+      ? [['device-filter', devices.directory, devices.program, isExact ? 'exact' : ''] as const]
       : []),
     ...security.capabilities.map(name => ['capability', capabilityNumber(name)] as const),
     ...(security.paths === 'unmasked'

@@ -68,7 +68,7 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
     classicOverlay: io.overlay === 'classic',
     cgroups: cgroup.procs,
     // Without a cgroup of its own the container would see all of the host's.
-    cgroup2: cgroup.unified && cgroup.procs.length > 0,
+    cgroup2: cgroup.unified && (cgroup.procs.length > 0 || cgroup.devices?.kind === 'filtered'),
     resolvConf: resolvConf(spec),
     devices: cgroup.devices,
     ...(isInUserNamespace() ? { userNamespace: hasSingleId() ? 'single' : 'ranges' } : {}),
