@@ -67,9 +67,27 @@ export function resolveEntry(header: Header, extensions: Extensions): ResolvedEn
     devMinor: deviceNumber(pax.get('SCHILY.devminor'), header.devMinor),
     xattrs: xattrsOf(records),
   }
-  const hasContent = type === 'file' || header.flag === 'D'
-  return { entry, stored: hasContent ? stored : 0, regions: content.regions }
+  return {
+    entry,
+    stored: hasContent(header, { type, stored }) ? stored : 0,
+    regions: content.regions,
+  }
 }
+
+/** By the flag, not by what the entry became: a file called "d/" is a directory, its bytes skipped. */
+function hasContent(
+  { flag }: Header,
+  { type, stored }: { readonly type: EntryType; readonly stored: number },
+): boolean {
+  // Of a V7 directory with content some readers skip it, others take it for the next header.
+  if (flag === '\0' && type === 'directory' && stored > 0) {
+    throw new OciError('invalid', 'Cannot read tar entry: a directory of the V7 format has content')
+  }
+  return !withoutContent.has(flag)
+}
+
+/** Whatever size they tell: of a directory it is a quota, of a hard link that of its target. */
+const withoutContent = new Set(['1', '2', '3', '4', '5', '6'])
 
 type Records = ReadonlyMap<string, PaxRecord>
 

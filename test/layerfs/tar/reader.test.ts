@@ -26,6 +26,20 @@ describe('TarReader', () => {
     expect([entry.type, entry.path.toString()]).toEqual(['directory', 'd/'])
   })
 
+  test('A28 skips the content of a file called "d/", which hides no entry from other readers', () => {
+    const hidden = Buffer.concat([rawHeader({ name: 'hidden', size: octal(0) })])
+    for (const type of ['0', '7']) {
+      const size = octal(hidden.length)
+      const parts = [rawHeader({ name: 'd/', type, size }), hidden, rawHeader({ name: 'f' })]
+      expect(named(...parts)).toEqual(['d/', 'f'])
+    }
+  })
+
+  test('A28 refuses a V7 directory with content, on which readers disagree', () => {
+    const header = rawHeader({ name: 'd/', type: '\0', magic: '', size: octal(512) })
+    expect(() => named(header, rawHeader({ name: 'hidden' }))).toThrow('has content')
+  })
+
   test('A26 joins a ustar prefix, and star takes a shorter one', () => {
     const star = (block: Buffer): void => {
       block.write('00000000000 00000000000 ', 476, 'latin1')
