@@ -1,8 +1,10 @@
 /** Trees and layers to work on: the same for everyone, about as compressible as programs are. */
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { closeSync, createReadStream, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TarEntry } from '../../src/layerfs/tar/entry.ts'
 import { contentPadding, encodeEntry, endOfArchive } from '../../src/layerfs/tar/writer.ts'
+import { type Digest, finishDigest } from '../../src/oci/digest.ts'
 
 /** 20,000 files of up to 200 KB come to 144 MB. */
 const largest = 200_000
@@ -100,4 +102,11 @@ export function writeTree(directory: string, count: number): string[] {
     paths.push(path)
   }
   return paths
+}
+
+/** Read in pieces: what a case needs of memory is to be its own. */
+export async function digestOfFile(path: string): Promise<Digest> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  return finishDigest(hash)
 }

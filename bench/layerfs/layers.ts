@@ -4,7 +4,6 @@ import {
   copyFileSync,
   createReadStream,
   mkdirSync,
-  readFileSync,
   rmSync,
   statSync,
   truncateSync,
@@ -17,10 +16,10 @@ import { pipeline } from 'node:stream/promises'
 import { gzip } from '../../src/layerfs/image/gzip.ts'
 import { hashDiff } from '../../src/layerfs/layer/diff.ts'
 import { openUnpackPool } from '../../src/layerfs/layer/unpack-pool.ts'
-import { digestOf, parseDiffId } from '../../src/oci/digest.ts'
+import { parseDiffId } from '../../src/oci/digest.ts'
 import { command, contest, isThere, median, peakMemory } from '../measure.ts'
 import type { Case } from './case.ts'
-import { benchFiles, writeTar, writeTree } from './files.ts'
+import { benchFiles, digestOfFile, writeTar, writeTree } from './files.ts'
 
 export const unpackPlain: Case = { title: 'unpack a tar', run: options => unpack(options, 'tar') }
 export const unpackGzip: Case = {
@@ -32,11 +31,11 @@ export const unpackGzip: Case = {
 async function unpack({ directory, isQuick }: Parameters<Case['run']>[0], kind: 'tar' | 'tar.gz') {
   const tar = join(directory, 'layer.tar')
   writeTar(tar, benchFiles(isQuick ? 4000 : 20_000))
-  const diffId = parseDiffId(digestOf(readFileSync(tar)))
+  const diffId = parseDiffId(await digestOfFile(tar))
   if (kind === 'tar.gz') command('gzip', ['-k', tar])
   const blob = join(directory, `layer.${kind}`)
-  const bytes = readFileSync(blob)
-  const expected = { digest: digestOf(bytes), size: bytes.length, diffId }
+  const { size } = statSync(blob)
+  const expected = { digest: await digestOfFile(blob), size, diffId }
   const target = join(directory, 'target')
   await using pool = openUnpackPool(1)
   const apply = () => pool.apply({ blob, target, expected, lower: async () => [] })
@@ -51,7 +50,7 @@ async function unpack({ directory, isQuick }: Parameters<Case['run']>[0], kind: 
   return {
     ours,
     peakMemory: peakMemory(),
-    detail: `${(bytes.length / 1e6).toFixed(0)} MB`,
+    detail: `${(size / 1e6).toFixed(0)} MB`,
     references: [{ name: 'GNU tar', ms: theirs, goal: 1.5 }],
   }
 }
@@ -110,11 +109,11 @@ export const parallelGzip: Case = {
   run: async ({ directory, isQuick }) => {
     const tar = join(directory, 'layer.tar')
     writeTar(tar, benchFiles(isQuick ? 3000 : 6000))
-    const bytes = readFileSync(tar)
+    const total = statSync(tar).size
     let size = 0
     const compress = async (concurrency: number) => {
       size = 0
-      for await (const chunk of gzip([bytes], { concurrency })) size += chunk.length
+      for await (const chunk of gzip(createReadStream(tar), { concurrency })) size += chunk.length
     }
     const program = isThere('pigz') ? 'pigz' : 'gzip'
     const works = [
@@ -124,8 +123,8 @@ export const parallelGzip: Case = {
     ]
     const [ours = [], one = [], theirs = []] = await contest(3, { works })
     const their = statSync(`${tar}.gz`).size
-    const share = (packed: number) => `${((100 * packed) / bytes.length).toFixed(1)} %`
-    const speed = (bytes.length / 1e3 / median(ours)).toFixed(0)
+    const share = (packed: number) => `${((100 * packed) / total).toFixed(1)} %`
+    const speed = (total / 1e3 / median(ours)).toFixed(0)
     return {
       ours,
       peakMemory: peakMemory(),
