@@ -24,8 +24,11 @@ export interface ReadArchive {
 
 const documentNames = new Set([layoutFile, indexFile, dockerManifestFile])
 
-/** An archive has a few members per layer: one with more is hostile. */
-const budgets = { ...defaultBudgets, entries: 100_000 }
+/**
+ * An archive has a few members per layer, with short names: one with more is hostile. The names are
+ * remembered, so both bounds together keep it from taking all memory.
+ */
+const budgets = { ...defaultBudgets, entries: 100_000, extendedHeader: 8192 }
 
 type TarEvent =
   | { readonly kind: 'entry'; readonly entry: TarEntry }
