@@ -69,7 +69,7 @@ export async function removeVersion(
   etag: string,
 ): Promise<boolean> {
   try {
-    await storage.objects.delete(key, { kind: 'matches', etag })
+    await storage.objects.delete(key, { condition: { kind: 'matches', etag } })
     return true
   } catch (error) {
     if (hasCode(error, 'conflict')) return false

@@ -6,6 +6,7 @@ import {
   type Checkpoint,
   type Condition,
   conditionFailed,
+  type DeleteOptions,
   type ListPage,
   type ObjectRange,
   type ObjectStore,
@@ -46,7 +47,7 @@ export class MemoryObjectStore implements ObjectStore {
     return etag
   }
 
-  async delete(key: string, condition?: Condition): Promise<void> {
+  async delete(key: string, { condition }: DeleteOptions = {}): Promise<void> {
     this.#check(key, condition)
     this.#objects.delete(key)
   }

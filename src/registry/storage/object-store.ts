@@ -28,6 +28,12 @@ export interface PutOptions {
   readonly durability?: 'synced' | 'cached'
 }
 
+export interface DeleteOptions {
+  readonly condition?: Extract<Condition, { kind: 'matches' }>
+  /** `cached`: after a power failure the object may be back. */
+  readonly durability?: PutOptions['durability']
+}
+
 /** A small object, whole. */
 export interface StoredObject {
   readonly bytes: Uint8Array
@@ -61,7 +67,7 @@ export interface ObjectWriter {
   /** Replaces the object whole and returns its etag. Throws `conflict`, changing nothing. */
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<string>
   /** No error when there is no such object. Throws `conflict`, changing nothing. */
-  delete(key: string, condition?: Condition): Promise<void>
+  delete(key: string, options?: DeleteOptions): Promise<void>
 }
 
 /** Where an unfinished object stands; `token` is the driver's own. */

@@ -128,7 +128,11 @@ export function closeSession(
 export async function endSession(storage: RegistryStorage, session: UploadSession): Promise<void> {
   storage.uploads.hashes.delete(session.id)
   try {
-    await storage.objects.delete(uploadKey(session.id), { kind: 'matches', etag: session.etag })
+    await storage.objects.delete(uploadKey(session.id), {
+      condition: { kind: 'matches', etag: session.etag },
+      // One that comes back expires.
+      durability: 'cached',
+    })
   } catch (error) {
     throw hasCode(error, 'conflict') ? lostTurn(session) : error
   }

@@ -113,6 +113,8 @@ describe('access', () => {
       manifest: '/v2/a/b/manifests/x',
       tags: '/v2/a/b/tags/list',
       referrers: `/v2/a/b/referrers/${digest}`,
+      'tag-history': '/v2/a/b/_tsregistry/tags/x/history',
+      'tag-undo': '/v2/a/b/_tsregistry/tags/x/undo',
     }
     for (const route of routes) {
       asked.length = 0

@@ -6,7 +6,7 @@ import { scrub } from '../../../src/registry/storage/rot.ts'
 import { content, imageOf, pushBlob, pushManifest } from './contents.ts'
 import { startRegistry } from './registry-server.ts'
 
-const layer = content(Buffer.alloc(200_000, 'layer'))
+const layer = content(Buffer.alloc(700_000, 'layer'))
 
 async function rotting(damage: (bytes: Buffer) => Buffer) {
   const objects = new MemoryObjectStore()

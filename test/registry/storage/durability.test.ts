@@ -37,9 +37,14 @@ async function callsOf(folder: string): Promise<Call[]> {
 }
 
 /** Names that were given and not synced by the time of the answer. */
-/** Sessions of uploads, and the history of tags: a power failure costs one retry, or one entry. */
+/** Sessions of uploads, the history of tags, the lease: losing them costs a retry, or one entry. */
 function mayBeLost(path: string): boolean {
-  return /\/objects\/(?:u|r\/.*\/_th\/.*)\/[^/]+$/.test(path)
+  return /\/objects\/(?:u|g|r\/.*\/_th\/.*)\/[^/]+$/.test(path)
+}
+
+/** Hints and the catalog: files without bytes, of which the name is all. */
+function isEmpty(path: string): boolean {
+  return /\/objects\/(?:c|x\/.*|r\/.*\/_mt\/.*)\/[^/]+$/.test(path)
 }
 
 function unsynced(calls: readonly Call[]): string[] {
@@ -51,7 +56,8 @@ function unsynced(calls: readonly Call[]): string[] {
       among.some(call => /^f(?:data)?sync$/.test(call.name) && call.paths[0] === path)
     const [from = '', to = ''] = name === 'mkdir' ? ['', paths[0]] : paths
     if (!['rename', 'link', 'mkdir'].includes(name) || mayBeLost(to)) continue
-    if (name !== 'mkdir' && !isSynced(before, from)) found.push(`${name} of unsynced ${to}`)
+    if (name !== 'mkdir' && !isEmpty(to) && !isSynced(before, from))
+      found.push(`${name} of unsynced ${to}`)
     if (!isSynced(after, dirname(to))) found.push(`${name} ${to} in unsynced directory`)
   }
   return found

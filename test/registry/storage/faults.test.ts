@@ -31,9 +31,9 @@ function fullDisk(): FullDisk {
       count()
       return store.put(key, bytes, options)
     },
-    delete: async (key, condition) => {
+    delete: async (key, options) => {
       count()
-      return store.delete(key, condition)
+      return store.delete(key, options)
     },
     append: async (key, from) => {
       const append = await store.append(key, from)

@@ -112,10 +112,10 @@ export function objectStoreContract(name: string, make: () => Promise<TestStore>
       await using store = await make()
       const etag = await store.objects.put('a', text('one'))
       const changed = await store.objects.put('a', text('two'))
-      await expect(store.objects.delete('a', { kind: 'matches', etag })).rejects.toSatisfy(error =>
-        hasCode(error, 'conflict'),
-      )
-      await store.objects.delete('a', { kind: 'matches', etag: changed })
+      await expect(
+        store.objects.delete('a', { condition: { kind: 'matches', etag } }),
+      ).rejects.toSatisfy(error => hasCode(error, 'conflict'))
+      await store.objects.delete('a', { condition: { kind: 'matches', etag: changed } })
       expect(await store.objects.get('a')).toBeUndefined()
     })
 

@@ -9,15 +9,23 @@ import { hasCode } from '../../../oci/errors.ts'
 
 /** Makes `path` and its missing parents, each synced into its parent. */
 export async function makeDirectory(path: string): Promise<void> {
+  const parents: string[] = []
+  await make(path, parents)
+  // At once: the file system writes them together.
+  await Promise.all(parents.map(syncDirectory))
+}
+
+/** Notes the parents of those that it made. */
+async function make(path: string, parents: string[]): Promise<void> {
   try {
     await mkdir(path, { mode: 0o755 })
+    parents.push(dirname(path))
   } catch (error) {
     if (hasCode(error, 'EEXIST')) return
     if (!hasCode(error, 'ENOENT')) throw error
-    await makeDirectory(dirname(path))
-    return makeDirectory(path)
+    await make(dirname(path), parents)
+    await make(path, parents)
   }
-  await syncDirectory(dirname(path))
 }
 
 export async function syncDirectory(path: string): Promise<void> {
@@ -37,8 +45,9 @@ export async function writeNewFile(
 ): Promise<void> {
   const file = await open(path, 'wx', 0o644)
   try {
-    await file.writeFile(bytes)
-    if (durability === 'synced') await file.datasync()
+    if (bytes.length > 0) await file.writeFile(bytes)
+    // An empty file is its name, and its directory has that.
+    if (durability === 'synced' && bytes.length > 0) await file.datasync()
   } finally {
     await file.close()
   }

@@ -62,11 +62,11 @@ class FileAppend implements Append {
   async complete(): Promise<void> {
     this.#ended = true
     try {
-      await this.#file.datasync()
+      // At once: the name has been there since the first byte, and nobody is told of it yet.
+      await Promise.all([this.#file.datasync(), syncDirectory(dirname(this.#path))])
     } finally {
       await this.#file.close()
     }
-    await syncDirectory(dirname(this.#path))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

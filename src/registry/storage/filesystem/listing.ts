@@ -4,13 +4,13 @@
  * A directory sorts as its name with a `/`: `a-b` comes before everything in `a/`, because `-` is
  * below `/`. Symbolic links and other special files are no objects and are never followed.
  */
-import type { Dirent } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../../../oci/errors.ts'
+import type { DirectoryCache, SortedNames } from './directory-cache.ts'
 
 export interface Listing {
   readonly root: string
+  readonly directories: DirectoryCache
   /** Ends in `/`. */
   readonly prefix: string
   readonly startAfter: string
@@ -24,34 +24,32 @@ export async function listKeys(listing: Listing): Promise<string[]> {
 }
 
 async function walk(listing: Listing, prefix: string, found: string[]): Promise<void> {
-  for (const name of sortedNames(await entriesOf(join(listing.root, prefix)))) {
+  const names = await namesOf(listing, prefix)
+  for (let i = firstAfter(names, prefix, listing.startAfter); i < names.length; i++) {
     if (found.length === listing.max) return
-    const key = prefix + name
-    if (name.endsWith('/')) {
-      if (mayHoldLaterKeys(key, listing.startAfter)) await walk(listing, key, found)
-    } else if (key > listing.startAfter) {
-      found.push(key)
-    }
+    const key = prefix + names[i]
+    if (key.endsWith('/')) await walk(listing, key, found)
+    else found.push(key)
   }
 }
 
-/** Whether a key under `directory` can come after `startAfter`. */
-function mayHoldLaterKeys(directory: string, startAfter: string): boolean {
-  return directory > startAfter || startAfter.startsWith(directory)
-}
-
-function sortedNames(entries: readonly Dirent[]): string[] {
-  const names: string[] = []
-  for (const entry of entries) {
-    if (entry.isFile()) names.push(entry.name)
-    else if (entry.isDirectory()) names.push(`${entry.name}/`)
+/** Where the keys begin that come after `startAfter`; a directory that is part of it is looked into. */
+function firstAfter(names: SortedNames, prefix: string, startAfter: string): number {
+  let low = 0
+  let high = names.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const key = prefix + names[middle]
+    const isBefore = key <= startAfter && !(key.endsWith('/') && startAfter.startsWith(key))
+    if (isBefore) low = middle + 1
+    else high = middle
   }
-  return names.sort()
+  return low
 }
 
-async function entriesOf(directory: string): Promise<Dirent[]> {
+async function namesOf(listing: Listing, prefix: string): Promise<SortedNames> {
   try {
-    return await readdir(directory, { withFileTypes: true })
+    return await listing.directories.names(join(listing.root, prefix))
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return []
     throw error

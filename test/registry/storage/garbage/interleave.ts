@@ -10,7 +10,7 @@
 
 import { MemoryObjectStore } from '../../../../src/registry/storage/memory.ts'
 import type {
-  Condition,
+  DeleteOptions,
   ObjectStore,
   PutOptions,
 } from '../../../../src/registry/storage/object-store.ts'
@@ -32,8 +32,8 @@ export class FingerprintedStore extends MemoryObjectStore {
     return etag
   }
 
-  override async delete(key: string, condition?: Condition): Promise<void> {
-    await super.delete(key, condition)
+  override async delete(key: string, options?: DeleteOptions): Promise<void> {
+    await super.delete(key, options)
     this.#note(key, 0)
   }
 
@@ -296,7 +296,7 @@ class World {
       list: (prefix, page) =>
         turn(`list ${prefix} ${page.startAfter}`, () => objects.list(prefix, page)),
       put: (key, bytes, options) => turn(`put ${key}`, () => objects.put(key, bytes, options)),
-      delete: (key, condition) => turn(`delete ${key}`, () => objects.delete(key, condition)),
+      delete: (key, options) => turn(`delete ${key}`, () => objects.delete(key, options)),
       open: (key, range) => turn(`open ${key}`, () => objects.open(key, range)),
       discard: key => turn(`discard ${key}`, () => objects.discard(key)),
       append: async (key, from) => {
