@@ -117,6 +117,9 @@ function bundleConfig(root: string): object {
 
 interface ProfileRule {
   readonly names: readonly string[]
+  readonly action: string
+  readonly errnoRet?: number
+  readonly args?: readonly object[] | null
   readonly includes?: { readonly caps?: readonly string[]; readonly arches?: readonly string[] }
   readonly excludes?: { readonly caps?: readonly string[] }
 }
@@ -140,11 +143,8 @@ function seccomp(): object | undefined {
     defaultAction,
     defaultErrnoRet,
     architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'],
-    syscalls: syscalls.filter(applies).map((rule: ProfileRule & Record<string, unknown>) => ({
-      names: rule.names,
-      action: rule['action'],
-      ...(rule['errnoRet'] === undefined ? {} : { errnoRet: rule['errnoRet'] }),
-      ...(Array.isArray(rule['args']) && rule['args'].length > 0 ? { args: rule['args'] } : {}),
-    })),
+    syscalls: syscalls
+      .filter(applies)
+      .map(({ names, action, errnoRet, args }: ProfileRule) => ({ names, action, errnoRet, args })),
   }
 }
