@@ -20,6 +20,8 @@ export class ParentDirectories implements Disposable {
   readonly #cache: DirectoryCache
   readonly #names: NameBudget
   readonly #times = new Map<SafePath, Timestamp>()
+  /** For each directory on the way to one in `#times`, the next ones. */
+  readonly #below = new Map<SafePath, Set<SafePath>>()
 
   constructor(
     rootFd: number,
@@ -46,15 +48,32 @@ export class ParentDirectories implements Disposable {
 
   /** The time that the directory gets at the end. */
   setTime(path: SafePath, time: Timestamp): void {
-    if (!this.#times.has(path)) this.#names.spend(path)
+    if (!this.#times.has(path)) {
+      this.#names.spend(path)
+      this.#link(path)
+    }
     this.#times.set(path, time)
+  }
+
+  #link(path: SafePath): void {
+    for (let child = path; child !== ''; child = parentOf(child)) {
+      const siblings = this.#below.get(parentOf(child))
+      if (siblings?.has(child) === true) return
+      if (siblings === undefined) this.#below.set(parentOf(child), new Set([child]))
+      else siblings.add(child)
+    }
   }
 
   /** `path` went away, or is another thing now. */
   forgetBelow(path: SafePath): void {
     this.#cache.forgetAllBut(parentOf(path))
-    for (const known of this.#times.keys()) {
-      if (known === path || known.startsWith(`${path}/`)) this.#times.delete(known)
+    this.#below.get(parentOf(path))?.delete(path)
+    // Not by looking at all: a layer may replace a million links beside a million directories.
+    const gone = [path]
+    for (let each = gone.pop(); each !== undefined; each = gone.pop()) {
+      this.#times.delete(each)
+      for (const child of this.#below.get(each) ?? []) gone.push(child)
+      this.#below.delete(each)
     }
   }
 
