@@ -24,8 +24,8 @@ const checks = {
   umoci: () => program('umoci', 'umoci'),
   script: () => program('script', 'bsdutils'),
   mmdebstrap: () => program('mmdebstrap', 'mmdebstrap'),
-  debian: () => network('http://deb.debian.org/debian/dists/bookworm/Release'),
-  npm: () => network('https://registry.npmjs.org/koa'),
+  debian: () => debianMirror(),
+  npm: () => command('npm', ['view', 'koa', 'version'], 'the npm registry'),
 } as const
 
 export type Need = keyof typeof checks
@@ -48,10 +48,18 @@ function program(name: string, debianPackage: string): string | undefined {
   return error === undefined ? undefined : `${name} (${debianPackage})`
 }
 
-/** By a process of its own: what is asked while tests are collected has to answer at once. */
-function network(url: string): string | undefined {
-  const ask = `fetch(${JSON.stringify(url)}, { method: 'HEAD', signal: AbortSignal.timeout(10000) })
+/** The mirror that this machine is set up with answers for a package. */
+function debianMirror(): string | undefined {
+  const wanted = 'Debian’s packages'
+  const asked = spawnSync('apt-get', ['--print-uris', '-qq', 'download', 'base-files'])
+  const uri = /'([^']+)'/.exec(String(asked.stdout))?.[1]
+  if (uri === undefined) return wanted
+  const script = `fetch(${JSON.stringify(uri)}, { method: 'HEAD', signal: AbortSignal.timeout(10000) })
     .then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))`
-  const { status } = spawnSync(process.execPath, ['-e', ask], { stdio: 'ignore' })
-  return status === 0 ? undefined : new URL(url).host
+  return command(process.execPath, ['-e', script], wanted)
+}
+
+/** By a process of its own: what is asked while tests are collected has to answer at once. */
+function command(name: string, args: readonly string[], wanted: string): string | undefined {
+  return spawnSync(name, args, { stdio: 'ignore' }).status === 0 ? undefined : wanted
 }
