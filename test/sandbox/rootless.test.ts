@@ -183,7 +183,7 @@ describe.skipIf(lacks !== undefined)(`without root${lacks ? ` (${lacks})` : ''}`
       readdirSync('/proc')
         .filter(name => /^\d+$/.test(name))
         .some(pid => commandLine(pid) === marker)
-    expect(isRunning()).toBe(true)
+    await expect.poll(isRunning).toBe(true)
     child.kill('SIGKILL')
     await expect.poll(isRunning).toBe(false)
   })
