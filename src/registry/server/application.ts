@@ -27,8 +27,8 @@ export interface ApplicationOptions extends Registry {
   readonly largeBodies?: PermitOptions
 }
 
-/** Of 4 MiB each: a bound on the memory of manifests, whoever sends them. */
-const largeBodies: PermitOptions = { count: 16, waitMs: 10_000 }
+/** Of 4 MiB each, several times while they are parsed: a bound on the memory of manifests. */
+const largeBodies: PermitOptions = { count: 5, waitMs: 10_000 }
 
 const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 

@@ -11,12 +11,22 @@ export interface RunningHash {
   readonly hash: Hash
   /** Bytes it has seen. */
   size: number
+  /** How many bytes its upload may gather before they are written: less when there are many. */
+  readonly batchSize: () => number
 }
 
 export interface LiveUploads {
   readonly hashes: LRUCache<string, RunningHash>
   /** Uploads with a request under way in this process. */
   readonly busy: Set<string>
+}
+
+const gathered = { all: 32 * 1024 * 1024, least: 64 * 1024, most: 1024 * 1024 }
+
+/** An upload's share of the memory that all of them may use together. */
+export function batchSizeOf({ busy }: LiveUploads): number {
+  const share = gathered.all / Math.max(1, busy.size)
+  return Math.min(gathered.most, Math.max(gathered.least, share))
 }
 
 export function createLiveUploads(): LiveUploads {

@@ -11,7 +11,7 @@ import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oc
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { commitBlob, type StoredBlob } from './blobs.ts'
-import type { RunningHash } from './live-uploads.ts'
+import { batchSizeOf, type RunningHash } from './live-uploads.ts'
 import type { Append } from './object-store.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError, UploadRangeError } from './resource-error.ts'
@@ -121,14 +121,17 @@ export async function uploadWhole(
 ): Promise<StoredBlob> {
   const session = await createSession(storage, repository, algorithmOf(upload.digest))
   const { key } = session
-  const hash = newHash(session.algorithm)
+  const hash = newHash(storage, session.algorithm)
   const append = await storage.objects.append(key)
+  storage.uploads.busy.add(session.id)
   try {
     await writeHashed(append, upload.bytes, hash)
   } catch (error) {
     await storage.objects.discard(key, await append.checkpoint())
     await endSession(storage, session)
     throw error
+  } finally {
+    storage.uploads.busy.delete(session.id)
   }
   await append.complete()
   const closed = await closeSession(storage, session)
@@ -226,11 +229,16 @@ function runningHash(
 ): RunningHash {
   const live = storage.uploads.hashes.get(session.id)
   storage.uploads.hashes.delete(session.id)
-  return live?.size === session.checkpoint.size ? live : newHash(algorithm)
+  return live?.size === session.checkpoint.size ? live : newHash(storage, algorithm)
 }
 
-function newHash(algorithm: Algorithm): RunningHash {
-  return { algorithm, hash: createHash(algorithm), size: 0 }
+function newHash({ uploads }: RegistryStorage, algorithm: Algorithm): RunningHash {
+  return {
+    algorithm,
+    hash: createHash(algorithm),
+    size: 0,
+    batchSize: () => batchSizeOf(uploads),
+  }
 }
 
 async function sizeOfCompleted(storage: RegistryStorage, key: string): Promise<number> {

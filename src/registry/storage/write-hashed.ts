@@ -6,8 +6,6 @@
 import type { RunningHash } from './live-uploads.ts'
 import type { Append } from './object-store.ts'
 
-const batchSize = 1024 * 1024
-
 /**
  * Appends everything and returns its length. On failure what was written before stays in `append`,
  * and `hash` has seen exactly the bytes that were written, or is made useless (`size` -1).
@@ -21,7 +19,7 @@ export async function writeHashed(
   let size = 0
   let writing: Promise<void> = Promise.resolve()
   try {
-    for await (const batch of batches(bytes)) {
+    for await (const batch of batches(bytes, hash.batchSize)) {
       await writing
       writing = append.write(batch)
       // Awaited below or in the next turn; until then a failure is not unhandled.
@@ -40,14 +38,17 @@ export async function writeHashed(
 }
 
 /** Ends with what had come when the source fails, and then fails as it did. */
-async function* batches(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array[]> {
+async function* batches(
+  bytes: AsyncIterable<Uint8Array>,
+  batchSize: () => number,
+): AsyncGenerator<Uint8Array[]> {
   let batch: Uint8Array[] = []
   let size = 0
   try {
     for await (const chunk of bytes) {
       batch.push(chunk)
       size += chunk.length
-      if (size < batchSize) continue
+      if (size < batchSize()) continue
       yield batch
       batch = []
       size = 0
