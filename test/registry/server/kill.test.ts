@@ -7,7 +7,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { type Compiled, compileSources } from '../../support/compiled.ts'
 import { type Content, content, imageOf } from './contents.ts'
@@ -43,6 +43,7 @@ it(`serve keeps every acknowledged push whole over ${rounds} kills`, {
   const acknowledged: Acknowledged = { blobs: new Map(), tags: new Map(), uploads: new Map() }
   for (let round = 0; round < rounds; round++) {
     const registry = await serveRegistry(compiled.dist, root, collecting)
+    onTestFinished(async () => void (await registry.stop('SIGKILL')))
     await expectWhole(registry.port, acknowledged)
     const pushing = [0, 1, 2, 3].map(worker =>
       push(registry.port, `${round}-${worker}`, acknowledged),
@@ -52,6 +53,7 @@ it(`serve keeps every acknowledged push whole over ${rounds} kills`, {
     await Promise.all(pushing)
   }
   const registry = await serveRegistry(compiled.dist, root, collecting)
+  onTestFinished(async () => void (await registry.stop('SIGKILL')))
   await expectWhole(registry.port, acknowledged)
   expect(acknowledged.tags.size).toBeGreaterThan(rounds / 4)
   expect(acknowledged.uploads.size).toBeGreaterThan(0)

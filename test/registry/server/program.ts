@@ -26,6 +26,10 @@ export async function serveRegistry(
   })
   const exited = once(child, 'exit')
   const port = await portOf(child, () => log)
+  // A test that fails before it stops the server leaves none behind.
+  const killWithUs = () => child.kill('SIGKILL')
+  process.once('exit', killWithUs)
+  child.once('exit', () => process.removeListener('exit', killWithUs))
   return {
     port,
     root,

@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { type Compiled, compileSources } from '../../support/compiled.ts'
 import { type Content, content, imageOf } from './contents.ts'
@@ -34,6 +34,7 @@ it(`every image pushed during ${soakMs} ms of collecting can be pulled until it 
   // The time of grace must be longer than one push takes here, and is much shorter than the soak.
   const grace = ['--gc-grace', '1s']
   const registry = await serveRegistry(compiled.dist, root, ['--gc-interval', '300ms', ...grace])
+  onTestFinished(async () => void (await registry.stop('SIGKILL')))
   const until = Date.now() + soakMs
   const workers = Array.from({ length: 4 }, (_, worker) => work(registry.port, { worker, until }))
   const collector = collectBeside(until, grace)
