@@ -22,7 +22,7 @@ export interface LocalImage extends ImageDocuments {
   readonly reference: Reference | undefined
 }
 
-export interface ImagePlace {
+export interface ImageSource {
   readonly images: Pick<ImageStore, 'get' | 'list'>
   readonly content: BlobReader
 }
@@ -84,7 +84,7 @@ async function readManifest(
 }
 
 /** All of them, by name; one whose blobs are gone is left out. */
-export async function listImages(place: ImagePlace, platform: Platform): Promise<LocalImage[]> {
+export async function listImages(place: ImageSource, platform: Platform): Promise<LocalImage[]> {
   const records = await place.images.list()
   const images = records.map(record =>
     readImageOf(place.content, record, platform).catch(ignoreUnreadable),
@@ -97,7 +97,7 @@ export async function listImages(place: ImagePlace, platform: Platform): Promise
  * `invalid` when several ids start so or `text` is neither.
  */
 export async function findImage(
-  place: ImagePlace,
+  place: ImageSource,
   text: string,
   platform: Platform,
 ): Promise<LocalImage> {
@@ -117,7 +117,7 @@ export async function findImage(
 }
 
 /** `undefined` also for what only an id can be. */
-async function findByName({ images }: ImagePlace, text: string): Promise<ImageRecord | undefined> {
+async function findByName({ images }: ImageSource, text: string): Promise<ImageRecord | undefined> {
   if (/^sha256:[0-9a-f]+$/.test(text)) return undefined
   const reference = parseReference(text)
   const exact = await images.get(reference)
