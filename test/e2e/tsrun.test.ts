@@ -54,7 +54,7 @@ describeWith(['root', 'build', 'busybox'], 'tsrun', () => {
     test.each([
       [['--pull', 'never', 'nothing'], 'Cannot find image "nothing"'],
       [['--bogus', 'app'], 'Unknown flag "--bogus"'],
-      [['-p', '80:80', 'app'], 'Flag --publish is not supported yet'],
+      [['-d', 'app'], 'Flag --detach is not supported yet'],
       [['-u', 'nobody-here', 'app'], 'nobody-here'],
       [['-v', 'named:/data', 'app'], 'named volumes are not supported yet'],
       [['-it', 'app'], 'The input device is not a TTY'],
