@@ -107,6 +107,9 @@ export class LayerFormat implements TreeFormat {
   }
 
   onRemoved(path: SafePath, kind: 'directory' | 'other'): void {
+    // A lower layer's link may stand where this directory was only implied: what was put below it
+    // went elsewhere then, and is not gone (A12).
+    if (this.#implied.has(path)) this.#needsMergedView = true
     for (const known of [this.#whiteouts, this.#implied, this.#opaque]) {
       known.delete(path)
       if (kind === 'other') continue
