@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -249,6 +250,9 @@ describe.skipIf(missing !== undefined)('what the image put in the way', () => {
     for (let attempt = 0; attempt < 60; attempt++) {
       await run(box, 'true', { mounts }).catch(error => expect(error.step).toBe('mount'))
     }
+    const ended = once(swapper, 'exit')
+    swapper.kill('SIGKILL')
+    await ended
     expect(readdirSync(outside!)).toEqual([])
   })
 
