@@ -5,6 +5,9 @@ import { ClosingLine } from './scripts/closing-line.mjs'
  * unit: no rights needed. sandbox: the kernel's namespaces and mounts. e2e: the built programs as a
  * user runs them. What a machine lacks skips by name (test/support/requires.ts).
  */
+/** Real daemons, a shared kernel and a busy machine: CI asks a second time before it calls it broken. */
+const retry = process.env['CI'] === undefined ? 0 : 1
+
 export default defineConfig({
   test: {
     reporters: ['default', new ClosingLine()],
@@ -20,6 +23,7 @@ export default defineConfig({
       {
         test: {
           name: 'sandbox',
+          retry,
           include: ['test/sandbox/**/*.test.ts'],
           testTimeout: 60_000,
           fileParallelism: false,
@@ -28,6 +32,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          retry,
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
