@@ -1,13 +1,13 @@
 import { defineConfig } from 'vitest/config'
 import { ClosingLine } from './scripts/closing-line.mjs'
 
+/** Real daemons, a shared kernel and a busy machine: CI asks a second time before it calls it broken. */
+const retry = process.env['CI'] === undefined ? 0 : 1
+
 /**
  * unit: no rights needed. sandbox: the kernel's namespaces and mounts. e2e: the built programs as a
  * user runs them. What a machine lacks skips by name (test/support/requires.ts).
  */
-/** Real daemons, a shared kernel and a busy machine: CI asks a second time before it calls it broken. */
-const retry = process.env['CI'] === undefined ? 0 : 1
-
 export default defineConfig({
   test: {
     reporters: ['default', new ClosingLine()],
