@@ -93,18 +93,6 @@ function sourceIn(tree: SourceTree, source: string): Located {
   )
 }
 
-/** The filesystem as the kernel can mount it, read-only. */
-export async function viewOf(
-  result: StepResult,
-  { snapshots, materialize, emptyDirectory }: StepWorld,
-  signal: AbortSignal,
-): Promise<RootMount> {
-  const chain = chainOf(result)
-  if (chain === undefined) return { kind: 'directory', path: emptyDirectory, readOnly: true }
-  await materialize(chain, signal)
-  return snapshots.view(chain)
-}
-
 /** Opens the source for one copy out of it. Throws `not-found`; `invalid` for a file. */
 export async function withSourceDirectory(
   { source }: SourcedMount,

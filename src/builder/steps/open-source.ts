@@ -1,7 +1,9 @@
 /**
  * Opening what COPY and ADD read from.
  */
+
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
+import type { RootMount } from '../../layerfs/mount.ts'
 import type { IgnoreMatcher } from '../dockerfile/ignore.ts'
 import type { Origin } from '../plan/step.ts'
 import { chainOf, type StepResult } from '../solve/graph.ts'
@@ -32,16 +34,10 @@ export async function openedContext(from: Origin, world: StepWorld): Promise<Ope
 /** The filesystem of another stage or image, brought into the store if need be. */
 export async function openResult(
   result: StepResult,
-  { snapshots, materialize, emptyDirectory }: StepWorld,
+  world: StepWorld,
   signal: AbortSignal,
 ): Promise<SourceTree> {
-  const chain = chainOf(result)
-  if (chain !== undefined) await materialize(chain, signal)
-  const mount =
-    chain === undefined
-      ? ({ kind: 'directory', path: emptyDirectory, readOnly: true } as const)
-      : await snapshots.view(chain)
-  const root = openRoot(mount)
+  const root = openRoot(await viewOf(result, world, signal))
   return {
     root,
     fd: root.fd,
@@ -49,4 +45,16 @@ export async function openResult(
     ignores: () => 'keep',
     [Symbol.dispose]: () => root[Symbol.dispose](),
   }
+}
+
+/** The filesystem as the kernel can mount it, read-only. */
+export async function viewOf(
+  result: StepResult,
+  { snapshots, materialize, emptyDirectory }: StepWorld,
+  signal: AbortSignal,
+): Promise<RootMount> {
+  const chain = chainOf(result)
+  if (chain === undefined) return { kind: 'directory', path: emptyDirectory, readOnly: true }
+  await materialize(chain, signal)
+  return snapshots.view(chain)
 }

@@ -11,7 +11,8 @@ import { OciError, printable } from '../../oci/errors.ts'
 import type { InlineFile, RunMount, RunStep } from '../plan/step.ts'
 import { chainOf, type StepResult } from '../solve/graph.ts'
 import { type CacheMount, type HeldCaches, holdCaches } from './cache-mount.ts'
-import { type MountInputs, viewOf, withSourceDirectory, withSources } from './mount-sources.ts'
+import { type MountInputs, withSourceDirectory, withSources } from './mount-sources.ts'
+import { viewOf } from './open-source.ts'
 import { forwardAgent } from './ssh-agent.ts'
 
 export interface PreparedMounts extends AsyncDisposable {
