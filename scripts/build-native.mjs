@@ -1,4 +1,4 @@
-// Compiles src/layerfs/native/*.c with the system's `cc`. Warnings are errors.
+// Compiles src/layerfs/native/*/*.c with the system's `cc`. Warnings are errors.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, renameSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -10,14 +10,16 @@ const hardening = ['-O2', '-fstack-protector-strong', '-D_FORTIFY_SOURCE=2']
 
 /** `extra`: more compiler flags (sanitizers); `out`: where the programs go. */
 export function buildNative(root, { extra = [], out = join(root, 'build/native') } = {}) {
-  const source = join(root, 'src/layerfs/native')
+  const native = join(root, 'src/layerfs/native')
   mkdirSync(out, { recursive: true })
   const headers = createRequire(import.meta.url)('node-api-headers').include_dir
-  const files = readdirSync(source).filter(name => name.endsWith('.c'))
-  const addon = files.filter(name => name.startsWith('syscalls')).map(name => join(source, name))
-  const sandbox = files.filter(name => !name.startsWith('syscalls')).map(name => join(source, name))
-  compile('syscalls.node', ['-shared', '-fPIC', `-I${headers}`, ...addon])
-  if (sandbox.length > 0) compile('sandbox', ['-static', ...sandbox])
+  compile('syscalls.node', ['-shared', '-fPIC', `-I${headers}`, ...sources('addon')])
+  compile('sandbox', ['-static', ...sources('sandbox'), ...sources('bridge')])
+
+  function sources(folder) {
+    const files = readdirSync(join(native, folder)).filter(name => name.endsWith('.c'))
+    return files.map(name => join(native, folder, name))
+  }
 
   function compile(name, rest) {
     // Written beside and renamed: a running program's file is never half-written.

@@ -1,8 +1,8 @@
-// Makes sandbox-seccomp-table.h of seccomp-table.txt: rules by name become spans of numbers.
+// Makes native/sandbox/seccomp-table.h of seccomp-table.txt: rules by name become spans of numbers.
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const table = new URL('seccomp-table.txt', import.meta.url)
-const header = new URL('../src/layerfs/native/sandbox-seccomp-table.h', import.meta.url)
+const header = new URL('../src/layerfs/native/sandbox/seccomp-table.h', import.meta.url)
 
 /** In the order of the table's columns. */
 const architectures = ['x86_64', 'i386', 'aarch64']

@@ -6,7 +6,7 @@
  * one line of JSON and waits until standard input ends.
  */
 #define _GNU_SOURCE
-#include "../../src/layerfs/native/bridge-ports.h"
+#include "../../src/layerfs/native/bridge/ports.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

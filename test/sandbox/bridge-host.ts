@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-const native = fileURLToPath(new URL('../../src/layerfs/native', import.meta.url))
+const native = fileURLToPath(new URL('../../src/layerfs/native/bridge', import.meta.url))
 const driverSource = fileURLToPath(new URL('bridge-attach.c', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'tsbuild-bridge-'))
 const driver = join(folder, 'bridge-attach')
@@ -35,7 +35,7 @@ interface Host {
 }
 
 export function compileDriver(): void {
-  const files = readdirSync(native).filter(name => /^(netlink|bridge).*\.c$/.test(name))
+  const files = readdirSync(native).filter(name => name.endsWith('.c'))
   const sources = files.map(name => join(native, name))
   run('cc', '-std=gnu17', '-Wall', '-Werror', '-o', driver, driverSource, ...sources)
 }

@@ -4,7 +4,7 @@
  * Compiled together with sandbox-seccomp.c; the first argument is the set of capabilities.
  */
 #include "sandbox.h"
-#include "sandbox-seccomp.h"
+#include "seccomp.h"
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>

@@ -11,7 +11,7 @@ import {
 } from '../../src/layerfs/sandbox/defaults.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const native = join(root, 'src/layerfs/native')
+const native = join(root, 'src/layerfs/native/sandbox')
 const ENOSYS = 38
 const EPERM = 1
 
@@ -55,10 +55,7 @@ describe('the program of the default system call filter', () => {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-seccomp-'))
   const judge = join(directory, 'judge')
   beforeAll(() => {
-    const sources = [
-      join(root, 'test/sandbox/seccomp-verdicts.c'),
-      join(native, 'sandbox-seccomp.c'),
-    ]
+    const sources = [join(root, 'test/sandbox/seccomp-verdicts.c'), join(native, 'seccomp.c')]
     const checks = ['-fsanitize=undefined', '-fno-sanitize-recover=all']
     execFileSync('cc', ['-std=gnu17', ...checks, `-I${native}`, '-o', judge, ...sources])
   }, 60_000)

@@ -147,7 +147,7 @@ describe.skipIf(missing !== undefined)('the default system call filter', () => {
 
   test('is made from the table: the header is up to date', () => {
     const root = fileURLToPath(new URL('../..', import.meta.url))
-    const header = join(root, 'src/layerfs/native/sandbox-seccomp-table.h')
+    const header = join(root, 'src/layerfs/native/sandbox/seccomp-table.h')
     const before = readFileSync(header, 'utf8')
     execFileSync(process.execPath, [join(root, 'scripts/generate-seccomp.mjs')])
     expect(readFileSync(header, 'utf8')).toBe(before)

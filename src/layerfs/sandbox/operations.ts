@@ -1,5 +1,5 @@
 /**
- * The spec as the list of operations that the native program reads; native/sandbox-input.c has the
+ * The spec as the list of operations that the native program reads; native/sandbox/input.c has the
  * table. Nothing is done here: a spec and its files become bytes.
  */
 import { OciError, printable } from '../../oci/errors.ts'

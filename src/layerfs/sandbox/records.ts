@@ -1,5 +1,5 @@
 /**
- * The records that the native program writes while it works; native/sandbox-report.c has the list.
+ * The records that the native program writes while it works; native/sandbox/report.c has the list.
  */
 
 import type { PublishedPort } from './spec.ts'

@@ -1,4 +1,4 @@
-/* The system call filter as a program for the kernel; see sandbox-seccomp.c. */
+/* The system call filter as a program for the kernel; see seccomp.c. */
 #ifndef SANDBOX_SECCOMP_H
 #define SANDBOX_SECCOMP_H
 

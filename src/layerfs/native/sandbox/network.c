@@ -1,7 +1,7 @@
 /* The container's network, from outside: attached, its ports published, reported. */
 #include "sandbox.h"
-#include "bridge-ports.h"
-#include "bridge.h"
+#include "../bridge/ports.h"
+#include "../bridge/bridge.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
  *    the lock directory stay, and the next attach checks and reuses them.
  * 2. Many attaches may run at once: what is shared is set up under one lock.
  * 3. Of the host's packet filter only the table `inet tsrun` is ours. In another's table we add
- *    rules in one place, Docker's chain for that purpose (see bridge-firewall.h).
+ *    rules in one place, Docker's chain for that purpose (see firewall.h).
  * 4. IPv4 only. IPv6 is switched off on eth0, on the host's end and on the bridge: a link-local
  *    address alone makes programs try IPv6 in vain, and a container could pose as a router.
  *    `::1` works.
@@ -25,7 +25,7 @@ struct bridge_request {
   const char *name;
   /* "10.213.0.0/16", prefix 8 to 29; its first address is the gateway. A bridge that has an address
      keeps its subnet; a subnet that overlaps one of the host's routes gives way to the next of a
-     fixed list (bridge-subnet.c). */
+     fixed list (subnet.c). */
   const char *subnet;
   /* An absolute path; created, with its parents. */
   const char *lock_dir;

@@ -6,7 +6,7 @@
  * mounted over them since, a mask and a sysctl meet the kernel's own files.
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <string.h>

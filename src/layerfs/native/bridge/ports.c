@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
-#include "bridge-ports.h"
+#include "ports.h"
 
-#include "bridge-links.h"
-#include "bridge-nftables.h"
+#include "links.h"
+#include "nftables.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -6,8 +6,8 @@
  * reports how it ended. The second process is PID 1 of the container: it builds its own file
  * system, gives up its rights and becomes the user's program.
  *
- *   fd 0-2  the container's                fd 3  in: operations (sandbox-input.c), then one byte per
- *   fd 4    out: records (sandbox-report.c)      signal to deliver; end of file: the caller is gone
+ *   fd 0-2  the container's                fd 3  in: operations (input.c), then one byte per
+ *   fd 4    out: records (report.c)      signal to deliver; end of file: the caller is gone
  *
  * Guarantees
  *  (1) Every mount is made in the container's own mount namespace and ends with it; nothing that
@@ -23,7 +23,7 @@
  *      bounding set, none inheritable or ambient, and a working directory inside the root.
  *  (6) Until it is the user's program, PID 1 is not dumpable, and no other process shares its PID
  *      namespace: nothing in the container can reach this program's file through /proc. As an init
- *      (sandbox-init.c) it stays so, with no descriptor of ours open.
+ *      (init.c) it stays so, with no descriptor of ours open.
  *  (7) No device works but those asked for, even for who may make nodes: a cgroup refuses the
  *      others, or, where none can, every mount but those of /dev's own devices is "nodev".
  */
@@ -91,12 +91,12 @@ struct sandbox {
 
 extern struct sandbox sandbox;
 
-/* sandbox-input.c */
+/* input.c */
 void read_input(void);
 unsigned long number(const char *text, unsigned long limit);
 void append(struct texts *list, char *text);
 
-/* sandbox-report.c: `step` names what was attempted, `detail` the object it failed on. */
+/* report.c: `step` names what was attempted, `detail` the object it failed on. */
 _Noreturn void fail(const char *step, int error, const char *detail);
 void report_created(const char *path, bool directory, const struct timespec times[2]);
 void report_started(pid_t pid);
@@ -106,10 +106,10 @@ void report_exit(int code, int signal);
 /* In PID 1: a failure also tells the monitor, through `fd`, that nothing was started. */
 void report_failures_to(int fd);
 
-/* sandbox-child.c: the way of PID 1, from its birth to the user's program. */
+/* child.c: the way of PID 1, from its birth to the user's program. */
 _Noreturn void become_container(int monitor);
 
-/* sandbox-root.c */
+/* root.c */
 extern int root_fd;
 /* A detached overlay; -1 where the kernel takes layers by mount(2) only. */
 int mount_overlay(const struct texts *lower, const char *upper, const char *work);
@@ -121,7 +121,7 @@ enum kind { KIND_DIRECTORY, KIND_FILE };
 int open_target(const char *path, enum kind kind);
 void enter_working_directory(void);
 
-/* sandbox-mounts.c */
+/* mounts.c */
 int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes);
 void make_parking(void);
 /* Attaches a mount out of sight, so that it can be cloned. */
@@ -137,38 +137,38 @@ void step_own_file(const struct word *words);
 /* Adds the host name's line to the /etc/hosts that step_file() made, if it made one. */
 void name_address(const char *address);
 
-/* sandbox-layers.c: the first two say what the third takes its source from. */
+/* layers.c: the first two say what the third takes its source from. */
 void step_layer(const struct word *words);
 void step_layer_upper(const struct word *words);
 void step_bind_layers(const struct word *words);
 
-/* sandbox-kernel.c: /proc, /sys and what is hidden in them. */
+/* kernel.c: /proc, /sys and what is hidden in them. */
 void step_proc(const struct word *words);
 void step_sys(const struct word *words);
 void step_cgroup2(const struct word *words);
 void hide_paths(void);
 void write_sysctls(void);
 
-/* sandbox-dev.c */
+/* dev.c */
 extern int dev_fd;
 void step_dev(const struct word *words);
 void step_device(const struct word *words);
 
-/* sandbox-limits.c: the first in the monitor, the others in PID 1. */
+/* limits.c: the first in the monitor, the others in PID 1. */
 void attach_device_filter(void);
 void set_oom_score(void);
 void set_resource_limits(void);
 
-/* sandbox-init.c: returns in a child that becomes the user's program; PID 1 stays to reap. */
+/* init.c: returns in a child that becomes the user's program; PID 1 stays to reap. */
 void start_under_init(void);
 
-/* sandbox-terminal.c: the first in PID 1, the others in the monitor. */
+/* terminal.c: the first in PID 1, the others in the monitor. */
 void take_terminal(int monitor);
 void relay_terminal(int master);
 void resize_terminal(int master);
 void restore_terminal(void);
 
-/* sandbox-relay.c: bytes that the monitor carries; two descriptors to poll for each flow. */
+/* relay.c: bytes that the monitor carries; two descriptors to poll for each flow. */
 enum { MAX_FLOWS = 2 };
 struct pollfd;
 void add_flow(int from, int to);
@@ -179,23 +179,23 @@ void make_output_pipes(void);     /* before there are two processes */
 void write_to_output_pipes(void); /* in PID 1 */
 void relay_output_pipes(void);    /* in the monitor */
 
-/* sandbox-network.c: connects PID 1's network and tells it to go on, with its address if it has one. */
+/* network.c: connects PID 1's network and tells it to go on, with its address if it has one. */
 void attach_network(pid_t child, int socket);
 
-/* sandbox-monitor.c */
+/* monitor.c */
 _Noreturn void watch(pid_t child, int child_socket);
 
-/* sandbox-privileges.c */
+/* privileges.c */
 void give_up_privileges(void);
 
-/* sandbox-seccomp.c */
+/* seccomp.c */
 void load_seccomp(uint64_t capabilities);
 void load_filter(const struct word *filter);
 
-/* sandbox-user-namespace.c: the other mode; its exit code, when it could not become the program. */
+/* user-namespace.c: the other mode; its exit code, when it could not become the program. */
 int enter_user_namespace(int count, char **words);
 
-/* sandbox-exec.c */
+/* exec.c */
 _Noreturn void run_program(void);
 
 #endif

@@ -9,9 +9,9 @@
 #define _GNU_SOURCE
 #include "bridge.h"
 
-#include "bridge-firewall.h"
-#include "bridge-links.h"
-#include "bridge-subnet.h"
+#include "firewall.h"
+#include "links.h"
+#include "subnet.h"
 #include "netlink.h"
 
 #include <arpa/inet.h>

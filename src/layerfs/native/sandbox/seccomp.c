@@ -14,8 +14,8 @@
  * 2^32 + 38 is AF_ALG to socket(2).
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
-#include "sandbox-seccomp.h"
+#include "calls.h"
+#include "seccomp.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -35,7 +35,7 @@ struct span {
 };
 
 #define BIT(capability) (UINT64_C(1) << (capability))
-#include "sandbox-seccomp-table.h"
+#include "seccomp-table.h"
 
 /* AF_ALG (38) opens the kernel's cryptography to attack, AF_VSOCK (40) reaches the host. */
 static const struct span families[] = {

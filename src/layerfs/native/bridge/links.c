@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "bridge-links.h"
+#include "links.h"
 
 #include "bridge.h"
 #include "netlink.h"

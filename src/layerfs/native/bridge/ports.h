@@ -7,7 +7,7 @@
  *    somebody listens on, or that another container of ours or Docker's has published, is refused,
  *    and who comes later is told the same by the kernel.
  * 3. The address is rewritten in the kernel: for packets from elsewhere, for this machine's own
- *    (127.0.0.1 included, for which the bridge routes 127.0.0.0/8, and bridge-firewall.c keeps
+ *    (127.0.0.1 included, for which the bridge routes 127.0.0.0/8, and firewall.c keeps
  *    containers from using that), and for containers' that take the way through the host (hairpin).
  * 4. IPv4, as the whole bridge.
  */

@@ -5,7 +5,7 @@
 #ifndef LAYERFS_BRIDGE_LINKS_H
 #define LAYERFS_BRIDGE_LINKS_H
 
-#include "bridge-subnet.h"
+#include "subnet.h"
 
 #include <linux/if.h>
 

@@ -3,7 +3,7 @@
  * A limit that was asked for and cannot be set ends the run.
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <string.h>

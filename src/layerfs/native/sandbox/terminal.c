@@ -4,7 +4,7 @@
  * container and is answered there.
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <string.h>

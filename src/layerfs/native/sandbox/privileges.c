@@ -7,7 +7,7 @@
  *   final capabilities  last
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <grp.h>

@@ -6,7 +6,7 @@
  *   <bridge>-forward       to a container goes what it asked for, what was published to it (DNAT)
  *                          and what comes from its neighbours; nothing else. Forwarding may have
  *                          been switched on by us, so others must not reach containers by routing.
- *   <bridge>-raw           from containers nothing goes to 127.0.0.0/8: see bridge-ports.h
+ *   <bridge>-raw           from containers nothing goes to 127.0.0.0/8: see ports.h
  * They are written in one transaction, when they are missing or not as we write them: each rule
  * carries a comment naming bridge, subnet and version. Other chains of the table are left alone.
  *
@@ -22,7 +22,7 @@
 #ifndef LAYERFS_BRIDGE_FIREWALL_H
 #define LAYERFS_BRIDGE_FIREWALL_H
 
-#include "bridge-subnet.h"
+#include "subnet.h"
 
 struct firewall {
   const char *bridge;

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "bridge-nftables.h"
+#include "nftables.h"
 
 #include <arpa/inet.h>
 #include <endian.h>

@@ -4,7 +4,7 @@
  * (RESOLVE_IN_ROOT): neither ".." nor a link of it leads to the host or to the container's root.
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * Mounts: each is made detached, completed, and attached last, to an open directory or file.
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <stdio.h>

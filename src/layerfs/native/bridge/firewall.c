@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
-#include "bridge-firewall.h"
+#include "firewall.h"
 
-#include "bridge-nftables.h"
+#include "nftables.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
  * (root_fd) from the start; everything is mounted through that.
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #ifndef LAYERFS_BRIDGE_NFTABLES_H
 #define LAYERFS_BRIDGE_NFTABLES_H
 
-#include "bridge-subnet.h"
+#include "subnet.h"
 #include "netlink.h"
 
 struct nft_place {

@@ -3,7 +3,7 @@
  * looked up by a name that the image could have prepared (3).
  */
 #include "sandbox.h"
-#include "sandbox-calls.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -15,7 +15,7 @@
  *   privileges, program   last: nothing after may fail for want of a right
  */
 #include "sandbox.h"
-#include "bridge.h"
+#include "../bridge/bridge.h"
 
 #include <errno.h>
 #include <fcntl.h>

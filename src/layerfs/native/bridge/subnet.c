@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "bridge-subnet.h"
+#include "subnet.h"
 
 #include "netlink.h"
 
