@@ -1,6 +1,6 @@
 // Builds everything a checkout needs: JavaScript into dist/, native code into build/native/.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildNative } from './build-native.mjs'
@@ -13,14 +13,20 @@ if (!existsSync(compiler)) {
   console.error('tsbuild: skipping the build: the development dependencies are not installed')
   process.exit(0)
 }
-rmSync(join(root, 'dist'), { recursive: true, force: true })
-const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {
-  cwd: root,
-  stdio: 'inherit',
-})
-if (status !== 0) process.exit(status ?? 1)
-for (const name of ['tsbuild', 'tsregistry', 'tsrun']) {
-  const entry = join(root, `dist/cli/${name}.js`)
-  if (existsSync(entry)) chmodSync(entry, 0o755)
+// Beside it and renamed: a build that fails leaves the programs of the last one whole.
+const fresh = join(root, `build/dist-${process.pid}`)
+const { status } = spawnSync(
+  process.execPath,
+  [compiler, '-p', 'tsconfig.build.json', '--outDir', fresh],
+  { cwd: root, stdio: 'inherit' },
+)
+if (status !== 0) {
+  rmSync(fresh, { recursive: true, force: true })
+  process.exit(status ?? 1)
 }
+for (const name of ['tsbuild', 'tsregistry', 'tsrun']) {
+  chmodSync(join(fresh, `cli/${name}.js`), 0o755)
+}
+rmSync(join(root, 'dist'), { recursive: true, force: true })
+renameSync(fresh, join(root, 'dist'))
 buildNative(root)
