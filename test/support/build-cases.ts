@@ -1,5 +1,5 @@
 /**
- * The cases of fixtures/build: a Dockerfile each, with what its context has beside `common.sh`.
+ * The cases of fixtures/dockerfile/compared: a Dockerfile each, with what its context has beside `common.sh`.
  *
  *   <case>/Dockerfile, .dockerignore, …   copied into the context
  *         /prepare.sh                     makes there what git cannot keep: modes, FIFOs, archives
@@ -9,7 +9,7 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
-const fixtures = join(import.meta.dirname, '../../fixtures/build')
+const fixtures = join(import.meta.dirname, '../../fixtures/dockerfile/compared')
 
 export function caseNames(): string[] {
   return readdirSync(fixtures, { withFileTypes: true })

@@ -7,7 +7,7 @@ import { parseDockerfile } from '../../../src/builder/dockerfile/parse.ts'
 import type { Origin, Step } from '../../../src/builder/plan/step.ts'
 import { arm64, type Planned, planAll } from '../plan/planning.ts'
 
-const fixtures = join(import.meta.dirname, '../../../fixtures')
+const fixtures = join(import.meta.dirname, '../../../fixtures/dockerfile')
 
 function cases(folder: string): string[] {
   return readdirSync(join(fixtures, folder), { withFileTypes: true })
@@ -68,30 +68,28 @@ function describeFailure(text: string): string {
   return 'no error\n'
 }
 
-describe('fixtures/dockerfile', () => {
-  for (const name of cases('dockerfile')) {
-    const text = source('dockerfile', name)
+describe('fixtures/dockerfile/parsed', () => {
+  for (const name of cases('parsed')) {
+    const text = source('parsed', name)
     test(`${name} parses as it did`, async () => {
       const { instructions, directives } = parseDockerfile(text)
       const ast = `${JSON.stringify({ directives, instructions }, null, 2)}\n`
-      await expect(ast).toMatchFileSnapshot(join(fixtures, 'dockerfile', name, 'ast.json'))
+      await expect(ast).toMatchFileSnapshot(join(fixtures, 'parsed', name, 'ast.json'))
     })
 
     test(`${name} plans as it did, for arm64 on amd64`, async () => {
       const plan = describePlan(planAll(text, { targetPlatform: arm64 }))
-      await expect(plan).toMatchFileSnapshot(join(fixtures, 'dockerfile', name, 'plan.txt'))
+      await expect(plan).toMatchFileSnapshot(join(fixtures, 'parsed', name, 'plan.txt'))
     })
   }
 })
 
-describe('fixtures/dockerfile-invalid', () => {
-  for (const name of cases('dockerfile-invalid')) {
+describe('fixtures/dockerfile/refused', () => {
+  for (const name of cases('refused')) {
     test(`${name} is refused as it was`, async () => {
-      const shown = describeFailure(source('dockerfile-invalid', name))
+      const shown = describeFailure(source('refused', name))
       expect(shown).not.toBe('no error\n')
-      await expect(shown).toMatchFileSnapshot(
-        join(fixtures, 'dockerfile-invalid', name, 'error.txt'),
-      )
+      await expect(shown).toMatchFileSnapshot(join(fixtures, 'refused', name, 'error.txt'))
     })
   }
 })
