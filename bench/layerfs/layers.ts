@@ -13,7 +13,7 @@ import {
 import { availableParallelism } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { gzip } from '../../src/layerfs/image/gzip.ts'
+import { gzip } from '../../src/layerfs/compression/gzip.ts'
 import { hashDiff } from '../../src/layerfs/layer/diff.ts'
 import { openUnpackPool } from '../../src/layerfs/layer/unpack-pool.ts'
 import { parseDiffId } from '../../src/oci/digest.ts'

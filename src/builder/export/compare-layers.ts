@@ -1,6 +1,7 @@
 /** Two layers' tars, member by member: what a build that did not come out the same did differently. */
 import { createHash } from 'node:crypto'
-import { type Chunks, decompress } from '../../layerfs/layer/decompress.ts'
+import type { Chunks } from '../../layerfs/compression/byte-source.ts'
+import { decompress } from '../../layerfs/compression/decompress.ts'
 import type { TarEntry } from '../../layerfs/tar/entry.ts'
 import { TarReader } from '../../layerfs/tar/reader.ts'
 import { printable } from '../../oci/errors.ts'

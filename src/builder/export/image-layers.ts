@@ -5,8 +5,9 @@
  * as the base had them, unless the options force them.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { gzip } from '../../layerfs/image/gzip.ts'
-import { type Chunks, decompress, detectEncoding } from '../../layerfs/layer/decompress.ts'
+import type { Chunks } from '../../layerfs/compression/byte-source.ts'
+import { decompress, detectEncoding } from '../../layerfs/compression/decompress.ts'
+import { gzip } from '../../layerfs/compression/gzip.ts'
 import { diffLayer } from '../../layerfs/layer/diff.ts'
 import { comparedWith } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'

@@ -11,10 +11,10 @@ import { type ChainId, type DiffId, finishDiffId, hexOf } from '../../oci/digest
 import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { compressionOf, mediaTypes } from '../../oci/media-type.ts'
+import { gzip } from '../compression/gzip.ts'
 import type { BlobInfo, ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
 import { comparedWith, type SnapshotInfo, type Snapshotter } from '../snapshot/snapshotter.ts'
-import { gzip } from './gzip.ts'
 import {
   addLayerRecord,
   type LayerRecord,

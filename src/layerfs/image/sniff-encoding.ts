@@ -3,7 +3,7 @@
  */
 import { OciError } from '../../oci/errors.ts'
 import { mediaTypes } from '../../oci/media-type.ts'
-import { decompress, detectEncoding, type Encoding } from '../layer/decompress.ts'
+import { decompress, detectEncoding, type Encoding } from '../compression/decompress.ts'
 
 /** Enough of the beginning for `detectEncoding`. */
 const headLength = 6

@@ -14,9 +14,9 @@ import {
   finishDigest,
 } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
+import { decompress, detectEncoding } from '../compression/decompress.ts'
 import { defaultBudgets, type TarBudgets } from '../tar/entry.ts'
 import { TarReader, type TarVisitor } from '../tar/reader.ts'
-import { decompress, detectEncoding } from './decompress.ts'
 
 export interface LayerBlob {
   /** The file that holds it. */

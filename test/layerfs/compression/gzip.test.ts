@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { type GzipOptions, gzip } from '../../../src/layerfs/image/gzip.ts'
+import { type GzipOptions, gzip } from '../../../src/layerfs/compression/gzip.ts'
 
 const blockSize = 512 * 1024
 
