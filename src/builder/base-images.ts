@@ -1,15 +1,13 @@
 /**
  * Base images: what FROM and `COPY --from` name outside the Dockerfile.
  *
- * Resolving one reads its manifest and config, from the store or from a registry. Its layers are
- * brought into the store and unpacked only when a step needs the files: a base whose layers are
- * all behind cached steps is never downloaded.
+ * Resolving one reads its manifest and config, from the store or from a registry. Its layers stay
+ * where they are until somebody needs them: see filesystems.ts.
  */
-import { unpackImage } from '../layerfs/image/unpack.ts'
 import { readImage } from '../layerfs/runtime/local-image.ts'
 import type { Store } from '../layerfs/store.ts'
 import type { Descriptor, Document } from '../oci/descriptor.ts'
-import { type ChainId, chainIds, type DiffId } from '../oci/digest.ts'
+import type { DiffId } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import type { Manifest } from '../oci/manifest.ts'
@@ -19,10 +17,11 @@ import { formatReference, parseReference, type Reference } from '../oci/referenc
 import type { RegistryClient } from '../registry/client/client.ts'
 import { pullImage } from '../registry/client/pull.ts'
 import type { EmitBuildEvent } from './build-event.ts'
+import type { LayerStack } from './filesystems.ts'
 import { importLayoutImage, type LayoutImage, layoutName } from './layout-image.ts'
 import type { OutsideOrigin } from './plan/step.ts'
+import { registrySource } from './registry-source.ts'
 import type { NamedContextNames } from './sources/context-name.ts'
-import { transferStatus } from './transfer-status.ts'
 import { vertex } from './vertex.ts'
 
 export interface BaseImage {
@@ -45,15 +44,6 @@ export interface BaseImages {
    * `invalid` for what is no OCI layout.
    */
   find(origin: OutsideOrigin): Promise<BaseImage | undefined>
-  /**
-   * Makes sure that the filesystem is in the store. Throws `not-found` for one that is neither
-   * there nor a part of an image resolved here.
-   */
-  materialize(chain: ChainId, signal: AbortSignal): Promise<void>
-  /** Makes sure that the layers' blobs are in the store; those of steps are none of its business. */
-  fetchLayers(layers: readonly DiffId[], signal: AbortSignal): Promise<void>
-  /** A base layer as the image had it: its blob need not be made again. */
-  descriptorOf(layer: DiffId): Descriptor | undefined
 }
 
 export interface BaseImageWorld {
@@ -64,28 +54,24 @@ export interface BaseImageWorld {
   readonly client: RegistryClient
   /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
   readonly pull: 'missing' | 'always'
+  /** Is told the layers of each image, once. */
+  readonly onLayers?: (stack: LayerStack) => void
   readonly emit: EmitBuildEvent
   readonly signal: AbortSignal
 }
 
 export function baseImages(world: BaseImageWorld): BaseImages {
   const resolved = new Map<string, Promise<BaseImage>>()
-  const unpacking = new Map<string, Promise<void>>()
-  const known = new Set<BaseImage>()
 
-  const unpackOnce = (image: BaseImage, signal: AbortSignal): Promise<void> => {
-    const { digest } = image.manifest
-    const running = unpacking.get(digest) ?? fetchAndUnpack(image, world, signal)
-    unpacking.set(digest, running)
-    return running
+  const resolveOnce = (key: string, start: () => Promise<BaseImage>) => {
+    const image = resolved.get(key) ?? start().then(told)
+    resolved.set(key, image)
+    return image
   }
 
-  const resolveOnce = async (key: string, start: () => Promise<BaseImage>) => {
-    const image = resolved.get(key) ?? start()
-    resolved.set(key, image)
-    const found = await image
-    known.add(found)
-    return found
+  const told = (image: BaseImage) => {
+    world.onLayers?.(stackOf(image, world))
+    return image
   }
 
   const resolve = (reference: string, platform: Platform) =>
@@ -105,32 +91,6 @@ export function baseImages(world: BaseImageWorld): BaseImages {
       const context = world.contexts.get(origin.name)
       if (context?.kind === 'image') return await resolve(context.reference, platform)
       if (context?.kind === 'oci-layout') return await resolveLayout(context, platform)
-      return undefined
-    },
-    materialize: async (chain, signal) => {
-      if ((await world.store.snapshots.find(chain)) !== undefined) return
-      const image = [...known].find(({ config }) =>
-        chainIds(config.value.rootfs.diff_ids).includes(chain),
-      )
-      if (image === undefined) {
-        throw new OciError('not-found', `Cannot find snapshot ${chain} in the store`, {
-          hint: 'it was removed while the build ran; build again',
-        })
-      }
-      await unpackOnce(image, signal)
-    },
-    fetchLayers: async (layers, signal) => {
-      const wanted = new Set(layers)
-      for (const image of known) {
-        const isPart = image.config.value.rootfs.diff_ids.some(layer => wanted.has(layer))
-        if (isPart) await fetchMissing(image, world, signal)
-      }
-    },
-    descriptorOf: layer => {
-      for (const { config, manifest } of known) {
-        const index = config.value.rootfs.diff_ids.indexOf(layer)
-        if (index !== -1) return manifest.value.layers[index]
-      }
       return undefined
     },
   }
@@ -235,41 +195,17 @@ async function pullMetadata(
   return { name: formatReference(reference), reference, descriptor, manifest, config, platform }
 }
 
-async function fetchMissing(
-  image: BaseImage,
-  world: BaseImageWorld,
-  signal: AbortSignal,
-): Promise<void> {
-  const { store, client } = world
-  const present = await Promise.all(
-    image.manifest.value.layers.map(({ digest }) => store.content.find(digest)),
-  )
-  if (present.every(blob => blob !== undefined)) return
-  const { name, reference, platform, manifest } = image
-  if (reference === undefined) {
-    throw new OciError(
-      'not-found',
-      `Cannot use image ${name}: its layers are no longer in the store`,
-    )
+/** Missing layers come from where the image was found. */
+function stackOf(image: BaseImage, world: BaseImageWorld): LayerStack {
+  const { name, reference, platform, manifest, config } = image
+  const diffIds = config.value.rootfs.diff_ids
+  return {
+    title: work => internal(`${work} ${name}`, platform, world),
+    origin: 'base',
+    layers: manifest.value.layers.map((descriptor, index) => ({
+      descriptor,
+      diffId: diffIds[index] as DiffId,
+    })),
+    ...(reference === undefined ? {} : { source: registrySource(world.client, reference) }),
   }
-  const { registry, repository } = reference
-  const pinned = { registry, repository, digest: manifest.digest }
-  await vertex(internal(`pull ${name}`, platform, world), world.emit, async id => {
-    const onEvent = transferStatus(id, world.emit)
-    const options = { platform, into: store.content, layers: 'all', signal, onEvent } as const
-    await pullImage(client, pinned, options)
-  })
-}
-
-async function fetchAndUnpack(
-  image: BaseImage,
-  world: BaseImageWorld,
-  signal: AbortSignal,
-): Promise<void> {
-  await fetchMissing(image, world, signal)
-  await vertex(internal(`unpack ${image.name}`, image.platform, world), world.emit, async () => {
-    await unpackImage({ manifest: image.manifest.value, config: image.config.value }, world.store, {
-      signal,
-    })
-  })
 }

@@ -10,7 +10,7 @@ import type { ImageConfig } from '../oci/image-config.ts'
 import { field } from '../oci/json.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { suggest } from '../oci/suggest.ts'
-import { type BaseImages, baseImages } from './base-images.ts'
+import { baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
 import { type BuildGraph, buildGraph } from './build-graph.ts'
 import type { BuildRequest, BuildWorld } from './build-request.ts'
@@ -18,6 +18,7 @@ import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
 import { emptyDirectory } from './empty-directory.ts'
+import { type Filesystems, openFilesystems } from './filesystems.ts'
 import { finishStage } from './finish-stage.ts'
 import { explainForeign } from './foreign-programs.ts'
 import { memo } from './memo.ts'
@@ -46,8 +47,8 @@ export interface BuildResult {
   readonly platform: Platform
   /** SOURCE_DATE_EPOCH: no time that an export writes is later. */
   readonly latest?: Date
-  /** For exports, which may need a base layer's blob. */
-  readonly bases: BaseImages
+  /** For exports, which may need what is not in the store. */
+  readonly filesystems: Filesystems
 }
 
 /**
@@ -83,7 +84,8 @@ async function buildTargets(
 ): Promise<BuildResult[]> {
   const latest = sourceDateEpoch(request.plan.buildArgs)
   const isMultiPlatform = platforms.length > 1
-  const bases = baseImages({ ...world, isMultiPlatform })
+  const filesystems = openFilesystems(world)
+  const bases = baseImages({ ...world, isMultiPlatform, onLayers: filesystems.addStack })
   const { dockerfile: file } = request
   const dockerfile = parseDockerfile(file.text, file.name)
   const requests = platforms.map(targetPlatform => ({
@@ -105,13 +107,18 @@ async function buildTargets(
     })),
   )
   const platformOf = nodePlatforms(plans, graphs)
-  const results = await run(nodes, { request, world, bases, platformOf })
+  const results = await run(nodes, { request, world, filesystems, platformOf })
   return plans.map(({ plan, stages }, index) => {
     const graph = graphs[index]
     if (graph === undefined) throw new Error('A plan without a graph')
     const inputs = { stages, graph, results, labels: request.labels, ...field('latest', latest) }
     const { targetPlatform: platform } = plan.options
-    return { ...finishStage(plan.target, inputs), ...field('latest', latest), platform, bases }
+    return {
+      ...finishStage(plan.target, inputs),
+      ...field('latest', latest),
+      platform,
+      filesystems,
+    }
   })
 }
 
@@ -154,13 +161,13 @@ function warnUnused(
 interface RunInputs {
   readonly request: BuildRequest
   readonly world: BuildWorld
-  readonly bases: BaseImages
+  readonly filesystems: Filesystems
   readonly platformOf: ReadonlyMap<string, Platform>
 }
 
 async function run(
   nodes: BuildGraph['nodes'],
-  { request, world, bases, platformOf }: RunInputs,
+  { request, world, filesystems, platformOf }: RunInputs,
 ): Promise<ReadonlyMap<string, StepResult>> {
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
@@ -171,7 +178,7 @@ async function run(
   await using contexts = namedContexts(world)
   const stepWorld: StepWorld = {
     snapshots: store.snapshots,
-    materialize: bases.materialize,
+    filesystems,
     context,
     contextCache: kept?.cache ?? statCache({}, now),
     namedContext: contexts.open,

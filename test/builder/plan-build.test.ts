@@ -13,9 +13,6 @@ function nothing(code: ErrorCode): BaseImages {
   return {
     find: refuse,
     resolve: refuse,
-    materialize: refuse,
-    fetchLayers: refuse,
-    descriptorOf: () => undefined,
   }
 }
 

@@ -163,7 +163,8 @@ async function inspect(
   store: Store,
 ): Promise<Built> {
   const chain = chainIds(result.layers).at(-1)
-  if (chain !== undefined) await result.bases.materialize(chain, new AbortController().signal)
+  const { signal } = new AbortController()
+  if (chain !== undefined) await result.filesystems.materialize(chain, signal)
   const mount =
     chain === undefined
       ? ({ kind: 'directory', path: store.stubs, readOnly: true } as const)

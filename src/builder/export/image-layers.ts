@@ -10,6 +10,7 @@ import { decompress, detectEncoding } from '../../layerfs/compression/decompress
 import { gzip } from '../../layerfs/compression/gzip.ts'
 import { diffLayer } from '../../layerfs/layer/diff.ts'
 import { comparedWith } from '../../layerfs/snapshot/snapshotter.ts'
+import type { Store } from '../../layerfs/store.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import {
   type ChainId,
@@ -22,8 +23,11 @@ import {
 import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { compressionOf, mediaTypes } from '../../oci/media-type.ts'
+import { parallel } from '../../registry/client/parallel.ts'
+import { firstOf } from '../../registry/client/registry-blobs.ts'
 import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
+import type { Filesystems } from '../filesystems.ts'
 import { memo } from '../memo.ts'
 import type { ImageOptions } from './image-options.ts'
 
@@ -35,62 +39,87 @@ export interface ImageLayer {
 
 type ExportWorld = Pick<BuildWorld, 'store' | 'signal'>
 
-/** Lowest first, with OCI's or Docker's media types. */
+/** Each layer is a thread's work, and a moment of waiting for the disk. */
+const layersAtOnce = 4
+
+/**
+ * Lowest first, with OCI's or Docker's media types. Blobs of known layers may still be where
+ * {@link BuildResult.filesystems} has them.
+ */
 export async function imageLayers(
-  result: BuildResult,
+  { layers, filesystems, latest }: BuildResult,
   options: ImageOptions,
-  world: ExportWorld,
+  { store, signal }: ExportWorld,
 ): Promise<ImageLayer[]> {
-  const { layers, bases } = result
-  await bases.fetchLayers(layers, world.signal)
   const chains = chainIds(layers)
   const found: ImageLayer[] = []
-  for (const [index, diffId] of layers.entries()) {
+  await parallel([...layers.entries()], { limit: layersAtOnce, signal }, async (entry, stop) => {
+    const [index, diffId] = entry
     const chain = chains[index]
     if (chain === undefined) throw new Error('A layer without a chain ID')
-    const base = bases.descriptorOf(diffId)
-    const layer =
-      base === undefined
-        ? await ownLayer({ chain, diffId }, result, { options, world })
-        : await baseLayer({ diffId, descriptor: base }, { options, world })
-    found.push({ ...layer, descriptor: typed(layer.descriptor, options) })
-  }
+    const clampTo = options.rewriteTimestamp ? secondsOf(latest) : undefined
+    const making = { options, store, filesystems, signal: stop, ...field('clampTo', clampTo) }
+    const layer = await layerOf({ chain, diffId }, making)
+    found[index] = { ...layer, descriptor: typed(layer.descriptor, options) }
+  })
   return found
+}
+
+function secondsOf(time: Date | undefined): number | undefined {
+  return time === undefined ? undefined : time.getTime() / 1000
+}
+
+interface Place {
+  readonly chain: ChainId
+  readonly diffId: DiffId
 }
 
 interface Making {
   readonly options: ImageOptions
-  readonly world: ExportWorld
+  readonly store: Store
+  readonly filesystems: Filesystems
+  /** Seconds since 1970 that no file of the build's layers is later than. */
+  readonly clampTo?: number
+  readonly signal: AbortSignal
 }
 
-async function ownLayer(
-  { chain, diffId }: { readonly chain: ChainId; readonly diffId: DiffId },
-  { latest }: BuildResult,
-  { options, world }: Making,
-): Promise<ImageLayer> {
-  const { store, signal } = world
+/** Those of a base, and those that a cache has, stay as they are unless the options say otherwise. */
+function layerOf(place: Place, making: Making): Promise<ImageLayer> {
+  const known = making.filesystems.find(place.diffId)
+  if (known === undefined) return ownLayer(place, making)
+  if (known.stack.origin === 'cache' && making.clampTo !== undefined)
+    return diffedLayer(place, making)
+  return knownLayer(known, making)
+}
+
+async function ownLayer(place: Place, making: Making): Promise<ImageLayer> {
+  const { options, store, filesystems, clampTo, signal } = making
   const { compression, level } = options
-  const clampTo =
-    options.rewriteTimestamp && latest !== undefined ? latest.getTime() / 1000 : undefined
-  if (clampTo === undefined && level === undefined) {
-    const descriptor = await store.layers.layerBlob(chain, { compression, signal })
-    return { diffId, descriptor }
-  }
-  return madeLayer(`${chain} ${clampTo ?? ''}`, { options, world }, async () => {
-    const [upper = '', ...below] = await store.snapshots.layers(chain)
-    const lower = comparedWith((await store.snapshots.find(chain)) ?? {}, below)
+  if (clampTo !== undefined || level !== undefined) return diffedLayer(place, making)
+  const made = filesystems.madeAs(place.chain)
+  const descriptor = await store.layers.layerBlob(made, { compression, signal })
+  return { diffId: place.diffId, descriptor }
+}
+
+function diffedLayer({ chain }: Place, making: Making): Promise<ImageLayer> {
+  const { store, filesystems, clampTo, signal } = making
+  return madeLayer(`${chain} ${clampTo ?? ''}`, making, async () => {
+    const made = filesystems.madeAs(chain)
+    await filesystems.materialize(made, signal)
+    const [upper = '', ...below] = await store.snapshots.layers(made)
+    const lower = comparedWith((await store.snapshots.find(made)) ?? {}, below)
     return diffLayer({ upper, lower, ...field('clampTo', clampTo) })
   })
 }
 
-async function baseLayer(base: ImageLayer, making: Making): Promise<ImageLayer> {
+async function knownLayer(known: ImageLayer, making: Making): Promise<ImageLayer> {
   const { compression, force, level } = making.options
-  const { descriptor } = base
+  const { descriptor, diffId } = known
   const isWanted = compressionOf(descriptor.mediaType) === compression && level === undefined
-  if (!force || isWanted) return base
-  return madeLayer(descriptor.digest, making, () =>
-    unpacked(making.world.store.content.open(descriptor.digest)),
-  )
+  if (!force || isWanted) return { descriptor, diffId }
+  const { store, filesystems } = making
+  const bytes = firstOf(store.content, filesystems.blobs)
+  return madeLayer(descriptor.digest, making, () => unpacked(bytes.open(descriptor.digest)))
 }
 
 async function unpacked(source: Chunks): Promise<Chunks> {
@@ -109,7 +138,7 @@ async function unpacked(source: Chunks): Promise<Chunks> {
 /** Made once: what it became is remembered under `key` and the options. */
 async function madeLayer(
   key: string,
-  { options: { compression, level }, world: { store, signal } }: Making,
+  { options: { compression, level }, store, signal }: Making,
   openTar: () => Promise<Chunks>,
 ): Promise<ImageLayer> {
   const memory = memo(store.records)

@@ -7,6 +7,7 @@ import { exportArchive, exportLayout } from '../../layerfs/image/export-image.ts
 import { unreachable } from '../../oci/errors.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
 import { pushImage } from '../../registry/client/push.ts'
+import { firstOf } from '../../registry/client/registry-blobs.ts'
 import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
 import { transferStatus } from '../transfer-status.ts'
@@ -52,6 +53,9 @@ export async function exportResults(
   world: BuildWorld & { readonly asIndex: boolean },
 ): Promise<WrittenImage | undefined> {
   const written = new Map<string, WrittenImage>()
+  for (const result of needsLayersHere(outputs) ? results : []) {
+    await result.filesystems.fetchLayers(result.layers, world.signal)
+  }
   for (const output of outputs) {
     if (isFiles(output)) {
       await exportFiles(output, results, world)
@@ -60,9 +64,28 @@ export async function exportResults(
     const key = JSON.stringify(output.options)
     const image = written.get(key) ?? (await exportLayers(results, output.options, world))
     written.set(key, image)
-    await exportImage(output, image, world)
+    await exportImage(output, image, { ...world, results })
   }
   return [...written.values()][0]
+}
+
+/**
+ * A push sends a base's layers from where they are; so may a name in the store whose image is
+ * pushed: whoever runs it pulls what is missing.
+ */
+function needsLayersHere(outputs: readonly Output[]): boolean {
+  const pushed = new Set(
+    outputs.flatMap(output =>
+      output.kind === 'registry' && !output.byDigest ? output.names.map(formatReference) : [],
+    ),
+  )
+  return outputs.some(output => {
+    if (isFiles(output) || output.kind === 'registry') return false
+    if (output.kind !== 'image') return true
+    return (
+      output.names.length === 0 || !output.names.every(name => pushed.has(formatReference(name)))
+    )
+  })
 }
 
 function isFiles(output: Output): output is FilesOutput {
@@ -105,10 +128,14 @@ async function exportFiles(
   })
 }
 
+interface ExportWorld extends BuildWorld {
+  readonly results: readonly BuildResult[]
+}
+
 async function exportImage(
   output: ImageOutput,
   image: WrittenImage,
-  world: BuildWorld,
+  world: ExportWorld,
 ): Promise<void> {
   const { emit, signal } = world
   const request = exportRequest(output.names, image, world)
@@ -161,15 +188,17 @@ async function nameImage(
 async function push(
   { names, byDigest }: Extract<ImageOutput, { kind: 'registry' }>,
   { descriptor: root }: WrittenImage,
-  world: BuildWorld,
+  { client, store, emit, signal, results }: ExportWorld,
 ): Promise<void> {
-  const { client, store, emit, signal } = world
+  const known = results.map(({ filesystems }) => filesystems)
+  const from = firstOf(store.content, ...known.map(({ blobs }) => blobs))
   for (const reference of names) {
     const { registry, repository } = reference
     const target = byDigest ? { registry, repository, digest: root.digest } : reference
     await vertex(`pushing ${formatReference(target)}`, emit, async id => {
       const onEvent = transferStatus(id, emit)
-      await pushImage(client, target, { root, from: store.content, onEvent, signal })
+      const mountFrom = new Map(known.flatMap(one => [...one.mountFrom(registry)]))
+      await pushImage(client, target, { root, from, mountFrom, onEvent, signal })
     })
   }
 }

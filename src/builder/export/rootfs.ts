@@ -74,11 +74,11 @@ async function copyRootfs(
 
 /** `undefined` for a result without layers. */
 async function openResultRoot(
-  { layers, bases }: BuildResult,
+  { layers, filesystems }: BuildResult,
   { store, signal }: BuildWorld,
 ): Promise<Root | undefined> {
   const chain = chainIds(layers).at(-1)
   if (chain === undefined) return undefined
-  await bases.materialize(chain, signal)
+  await filesystems.materialize(chain, signal)
   return openRoot(await store.snapshots.view(chain))
 }

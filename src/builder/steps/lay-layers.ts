@@ -1,43 +1,40 @@
 /**
- * Layers made on their own, laid on a filesystem that they know nothing of: COPY --link (C20). When
- * the filesystem below changes, what was copied is still known, and only laid again.
+ * Layers made on their own, laid on a filesystem that they know nothing of: COPY --link (C20).
+ *
+ * Which layers the result has is known at once. Its files are put together when somebody reads
+ * them: an image whose base nothing else reads is made, and pushed, without the base's files.
  */
 import { copyTree } from '../../layerfs/layer/copy.ts'
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import { type ChainId, chainId, chainIds, type DiffId } from '../../oci/digest.ts'
-import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
+import { chainOf, type StepResult } from '../solve/graph.ts'
 import type { StepWorld } from './step-world.ts'
 
-export function layKey(base: StepResult, added: StepResult): KeyParts {
-  return { base: chainOf(base) ?? 'scratch', layers: added.layers.join(' ') }
-}
-
-/** `created` is when the layers were made. A failure leaves nothing half-made. */
-export async function layLayers(
-  base: StepResult,
-  added: StepResult,
-  { world, signal }: { world: StepWorld; signal: AbortSignal },
-): Promise<StepResult> {
+/** `created` is when the layers were made. */
+export function layLayers(base: StepResult, added: StepResult, world: StepWorld): StepResult {
   let below = chainOf(base)
-  if (below !== undefined) await world.materialize(below, signal)
   for (const [index, own] of chainIds(added.layers).entries()) {
-    signal.throwIfAborted()
-    below = await layOne(own, { below, diffId: added.layers[index] as DiffId, world })
+    const place = { below, own, diffId: added.layers[index] as DiffId, world }
+    below = chainId(below, place.diffId)
+    world.filesystems.addLaid({ name: below, own, lay: signal => layOne(place, signal) })
   }
   return { ...added, layers: [...base.layers, ...added.layers] }
 }
 
 interface Place {
   readonly below: ChainId | undefined
+  /** The layer as it was made, on top of nothing or of others of its kind. */
+  readonly own: ChainId
   readonly diffId: DiffId
   readonly world: StepWorld
 }
 
-/** `own`: the layer as it is in the store, on top of nothing or of others of its kind. */
-async function layOne(own: ChainId, { below, diffId, world }: Place): Promise<ChainId> {
-  const { snapshots } = world
-  const name = chainId(below, diffId)
-  if ((await snapshots.find(name)) !== undefined) return name
+/** A failure leaves nothing half-made. */
+async function layOne({ below, own, diffId, world }: Place, signal: AbortSignal): Promise<void> {
+  const { snapshots, filesystems } = world
+  for (const chain of [below, own]) {
+    if (chain !== undefined) await filesystems.materialize(chain, signal)
+  }
   const [directory = ''] = await snapshots.layers(own)
   await using active = await snapshots.prepare(below)
   {
@@ -46,6 +43,6 @@ async function layOne(own: ChainId, { below, diffId, world }: Place): Promise<Ch
     copyTree({ root: from, path: '/' }, { root: to, path: '/' })
   }
   const parent = below === undefined ? {} : { parent: below }
+  const name = chainId(below, diffId)
   await snapshots.commit(active, { name, diffId, ...parent, whole: true })
-  return name
 }

@@ -12,11 +12,11 @@ import type { StepWorld } from './step-world.ts'
 /** When `work` fails, or the signal aborts, nothing is left. */
 export async function makeLayer(
   parent: StepResult,
-  { snapshots, materialize, now }: StepWorld,
+  { snapshots, filesystems, now }: StepWorld,
   { work, signal }: { work: (snapshot: ActiveSnapshot) => Promise<void>; signal: AbortSignal },
 ): Promise<StepResult> {
   const chain = chainOf(parent)
-  if (chain !== undefined) await materialize(chain, signal)
+  if (chain !== undefined) await filesystems.materialize(chain, signal)
   const created = now().toISOString()
   await using active = await snapshots.prepare(chain)
   await work(active)

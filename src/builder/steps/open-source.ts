@@ -50,11 +50,11 @@ export async function openResult(
 /** The filesystem as the kernel can mount it, read-only. */
 export async function viewOf(
   result: StepResult,
-  { snapshots, materialize, emptyDirectory }: StepWorld,
+  { snapshots, filesystems, emptyDirectory }: StepWorld,
   signal: AbortSignal,
 ): Promise<RootMount> {
   const chain = chainOf(result)
   if (chain === undefined) return { kind: 'directory', path: emptyDirectory, readOnly: true }
-  await materialize(chain, signal)
+  await filesystems.materialize(chain, signal)
   return snapshots.view(chain)
 }

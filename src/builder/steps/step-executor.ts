@@ -9,7 +9,7 @@ import type { KeyParts, Node, StepResult } from '../solve/graph.ts'
 import type { Executor } from '../solve/solver.ts'
 import { executeCopy } from './copy.ts'
 import { copyKey } from './copy-key.ts'
-import { layKey, layLayers } from './lay-layers.ts'
+import { layLayers } from './lay-layers.ts'
 import { executeRun, runKey } from './run.ts'
 import type { StepWorld } from './step-world.ts'
 import { makeWorkdir, workdirKey } from './workdir.ts'
@@ -35,19 +35,18 @@ export function stepExecutor(world: StepWorld): Executor<Work> {
   return {
     keyParts: async (node, inputs, signal) => {
       const { work } = node
-      if (work.kind === 'base') return undefined
-      if (work.kind === 'lay') return layKey(parentOf(node, inputs), addedOf(node, inputs))
+      if (work.kind !== 'step') return undefined
       return atSpanAsync(work.place, () => keyOf(node, work.step, { inputs, world, signal }))
     },
     execute: async (node, inputs, signal) => {
       const { work } = node
       if (work.kind === 'base') return { layers: work.layers }
       if (work.kind === 'lay') {
-        return layLayers(parentOf(node, inputs), addedOf(node, inputs), { world, signal })
+        return layLayers(parentOf(node, inputs), addedOf(node, inputs), world)
       }
       return atSpanAsync(work.place, () => execute(node, work.step, { inputs, world, signal }))
     },
-    mayReuse: ({ work }) => work.kind === 'lay' || (work.kind === 'step' && work.rerun === 'never'),
+    mayReuse: ({ work }) => work.kind === 'step' && work.rerun === 'never',
   }
 }
 

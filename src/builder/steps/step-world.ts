@@ -3,15 +3,15 @@
  */
 import type { ResourceLimit } from '../../layerfs/sandbox/spec.ts'
 import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
-import type { ChainId } from '../../oci/digest.ts'
+import type { Filesystems } from '../filesystems.ts'
 import type { GitSource } from '../plan/git-source.ts'
 import type { SourceTree } from './source-tree.ts'
 import type { StatCache } from './stat-cache.ts'
 
 export interface StepWorld {
   readonly snapshots: Snapshotter
-  /** Brings a base image's layers into the store, once, when a step needs their files. */
-  readonly materialize: (chain: ChainId, signal: AbortSignal) => Promise<void>
+  /** Brings what a step reads into the store. */
+  readonly filesystems: Pick<Filesystems, 'materialize' | 'addLaid'>
   /** The build context, opened once for the whole build. */
   readonly context: SourceTree
   readonly contextCache: StatCache

@@ -58,10 +58,42 @@ export async function unpackImage(
   place: UnpackPlace,
   options: UnpackOptions = {},
 ): Promise<ChainId | undefined> {
-  const layers = layersOf(image)
-  const missing = await missingLayers(layers, place)
-  await unpackAll(missing, place, options)
-  return layers.at(-1)?.info.name
+  return unpackStack(layersOf(image), place, options)
+}
+
+/** A layer as it was received, and what its tar is to be. */
+export interface StackedLayer {
+  readonly diffId: DiffId
+  readonly descriptor: Descriptor
+}
+
+/** As {@link unpackImage}, of layers without an image around them; lowest first. */
+export async function unpackStack(
+  stack: readonly StackedLayer[],
+  place: UnpackPlace,
+  options: UnpackOptions = {},
+): Promise<ChainId | undefined> {
+  const names = chainIds(stack.map(({ diffId }) => diffId))
+  const layers = stack.map(({ diffId, descriptor }, i) => ({
+    descriptor,
+    info: snapshotInfo(names[i], diffId, names[i - 1]),
+  }))
+  await unpackAll(await missingLayers(layers, place), place, options)
+  return names.at(-1)
+}
+
+/** How many of the lowest layers are unpacked already. */
+export async function countUnpacked(
+  diffIds: readonly DiffId[],
+  { snapshots }: Pick<UnpackPlace, 'snapshots'>,
+): Promise<number> {
+  const names = chainIds(diffIds)
+  // A committed snapshot's ancestors are committed, so the search goes from the top.
+  for (let count = names.length; count > 0; count--) {
+    const top = names[count - 1]
+    if (top !== undefined && (await snapshots.find(top)) !== undefined) return count
+  }
+  return 0
 }
 
 interface Layer {
@@ -69,7 +101,7 @@ interface Layer {
   readonly descriptor: Descriptor
 }
 
-function layersOf({ manifest, config }: UnpackedImage): Layer[] {
+function layersOf({ manifest, config }: UnpackedImage): StackedLayer[] {
   const diffIds = config.rootfs.diff_ids
   if (manifest.layers.length !== diffIds.length) {
     throw new OciError(
@@ -77,31 +109,21 @@ function layersOf({ manifest, config }: UnpackedImage): Layer[] {
       `Cannot unpack image: its manifest has ${manifest.layers.length} layers, its config ${diffIds.length}`,
     )
   }
-  const names = chainIds(diffIds)
-  return manifest.layers.map((descriptor, i) => ({
-    descriptor,
-    info: snapshotInfo(names[i], diffIds[i], names[i - 1]),
-  }))
+  return manifest.layers.map((descriptor, i) => ({ descriptor, diffId: diffIds[i] as DiffId }))
 }
 
 function snapshotInfo(
   name: ChainId | undefined,
-  diffId: DiffId | undefined,
+  diffId: DiffId,
   parent: ChainId | undefined,
 ): SnapshotInfo {
-  if (name === undefined || diffId === undefined) throw new Error('A layer without its diff ID')
+  if (name === undefined) throw new Error('A layer without its chain ID')
   return parent === undefined ? { name, diffId } : { name, diffId, parent }
 }
 
-/** A committed snapshot's ancestors are committed, so the search goes from the top. */
 async function missingLayers(layers: readonly Layer[], place: UnpackPlace): Promise<Layer[]> {
-  for (let count = layers.length; count > 0; count--) {
-    const top = layers[count - 1]
-    if (top !== undefined && (await place.snapshots.find(top.info.name)) !== undefined) {
-      return layers.slice(count)
-    }
-  }
-  return [...layers]
+  const diffIds = layers.map(({ info }) => info.diffId)
+  return layers.slice(await countUnpacked(diffIds, place))
 }
 
 /** Each has a directory and two descriptors open; an image can have 500. */

@@ -18,7 +18,7 @@ import { streamBlob } from './blob.ts'
 import type { RegistryClient } from './client.ts'
 import { countBytes } from './count-bytes.ts'
 import { parallel } from './parallel.ts'
-import { describeRepository } from './request.ts'
+import { describeRepository, type Repository } from './request.ts'
 import { type Resolved, resolveImage } from './resolve.ts'
 import type { OnTransfer } from './transfer-event.ts'
 
@@ -54,17 +54,13 @@ export async function pullImage(
   reference: Reference,
   options: PullOptions,
 ): Promise<PulledImage> {
-  const { into, onEvent, signal } = options
+  const { into, onEvent } = options
   const image = await resolveImage(client, reference, { ...options, cache: into })
   const manifest = image.document
   checkImage(reference, manifest.value)
 
   const layers = options.layers === 'all' ? manifest.value.layers : []
-  const limit = options.concurrency ?? defaultConcurrency
-  const blobs = uniqueBlobs([manifest.value.config, ...layers])
-  await parallel(blobs, { limit, signal }, async (descriptor, stop) => {
-    await pullBlob(client, reference, { descriptor, into, onEvent, signal: stop })
-  })
+  await pullBlobs(client, reference, { ...options, blobs: [manifest.value.config, ...layers] })
   const config = parseImageConfig(await into.read(manifest.value.config.digest, maxConfigSize))
 
   for (const { document } of [image, ...[...image.indexes].reverse()]) {
@@ -72,6 +68,27 @@ export async function pullImage(
     onEvent?.({ kind: 'manifest', digest: document.digest, direction: 'pull' })
   }
   return { descriptor: image.descriptor, manifest, config, indexes: image.indexes }
+}
+
+/**
+ * Blobs of one repository into the store, several at a time, each once. Throws as `streamBlob` does,
+ * and `digest-mismatch`; those that were complete by then stay.
+ */
+export async function pullBlobs(
+  client: RegistryClient,
+  from: Repository,
+  {
+    blobs,
+    into,
+    onEvent,
+    ...options
+  }: Omit<PullOptions, 'platform' | 'layers'> & { readonly blobs: readonly Descriptor[] },
+): Promise<void> {
+  const limit = options.concurrency ?? defaultConcurrency
+  const limits = { limit, signal: options.signal }
+  await parallel(uniqueBlobs(blobs), limits, async (descriptor, stop) => {
+    await pullBlob(client, from, { descriptor, into, onEvent, signal: stop })
+  })
 }
 
 /** Layers and config may be the same bytes; one download is enough. */
@@ -104,16 +121,16 @@ interface BlobPull {
 
 async function pullBlob(
   client: RegistryClient,
-  reference: Reference,
+  from: Repository,
   { descriptor, into, onEvent, signal }: BlobPull,
 ): Promise<void> {
   // A second time, from its beginning, when what an earlier process left turns out to be damaged.
-  while ((await receive(client, reference, { descriptor, into, onEvent, signal })) === 'damaged');
+  while ((await receive(client, from, { descriptor, into, onEvent, signal })) === 'damaged');
 }
 
 async function receive(
   client: RegistryClient,
-  reference: Reference,
+  from: Repository,
   { descriptor, into, onEvent, signal }: BlobPull,
 ): Promise<'received' | 'damaged'> {
   const { digest, size: total } = descriptor
@@ -123,7 +140,7 @@ async function receive(
     return 'received'
   }
   const start = download.received
-  const chunks = streamBlob(client, reference, { descriptor, start, signal })
+  const chunks = streamBlob(client, from, { descriptor, start, signal })
   const counted = countBytes(chunks, bytes =>
     onEvent?.({ kind: 'blob-progress', digest, bytes: start + bytes, total, direction: 'pull' }),
   )

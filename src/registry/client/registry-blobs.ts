@@ -15,30 +15,44 @@ export interface RemoteBlob {
   readonly descriptor: Pick<Descriptor, 'digest' | 'size'>
 }
 
+/** Bytes that are elsewhere, for a reader to open any number of times. */
+export interface LazyBlob {
+  readonly size: number
+  /** Verified where it is read to the end. */
+  open(): AsyncIterable<Uint8Array>
+}
+
 const defaultMaxSize = 16 * 1024 * 1024
 
-/**
- * `find` asks nobody: a blob counts as there when `blobs` says so. `open` downloads it each time,
- * verified where it is read to the end, and throws as `fetchBlob` does.
- */
+/** As {@link lazyBlobs}, of registries; `open` throws as `fetchBlob` does. */
 export function registryBlobs(
   client: RegistryClient,
   blobs: ReadonlyMap<Digest, RemoteBlob>,
 ): BlobReader {
-  const open = (digest: Digest, range: ByteRange = { start: 0 }) => {
+  return lazyBlobs(digest => {
     const blob = blobs.get(digest)
-    return blob === undefined
-      ? missing(digest)
-      : cut(fetchBlob(client, blob.at, { descriptor: blob.descriptor }), range)
+    if (blob === undefined) return undefined
+    const { at, descriptor } = blob
+    return { size: descriptor.size, open: () => fetchBlob(client, at, { descriptor }) }
+  })
+}
+
+/**
+ * `find` asks nobody: a blob counts as there when `lookUp` says so. `open` downloads it each time.
+ */
+export function lazyBlobs(lookUp: (digest: Digest) => LazyBlob | undefined): BlobReader {
+  const open = (digest: Digest, range: ByteRange = { start: 0 }) => {
+    const blob = lookUp(digest)
+    return blob === undefined ? missing(digest) : cut(blob.open(), range)
   }
   return {
     open,
     async find(digest) {
-      const blob = blobs.get(digest)
-      return blob === undefined ? undefined : { digest, size: blob.descriptor.size }
+      const blob = lookUp(digest)
+      return blob === undefined ? undefined : { digest, size: blob.size }
     },
     async read(digest, maxSize = defaultMaxSize) {
-      const size = blobs.get(digest)?.descriptor.size ?? 0
+      const size = lookUp(digest)?.size ?? 0
       if (size > maxSize) {
         throw new OciError('too-large', `Cannot read blob ${digest}: more than ${maxSize} bytes`)
       }
