@@ -20,7 +20,7 @@ import { constants, crc32, deflateRaw } from 'node:zlib'
 const blockSize = 512 * 1024
 
 /** 106 MB/s and 36.7 % of 210 MB of programs, where level 6 makes 65 MB/s and 35.7 % (measured). */
-const defaultLevel = 4
+export const defaultLevel = 4
 
 /** How far back deflate can refer. */
 const windowSize = 32 * 1024
@@ -33,7 +33,7 @@ export interface GzipOptions {
 }
 
 /** ID, deflate, no flags, no time, no hint, unknown system. */
-const header = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
+export const gzipHeader = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
 
 /** A last block with nothing in it: the blocks before it need not know which of them is last. */
 const finalBlock = Uint8Array.of(0x03, 0x00)
@@ -48,7 +48,7 @@ export async function* gzip(
   let size = 0
   let before: Buffer | undefined
   const deflating: Promise<Uint8Array>[] = []
-  yield header
+  yield gzipHeader
   for await (const block of blocksOf(chunks)) {
     crc = crc32(block, crc)
     size += block.length
@@ -58,7 +58,7 @@ export async function* gzip(
   }
   while (deflating.length > 0) yield await next(deflating)
   yield finalBlock
-  yield trailer(crc, size)
+  yield gzipTrailer(crc, size)
 }
 
 async function* blocksOf(
@@ -101,7 +101,8 @@ async function next(deflating: Promise<Uint8Array>[]): Promise<Uint8Array> {
   return await first
 }
 
-function trailer(crc: number, size: number): Uint8Array {
+/** The end of a member: its checksum, and its size unpacked. */
+export function gzipTrailer(crc: number, size: number): Uint8Array {
   const bytes = Buffer.alloc(8)
   bytes.writeUInt32LE(crc, 0)
   bytes.writeUInt32LE(size % 2 ** 32, 4)
