@@ -1,7 +1,9 @@
 /** `tsbuild -o`: what becomes of a build, read by other programs. */
+import { createHash } from 'node:crypto'
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../support/requires.ts'
 import { run } from './process.ts'
@@ -16,6 +18,17 @@ COPY --from=build /out /
 COPY script /bin/script
 LABEL a=b
 `
+
+/** Where the footer of an eStargz blob says that its table of contents is. */
+function tocOf(blob: Buffer): Buffer {
+  const offset = Number.parseInt(blob.toString('latin1', blob.length - 35, blob.length - 19), 16)
+  const tar = gunzipSync(blob.subarray(offset))
+  return tar.subarray(512, 512 + Number.parseInt(tar.toString('latin1', 124, 135), 8))
+}
+
+function sha256(bytes: Buffer): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+}
 
 describeWith(['root', 'build', 'busybox'], 'tsbuild --output', () => {
   const work = openWorkspace('outputs')
@@ -66,6 +79,47 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild --output', () => {
     mkdirSync(directory)
     await run('tar', ['-xpf', archive, '--numeric-owner', '-C', directory])
     expectFiles(directory)
+  })
+
+  test('compression=estargz makes layers that digest their files, of the base too when forced', async () => {
+    const archive = work.path('lazy.tar')
+    const options = 'compression=estargz,force-compression=true'
+    await store.tsbuild(['-o', `type=oci,dest=${archive},${options}`, context])
+    const read = await unpack(archive, 'lazy')
+    const { manifests } = read('index.json')
+    const { layers } = read(blob(manifests[0].digest))
+    for (const { digest, annotations, mediaType } of layers) {
+      expect(mediaType).toBe('application/vnd.oci.image.layer.v1.tar+gzip')
+      const bytes = readFileSync(join(work.path('lazy'), blob(digest)))
+      const toc = tocOf(bytes)
+      expect(annotations['containerd.io/snapshot/stargz/toc.digest']).toBe(sha256(toc))
+      for (const { name, type, offset, size, chunkDigest } of JSON.parse(String(toc)).entries) {
+        if (offset === undefined) continue
+        const content = gunzipSync(bytes.subarray(offset)).subarray(0, size)
+        expect({ name, type, digest: sha256(content) }).toEqual({ name, type, digest: chunkDigest })
+      }
+    }
+    const directory = work.path('lazy-files')
+    await store.tsrun(['unpack', `oci-archive:${archive}`, directory])
+    expectFiles(directory)
+  })
+
+  test('compression=zstd makes layers that zstd unpacks', async () => {
+    const archive = work.path('zstd.tar')
+    await store.tsbuild([
+      '-o',
+      `type=oci,dest=${archive},compression=zstd,compression-level=19`,
+      context,
+    ])
+    const read = await unpack(archive, 'zstd')
+    const { layers } = read(blob(read('index.json').manifests[0].digest))
+    expect(layers[0].mediaType).toBe('application/vnd.oci.image.layer.v1.tar+zstd')
+    const { stdout } = await run('sh', [
+      '-c',
+      'zstd -dc "$0" | tar -t',
+      join(work.path('zstd'), blob(layers[0].digest)),
+    ])
+    expect(stdout.split('\n')).toContain('sub/link')
   })
 
   test('-o - writes the archive to standard output, and progress elsewhere', async () => {

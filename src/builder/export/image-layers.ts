@@ -4,22 +4,14 @@
  * A layer is compressed only here, and only if no blob of it is known: those of a base image stay
  * as the base had them, unless the options force them.
  */
-import { createHash, type Hash } from 'node:crypto'
 import type { Chunks } from '../../layerfs/compression/byte-source.ts'
 import { decompress, detectEncoding } from '../../layerfs/compression/decompress.ts'
-import { gzip } from '../../layerfs/compression/gzip.ts'
+import { tocDigestAnnotation } from '../../layerfs/compression/estargz.ts'
 import { diffLayer } from '../../layerfs/layer/diff.ts'
 import { comparedWith } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Store } from '../../layerfs/store.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import {
-  type ChainId,
-  chainIds,
-  type DiffId,
-  finishDiffId,
-  parseDiffId,
-  parseDigest,
-} from '../../oci/digest.ts'
+import { type ChainId, chainIds, type DiffId, parseDiffId, parseDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { compressionOf, mediaTypes } from '../../oci/media-type.ts'
@@ -30,9 +22,10 @@ import type { BuildWorld } from '../build-request.ts'
 import type { Filesystems } from '../filesystems.ts'
 import { memo } from '../memo.ts'
 import type { ImageOptions } from './image-options.ts'
+import { layerTypes, lazyAnnotations, packLayer } from './pack-layer.ts'
 
 export interface ImageLayer {
-  /** Another than the snapshot's when its times were rewritten. */
+  /** Another than the snapshot's when its times were rewritten, and of an eStargz layer. */
   readonly diffId: DiffId
   readonly descriptor: Descriptor
 }
@@ -95,7 +88,8 @@ function layerOf(place: Place, making: Making): Promise<ImageLayer> {
 async function ownLayer(place: Place, making: Making): Promise<ImageLayer> {
   const { options, store, filesystems, clampTo, signal } = making
   const { compression, level } = options
-  if (clampTo !== undefined || level !== undefined) return diffedLayer(place, making)
+  const isPlain = compression === 'gzip' || compression === 'none'
+  if (!isPlain || clampTo !== undefined || level !== undefined) return diffedLayer(place, making)
   const made = filesystems.madeAs(place.chain)
   const descriptor = await store.layers.layerBlob(made, { compression, signal })
   return { diffId: place.diffId, descriptor }
@@ -115,11 +109,20 @@ function diffedLayer({ chain }: Place, making: Making): Promise<ImageLayer> {
 async function knownLayer(known: ImageLayer, making: Making): Promise<ImageLayer> {
   const { compression, force, level } = making.options
   const { descriptor, diffId } = known
-  const isWanted = compressionOf(descriptor.mediaType) === compression && level === undefined
+  const isWanted = isCompressedBy(compression, descriptor) && level === undefined
   if (!force || isWanted) return { descriptor, diffId }
   const { store, filesystems } = making
   const bytes = firstOf(store.content, filesystems.blobs)
   return madeLayer(descriptor.digest, making, () => unpacked(bytes.open(descriptor.digest)))
+}
+
+function isCompressedBy(
+  compression: ImageOptions['compression'],
+  { mediaType, annotations }: Descriptor,
+): boolean {
+  const isLazy = annotations?.[tocDigestAnnotation] !== undefined
+  const found = compressionOf(mediaType)
+  return compression === 'estargz' ? found === 'gzip' && isLazy : found === compression
 }
 
 async function unpacked(source: Chunks): Promise<Chunks> {
@@ -138,35 +141,29 @@ async function unpacked(source: Chunks): Promise<Chunks> {
 /** Made once: what it became is remembered under `key` and the options. */
 async function madeLayer(
   key: string,
-  { options: { compression, level }, store, signal }: Making,
+  { options, store, signal }: Making,
   openTar: () => Promise<Chunks>,
 ): Promise<ImageLayer> {
   const memory = memo(store.records)
+  const { compression, level } = options
   const memoKey = `layer blob\0${key}\0${compression}\0${level ?? ''}`
-  const mediaType = compression === 'gzip' ? mediaTypes.layerGzip : mediaTypes.layer
+  const mediaType = layerTypes[compression]
   const known = decodeLayer(await memory.find(memoKey), mediaType)
   const blob = known && (await store.content.find(known.descriptor.digest))
   if (known !== undefined && blob?.size === known.descriptor.size) return known
-  const hash = createHash('sha256')
-  const tar = hashed(await openTar(), hash, signal)
+  const packed = packLayer(untilAborted(await openTar(), signal), options)
   await using ingest = await store.content.ingest()
-  for await (const chunk of compression === 'gzip' ? gzip(tar, field('level', level)) : tar) {
-    await ingest.write(chunk)
-  }
+  for await (const chunk of packed.bytes) await ingest.write(chunk)
   const { digest, size } = await ingest.commit()
-  const diffId = finishDiffId(hash)
-  await memory.put(memoKey, { diffId, digest, size: String(size) })
-  return { diffId, descriptor: { mediaType, digest, size } }
+  const { diffId, annotations } = packed.described()
+  const more = annotations === undefined ? {} : { annotations: JSON.stringify(annotations) }
+  await memory.put(memoKey, { diffId, digest, size: String(size), ...more })
+  return { diffId, descriptor: { mediaType, digest, size, ...field('annotations', annotations) } }
 }
 
-async function* hashed(
-  chunks: Chunks,
-  hash: Hash,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
+async function* untilAborted(chunks: Chunks, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     signal.throwIfAborted()
-    hash.update(chunk)
     yield chunk
   }
 }
@@ -177,13 +174,14 @@ function decodeLayer(
   mediaType: string,
 ): ImageLayer | undefined {
   try {
-    const { diffId = '', digest = '', size = '' } = value ?? {}
+    const { diffId = '', digest = '', size = '', annotations = '{}' } = value ?? {}
+    const described = lazyAnnotations(JSON.parse(annotations))
     return {
       diffId: parseDiffId(diffId),
-      descriptor: { mediaType, digest: parseDigest(digest), size: Number(size) },
+      descriptor: { mediaType, digest: parseDigest(digest), size: Number(size), ...described },
     }
   } catch (error) {
-    if (error instanceof OciError) return undefined
+    if (error instanceof OciError || error instanceof SyntaxError) return undefined
     throw error
   }
 }
@@ -195,7 +193,10 @@ const typePairs: readonly (readonly [oci: string, docker: string])[] = [
 ]
 
 /** A manifest names its layers by the types of its own vocabulary. Throws `unsupported`. */
-function typed({ mediaType, digest, size }: Descriptor, { types }: ImageOptions): Descriptor {
+function typed(
+  { mediaType, digest, size, annotations }: Descriptor,
+  { types }: ImageOptions,
+): Descriptor {
   const [from, to] = types === 'oci' ? [1, 0] : [0, 1]
   const type = typePairs.find(pair => pair[from] === mediaType)?.[to] ?? mediaType
   if (types === 'docker' && type === mediaTypes.layerZstd) {
@@ -207,5 +208,5 @@ function typed({ mediaType, digest, size }: Descriptor, { types }: ImageOptions)
       },
     )
   }
-  return { mediaType: type, digest, size }
+  return { mediaType: type, digest, size, ...(types === 'oci' ? lazyAnnotations(annotations) : {}) }
 }

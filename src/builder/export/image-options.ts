@@ -3,8 +3,8 @@ import { OciError } from '../../oci/errors.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 
 export interface ImageOptions {
-  readonly compression: 'gzip' | 'none'
-  /** 0 to 9, of gzip. */
+  readonly compression: 'gzip' | 'estargz' | 'zstd' | 'none'
+  /** 0 to 9; of zstd 1 to 22. */
   readonly level?: number
   /** Layers of base images, too, are compressed so; otherwise they stay as they were received. */
   readonly force: boolean
@@ -67,6 +67,12 @@ export function checkImageOptions(
     throw new OciError(
       'invalid',
       "Annotations need OCI's media types: leave oci-mediatypes=false out",
+    )
+  }
+  if (types === 'docker' && options.compression === 'estargz') {
+    throw new OciError(
+      'invalid',
+      "compression=estargz needs OCI's media types: leave oci-mediatypes=false out",
     )
   }
   const ofIndex = annotations.find(({ on }) => on === 'index' || on === 'index-descriptor')

@@ -26,15 +26,8 @@ export function parseImageOptions(
   settings: Settings,
   annotations: readonly Annotation[],
 ): ImageOptions {
-  const levelText = settings.get('compression-level')
-  const level =
-    levelText === undefined
-      ? undefined
-      : parseAs('compression-level', () => parseInteger(levelText))
-  if (level !== undefined && (level < 0 || level > 9)) {
-    throw usageError(`Cannot use compression-level=${level}: expected 0 to 9`)
-  }
   const compression = parseCompression(settings.get('compression'))
+  const level = parseLevel(settings.get('compression-level'), compression)
   return {
     ...defaultImageOptions,
     compression,
@@ -46,13 +39,29 @@ export function parseImageOptions(
   }
 }
 
+/** What users write, and what it is called here. */
+const compressions: ReadonlyMap<string, ImageOptions['compression']> = new Map([
+  ['gzip', 'gzip'],
+  ['estargz', 'estargz'],
+  ['zstd', 'zstd'],
+  ['uncompressed', 'none'],
+])
+
 function parseCompression(text = 'gzip'): ImageOptions['compression'] {
-  if (text === 'gzip') return 'gzip'
-  if (text === 'uncompressed') return 'none'
-  if (text === 'zstd' || text === 'estargz') {
-    throw usageError(`Output option compression=${text} is not supported yet`)
-  }
-  throw usageError(`Cannot use compression=${text}: expected gzip or uncompressed`)
+  const compression = compressions.get(text)
+  if (compression !== undefined) return compression
+  throw usageError(`Cannot use compression=${text}: expected gzip, estargz, zstd or uncompressed`)
+}
+
+function parseLevel(
+  text: string | undefined,
+  compression: ImageOptions['compression'],
+): number | undefined {
+  if (text === undefined) return undefined
+  const level = parseAs('compression-level', () => parseInteger(text))
+  const [least, most] = compression === 'zstd' ? [1, 22] : [0, 9]
+  if (level >= least && level <= most) return level
+  throw usageError(`Cannot use compression-level=${level}: expected ${least} to ${most}`)
 }
 
 export function switchOf(settings: Settings, key: string, fallback: boolean): boolean {

@@ -1,8 +1,9 @@
 /** Zstandard made by the system's `zstd`, else by Node's own (from 22.15 on). */
-import { Readable, type Transform } from 'node:stream'
+import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import type { Chunks } from './byte-source.ts'
 import { programPath, throughProgram } from './through-program.ts'
+import { throughStream } from './through-stream.ts'
 
 const defaultLevel = 3
 
@@ -18,7 +19,7 @@ export function compressZstd(source: Chunks, { level = defaultLevel } = {}): Chu
   const create = nodeCompressor()
   if (programPath('zstd') === undefined && create !== undefined) {
     const params = { [levelParameter]: level, [checksumParameter]: 1 }
-    return Readable.from(source).pipe(create({ params }))
+    return throughStream(source, create({ params }), 'zstd')
   }
   return throughProgram(source, {
     action: 'compress',

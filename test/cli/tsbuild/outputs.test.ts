@@ -83,8 +83,8 @@ describe('parseOutputs()', () => {
   })
 
   test.each([
-    ['type=image,compression=zstd', 'compression=zstd is not supported yet'],
-    ['type=image,compression=lzma', 'expected gzip or uncompressed'],
+    ['type=image,compression=lzma', 'expected gzip, estargz, zstd or uncompressed'],
+    ['type=image,compression=zstd,compression-level=0', 'expected 1 to 22'],
     ['type=image,compression-level=10', 'expected 0 to 9'],
     ['type=image,oci-mediatypes=maybe', 'Cannot use oci-mediatypes'],
     ['type=image,annotation-layer.a=b', 'got "layer"'],

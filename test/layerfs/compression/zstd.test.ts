@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import { compressZstd } from '../../../src/layerfs/compression/compress-zstd.ts'
 import {
   availableEngines,
   decompressZstd,
@@ -143,5 +144,32 @@ describe.each(zstdEngines)('decompressZstd() by %s', engine => {
         .digest('hex'),
     )
     expect(most).toBeLessThan(60 * 2 ** 20)
+  })
+})
+
+describe('compressZstd()', () => {
+  const run = hasProgram ? it : it.skip
+
+  run.each([undefined, 1, 22])(
+    'gives what is unpacked to the same bytes, level %s',
+    async level => {
+      const parts: Uint8Array[] = []
+      const options = level === undefined ? {} : { level }
+      for await (const part of compressZstd(cut(text, 5000), options)) parts.push(part)
+      const packed = Buffer.concat(parts)
+      expect(packed.length).toBeLessThan(text.length / 2)
+      expect((await unpack(packed, 'script')).equals(text)).toBe(true)
+    },
+  )
+
+  run('throws what its source throws', async () => {
+    const source = (function* () {
+      yield text
+      throw new Error('The disk is gone')
+    })()
+    const read = async () => {
+      for await (const _ of compressZstd(source));
+    }
+    await expect(read()).rejects.toThrow('The disk is gone')
   })
 })
