@@ -2,8 +2,12 @@
  * What a build tells while it runs. A vertex is one line of work as BuildKit numbers them: loading
  * the Dockerfile, a step, an export. Whoever renders decides about numbers, time and width.
  *
- *   started ──(log | status | warning)*──► done | failed | canceled
+ *   started ──(miss | log | status | warning)*──► done | failed | canceled
  */
+
+import type { ChainId } from '../oci/digest.ts'
+import type { Miss } from './explain/miss.ts'
+import type { StepSource } from './solve/graph.ts'
 
 export type BuildEvent =
   | {
@@ -11,7 +15,11 @@ export type BuildEvent =
       readonly id: VertexId
       /** `[stage-1 2/5] RUN make`, `[internal] load build context`. */
       readonly name: string
+      /** Of a step of the Dockerfile. */
+      readonly source?: StepSource
     }
+  /** Before a step runs: why no earlier result could be used. */
+  | { readonly kind: 'miss'; readonly id: VertexId; readonly miss: Miss }
   | {
       readonly kind: 'log'
       readonly id: VertexId
@@ -34,8 +42,8 @@ export type BuildEvent =
       readonly id: VertexId
       /** `cached`: an earlier result was used. */
       readonly how: 'cached' | 'worked'
-      /** Why an earlier result could not be used, in one line. */
-      readonly reason?: string
+      /** The filesystem that a step made. */
+      readonly chain?: ChainId
     }
   | { readonly kind: 'failed'; readonly id: VertexId; readonly message: string }
   | { readonly kind: 'canceled'; readonly id: VertexId }

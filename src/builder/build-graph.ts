@@ -8,9 +8,10 @@
  *    scratch ──► 1.2 ──► 1.2 laid      COPY --link is copied to nothing, then laid on its base
  */
 import type { BaseImage } from './base-images.ts'
+import type { Span } from './dockerfile/span.ts'
 import { fromDisplayName } from './plan/stage-label.ts'
 import type { Origin, OutsideOrigin, PlannedStage, RunStep, StagePlan, Step } from './plan/step.ts'
-import type { Node } from './solve/graph.ts'
+import type { Node, StepIdentity, StepSource } from './solve/graph.ts'
 import { isSourced } from './steps/mount-sources.ts'
 import { plainCopy } from './steps/plain-copy.ts'
 import type { FilesystemStep, Work } from './steps/step-executor.ts'
@@ -76,6 +77,7 @@ export function buildGraph(inputs: GraphInputs): BuildGraph {
         id: `${stage.index}.${index}`,
         name: step.displayName,
         identity: identityOf(step, stage, inputs),
+        source: sourceOf(step, stage),
         inputs: [
           isApart ? sourceNode({ kind: 'scratch' }, stage) : end,
           ...sourceNodes(step, stage),
@@ -107,7 +109,8 @@ function stageBaseNode(stage: StagePlan, inputs: GraphInputs): Node<Work> {
     throw new Error('A stage that builds on a stage has no base of its own')
   const node = baseNode(base, inputs)
   const name = base.kind === 'image' ? fromDisplayName(stage, base.reference) : node.name
-  return { ...node, id: `base:${stage.index}`, name }
+  const identity = { place: placeOf(stage), text: node.identity.text }
+  return { ...node, id: `base:${stage.index}`, name, identity, source: sourceOf(stage, stage) }
 }
 
 function baseNode(
@@ -116,7 +119,8 @@ function baseNode(
 ): Node<Work> {
   if (origin.kind === 'scratch') {
     const name = 'FROM scratch'
-    return { id: 'scratch', name, identity: name, inputs: [], work: { kind: 'base', layers: [] } }
+    const identity = { place: '', text: name }
+    return { id: 'scratch', name, identity, inputs: [], work: { kind: 'base', layers: [] } }
   }
   const image = imageOf(origin)
   if (image === undefined) throw new Error(`${JSON.stringify(origin)} was not resolved`)
@@ -124,7 +128,8 @@ function baseNode(
   return {
     id: `image:${JSON.stringify(origin)}`,
     name: `FROM ${image.name}`,
-    identity: image.name,
+    identity: { place: '', text: `FROM ${image.name}` },
+    facts: { [`image ${image.name}`]: image.manifest.digest },
     inputs: [],
     work: { kind: 'base', layers },
   }
@@ -135,7 +140,7 @@ function layNode(below: string, { id, name, identity }: Node<Work>): Node<Work> 
   return {
     id: `${id} laid`,
     name: `${name} (laid on its base)`,
-    identity: `${identity}\0laid`,
+    identity: { place: identity.place, text: `${identity.text} (laid on its base)` },
     inputs: [below, id],
     work: { kind: 'lay' },
   }
@@ -152,7 +157,8 @@ function filesNode(from: NamedOrigin, stage: StagePlan, inputs: GraphInputs): No
   const name = `[context ${from.name}] load`
   const step = plainCopy({ from, path: '/', span: stage.span, displayName: name })
   const work = stepWork(step, stage, inputs)
-  return { id: `files:${from.name}`, name, identity: name, inputs: ['scratch'], work }
+  const identity = { place: '', text: name }
+  return { id: `files:${from.name}`, name, identity, inputs: ['scratch'], work }
 }
 
 interface ContextUse {
@@ -169,12 +175,21 @@ function contextNode(path: string, { stage, step: { span }, inputs }: ContextUse
   const id = `context:${path}`
   const name = `[internal] load build context ${path}`
   const step = plainCopy({ from: { kind: 'context' }, path, span, displayName: name })
-  return { id, name, identity: id, inputs: ['scratch'], work: stepWork(step, stage, inputs) }
+  const identity = { place: '', text: name }
+  return { id, name, identity, inputs: ['scratch'], work: stepWork(step, stage, inputs) }
 }
 
 /** Its stage and its text as written: display names have this build's variables in them. */
-function identityOf({ span }: Step, stage: StagePlan, { dockerfile }: GraphInputs): string {
-  return `${stage.name ?? stage.index}\0${dockerfile.source.slice(span.start, span.end)}`
+function identityOf({ span }: Step, stage: StagePlan, { dockerfile }: GraphInputs): StepIdentity {
+  return { place: placeOf(stage), text: dockerfile.source.slice(span.start, span.end).trim() }
+}
+
+function placeOf({ name, index }: StagePlan): string {
+  return name ?? String(index)
+}
+
+function sourceOf({ span }: { readonly span: Span }, stage: StagePlan): StepSource {
+  return { stage: placeOf(stage), lines: [span.startLine, span.endLine] }
 }
 
 function stepWork(

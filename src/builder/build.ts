@@ -18,6 +18,9 @@ import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
 import { emptyDirectory } from './empty-directory.ts'
+import { explainer } from './explain/explainer.ts'
+import { openInventories } from './explain/inventory.ts'
+import { readLastBuild, writeLastBuild } from './explain/last-build.ts'
 import { type Filesystems, openFilesystems } from './filesystems.ts'
 import { finishStage } from './finish-stage.ts'
 import { explainForeign } from './foreign-programs.ts'
@@ -172,6 +175,7 @@ async function run(
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
   const { contextName } = request
+  const inventories = openInventories(store.records)
   await using kept =
     contextName === undefined ? await openStatCache(store.records, request.context, now) : null
   await using sources = remoteSources(world)
@@ -184,6 +188,7 @@ async function run(
     namedContext: contexts.open,
     sources,
     memo: memo(store.records),
+    inventories,
     secrets: world.secrets,
     sandbox: world.sandbox,
     cacheMounts: join(store.root, 'cache-mounts'),
@@ -193,6 +198,13 @@ async function run(
     now,
   }
   const scope = `${contextName ?? resolve(request.context)}\0${request.dockerfile.name}`
+  const last = await readLastBuild(store.records, scope)
+  const explain = explainer({ nodes, last, inventories })
+  await using _remembered = {
+    // A full disk costs the next build an explanation, no more.
+    [Symbol.asyncDispose]: () =>
+      writeLastBuild(store.records, scope, explain.steps()).catch(() => {}),
+  }
   const executor = stepExecutor(stepWorld)
   const { buildPlatform: host } = request.plan
   return await solve(nodes, {
@@ -203,7 +215,8 @@ async function run(
           throw explainForeign(error, platformOf.get(node.id) ?? host, host)
         }),
     },
-    cache: recordCache(store, { scope, signal }),
+    explain,
+    cache: recordCache(store, { inventories, signal }),
     slots: semaphore(world.parallelism),
     emit,
     signal,

@@ -4,8 +4,8 @@ import { type ChainId, chainIds, parseDiffId } from '../oci/digest.ts'
 import { hasCode } from '../oci/errors.ts'
 import { asArray, asString, member } from '../oci/json.ts'
 
-/** Of record-cache.ts, memo.ts and sources/url-fetcher.ts. */
-const kinds = ['step', 'latest', 'memo', 'url'] as const
+/** Of record-cache.ts, memo.ts, sources/url-fetcher.ts and explain/. */
+const kinds = ['step', 'memo', 'url', 'inventory', 'last'] as const
 
 export interface RemainingCache {
   readonly removedSteps: number
@@ -16,10 +16,10 @@ export interface RemainingCache {
 /** Forgets every step and every remembered digest that was last put before `before`. */
 export async function forgetSteps(records: Records, before: Date): Promise<RemainingCache> {
   const chains = new Set<ChainId>()
-  const removed = { step: 0, latest: 0, memo: 0, url: 0 }
+  const removed = { step: 0, memo: 0, url: 0, inventory: 0, last: 0 }
   for (const kind of kinds) {
     for await (const { hex, value, putAt } of records.list(kind)) {
-      const chain = chainIn(value)
+      const chain = kind === 'step' ? chainIn(value) : undefined
       if (putAt.getTime() < before.getTime()) {
         await records.remove(kind, hex)
         removed[kind]++
@@ -37,11 +37,9 @@ export interface RememberedStep {
 
 /** Those that made a filesystem; whether it is still there is for the caller to see. */
 export async function* rememberedSteps(records: Records): AsyncGenerator<RememberedStep> {
-  for (const kind of kinds) {
-    for await (const { value, putAt } of records.list(kind)) {
-      const chain = chainIn(value)
-      if (chain !== undefined) yield { chain, putAt }
-    }
+  for await (const { value, putAt } of records.list('step')) {
+    const chain = chainIn(value)
+    if (chain !== undefined) yield { chain, putAt }
   }
 }
 

@@ -34,7 +34,8 @@ export function mergeGraphs(graphs: readonly PlatformGraph[]): MergedGraphs {
       const known = nodes.get(sameness)
       const id = known?.id ?? `${platform.replaceAll('/', '_')}-${node.id}`
       ids.set(node.id, id)
-      const identity = `${platform}\0${node.identity}`
+      const { place, text } = node.identity
+      const identity = { place: `${platform} ${place}`, text }
       if (known === undefined) nodes.set(sameness, { ...node, id, identity, inputs })
     }
     return renamed(graph, id => idIn(ids, id))

@@ -7,6 +7,7 @@ import { type BuildResult, build } from '../../src/builder/build.ts'
 import type { BuildEvent } from '../../src/builder/build-event.ts'
 import type { BuildRequest, BuildWorld } from '../../src/builder/build-request.ts'
 import { type CheckReport, checkBuild } from '../../src/builder/check-build.ts'
+import { missText } from '../../src/builder/explain/miss.ts'
 import type { Entitlement } from '../../src/builder/plan/build-args.ts'
 import { parseNamedContext } from '../../src/builder/sources/context-name.ts'
 import { importRootfs } from '../../src/layerfs/image/import-rootfs.ts'
@@ -54,6 +55,8 @@ export interface Built extends Disposable {
   /** Names of the steps that ran, and of those that were found in the cache. */
   readonly worked: readonly string[]
   readonly cached: readonly string[]
+  /** Why steps ran, in words. */
+  readonly misses: readonly string[]
   /** All output of the steps. */
   readonly log: string
   readonly root: Root
@@ -184,6 +187,7 @@ async function inspect(
     events,
     worked: ended('worked'),
     cached: ended('cached'),
+    misses: events.flatMap(event => (event.kind === 'miss' ? [missText(event.miss)] : [])),
     log: events
       .map(event => (event.kind === 'log' ? Buffer.from(event.bytes).toString() : ''))
       .join(''),

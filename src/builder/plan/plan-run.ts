@@ -8,7 +8,7 @@ import { heredocBody, summarizeHeredoc, tryHeredocWord } from '../dockerfile/her
 import type { RunInstruction } from '../dockerfile/instruction.ts'
 import { type Mount, parseMount } from '../dockerfile/mount.ts'
 import { proxyEnv } from './build-args.ts'
-import { addHistory, shellCommand } from './image-config.ts'
+import { addHistory, envName, shellCommand } from './image-config.ts'
 import { envOf, expandIn, numberedName, type StageState, shownText, spend } from './stage-state.ts'
 import type { InlineFile, Origin, RunMount, StageInstruction } from './step.ts'
 
@@ -31,6 +31,7 @@ export function planRun(
     argv,
     scripts,
     env: envOf(state),
+    args: argNames(state),
     proxyEnv: proxyEnv(state.plan.options.buildArgs, state.variables),
     cwd: state.image.config.WorkingDir ?? '/',
     user: state.image.config.User ?? '',
@@ -49,6 +50,12 @@ export function planRun(
     comments: entry.instruction.comments,
   })
   addHistory(state.image, historyText, 'layer')
+}
+
+/** Of declared ARGs that no ENV hides (A03). */
+function argNames({ args, image }: StageState): string[] {
+  const hidden = new Set(image.env.map(envName))
+  return [...new Set(args.map(({ name }) => name))].filter(name => !hidden.has(name))
 }
 
 /** `|2 A=1 B=2`: the ARGs that the command could see (A05). */

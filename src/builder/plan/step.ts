@@ -77,6 +77,8 @@ export interface RunStep extends StepBase {
   readonly scripts: readonly InlineFile[]
   /** `KEY=value`: the image's ENV, the declared ARGs, PATH. */
   readonly env: readonly string[]
+  /** Names of those in `env` that are ARGs. */
+  readonly args: readonly string[]
   /** `KEY=value`, for the process alone: neither in the cache key nor in history (A08, A10). */
   readonly proxyEnv: readonly string[]
   readonly cwd: string

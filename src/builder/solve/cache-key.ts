@@ -16,17 +16,3 @@ export function cacheKey(parts: KeyParts): CacheKey {
   const sorted = Object.entries(parts).sort(([a], [b]) => (a < b ? -1 : 1))
   return digestOf(JSON.stringify([keyVersion, sorted])) as CacheKey
 }
-
-/**
- * The parts that differ between a step and its most similar earlier result, in words:
- * `arg VERSION changed`, `file b.txt is new`. Empty when nothing differs.
- */
-export function explainMiss(earlier: KeyParts, now: KeyParts): string[] {
-  const names = [...new Set([...Object.keys(earlier), ...Object.keys(now)])].sort()
-  return names.flatMap(name => {
-    if (earlier[name] === now[name]) return []
-    if (!Object.hasOwn(earlier, name)) return [`${name} is new`]
-    if (!Object.hasOwn(now, name)) return [`${name} is gone`]
-    return [`${name} changed`]
-  })
-}

@@ -9,10 +9,27 @@ import { type ChainId, chainIds, type DiffId, type Digest } from '../../oci/dige
 export interface Node<Work> {
   readonly id: string
   readonly name: string
-  /** The same in every build until somebody edits the step: what a miss is explained against. */
-  readonly identity: string
+  readonly identity: StepIdentity
+  /** Of a node without a key: what may be different in the next build, as the digest of an image. */
+  readonly facts?: KeyParts
+  /** Where it stands in the Dockerfile. */
+  readonly source?: StepSource
   readonly inputs: readonly string[]
   readonly work: Work
+}
+
+/** The same in every build until somebody edits the step: what a miss is explained against. */
+export interface StepIdentity {
+  /** The stage, and the platform where there are several. */
+  readonly place: string
+  /** The instruction as written. */
+  readonly text: string
+}
+
+export interface StepSource {
+  /** The stage's name, or its number. */
+  readonly stage: string
+  readonly lines: readonly [first: number, last: number]
 }
 
 /** A filesystem, as the stack of layers that shows it. */
@@ -34,7 +51,7 @@ declare const brand: unique symbol
 export type CacheKey = Digest & { readonly [brand]: 'CacheKey' }
 
 /**
- * What a key is made of, by name: `arg VERSION`, `file src/a.ts`, `input 0`. Kept with the result,
+ * What a key is made of, by name: `ARG VERSION`, `files`, `base`. Kept with the result,
  * so that a later miss can be explained by what differs.
  */
 export type KeyParts = Readonly<Record<string, string>>

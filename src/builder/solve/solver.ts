@@ -8,9 +8,11 @@
  *
  * It knows no Dockerfile and no disk: what a step keys on and does comes as an {@link Executor}.
  */
+import { field } from '../../oci/json.ts'
 import type { EmitBuildEvent } from '../build-event.ts'
-import { cacheKey, explainMiss } from './cache-key.ts'
-import type { CacheKey, KeyParts, Node, StepResult } from './graph.ts'
+import type { Miss } from '../explain/miss.ts'
+import { cacheKey } from './cache-key.ts'
+import { type CacheKey, chainOf, type KeyParts, type Node, type StepResult } from './graph.ts'
 import type { Semaphore } from './semaphore.ts'
 import type { StepCache, StepRecord } from './step-cache.ts'
 
@@ -29,8 +31,21 @@ export interface Executor<Work> {
   mayReuse(node: Node<Work>): boolean
 }
 
+/** Why no earlier result is used: nobody wants one, or there is none. */
+export type Ground = 'not-wanted' | 'not-found'
+
+/** Is told of every step, so that it can say why one has to run. */
+export interface Explainer {
+  hit(node: Node<unknown>, parts: KeyParts): void
+  /** Before the step runs. */
+  miss(node: Node<unknown>, parts: KeyParts, ground: Ground): Promise<Miss>
+  /** After it ran well. */
+  ended(node: Node<unknown>): void
+}
+
 export interface SolveWorld<Work> {
   readonly executor: Executor<Work>
+  readonly explain: Explainer
   readonly cache: StepCache
   readonly slots: Semaphore
   readonly emit: EmitBuildEvent
@@ -71,11 +86,12 @@ async function runNode<Work>(
 ): Promise<StepResult> {
   const inputs = await Promise.all(pending)
   using _slot = await world.slots.acquire(world.signal)
-  world.emit({ kind: 'started', id: node.id, name: node.name })
+  const { id, name, source } = node
+  world.emit({ kind: 'started', id, name, ...field('source', source) })
   try {
-    const outcome = await findOrExecute(node, inputs, world)
-    world.emit({ kind: 'done', id: node.id, ...outcome.told })
-    return resultAlone(outcome.result)
+    const { result, how } = await findOrExecute(node, inputs, world)
+    world.emit({ kind: 'done', id, how, ...field('chain', chainOf(result)) })
+    return resultAlone(result)
   } catch (error) {
     world.emit(endOf(node.id, error, world.signal))
     throw error
@@ -95,7 +111,7 @@ function endOf(id: string, error: unknown, signal: AbortSignal) {
 
 interface Outcome {
   readonly result: StepResult
-  readonly told: { readonly how: 'cached' | 'worked'; readonly reason?: string }
+  readonly how: 'cached' | 'worked'
 }
 
 async function findOrExecute<Work>(
@@ -106,21 +122,28 @@ async function findOrExecute<Work>(
   const parts = await world.executor.keyParts(node, inputs, world.signal)
   if (parts === undefined) {
     const result = await world.executor.execute(node, inputs, world.signal)
-    return { result, told: { how: 'worked' } }
+    return { result, how: 'worked' }
   }
   const key = cacheKey(parts)
+  const reused = (result: StepRecord): Outcome => {
+    world.explain.hit(node, parts)
+    return { result, how: 'cached' }
+  }
   const hit = await reusable(node, key, world)
-  if (hit !== undefined) return { result: hit, told: { how: 'cached' } }
+  if (hit !== undefined) return reused(hit)
   return world.cache.exclusively(key, async () => {
     // Another process may have run the step while this one waited for it.
     const late = await reusable(node, key, world)
-    if (late !== undefined) return { result: late, told: { how: 'cached' } }
-    const reason = await missReason(node, parts, world)
+    if (late !== undefined) return reused(late)
+    const ground = world.executor.mayReuse(node) ? 'not-found' : 'not-wanted'
+    const miss = await world.explain.miss(node, parts, ground)
+    world.emit({ kind: 'miss', id: node.id, miss })
     const result = await world.executor.execute(node, inputs, world.signal)
     if (await isKeyStill(key, node, { inputs, world })) {
-      await world.cache.put(key, node.identity, { ...resultAlone(result), parts })
+      await world.cache.put(key, { ...resultAlone(result), parts })
     }
-    return { result, told: { how: 'worked', ...(reason === undefined ? {} : { reason }) } }
+    world.explain.ended(node)
+    return { result, how: 'worked' }
   })
 }
 
@@ -139,22 +162,4 @@ async function reusable<Work>(
   world: SolveWorld<Work>,
 ): Promise<StepRecord | undefined> {
   return world.executor.mayReuse(node) ? world.cache.find(key) : undefined
-}
-
-/** At most this many differences are told in one line. */
-const toldDifferences = 3
-
-async function missReason<Work>(
-  node: Node<Work>,
-  parts: KeyParts,
-  world: SolveWorld<Work>,
-): Promise<string | undefined> {
-  if (!world.executor.mayReuse(node)) return 'earlier results are not used (--no-cache)'
-  const earlier = await world.cache.latest(node.identity)
-  if (earlier === undefined) return undefined
-  const differences = explainMiss(earlier.parts, parts)
-  if (differences.length === 0) return 'the earlier result is no longer in the store'
-  const more = differences.length - toldDifferences
-  const told = differences.slice(0, toldDifferences).join(', ')
-  return more > 0 ? `${told} and ${more} more` : told
 }

@@ -11,9 +11,7 @@ export interface StepRecord extends StepResult {
 export interface StepCache {
   /** An earlier result whose filesystem is still there. */
   find(key: CacheKey): Promise<StepRecord | undefined>
-  /** Remembers a result under `key`, and as the latest of the step of that identity. */
-  put(key: CacheKey, identity: string, record: StepRecord): Promise<void>
-  latest(identity: string): Promise<StepRecord | undefined>
+  put(key: CacheKey, record: StepRecord): Promise<void>
   /** Runs `work` while no other process runs the step with this key. */
   exclusively<T>(key: CacheKey, work: () => Promise<T>): Promise<T>
 }

@@ -12,6 +12,7 @@ import { procPath } from '../../layerfs/layer/open-in-root.ts'
 import { safePath, shown } from '../../layerfs/layer/path-bytes.ts'
 import { type FileStat, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
+import { lookText } from '../explain/inventory.ts'
 import { bodyDigest } from './body-digest.ts'
 import type { SourceFilter } from './copy-filter.ts'
 import {
@@ -44,6 +45,8 @@ export interface DigestOptions {
 
 export interface DigestedFile extends SourceFile {
   readonly digest: string
+  /** What a person is told when it changes. */
+  readonly look: string
 }
 
 interface SourceFile extends Located {
@@ -132,14 +135,30 @@ async function digestPresent(
 ): Promise<DigestedFile[]> {
   const { stat } = file
   const { mode, owner } = options.appearance(stat)
-  const header = [mode, owner, ...typeFields(tree, file), ...xattrs(tree, file)]
+  const [type, ...more] = typeFields(tree, file)
+  const attributes = xattrs(tree, file)
   const body = isRegularFile(stat) ? await contentOf(tree, file, options) : ''
   if (body === undefined) return []
-  const digest = createHash('sha256')
-    .update(JSON.stringify([header, body]))
-    .digest('hex')
-  return [{ ...file, digest }]
+  const digest = sha256([[mode, owner, type, ...more, ...attributes], body])
+  const look = lookText({
+    type: typeLetters.get(type) ?? 'o',
+    mode,
+    owner,
+    content: isRegularFile(stat) ? body : isDirectory(stat) ? '' : sha256(more),
+    attributes: attributes.join(' '),
+  })
+  return [{ ...file, digest, look }]
 }
+
+function sha256(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex')
+}
+
+const typeLetters = new Map<string | number | undefined, string>([
+  [constants.S_IFREG, 'f'],
+  [constants.S_IFDIR, 'd'],
+  [constants.S_IFLNK, 'l'],
+])
 
 function typeFields(tree: SourceTree, { path, stat }: Located): (string | number)[] {
   const type = stat.mode & constants.S_IFMT

@@ -4,8 +4,10 @@
  * Reference: K03–K06, K09, C21.
  */
 import { constants } from 'node:fs'
+import { digestOf, hexOf } from '../../oci/digest.ts'
 import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
+import { type Inventories, lookText } from '../explain/inventory.ts'
 import type { CopyStep, Source } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
@@ -28,7 +30,15 @@ export interface CopyInputs {
 export async function copyKey(step: CopyStep, inputs: CopyInputs): Promise<KeyParts> {
   const { add, dest, chown, chmod, exclude, unpack, parents } = step
   return {
-    step: JSON.stringify({ add, dest, chown, chmod, exclude, unpack, ...(parents && { parents }) }),
+    flags: JSON.stringify({
+      add,
+      dest,
+      chown,
+      chmod,
+      exclude,
+      unpack,
+      ...(parents && { parents }),
+    }),
     base: chainOf(inputs.parent) ?? 'scratch',
     ...(await sourceParts(step, inputs)),
   }
@@ -36,9 +46,10 @@ export async function copyKey(step: CopyStep, inputs: CopyInputs): Promise<KeyPa
 
 async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts> {
   const { source, world, signal } = inputs
+  const { sources, inventories } = world
   if (source === undefined) {
     const { tree, cache } = await openedContext(step.from, world)
-    return digestSources(step, tree, { cache, sources: world.sources, owners: 'root', signal })
+    return digestSources(step, tree, { cache, sources, inventories, owners: 'root', signal })
   }
   // The same question about the same immutable filesystem has the same answer for ever.
   const memoKey = cacheKey({
@@ -49,71 +60,90 @@ async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts
   if (known !== undefined) return known
   using tree = await openResult(source, world, signal)
   const cache = statCache({}, world.now)
-  const { sources } = world
-  const parts = await digestSources(step, tree, { cache, sources, owners: 'kept', signal })
+  const options = { cache, sources, inventories, owners: 'kept', signal } as const
+  const parts = await digestSources(step, tree, options)
+  await inventories.keep(Object.values(parts))
   await world.memo.put(memoKey, parts)
   return parts
 }
 
-/** Above this many files a key names sources, not files: a record must stay small. */
-const maxNamedFiles = 1000
-
 interface DigestContext {
   readonly cache: StatCache
   readonly sources: RemoteSources
+  readonly inventories: Inventories
   /** Files of a context belong to root, whoever checked them out (C14). */
   readonly owners: 'root' | 'kept'
   readonly signal: AbortSignal
 }
 
+/** What the sources give: parts of the key beside the files, and each file by its path. */
+interface Sources {
+  readonly parts: Record<string, string>
+  readonly digests: Record<string, string>
+  readonly looks: Record<string, string>
+}
+
+/** All files are one part, so that a record stays small; what it stands for is in the inventory. */
 async function digestSources(
   step: CopyStep,
   tree: SourceTree,
   context: DigestContext,
 ): Promise<KeyParts> {
-  const parts: Record<string, string> = {}
-  for (const source of step.sources) {
-    Object.assign(parts, await digestOne(step, source, { tree, ...context }))
-  }
-  const names = Object.keys(parts)
-  if (names.length <= maxNamedFiles) return parts
-  return { [`the ${names.length} files`]: cacheKey(parts) }
+  const found: Sources = { parts: {}, digests: {}, looks: {} }
+  for (const source of step.sources) await digestOne(step, source, { tree, found, ...context })
+  if (Object.keys(found.digests).length === 0) return found.parts
+  const files = cacheKey(found.digests)
+  context.inventories.hold(files, found.looks)
+  return { ...found.parts, files }
 }
 
 async function digestOne(
   step: CopyStep,
   source: Source,
-  { tree, ...context }: DigestContext & { readonly tree: SourceTree },
-): Promise<Record<string, string>> {
+  {
+    tree,
+    found,
+    ...context
+  }: DigestContext & { readonly tree: SourceTree; readonly found: Sources },
+): Promise<void> {
+  const { parts, digests, looks } = found
   if (source.kind === 'heredoc') {
-    return { [`file ${source.file.path}`]: JSON.stringify(source.file.content) }
+    const { path, content } = source.file
+    digests[path] = JSON.stringify(content)
+    looks[path] = lookText({ ...heredocLook, content: hexOf(digestOf(content)) })
+    return
   }
   if (source.kind === 'url') {
     const { checksum } = step
     const options = { ...field('checksum', checksum), signal: context.signal }
-    return {
-      [`URL ${withoutUser(source.url)}`]: await context.sources.identifyUrl(source.url, options),
-    }
+    const name = `URL ${withoutUser(source.url)}`
+    parts[name] = await context.sources.identifyUrl(source.url, options)
+    return
   }
   if (source.kind === 'git') {
     const git = gitSourceOf(step, source)
     const { remote, subdir = '', keepGitDir = false, submodules = true, mtime } = git
-    const commit = await context.sources.resolveGit(git, context.signal)
     const options = JSON.stringify({ subdir, keepGitDir, submodules, mtime })
-    return { [`repository ${withoutUser(remote)} ${options}`]: commit }
+    const name = `repository ${withoutUser(remote)} ${options}`
+    parts[name] = await context.sources.resolveGit(git, context.signal)
+    return
   }
   const appearance = appearanceOf(step, context.owners)
-  const parts: Record<string, string> = {}
   const { selected } = selectSources(tree, source, step)
   for (const item of selected) {
     const { filter } = item
     const files = await digestSource(tree, item, { ...context, appearance, filter })
     // A directory without files is copied too; its name matters to no result but its being there.
     parts[`source ${pathText(item.name)}`] = isDirectory(item.stat) ? 'directory' : 'file'
-    for (const file of files) parts[`file ${nameOf(item.name, file)}`] = file.digest
+    for (const file of files) {
+      const path = nameOf(item.name, file)
+      digests[path] = file.digest
+      looks[path] = file.look
+    }
   }
-  return parts
 }
+
+const heredocLook = { type: 'f', mode: 0o644, owner: '0:0', attributes: '' }
 
 /** Names of parts are told to the user. */
 function withoutUser(url: string): string {

@@ -28,9 +28,11 @@ export async function runKey(
   inputs: MountInputs,
 ): Promise<KeyParts> {
   const { sandbox } = inputs.world
+  const args = new Set(step.args)
   const variables = step.env.map(pair => {
     const equals = pair.indexOf('=')
-    return [`variable ${pair.slice(0, equals)}`, pair.slice(equals + 1)] as const
+    const name = pair.slice(0, equals)
+    return [`${args.has(name) ? 'ARG' : 'ENV'} ${name}`, pair.slice(equals + 1)] as const
   })
   return {
     ...Object.fromEntries(variables),

@@ -3,6 +3,7 @@
  */
 import type { ResourceLimit } from '../../layerfs/sandbox/spec.ts'
 import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
+import type { Inventories } from '../explain/inventory.ts'
 import type { Filesystems } from '../filesystems.ts'
 import type { GitSource } from '../plan/git-source.ts'
 import type { SourceTree } from './source-tree.ts'
@@ -19,6 +20,7 @@ export interface StepWorld {
   readonly namedContext: (name: string) => Promise<OpenedContext>
   readonly sources: RemoteSources
   readonly memo: Memo
+  readonly inventories: Inventories
   readonly secrets: SecretSource
   readonly sandbox: SandboxSettings
   /** Directories that outlive builds: `RUN --mount=type=cache`. */

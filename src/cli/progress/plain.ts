@@ -62,6 +62,7 @@ class PlainRenderer implements Renderer {
 
   #linesOf(change: Exclude<Change, { kind: 'nothing' }>): string[] {
     if (change.kind === 'item') return this.#itemLines(change.vertex, change.item)
+    if (change.kind === 'missed') return [`not cached: ${change.why}`]
     if (change.kind === 'warning') return [`WARN: ${change.message}`]
     return change.lines.map(line => formatLogLine(line, this.#out))
   }
@@ -149,10 +150,7 @@ function endLines(vertex: Vertex, { at, outcome }: { at: number; outcome: Outcom
     case 'cached':
       return ['CACHED']
     case 'worked':
-      return [
-        ...(outcome.reason === undefined ? [] : [`not cached: ${outcome.reason}`]),
-        `DONE ${formatSeconds(at - vertex.startedAt)}`,
-      ]
+      return [`DONE ${formatSeconds(at - vertex.startedAt)}`]
     case 'failed':
       return [`ERROR: ${outcome.message}`]
     case 'canceled':

@@ -1,5 +1,6 @@
 /** Progress for programs: one JSON object per event, in the shape of BuildKit's `SolveStatus`. */
 import type { BuildEvent } from '../../builder/build-event.ts'
+import { missText } from '../../builder/explain/miss.ts'
 import { field } from '../../oci/json.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -20,6 +21,8 @@ function solveStatus(event: BuildEvent, vertex: object, time: string): object {
       return { vertexes: [vertex] }
     case 'done':
       return { vertexes: [{ ...vertex, completed: time, cached: event.how === 'cached' }] }
+    case 'miss':
+      return { misses: [{ vertex: event.id, text: missText(event.miss), ...event.miss }] }
     case 'failed':
       return { vertexes: [{ ...vertex, completed: time, error: event.message }] }
     case 'canceled':

@@ -1,5 +1,6 @@
 /** Trace: the build so far, as its events tell it. Renderers read it; `apply` is its only writer. */
 import type { BuildEvent } from '../../builder/build-event.ts'
+import { missText } from '../../builder/explain/miss.ts'
 import { printable } from '../../oci/errors.ts'
 import { LogLines, safeLine } from './log-lines.ts'
 
@@ -24,7 +25,7 @@ export interface ProgressItem {
 }
 
 export type Outcome =
-  | { readonly kind: 'cached' | 'worked'; readonly reason: string | undefined }
+  | { readonly kind: 'cached' | 'worked' }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'canceled' }
 
@@ -35,6 +36,8 @@ export interface Vertex {
   /** Milliseconds. */
   readonly startedAt: number
   readonly end: { readonly at: number; readonly outcome: Outcome } | undefined
+  /** Why it was not in the cache. */
+  readonly missed: string | undefined
   readonly items: ReadonlyMap<string, ProgressItem>
   /** The last lines of its output. */
   readonly tail: readonly LogLine[]
@@ -43,6 +46,7 @@ export interface Vertex {
 
 interface MutableVertex extends Vertex {
   end: Vertex['end']
+  missed: Vertex['missed']
   readonly items: Map<string, ProgressItem>
   readonly tail: LogLine[]
   readonly output: Readonly<Record<'stdout' | 'stderr', LogLines>>
@@ -58,6 +62,7 @@ export type Change =
   | { readonly kind: 'log'; readonly vertex: Vertex; readonly lines: readonly LogLine[] }
   | { readonly kind: 'item'; readonly vertex: Vertex; readonly item: ProgressItem }
   | { readonly kind: 'warning'; readonly vertex: Vertex; readonly message: string }
+  | { readonly kind: 'missed'; readonly vertex: Vertex; readonly why: string }
   /** Of the build as a whole, or of a vertex that nobody started. */
   | { readonly kind: 'nothing' }
 
@@ -93,6 +98,7 @@ export class Trace {
       name: printable(event.name, 1000),
       startedAt: now,
       end: undefined,
+      missed: undefined,
       items: new Map(),
       tail: [],
       output: { stdout: new LogLines(), stderr: new LogLines() },
@@ -119,10 +125,13 @@ function applyTo(
         vertex,
         lines: keep(vertex, vertex.output[event.stream].push(event.bytes), now),
       }
+    case 'miss':
+      vertex.missed = missText(event.miss)
+      return { kind: 'missed', vertex, why: vertex.missed }
     case 'status':
       return { kind: 'item', vertex, item: updateItem(vertex, event, now) }
     case 'done':
-      return end(vertex, { kind: event.how, reason: event.reason && printable(event.reason) }, now)
+      return end(vertex, { kind: event.how }, now)
     case 'failed':
       return end(vertex, { kind: 'failed', message: printable(event.message, 2000) }, now)
     case 'canceled':

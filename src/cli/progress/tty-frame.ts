@@ -112,9 +112,9 @@ function itemLine(item: ProgressItem, { end }: Vertex, options: FrameOptions): s
   return columnsLine(`${truncate(text, room)}${amount}`, { time, style }, options)
 }
 
-function reasonLines({ end }: Vertex, options: FrameOptions): string[] {
-  if (end?.outcome.kind !== 'worked' || end.outcome.reason === undefined) return []
-  const text = truncate(` => => not cached: ${end.outcome.reason}`, options.columns)
+function reasonLines({ missed }: Vertex, options: FrameOptions): string[] {
+  if (missed === undefined) return []
+  const text = truncate(` => => not cached: ${missed}`, options.columns)
   return [styled(text, 'dim', options)]
 }
 

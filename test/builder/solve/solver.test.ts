@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { BuildEvent } from '../../../src/builder/build-event.ts'
+import { missOf } from '../../../src/builder/explain/miss.ts'
 import { cacheKey } from '../../../src/builder/solve/cache-key.ts'
 import {
   type CacheKey,
@@ -9,7 +10,7 @@ import {
   type StepResult,
 } from '../../../src/builder/solve/graph.ts'
 import { semaphore } from '../../../src/builder/solve/semaphore.ts'
-import { type Executor, solve } from '../../../src/builder/solve/solver.ts'
+import { type Executor, type Explainer, solve } from '../../../src/builder/solve/solver.ts'
 import type { StepCache, StepRecord } from '../../../src/builder/solve/step-cache.ts'
 import { type DiffId, digestOf } from '../../../src/oci/digest.ts'
 
@@ -18,7 +19,7 @@ type Work = (signal: AbortSignal) => Promise<void>
 const idle: Work = async () => {}
 
 function node(id: string, inputs: readonly string[] = [], work: Work = idle): Node<Work> {
-  return { id, name: `step ${id}`, identity: id, inputs, work }
+  return { id, name: `step ${id}`, identity: { place: '', text: id }, inputs, work }
 }
 
 /** A step's result is the digest of its name and inputs; `extra` enters its key. */
@@ -45,14 +46,9 @@ function chainsOf(inputs: readonly StepResult[]): KeyParts {
 
 function memoryCache() {
   const records = new Map<CacheKey, StepRecord>()
-  const latest = new Map<string, StepRecord>()
   const cache: StepCache = {
     find: async key => records.get(key),
-    put: async (key, name, record) => {
-      records.set(key, record)
-      latest.set(name, record)
-    },
-    latest: async name => latest.get(name),
+    put: async (key, record) => void records.set(key, record),
     exclusively: (_key, work) => work(),
   }
   return { cache, records }
@@ -62,7 +58,15 @@ function world(executor: Executor<Work>, cache: StepCache, slots = 4) {
   const events: BuildEvent[] = []
   const stop = new AbortController()
   const emit = (event: BuildEvent) => events.push(event)
-  return { executor, cache, slots: semaphore(slots), emit, signal: stop.signal, events, stop }
+  const { signal } = stop
+  return { executor, cache, explain, slots: semaphore(slots), emit, signal, events, stop }
+}
+
+const explain: Explainer = {
+  hit: () => undefined,
+  miss: async (_node, _parts, ground) =>
+    missOf([{ kind: ground === 'not-wanted' ? 'no-cache' : 'pruned' }]),
+  ended: () => undefined,
 }
 
 describe('solve()', () => {
@@ -93,22 +97,21 @@ describe('solve()', () => {
     expect(await solve(nodes, again)).toEqual(first)
     expect(executed).toEqual([])
     expect(again.events.filter(event => event.kind === 'done')).toEqual([
-      { kind: 'done', id: 'a', how: 'cached' },
-      { kind: 'done', id: 'b', how: 'cached' },
+      { kind: 'done', id: 'a', how: 'cached', chain: expect.any(String) },
+      { kind: 'done', id: 'b', how: 'cached', chain: expect.any(String) },
     ])
   })
 
-  it('tells on a miss which part of the key changed', async () => {
+  it('tells on a miss, before the step runs, that nothing was found or nothing is wanted', async () => {
     const { cache } = memoryCache()
-    await solve([node('a')], world(fakeExecutor({ 'arg VERSION': '1' }).executor, cache))
-    const changed = world(fakeExecutor({ 'arg VERSION': '2', 'file b.txt': 'x' }).executor, cache)
-    await solve([node('a')], changed)
-    expect(changed.events).toContainEqual({
-      kind: 'done',
-      id: 'a',
-      how: 'worked',
-      reason: 'arg VERSION changed, file b.txt is new',
-    })
+    const { executor } = fakeExecutor()
+    const first = world(executor, cache)
+    await solve([node('a')], first)
+    expect(first.events.map(({ kind }) => kind)).toEqual(['started', 'miss', 'done'])
+    const again = world({ ...executor, mayReuse: () => false }, cache)
+    await solve([node('a')], again)
+    const miss = { causes: [{ kind: 'no-cache' }], more: 0 }
+    expect(again.events).toContainEqual({ kind: 'miss', id: 'a', miss })
   })
 
   it('cancels what runs on the first failure, waits for it, and rejects with that failure', async () => {

@@ -165,12 +165,14 @@ describe('plain progress', () => {
   test('tells why a step could not be reused', () => {
     const { emit, screen } = open('plain')
     emit(started('a', 'A'))
-    emit({ kind: 'done', id: 'a', how: 'worked', reason: 'context file src/a.c changed' })
-    expect(screen.lines()).toEqual([
-      '#1 A',
-      '#1 not cached: context file src/a.c changed',
-      '#1 DONE 0.0s',
-    ])
+    const changes = [{ what: 'content' }]
+    emit({
+      kind: 'miss',
+      id: 'a',
+      miss: { causes: [{ kind: 'file', subject: 'src/a.c', changes }], more: 0 },
+    })
+    emit({ kind: 'done', id: 'a', how: 'worked' })
+    expect(screen.lines()).toEqual(['#1 A', '#1 not cached: src/a.c: content', '#1 DONE 0.0s'])
   })
 
   test.each([

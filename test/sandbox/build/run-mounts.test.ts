@@ -100,9 +100,7 @@ describeWith(['root', 'busybox'], 'RUN --mount', () => {
     shop.write({ 'dir/one': 'second\n', unrelated: 'x' })
     using changed = await shop.build(dockerfile)
     expect(changed.log).toContain('second\n')
-    expect(changed.events).toContainEqual(
-      expect.objectContaining({ kind: 'done', reason: expect.stringContaining('mount 0 /m') }),
-    )
+    expect(changed.misses).toContainEqual(expect.stringMatching(/one: content/))
   })
 
   it('K02 does not run again for a stage that ran again with the same files', async () => {
