@@ -44,6 +44,8 @@ export type BuildEvent =
       readonly how: 'cached' | 'worked'
       /** The filesystem that a step made. */
       readonly chain?: ChainId
+      /** The imported cache that an earlier result is of. */
+      readonly from?: string
     }
   | { readonly kind: 'failed'; readonly id: VertexId; readonly message: string }
   | { readonly kind: 'canceled'; readonly id: VertexId }

@@ -2,6 +2,7 @@
 import type { Store } from '../layerfs/store.ts'
 import type { RegistryClient } from '../registry/client/client.ts'
 import type { EmitBuildEvent } from './build-event.ts'
+import type { CachePlace } from './cache/cache-place.ts'
 import type { PlanOptions } from './plan/build-args.ts'
 import type { NamedContextNames } from './sources/context-name.ts'
 import type { SandboxSettings, SecretSource } from './steps/step-world.ts'
@@ -28,6 +29,8 @@ export interface BuildWorld {
   readonly contexts: NamedContextNames
   /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
   readonly pull: 'missing' | 'always'
+  /** Caches of other builds, best first. */
+  readonly cacheFrom: readonly CachePlace[]
   readonly secrets: SecretSource
   readonly sandbox: SandboxSettings
   /** The user's environment, for git: proxies, certificates, PATH, the SSH agent. */

@@ -14,6 +14,8 @@ import { baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
 import { type BuildGraph, buildGraph } from './build-graph.ts'
 import type { BuildRequest, BuildWorld } from './build-request.ts'
+import { type CollectedCache, collecting } from './cache/collected-cache.ts'
+import { importCaches, withImports } from './cache/imported-cache.ts'
 import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
@@ -52,6 +54,8 @@ export interface BuildResult {
   readonly latest?: Date
   /** For exports, which may need what is not in the store. */
   readonly filesystems: Filesystems
+  /** For `--cache-to`; of all platforms together. */
+  readonly collected: CollectedCache
 }
 
 /**
@@ -110,7 +114,13 @@ async function buildTargets(
     })),
   )
   const platformOf = nodePlatforms(plans, graphs)
-  const results = await run(nodes, { request, world, filesystems, platformOf })
+  const { results, collected } = await run(nodes, {
+    request,
+    world,
+    filesystems,
+    platforms,
+    platformOf,
+  })
   return plans.map(({ plan, stages }, index) => {
     const graph = graphs[index]
     if (graph === undefined) throw new Error('A plan without a graph')
@@ -121,6 +131,7 @@ async function buildTargets(
       ...field('latest', latest),
       platform,
       filesystems,
+      collected,
     }
   })
 }
@@ -165,13 +176,19 @@ interface RunInputs {
   readonly request: BuildRequest
   readonly world: BuildWorld
   readonly filesystems: Filesystems
+  readonly platforms: readonly Platform[]
   readonly platformOf: ReadonlyMap<string, Platform>
+}
+
+interface RunOutcome {
+  readonly results: ReadonlyMap<string, StepResult>
+  readonly collected: CollectedCache
 }
 
 async function run(
   nodes: BuildGraph['nodes'],
-  { request, world, filesystems, platformOf }: RunInputs,
-): Promise<ReadonlyMap<string, StepResult>> {
+  { request, world, filesystems, platforms, platformOf }: RunInputs,
+): Promise<RunOutcome> {
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
   const { contextName } = request
@@ -180,6 +197,10 @@ async function run(
     contextName === undefined ? await openStatCache(store.records, request.context, now) : null
   await using sources = remoteSources(world)
   await using contexts = namedContexts(world)
+  const scope = `${contextName ?? resolve(request.context)}\0${request.dockerfile.name}`
+  const imports = importCaches(world.cacheFrom, platforms, { store, filesystems, emit, signal })
+  const own = { cache: recordCache(store, { inventories, signal }), memo: memo(store.records) }
+  const { cache, memo: answers, collected } = collecting(withImports(own, imports))
   const stepWorld: StepWorld = {
     snapshots: store.snapshots,
     filesystems,
@@ -187,7 +208,7 @@ async function run(
     contextCache: kept?.cache ?? statCache({}, now),
     namedContext: contexts.open,
     sources,
-    memo: memo(store.records),
+    memo: answers,
     inventories,
     secrets: world.secrets,
     sandbox: world.sandbox,
@@ -197,7 +218,6 @@ async function run(
     warn: (id, message) => emit({ kind: 'warning', id, message }),
     now,
   }
-  const scope = `${contextName ?? resolve(request.context)}\0${request.dockerfile.name}`
   const last = await readLastBuild(store.records, scope)
   const explain = explainer({ nodes, last, inventories })
   await using _remembered = {
@@ -207,7 +227,7 @@ async function run(
   }
   const executor = stepExecutor(stepWorld)
   const { buildPlatform: host } = request.plan
-  return await solve(nodes, {
+  const results = await solve(nodes, {
     executor: {
       ...executor,
       execute: (node, inputs, stop) =>
@@ -216,9 +236,10 @@ async function run(
         }),
     },
     explain,
-    cache: recordCache(store, { inventories, signal }),
+    cache,
     slots: semaphore(world.parallelism),
     emit,
     signal,
   })
+  return { results, collected }
 }

@@ -90,6 +90,7 @@ export async function openWorkshop(): Promise<Workshop> {
         client,
         pull: 'missing',
         contexts: contextsOf(options),
+        cacheFrom: [],
         secrets: async id => {
           const secret = options.secrets?.[id]
           return secret === undefined ? undefined : Buffer.from(secret)

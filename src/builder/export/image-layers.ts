@@ -52,8 +52,7 @@ export async function imageLayers(
     if (chain === undefined) throw new Error('A layer without a chain ID')
     const clampTo = options.rewriteTimestamp ? secondsOf(latest) : undefined
     const making = { options, store, filesystems, signal: stop, ...field('clampTo', clampTo) }
-    const layer = await layerOf({ chain, diffId }, making)
-    found[index] = { ...layer, descriptor: typed(layer.descriptor, options) }
+    found[index] = await imageLayer({ chain, diffId }, making)
   })
   return found
 }
@@ -62,12 +61,13 @@ function secondsOf(time: Date | undefined): number | undefined {
   return time === undefined ? undefined : time.getTime() / 1000
 }
 
-interface Place {
+export interface LayerPlace {
+  /** The filesystem that it is the topmost layer of. */
   readonly chain: ChainId
   readonly diffId: DiffId
 }
 
-interface Making {
+export interface LayerMaking {
   readonly options: ImageOptions
   readonly store: Store
   readonly filesystems: Filesystems
@@ -76,8 +76,14 @@ interface Making {
   readonly signal: AbortSignal
 }
 
+/** One of {@link imageLayers}. */
+export async function imageLayer(place: LayerPlace, making: LayerMaking): Promise<ImageLayer> {
+  const { diffId, descriptor } = await layerOf(place, making)
+  return { diffId, descriptor: typed(descriptor, making.options) }
+}
+
 /** Those of a base, and those that a cache has, stay as they are unless the options say otherwise. */
-function layerOf(place: Place, making: Making): Promise<ImageLayer> {
+function layerOf(place: LayerPlace, making: LayerMaking): Promise<ImageLayer> {
   const known = making.filesystems.find(place.diffId)
   if (known === undefined) return ownLayer(place, making)
   if (known.stack.origin === 'cache' && making.clampTo !== undefined)
@@ -85,7 +91,7 @@ function layerOf(place: Place, making: Making): Promise<ImageLayer> {
   return knownLayer(known, making)
 }
 
-async function ownLayer(place: Place, making: Making): Promise<ImageLayer> {
+async function ownLayer(place: LayerPlace, making: LayerMaking): Promise<ImageLayer> {
   const { options, store, filesystems, clampTo, signal } = making
   const { compression, level } = options
   const isPlain = compression === 'gzip' || compression === 'none'
@@ -95,7 +101,7 @@ async function ownLayer(place: Place, making: Making): Promise<ImageLayer> {
   return { diffId: place.diffId, descriptor }
 }
 
-function diffedLayer({ chain }: Place, making: Making): Promise<ImageLayer> {
+function diffedLayer({ chain }: LayerPlace, making: LayerMaking): Promise<ImageLayer> {
   const { store, filesystems, clampTo, signal } = making
   return madeLayer(`${chain} ${clampTo ?? ''}`, making, async () => {
     const made = filesystems.madeAs(chain)
@@ -106,7 +112,7 @@ function diffedLayer({ chain }: Place, making: Making): Promise<ImageLayer> {
   })
 }
 
-async function knownLayer(known: ImageLayer, making: Making): Promise<ImageLayer> {
+async function knownLayer(known: ImageLayer, making: LayerMaking): Promise<ImageLayer> {
   const { compression, force, level } = making.options
   const { descriptor, diffId } = known
   const isWanted = isCompressedBy(compression, descriptor) && level === undefined
@@ -141,7 +147,7 @@ async function unpacked(source: Chunks): Promise<Chunks> {
 /** Made once: what it became is remembered under `key` and the options. */
 async function madeLayer(
   key: string,
-  { options, store, signal }: Making,
+  { options, store, signal }: LayerMaking,
   openTar: () => Promise<Chunks>,
 ): Promise<ImageLayer> {
   const memory = memo(store.records)

@@ -40,6 +40,11 @@ export const defaultImageOptions: ImageOptions = {
   rewriteTimestamp: false,
 }
 
+/** Whether the image's layers are other ones, by diff ID, than the steps made. */
+export function changesLayers({ rewriteTimestamp, compression }: ImageOptions): boolean {
+  return rewriteTimestamp || compression === 'estargz'
+}
+
 /** As a member of a document: none when nothing is said of it; the last of equal keys stands. */
 export function annotationsOf(
   { annotations }: Pick<ImageOptions, 'annotations'>,

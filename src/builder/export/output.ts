@@ -13,9 +13,9 @@ import type { BuildWorld } from '../build-request.ts'
 import { transferStatus } from '../transfer-status.ts'
 import { vertex } from '../vertex.ts'
 import { loadIntoEngine } from './docker-engine.ts'
-import type { ImageOptions } from './image-options.ts'
+import { changesLayers, type ImageOptions } from './image-options.ts'
 import { copyFiles, filesTar } from './rootfs.ts'
-import { type WrittenImage, writeImage } from './write-image.ts'
+import { type WriteOptions, type WrittenImage, writeImage } from './write-image.ts'
 
 /** Takes the bytes of a file; leaves nothing when they end with an error or the signal aborts. */
 export type Sink = (chunks: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<void>
@@ -43,6 +43,9 @@ export type FilesOutput =
 
 export type Output = ImageOutput | FilesOutput
 
+/** See `WriteOptions`. */
+type ImageWorld = BuildWorld & Pick<WriteOptions, 'asIndex' | 'inlineCache'>
+
 /**
  * `results`: one per platform. The image of the first output that wants one; `undefined` when none
  * does.
@@ -50,7 +53,7 @@ export type Output = ImageOutput | FilesOutput
 export async function exportResults(
   results: readonly BuildResult[],
   outputs: readonly Output[],
-  world: BuildWorld & { readonly asIndex: boolean },
+  world: ImageWorld,
 ): Promise<WrittenImage | undefined> {
   const written = new Map<string, WrittenImage>()
   for (const result of needsLayersHere(outputs) ? results : []) {
@@ -95,14 +98,18 @@ function isFiles(output: Output): output is FilesOutput {
 async function exportLayers(
   results: readonly BuildResult[],
   options: ImageOptions,
-  world: BuildWorld & { readonly asIndex: boolean },
+  world: ImageWorld,
 ): Promise<WrittenImage> {
-  const { emit, asIndex } = world
+  const { emit, asIndex, inlineCache } = world
+  if (inlineCache && changesLayers(options)) {
+    const message = 'the image carries no cache: its layers are not as its steps made them'
+    emit({ kind: 'warning', message })
+  }
   return vertex('exporting to image', emit, async id => {
     const status = (item: string, isDone: boolean) =>
       emit({ kind: 'status', id, item, current: 0, isDone })
     status('exporting layers', false)
-    const image = await writeImage(results, { ...options, asIndex }, world)
+    const image = await writeImage(results, { ...options, asIndex, inlineCache }, world)
     status('exporting layers', true)
     for (const { descriptor, config } of image.manifests) {
       status(`exporting manifest ${descriptor.digest}`, true)

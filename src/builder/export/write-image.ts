@@ -2,12 +2,13 @@
 import { putDocument } from '../../layerfs/image/write-manifest.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { encodeImageConfig } from '../../oci/image-config.ts'
+import { encodeImageConfig, type ImageConfig } from '../../oci/image-config.ts'
 import { mediaTypes } from '../../oci/media-type.ts'
 import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
-import { imageLayers } from './image-layers.ts'
-import { annotationsOf, type ImageOptions } from './image-options.ts'
+import { inlineRecords, withoutInlineRecords } from '../cache/inline-cache.ts'
+import { type ImageLayer, imageLayers } from './image-layers.ts'
+import { annotationsOf, changesLayers, type ImageOptions } from './image-options.ts'
 
 export interface WrittenImage {
   /** Of the manifest; of several platforms, of their index. */
@@ -25,10 +26,17 @@ export interface WrittenManifest {
 
 type ExportWorld = Pick<BuildWorld, 'store' | 'signal'>
 
+export interface WriteOptions extends ImageOptions {
+  /** Also of one platform. */
+  readonly asIndex: boolean
+  /** Whether the configs say which steps gave the layers (`--cache-to type=inline`). */
+  readonly inlineCache: boolean
+}
+
 /** `results`: one per platform; several, or what asks for it, become an index in their order. */
 export async function writeImage(
   results: readonly BuildResult[],
-  options: ImageOptions & { readonly asIndex: boolean },
+  options: WriteOptions,
   world: ExportWorld,
 ): Promise<WrittenImage> {
   const manifests: WrittenManifest[] = []
@@ -44,7 +52,7 @@ export async function writeImage(
 
 async function writeManifest(
   result: BuildResult,
-  options: ImageOptions,
+  options: WriteOptions,
   world: ExportWorld,
 ): Promise<WrittenManifest> {
   const { content } = world.store
@@ -52,7 +60,7 @@ async function writeManifest(
   const rootfs = { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) } as const
   const isDocker = options.types === 'docker'
   const config = await putDocument(
-    encodeImageConfig({ ...result.config, rootfs }),
+    encodeImageConfig({ ...configOf(result, layers, options), rootfs }),
     isDocker ? mediaTypes.dockerConfig : mediaTypes.config,
     content,
   )
@@ -70,6 +78,16 @@ async function writeManifest(
     config,
     descriptor: { ...manifest, ...described, platform: { architecture, os, ...more } },
   }
+}
+
+function configOf(
+  { config: own, collected }: BuildResult,
+  layers: readonly ImageLayer[],
+  options: WriteOptions,
+): ImageConfig {
+  const config = withoutInlineRecords(own)
+  if (!options.inlineCache || changesLayers(options)) return config
+  return { ...config, extra: { ...config.extra, ...inlineRecords(collected, layers) } }
 }
 
 async function writeIndex(

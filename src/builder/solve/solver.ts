@@ -89,8 +89,14 @@ async function runNode<Work>(
   const { id, name, source } = node
   world.emit({ kind: 'started', id, name, ...field('source', source) })
   try {
-    const { result, how } = await findOrExecute(node, inputs, world)
-    world.emit({ kind: 'done', id, how, ...field('chain', chainOf(result)) })
+    const { result, how, from } = await findOrExecute(node, inputs, world)
+    world.emit({
+      kind: 'done',
+      id,
+      how,
+      ...field('chain', chainOf(result)),
+      ...field('from', from),
+    })
     return resultAlone(result)
   } catch (error) {
     world.emit(endOf(node.id, error, world.signal))
@@ -112,6 +118,7 @@ function endOf(id: string, error: unknown, signal: AbortSignal) {
 interface Outcome {
   readonly result: StepResult
   readonly how: 'cached' | 'worked'
+  readonly from?: string
 }
 
 async function findOrExecute<Work>(
@@ -127,7 +134,7 @@ async function findOrExecute<Work>(
   const key = cacheKey(parts)
   const reused = (result: StepRecord): Outcome => {
     world.explain.hit(node, parts)
-    return { result, how: 'cached' }
+    return { result, how: 'cached', ...field('from', result.from) }
   }
   const hit = await reusable(node, key, world)
   if (hit !== undefined) return reused(hit)

@@ -6,6 +6,8 @@ import type { CacheKey, KeyParts, StepResult } from './graph.ts'
 
 export interface StepRecord extends StepResult {
   readonly parts: KeyParts
+  /** What told of it, for people, if not the store. */
+  readonly from?: string
 }
 
 export interface StepCache {

@@ -148,7 +148,7 @@ function isWorthReporting(item: ProgressItem, last: ProgressItem | undefined): b
 function endLines(vertex: Vertex, { at, outcome }: { at: number; outcome: Outcome }): string[] {
   switch (outcome.kind) {
     case 'cached':
-      return ['CACHED']
+      return [outcome.from === undefined ? 'CACHED' : `CACHED (from cache ${outcome.from})`]
     case 'worked':
       return [`DONE ${formatSeconds(at - vertex.startedAt)}`]
     case 'failed':

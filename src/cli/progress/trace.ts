@@ -25,7 +25,9 @@ export interface ProgressItem {
 }
 
 export type Outcome =
-  | { readonly kind: 'cached' | 'worked' }
+  | { readonly kind: 'worked' }
+  /** `from`: the imported cache that had it. */
+  | { readonly kind: 'cached'; readonly from?: string }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'canceled' }
 
@@ -131,12 +133,18 @@ function applyTo(
     case 'status':
       return { kind: 'item', vertex, item: updateItem(vertex, event, now) }
     case 'done':
-      return end(vertex, { kind: event.how }, now)
+      return end(vertex, doneOutcome(event), now)
     case 'failed':
       return end(vertex, { kind: 'failed', message: printable(event.message, 2000) }, now)
     case 'canceled':
       return end(vertex, { kind: 'canceled' }, now)
   }
+}
+
+function doneOutcome({ how, from }: Extract<BuildEvent, { kind: 'done' }>): Outcome {
+  return how === 'worked' || from === undefined
+    ? { kind: how }
+    : { kind: how, from: printable(from) }
 }
 
 function updateItem(

@@ -112,9 +112,11 @@ function itemLine(item: ProgressItem, { end }: Vertex, options: FrameOptions): s
   return columnsLine(`${truncate(text, room)}${amount}`, { time, style }, options)
 }
 
-function reasonLines({ missed }: Vertex, options: FrameOptions): string[] {
-  if (missed === undefined) return []
-  const text = truncate(` => => not cached: ${missed}`, options.columns)
+function reasonLines({ missed, end }: Vertex, options: FrameOptions): string[] {
+  const from = end?.outcome.kind === 'cached' ? end.outcome.from : undefined
+  const reason = from === undefined ? missed && `not cached: ${missed}` : `from cache ${from}`
+  if (reason === undefined) return []
+  const text = truncate(` => => ${reason}`, options.columns)
   return [styled(text, 'dim', options)]
 }
 

@@ -131,6 +131,18 @@ export const buildFlags = {
     help: 'A resource limit of RUN steps: nofile=1024',
   },
 
+  'cache-from': {
+    kind: 'strings',
+    value: 'NAME|type=TYPE[,…]',
+    group: cache,
+    help: 'Also use the cache of another build: type=registry,ref=NAME or type=local,src=DIR',
+  },
+  'cache-to': {
+    kind: 'strings',
+    value: 'NAME|type=TYPE[,…]',
+    group: cache,
+    help: 'Give the cache to other builds: type=inline, type=registry,ref=NAME or type=local,dest=DIR; mode=min|max',
+  },
   'no-cache': { kind: 'boolean', group: cache, help: 'Run every step' },
   'no-cache-filter': {
     kind: 'strings',
@@ -149,8 +161,6 @@ const attestations: UnsupportedFlag = { reason: 'No attestations are made' }
 export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = {
   attest: attestations,
   builder: { reason: 'There is one builder: this program' },
-  'cache-from': { reason: 'The cache is that of the store' },
-  'cache-to': { reason: 'The cache is that of the store' },
   'cgroup-parent': {},
   debug: { short: 'D', reason: 'TSBUILD_DEBUG=1 shows the stack of a bug' },
   policy: {},

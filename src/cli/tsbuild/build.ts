@@ -1,6 +1,7 @@
 import { buildPlatforms } from '../../builder/build.ts'
 import type { BuildEvent } from '../../builder/build-event.ts'
 import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
+import { exportCaches } from '../../builder/cache/export-cache.ts'
 import { exportResults, type Output } from '../../builder/export/output.ts'
 import { openContextDirectory } from '../../builder/sources/context-directory.ts'
 import { type ContextName, parseContextName } from '../../builder/sources/context-name.ts'
@@ -9,6 +10,7 @@ import { type Command, defineCommand } from '../command.ts'
 import { openProgress } from '../progress/progress.ts'
 import { openWorld, type World } from '../world.ts'
 import { buildFlags, unsupportedBuildFlags } from './build-flags.ts'
+import { parseCacheTo } from './cache/cache-to.ts'
 import { parseCall } from './call/call-flag.ts'
 import { runCall } from './call/run-call.ts'
 import { checkOutputs } from './check-outputs.ts'
@@ -82,23 +84,32 @@ async function buildImage(
   { outputs, asIndex, ...place }: ImagePlace,
 ): Promise<number> {
   const { flags, environment, stdout } = invocation
+  const cacheTo = parseCacheTo(flags['cache-to'], { client: place.world.registry })
   const warnings: Extract<BuildEvent, { kind: 'warning' }>[] = []
-  const image = await withRequest(invocation, place, async (request, { emit, ...world }) => {
-    const told = {
-      ...world,
-      asIndex,
-      emit: (event: BuildEvent) => {
-        if (event.kind === 'warning') warnings.push(event)
-        emit(event)
-      },
-    }
-    const buildAll = flags['verify-reproducible'] ? buildTwice : buildPlatforms
-    return exportResults(await buildAll(request, place.platforms, told), outputs, told)
-  })
+  const { image, caches } = await withRequest(
+    invocation,
+    place,
+    async (request, { emit, ...world }) => {
+      const told = {
+        ...world,
+        asIndex,
+        inlineCache: cacheTo.inline || buildArgsOf(invocation).get('BUILDKIT_INLINE_CACHE') === '1',
+        emit: (event: BuildEvent) => {
+          if (event.kind === 'warning') warnings.push(event)
+          emit(event)
+        },
+      }
+      const buildAll = flags['verify-reproducible'] ? buildTwice : buildPlatforms
+      const results = await buildAll(request, place.platforms, told)
+      const image = await exportResults(results, outputs, told)
+      return { image, caches: await exportCaches(results, cacheTo.destinations, told) }
+    },
+  )
   await writeResultFiles(image, {
     iidfile: flags.iidfile,
     metadataFile: flags['metadata-file'],
     outputs,
+    caches,
     ...(environment.lookup('BUILDX_METADATA_WARNINGS') === undefined ? {} : { warnings }),
   })
   if (image !== undefined && flags.quiet) stdout.write(`${image.id}\n`)

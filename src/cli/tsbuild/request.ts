@@ -12,6 +12,7 @@ import { wantedPlatform } from '../wanted-platform.ts'
 import type { World } from '../world.ts'
 import { parseBuildContexts } from './build-contexts.ts'
 import type { buildFlags } from './build-flags.ts'
+import { parseCacheFrom } from './cache/cache-from.ts'
 import type { DockerfileInput } from './dockerfile-input.ts'
 import { parseEntitlements } from './entitlement-flags.ts'
 import { parseAssignments } from './key-values.ts'
@@ -78,6 +79,7 @@ export function buildWorldOf(
     store,
     client: registry,
     contexts: parseBuildContexts(flags['build-context']),
+    cacheFrom: parseCacheFrom(flags['cache-from'], { client: registry }),
     pull: flags.pull ? 'always' : 'missing',
     secrets: secretSource(flags.secret, environment.lookup),
     sandbox: {

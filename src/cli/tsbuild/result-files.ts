@@ -2,6 +2,7 @@
 import type { BuildEvent } from '../../builder/build-event.ts'
 import type { Output } from '../../builder/export/output.ts'
 import type { WrittenImage } from '../../builder/export/write-image.ts'
+import type { Descriptor } from '../../oci/descriptor.ts'
 import { field } from '../../oci/json.ts'
 import { formatReference } from '../../oci/reference.ts'
 import { writeOutputFile } from '../output-file.ts'
@@ -12,6 +13,8 @@ export interface ResultFiles {
   readonly iidfile: string | undefined
   readonly metadataFile: string | undefined
   readonly outputs: readonly Output[]
+  /** Of the caches that were written. */
+  readonly caches: readonly Descriptor[]
   /** What was told; absent when nobody asked for it (BUILDX_METADATA_WARNINGS). */
   readonly warnings?: readonly Warning[]
 }
@@ -19,7 +22,7 @@ export interface ResultFiles {
 /** Each file is replaced whole. `image`: absent when no output was one. */
 export async function writeResultFiles(
   image: WrittenImage | undefined,
-  { iidfile, metadataFile, outputs, warnings }: ResultFiles,
+  { iidfile, metadataFile, outputs, caches, warnings }: ResultFiles,
 ): Promise<void> {
   if (iidfile !== undefined && image !== undefined) {
     await writeOutputFile(iidfile, [Buffer.from(image.id)])
@@ -31,6 +34,7 @@ export async function writeResultFiles(
   const metadata = {
     ...field('buildx.build.warnings', warnings?.map(warningJson)),
     ...(image === undefined ? {} : imageKeys(image)),
+    ...field('cache.manifest', caches[0]),
     ...(names.size === 0 ? {} : { 'image.name': [...names].join(',') }),
   }
   const text = `${JSON.stringify(metadata, null, 2)}\n`

@@ -4,9 +4,8 @@
  * A download that breaks goes on from the byte it stopped at (Range). No ETag is needed to know
  * that the rest belongs to the beginning: the digest decides in the end.
  */
-import { createHash } from 'node:crypto'
+import { verified } from '../../layerfs/content/verified.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import { algorithmOf, finishDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { RegistryClient } from './client.ts'
 import { describeRepository, type Repository, sendRequest } from './request.ts'
@@ -32,20 +31,7 @@ export async function* fetchBlob(
   from: Repository,
   request: BlobRequest,
 ): AsyncGenerator<Uint8Array> {
-  const { digest } = request.descriptor
-  const algorithm = algorithmOf(digest)
-  const hash = createHash(algorithm)
-  for await (const chunk of streamBlob(client, from, request)) {
-    hash.update(chunk)
-    yield chunk
-  }
-  const actual = finishDigest(hash, algorithm)
-  if (actual !== digest) {
-    throw new OciError(
-      'digest-mismatch',
-      `${cannotPull(from, request)}: expected ${digest}, got ${actual}`,
-    )
-  }
+  yield* verified(streamBlob(client, from, request), request.descriptor, cannotPull(from, request))
 }
 
 /**

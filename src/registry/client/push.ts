@@ -6,7 +6,7 @@
  */
 import type { BlobReader } from '../../layerfs/content/content-store.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import type { Digest } from '../../oci/digest.ts'
+import { type Digest, digestOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import {
   formatReference,
@@ -64,23 +64,57 @@ function lostBlob(error: unknown): boolean {
   return error instanceof RegistryError && error.errors.some(({ code }) => codes.includes(code))
 }
 
+export interface DocumentPush extends Omit<PushOptions, 'root' | 'tags'> {
+  readonly document: { readonly mediaType: string; readonly bytes: Uint8Array }
+  /** Those that the document names, whatever they are. */
+  readonly blobs: readonly Descriptor[]
+}
+
+/** One document under the target's name, after the blobs that it needs. Throws as {@link pushImage}. */
+export async function pushDocument(
+  client: RegistryClient,
+  target: Reference,
+  { document: { mediaType, bytes }, blobs, ...options }: DocumentPush,
+): Promise<void> {
+  const { onEvent, signal } = options
+  await pushBlobs(client, target, { ...options, blobs })
+  const manifest = { mediaType, document: { bytes, digest: digestOf(bytes) } }
+  for (const tag of namesOf(target))
+    await putManifest(client, target, { manifest, tag, onEvent, signal })
+}
+
+async function pushBlobs(
+  client: RegistryClient,
+  target: Reference,
+  {
+    blobs,
+    from,
+    onEvent,
+    mountFrom,
+    signal,
+    concurrency = defaultConcurrency,
+  }: Omit<DocumentPush, 'document'>,
+): Promise<void> {
+  await parallel(blobs, { limit: concurrency, signal }, (descriptor, stop) =>
+    pushBlob(client, target, {
+      descriptor,
+      from,
+      mountFrom: mountFrom?.get(descriptor.digest) ?? [],
+      onEvent,
+      signal: stop,
+    }),
+  )
+}
+
 async function pushPlanned(
   client: RegistryClient,
   target: Reference,
   options: PushOptions & { readonly plan: PushPlan },
 ): Promise<void> {
-  const { plan, from, onEvent, mountFrom, signal } = options
+  const { plan, onEvent, signal } = options
   const limits = { limit: options.concurrency ?? defaultConcurrency, signal }
   for (const blobs of [plan.layers, plan.configs]) {
-    await parallel(blobs, limits, (descriptor, stop) =>
-      pushBlob(client, target, {
-        descriptor,
-        from,
-        mountFrom: mountFrom?.get(descriptor.digest) ?? [],
-        onEvent,
-        signal: stop,
-      }),
-    )
+    await pushBlobs(client, target, { ...options, blobs })
   }
   for (const manifests of plan.levels.slice(0, -1)) {
     await parallel(manifests, limits, (manifest, stop) =>
@@ -109,7 +143,10 @@ function namesOf(target: Reference, tags: readonly Tag[] = []): (Tag | undefined
 }
 
 interface ManifestPut {
-  readonly manifest: PlannedManifest
+  readonly manifest: {
+    readonly mediaType: string
+    readonly document: Pick<PlannedManifest['document'], 'bytes' | 'digest'>
+  }
   /** Its digest is its name when there is none. */
   readonly tag?: Tag | undefined
   readonly onEvent: OnTransfer | undefined

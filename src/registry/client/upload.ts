@@ -12,6 +12,7 @@ import type { BlobReader } from '../../layerfs/content/content-store.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import type { Access } from './auth.ts'
 import type { RegistryClient } from './client.ts'
 import { countBytes } from './count-bytes.ts'
 import { RegistryError } from './registry-error.ts'
@@ -39,7 +40,7 @@ export async function pushBlob(
   upload: BlobUpload,
 ): Promise<void> {
   const { digest, size: total } = upload.descriptor
-  if (await hasBlob(client, to, upload)) {
+  if (await hasBlob(client, to, { ...upload, access: 'push' })) {
     upload.onEvent?.({ kind: 'blob-exists', digest, total })
     return
   }
@@ -52,16 +53,27 @@ export async function pushBlob(
   upload.onEvent?.({ kind: 'blob-done', digest, total, direction: 'push' })
 }
 
-async function hasBlob(
+export interface BlobQuestion {
+  readonly descriptor: Descriptor
+  /** What the asker is about to do. */
+  readonly access: Access
+  readonly signal: AbortSignal | undefined
+}
+
+/** Whether the repository has the blob. Throws what `sendRequest` throws. */
+export async function hasBlob(
   client: RegistryClient,
   to: Repository,
-  { descriptor, signal }: BlobUpload,
+  { descriptor, access, signal }: BlobQuestion,
 ): Promise<boolean> {
   await using response = await sendRequest(client, to, {
     method: 'HEAD',
     path: `blobs/${descriptor.digest}`,
-    action: actionOf(to, descriptor),
-    access: 'push',
+    action:
+      access === 'push'
+        ? actionOf(to, descriptor)
+        : `find ${descriptor.digest} in "${describeRepository(to)}"`,
+    access,
     expect: [200, 404],
     signal,
   })

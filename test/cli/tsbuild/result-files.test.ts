@@ -23,7 +23,12 @@ describe('writeResultFiles()', () => {
     const path = join(directory, 'metadata.json')
     writeFileSync(path, 'old')
     const reader = openSync(path, 'r')
-    await writeResultFiles(undefined, { iidfile: undefined, metadataFile: path, outputs: [] })
+    await writeResultFiles(undefined, {
+      iidfile: undefined,
+      metadataFile: path,
+      outputs: [],
+      caches: [],
+    })
     expect(readFileSync(reader, 'utf8')).toBe('old')
     closeSync(reader)
     expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({})

@@ -1,0 +1,156 @@
+/**
+ * `--cache-to`: what a build learned, for builds elsewhere.
+ *
+ * The layers of base images are told, not kept: whoever builds on the same base has them from there.
+ */
+
+import type { StackedLayer } from '../../layerfs/image/unpack.ts'
+import type { Descriptor } from '../../oci/descriptor.ts'
+import type { ChainId, DiffId } from '../../oci/digest.ts'
+import { chainIds } from '../../oci/digest.ts'
+import { field } from '../../oci/json.ts'
+import { parallel } from '../../registry/client/parallel.ts'
+import { firstOf } from '../../registry/client/registry-blobs.ts'
+import type { BuildResult } from '../build.ts'
+import type { BuildWorld } from '../build-request.ts'
+import { imageLayer } from '../export/image-layers.ts'
+import type { ImageOptions } from '../export/image-options.ts'
+import type { StepResult } from '../solve/graph.ts'
+import { transferStatus } from '../transfer-status.ts'
+import { vertex } from '../vertex.ts'
+import { type CacheContents, type CachedResult, encodeCacheConfig } from './cache-config.ts'
+import type { CachePlace, ManifestForm } from './cache-place.ts'
+import { isPrefix } from './inline-cache.ts'
+
+export interface CacheDestination {
+  /** `registry`, `client directory`: BuildKit's words for its progress. */
+  readonly kind: string
+  readonly place: CachePlace
+  /** `min`: the steps of the image; `max`: of all stages that were built. */
+  readonly mode: 'min' | 'max'
+  readonly form: ManifestForm
+  readonly layers: ImageOptions
+  /** Whether a failure is a warning. */
+  readonly ignoreError: boolean
+}
+
+/**
+ * One after the other; the descriptor of each that was written. Throws what the place throws, unless
+ * its failures are to be ignored.
+ */
+export async function exportCaches(
+  results: readonly BuildResult[],
+  destinations: readonly CacheDestination[],
+  world: BuildWorld,
+): Promise<Descriptor[]> {
+  const written: Descriptor[] = []
+  for (const destination of destinations) {
+    try {
+      written.push(await exportCache(results, destination, world))
+    } catch (error) {
+      world.signal.throwIfAborted()
+      if (!destination.ignoreError || !(error instanceof Error)) throw error
+      const { name } = destination.place
+      world.emit({ kind: 'warning', message: `cache ${name} is not written: ${error.message}` })
+    }
+  }
+  return written
+}
+
+function exportCache(
+  results: readonly BuildResult[],
+  destination: CacheDestination,
+  world: BuildWorld,
+): Promise<Descriptor> {
+  const { kind, place, form } = destination
+  const { emit, signal, store } = world
+  return vertex(`exporting cache to ${kind}`, emit, async id => {
+    const status = (item: string, isDone: boolean) =>
+      emit({ kind: 'status', id, item, current: 0, isDone })
+    status('preparing build cache for export', false)
+    const { contents, own } = await contentsOf(results, destination, world)
+    status('preparing build cache for export', true)
+    const [{ filesystems } = nothingBuilt()] = results
+    const written = await place.write(
+      {
+        config: encodeCacheConfig(contents),
+        layers: own,
+        from: firstOf(store.content, filesystems.blobs),
+        mountFrom: filesystems.mountFrom,
+      },
+      { form, onEvent: transferStatus(id, emit), signal },
+    )
+    status(`writing cache manifest ${written.digest}`, true)
+    return written
+  })
+}
+
+function nothingBuilt(): never {
+  throw new Error('A cache of no build')
+}
+
+interface Outgoing {
+  readonly contents: CacheContents
+  /** The layers that no base image has, each once. */
+  readonly own: readonly Descriptor[]
+}
+
+async function contentsOf(
+  results: readonly BuildResult[],
+  { mode, layers: options }: CacheDestination,
+  world: BuildWorld,
+): Promise<Outgoing> {
+  const [first = nothingBuilt()] = results
+  const { collected } = first
+  const wanted = [...collected.results].filter(
+    ([, { layers }]) =>
+      layers.length > 0 &&
+      (mode === 'max' || results.some(result => isPrefix(layers, result.layers))),
+  )
+  const known = await layersOf(
+    wanted.map(([, result]) => result),
+    { result: first, options, world },
+  )
+  const own = [...known.values()]
+    .filter(({ diffId }) => first.filesystems.find(diffId)?.stack.origin !== 'base')
+    // Not in the order in which they were made: the same cache is to be the same bytes.
+    .sort((a, b) => (a.diffId < b.diffId ? -1 : 1))
+  const cached = wanted.map(([key, { layers, created }]): CachedResult => {
+    const stack = layers.map(diffId => known.get(diffId) ?? nothingBuilt())
+    return { key, layers: stack, ...field('created', created) }
+  })
+  const memo = mode === 'max' ? collected.memo : new Map()
+  const blobs = new Map(own.map(({ descriptor }) => [descriptor.digest, descriptor]))
+  return { contents: { results: cached, memo, mounts: [] }, own: [...blobs.values()] }
+}
+
+/** Each layer is a thread's work, and a moment of waiting for the disk. */
+const layersAtOnce = 4
+
+interface Making {
+  readonly result: BuildResult
+  readonly options: ImageOptions
+  readonly world: BuildWorld
+}
+
+/** Compressed where no blob is known yet. */
+async function layersOf(
+  results: readonly StepResult[],
+  { result: { filesystems }, options, world }: Making,
+): Promise<ReadonlyMap<DiffId, StackedLayer>> {
+  const { store, signal } = world
+  const wanted = new Map<DiffId, ChainId>()
+  for (const { layers } of results) {
+    for (const [index, chain] of chainIds(layers).entries()) {
+      wanted.set(layers[index] ?? nothingBuilt(), chain)
+    }
+  }
+  const found = new Map<DiffId, StackedLayer>()
+  await parallel([...wanted], { limit: layersAtOnce, signal }, async ([diffId, chain], stop) => {
+    const known = filesystems.find(diffId)
+    const making = { options, store, filesystems, signal: stop }
+    const isBase = known?.stack.origin === 'base'
+    found.set(diffId, isBase ? known : await imageLayer({ chain, diffId }, making))
+  })
+  return found
+}

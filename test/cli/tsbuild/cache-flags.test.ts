@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest'
+import { parseCacheFrom } from '../../../src/cli/tsbuild/cache/cache-from.ts'
+import { parseCacheTo } from '../../../src/cli/tsbuild/cache/cache-to.ts'
+import { createRegistryClient } from '../../../src/registry/client/client.ts'
+
+const world = { client: createRegistryClient({ userAgent: 'tsbuild/test' }) }
+
+describe('--cache-from and --cache-to', () => {
+  test('a bare name is a repository', () => {
+    expect(parseCacheFrom(['example.com/app:cache'], world)[0]?.name).toBe('example.com/app:cache')
+    const { destinations, inline } = parseCacheTo(['example.com/app'], world)
+    expect(inline).toBe(false)
+    expect(destinations).toMatchObject([{ kind: 'registry', mode: 'min', ignoreError: false }])
+  })
+
+  test('each setting is taken', () => {
+    const text =
+      'type=registry,ref=a.b/c,mode=max,image-manifest=false,compression=uncompressed,ignore-error=true'
+    const { destinations } = parseCacheTo(['type=inline', text], world)
+    expect(destinations).toMatchObject([
+      {
+        mode: 'max',
+        form: { kind: 'list', types: 'oci' },
+        layers: { compression: 'none' },
+        ignoreError: true,
+      },
+    ])
+    expect(parseCacheTo(['type=inline', text], world).inline).toBe(true)
+  })
+
+  test.each([
+    ['type=gha', 'type=gha is not supported'],
+    ['type=azblob,name=a', 'type=azblob is not supported'],
+    ['type=registry', 'it has no ref='],
+    ['type=registry,ref=', 'it has no ref='],
+    ['type=registry,ref=A', 'lower'],
+    ['type=local,ref=a', 'dest=…'],
+    ['type=local,dest=/x,mode=all', 'expected one of min, max'],
+    ['type=local,dest=/x,ignore-error=maybe', 'ignore-error'],
+    ['type=inline,mode=max', 'layers of its own steps alone'],
+    ['type=registry,ref=a,image-manifest=true,oci-mediatypes=false', 'needs oci-mediatypes=true'],
+    ['type=local,dest=/x,compression=estargz', 'as its steps made them'],
+    ['type=tape', 'got "tape"'],
+  ])('--cache-to %s is refused', (text, message) => {
+    expect(() => parseCacheTo([text], world)).toThrow(message)
+  })
+
+  test.each([
+    ['type=inline', 'got "inline"'],
+    ['type=local,dest=/x', 'src=…'],
+    ['type=local,src=/x,digest=sha256:1', 'digest'],
+  ])('--cache-from %s is refused', (text, message) => {
+    expect(() => parseCacheFrom([text], world)).toThrow(message)
+  })
+})
