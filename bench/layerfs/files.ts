@@ -6,9 +6,19 @@ import type { TarEntry } from '../../src/layerfs/tar/entry.ts'
 import { contentPadding, encodeEntry, endOfArchive } from '../../src/layerfs/tar/writer.ts'
 import { type Digest, finishDigest } from '../../src/oci/digest.ts'
 
-/** 20,000 files of up to 200 KB come to 144 MB. */
-const largest = 200_000
-const shape = 27
+/** Of files as packages have them: most are small, most bytes are in few. */
+export interface FileSizes {
+  readonly median: number
+  /** Of the logarithm. 1.8: the mean is five times the median. */
+  readonly spread: number
+}
+
+/** 20,000 of them are 144 MB. */
+export const smallFiles: FileSizes = { median: 1450, spread: 1.8 }
+/** 24,000 of them, packed, are 330 MB. */
+export const mixedFiles: FileSizes = { median: 6600, spread: 1.8 }
+
+const largest = 1024 * 1024
 
 /** xorshift: random enough, and the same everywhere. */
 export function randomNumbers(seed: number): () => number {
@@ -45,16 +55,28 @@ export interface BenchFile {
   readonly content: Buffer
 }
 
-/** A hundred to a directory, all under `prefix`. */
-export function* benchFiles(count: number, prefix = ''): Generator<BenchFile> {
+export interface BenchTree {
+  readonly count: number
+  readonly sizes: FileSizes
+  /** Of every path. */
+  readonly prefix?: string
+}
+
+/** A hundred to a directory. */
+export function* benchFiles({ count, sizes, prefix = '' }: BenchTree): Generator<BenchFile> {
   pool ??= makePool()
   const next = randomNumbers(count + prefix.length)
   for (let i = 0; i < count; i++) {
-    const size = Math.floor(largest * next() ** shape)
+    const size = Math.min(largest, Math.floor(sizes.median * Math.exp(sizes.spread * normal(next))))
     const start = Math.floor(next() * (poolSize - largest))
     const directory = `${prefix}dir${Math.floor(i / 10_000)}/sub${Math.floor(i / 100)}`
     yield { path: `${directory}/file-${i}.txt`, content: pool.subarray(start, start + size) }
   }
+}
+
+/** Box and Muller. */
+function normal(next: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
 }
 
 /** Files alone: directories are implied, as in many real layers. */

@@ -19,7 +19,7 @@ import { openUnpackPool } from '../../src/layerfs/layer/unpack-pool.ts'
 import { parseDiffId } from '../../src/oci/digest.ts'
 import { command, contest, isThere, median, peakMemory } from '../measure.ts'
 import type { Case } from './case.ts'
-import { benchFiles, digestOfFile, writeTar, writeTree } from './files.ts'
+import { benchFiles, digestOfFile, smallFiles, writeTar, writeTree } from './files.ts'
 
 export const unpackPlain: Case = { title: 'unpack a tar', run: options => unpack(options, 'tar') }
 export const unpackGzip: Case = {
@@ -30,7 +30,7 @@ export const unpackGzip: Case = {
 /** GNU tar neither hashes nor looks where links lead. */
 async function unpack({ directory, isQuick }: Parameters<Case['run']>[0], kind: 'tar' | 'tar.gz') {
   const tar = join(directory, 'layer.tar')
-  writeTar(tar, benchFiles(isQuick ? 4000 : 20_000))
+  writeTar(tar, benchFiles({ count: isQuick ? 4000 : 20_000, sizes: smallFiles }))
   const diffId = parseDiffId(await digestOfFile(tar))
   if (kind === 'tar.gz') command('gzip', ['-k', tar])
   const blob = join(directory, `layer.${kind}`)
@@ -108,7 +108,7 @@ export const parallelGzip: Case = {
   title: 'gzip of a layer',
   run: async ({ directory, isQuick }) => {
     const tar = join(directory, 'layer.tar')
-    writeTar(tar, benchFiles(isQuick ? 3000 : 6000))
+    writeTar(tar, benchFiles({ count: isQuick ? 6000 : 20_000, sizes: smallFiles }))
     const total = statSync(tar).size
     let size = 0
     const compress = async (concurrency: number) => {

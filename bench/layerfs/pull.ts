@@ -18,7 +18,7 @@ import { createRegistryClient } from '../../src/registry/client/client.ts'
 import { pushImage } from '../../src/registry/client/push.ts'
 import { cleanEnvironment, command, contest, isThere } from '../measure.ts'
 import type { Case, CaseOptions } from './case.ts'
-import { benchFiles, writeTar } from './files.ts'
+import { benchFiles, mixedFiles, writeTar } from './files.ts'
 
 const layerCount = 8
 const runs = 3
@@ -89,7 +89,7 @@ async function pushBenchImage(
   const diffIds = []
   for (let i = 0; i < layerCount; i++) {
     const tar = join(directory, `layer${i}.tar`)
-    writeTar(tar, benchFiles(files, `layer${i}/`))
+    writeTar(tar, benchFiles({ count: files, sizes: mixedFiles, prefix: `layer${i}/` }))
     diffIds.push(parseDiffId(digestOf(readFileSync(tar))))
     command('gzip', [tar])
     const blob = await putBlob(content, createReadStream(`${tar}.gz`))

@@ -4,7 +4,7 @@
  */
 import { debuglog } from 'node:util'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { syscalls, type Timestamp } from '../native/syscalls.ts'
+import { type FileNumbers, syscalls, type Timestamp } from '../native/syscalls.ts'
 import { procPath } from './open-in-root.ts'
 import { hasSingleId } from './overlay-format.ts'
 import { bytesOf, shown } from './path-bytes.ts'
@@ -33,6 +33,28 @@ export function setFileAttributes(fd: number, attributes: Attributes): void {
   }
   calls.fchmod(fd, attributes.mode)
   calls.utimensat(fd, '', attributes.mtime)
+}
+
+const numbers = new Float64Array(6)
+
+/** A new file `name` that is complete: EEXIST where something stands there. */
+export function createFileAt(
+  dirFd: number,
+  name: string,
+  { content, attributes }: { readonly content: Uint8Array; readonly attributes: Attributes },
+): void {
+  const { mode, uid, gid, mtime, xattrs } = attributes
+  const values: FileNumbers = [dirFd, mode, uid, gid, mtime.seconds, mtime.nanoseconds]
+  numbers.set(values)
+  try {
+    syscalls().createFile(bytesOf(name), content, numbers)
+    if (xattrs.length === 0) return
+  } catch (error) {
+    // An owner that there is none of here: what can be done about it is known below.
+    if (!(error instanceof Error) || !('syscall' in error) || error.syscall !== 'fchown')
+      throw error
+  }
+  setAttributesAt(dirFd, name, attributes)
 }
 
 /** Of `name` in an open directory, which must not be a symbolic link. */

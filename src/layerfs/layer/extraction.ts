@@ -15,6 +15,7 @@ import type { TarBudgets, TarEntry, Xattr } from '../tar/entry.ts'
 import type { TarVisitor } from '../tar/reader.ts'
 import {
   type Attributes,
+  createFileAt,
   isPortable,
   setAttributesAt,
   setFileAttributes,
@@ -47,10 +48,12 @@ export interface ExtractionOptions {
   readonly budgets: Pick<TarBudgets, 'depth' | 'names'>
 }
 
-interface OpenFile {
-  readonly fd: number
-  readonly path: SafePath
+/** A file's entry was read; its content comes. */
+interface PendingFile {
+  readonly spot: Spot
   readonly entry: TarEntry
+  /** Once it is created, because its content does not come at once. */
+  fd: number | undefined
   end: number
 }
 
@@ -60,7 +63,7 @@ export class Extraction implements TarVisitor, Disposable {
   readonly #format: TreeFormat
   readonly #names: NameBudget
   #links: PendingLink[] = []
-  #file: OpenFile | undefined
+  #file: PendingFile | undefined
   #hasRootEntry = false
   #hasForwardLinks = false
   #entries = 0
@@ -97,20 +100,21 @@ export class Extraction implements TarVisitor, Disposable {
   onData(chunk: Buffer, offset: number): void {
     const file = this.#file
     if (file === undefined) return
-    explaining(file.path, () => writeAll(file.fd, chunk, offset))
-    file.end = offset + chunk.length
+    explaining(file.spot.path, () => {
+      if (chunk.length === file.entry.size) {
+        this.#createWhole(file, chunk)
+        return
+      }
+      file.fd ??= this.#createOpen(file)
+      writeAll(file.fd, chunk, offset)
+      file.end = offset + chunk.length
+    })
   }
 
   onEnd(): void {
     const file = this.#file
     if (file === undefined) return
-    explaining(file.path, () => {
-      // A hole at the end has no bytes that would have made the file long enough.
-      if (file.end < file.entry.size) ftruncateSync(file.fd, file.entry.size)
-      setFileAttributes(file.fd, this.#attributesOf(file.entry))
-    })
-    this.#file = undefined
-    closeSync(file.fd)
+    explaining(file.spot.path, () => this.#complete(file))
   }
 
   /** The links that no file was found for: to files of lower layers, or to nothing. */
@@ -125,7 +129,7 @@ export class Extraction implements TarVisitor, Disposable {
 
   [Symbol.dispose](): void {
     this.#parents[Symbol.dispose]()
-    if (this.#file !== undefined) closeSync(this.#file.fd)
+    if (this.#file?.fd !== undefined) closeSync(this.#file.fd)
   }
 
   #apply(meaning: Meaning, path: SafePath, entry: TarEntry): void {
@@ -160,15 +164,16 @@ export class Extraction implements TarVisitor, Disposable {
   #place(entry: TarEntry, path: SafePath): void {
     const fd = this.#parents.open(parentOf(path), entry.mtime)
     const spot: Spot = { fd, name: nameOf(path), path }
+    if (entry.type === 'file') {
+      this.#file = { spot, entry, fd: undefined, end: 0 }
+      return
+    }
     this.#create(entry, spot)
     this.#format.onPlaced(spot)
   }
 
   #create(entry: TarEntry, spot: Spot): void {
     switch (entry.type) {
-      case 'file':
-        this.#createFile(entry, spot)
-        return
       case 'directory':
         this.#createDirectory(entry, spot)
         return
@@ -191,11 +196,34 @@ export class Extraction implements TarVisitor, Disposable {
     }
   }
 
-  #createFile(entry: TarEntry, spot: Spot): void {
+  /** With all of its content, in one call. */
+  #createWhole({ spot, entry }: PendingFile, content: Uint8Array): void {
+    this.#file = undefined
+    const file = { content, attributes: this.#attributesOf(entry) }
+    this.#replacing(spot, () => createFileAt(spot.fd, spot.name, file))
+    this.#format.onPlaced(spot)
+  }
+
+  #createOpen({ spot }: PendingFile): number {
     const fd = this.#replacing(spot, () =>
       syscalls().openat2(spot.fd, bytesOf(spot.name), [openAs.creating, 0o600, 0]),
     )
-    this.#file = { fd, path: spot.path, entry, end: 0 }
+    this.#format.onPlaced(spot)
+    return fd
+  }
+
+  #complete(file: PendingFile): void {
+    const { entry, end } = file
+    if (entry.size === 0) {
+      this.#createWhole(file, noContent)
+      return
+    }
+    file.fd ??= this.#createOpen(file)
+    // A hole at the end has no bytes that would have made the file long enough.
+    if (end < entry.size) ftruncateSync(file.fd, entry.size)
+    setFileAttributes(file.fd, this.#attributesOf(entry))
+    this.#file = undefined
+    closeSync(file.fd)
   }
 
   #createDirectory(entry: TarEntry, spot: Spot): void {
@@ -291,6 +319,8 @@ export class Extraction implements TarVisitor, Disposable {
     return { mode, uid, gid, mtime, xattrs }
   }
 }
+
+const noContent = Buffer.alloc(0)
 
 const nodeTypes: Readonly<Record<string, number>> = {
   'character-device': fileType.characterDevice,

@@ -34,6 +34,7 @@ function isClean(text: string): boolean {
 }
 
 export function latin1Of(path: Name): string {
+  if (Buffer.isBuffer(path)) return path.toString('latin1')
   return typeof path === 'string'
     ? Buffer.from(path, 'utf8').toString('latin1')
     : Buffer.from(path.buffer, path.byteOffset, path.byteLength).toString('latin1')

@@ -1,10 +1,11 @@
 /**
- * One pipeline over a layer's blob: read → hash → decompress → hash → tar → visitor.
+ * One pipeline over a layer's blob: read → decompress → hash → tar → visitor.
  *
- * Both digests are checked only when every byte has gone by: what the visitor did before that is
- * the caller's to throw away.
+ * The digest of the tar is checked, when every byte has gone by: what the visitor did before that
+ * is the caller's to throw away. The blob's own was checked as it came into the store; its bytes
+ * are hashed again only where the tar is not what was expected, to say why.
  */
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import {
   algorithmOf,
@@ -14,9 +15,11 @@ import {
   finishDigest,
 } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
+import type { Chunks } from '../compression/byte-source.ts'
 import { decompress, detectEncoding } from '../compression/decompress.ts'
 import { defaultBudgets, type TarBudgets } from '../tar/entry.ts'
 import { TarReader, type TarVisitor } from '../tar/reader.ts'
+import { withReadAhead } from './read-ahead.ts'
 
 export interface LayerBlob {
   /** The file that holds it. */
@@ -36,53 +39,67 @@ export interface ReadLayer {
 const chunkSize = 256 * 1024
 
 /**
- * Throws `digest-mismatch` when the blob or the tar in it is not what was expected, also where the
- * damage makes the tar unreadable; otherwise what the reader and the visitor throw.
+ * Throws `digest-mismatch` when the tar in the blob is not what was expected, also where the damage
+ * makes it unreadable; otherwise what the reader and the visitor throw.
  */
 export async function readLayer(layer: LayerBlob, visitor: TarVisitor): Promise<ReadLayer> {
   const fd = openSync(layer.blob, 'r')
   try {
     assertSize(fd, layer)
-    const read = await run(fd, layer, visitor)
-    assertSame('layer tar', layer.expected.diffId, read.diffId)
-    return read
+    return await verified(fd, layer, visitor)
   } finally {
     closeSync(fd)
   }
 }
 
-async function run(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<ReadLayer> {
-  const algorithm = algorithmOf(layer.expected.digest)
-  const encoding = encodingOf(fd)
-  const compressed = createHash(algorithm)
-  // Not compressed: blob and tar are the same bytes, and hashing is a third of the work.
-  const isSame = encoding === 'none' && algorithm === 'sha256'
-  const plain = isSame ? compressed : createHash('sha256')
-  const buffers = encoding === 'none' ? 'reused' : 'new'
-  const source = chunksOf(fd, buffers, isSame ? undefined : compressed)
-  const reader = new TarReader(visitor, { ...defaultBudgets, ...layer.budgets })
-  let size = 0
+async function verified(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<ReadLayer> {
   try {
-    for await (const chunk of decompress(source, encoding)) {
-      if (isStopped(layer)) throw new Error('Stopped')
-      plain.update(chunk)
-      size += chunk.length
-      reader.push(chunk)
-    }
-    reader.end()
+    const read = await run(fd, layer, visitor)
+    assertSame('layer tar', layer.expected.diffId, read.diffId)
+    return read
   } catch (error) {
-    if (isStopped(layer)) throw error
     // Damage shows first as a broken archive; that the blob is another is the better answer.
-    assertBlob(fd, layer)
+    if (!isStopped(layer)) assertBlob(fd, layer)
     throw error
   }
-  const diffId = finishDiffId(plain)
-  assertSame(
-    'layer blob',
-    layer.expected.digest,
-    isSame ? diffId : finishDigest(compressed, algorithm),
-  )
-  return { diffId, size }
+}
+
+async function run(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<ReadLayer> {
+  const encoding = encodingOf(fd)
+  const reader = new TarReader(visitor, { ...defaultBudgets, ...layer.budgets })
+  const pass = { layer, reader }
+  if (encoding !== 'none') {
+    return passHashed(decompress(chunksOf(fd, 'new'), encoding), pass)
+  }
+  return withReadAhead({ fd, size: layer.expected.size }, async file => {
+    if (file === undefined) return passHashed(chunksOf(fd, 'reused'), pass)
+    const size = await passOn(file.chunks, pass)
+    return { diffId: file.diffId(), size }
+  })
+}
+
+interface Pass {
+  readonly layer: LayerBlob
+  readonly reader: TarReader
+}
+
+async function passHashed(chunks: Chunks, pass: Pass): Promise<ReadLayer> {
+  const hash = createHash('sha256')
+  const size = await passOn(chunks, pass, hash)
+  return { diffId: finishDiffId(hash), size }
+}
+
+/** Returns how many bytes went by. */
+async function passOn(chunks: Chunks, { layer, reader }: Pass, hash?: Hash): Promise<number> {
+  let size = 0
+  for await (const chunk of chunks) {
+    if (isStopped(layer)) throw new Error('Stopped')
+    hash?.update(chunk)
+    size += chunk.length
+    reader.push(chunk)
+  }
+  reader.end()
+  return size
 }
 
 function isStopped({ stop }: LayerBlob): boolean {
@@ -102,24 +119,14 @@ function encodingOf(fd: number): 'gzip' | 'zstd' | 'none' {
   return encoding
 }
 
-interface Updatable {
-  update(bytes: Uint8Array): unknown
-}
-
 /** `reused`: a chunk is valid until the next one is asked for. */
-function* chunksOf(
-  fd: number,
-  buffers: 'new' | 'reused',
-  hash: Updatable | undefined,
-): Generator<Uint8Array> {
+function* chunksOf(fd: number, buffers: 'new' | 'reused'): Generator<Uint8Array> {
   let buffer = Buffer.allocUnsafe(chunkSize)
   for (let position = 0; ; ) {
     const length = readSync(fd, buffer, 0, chunkSize, position)
     if (length === 0) return
     position += length
-    const chunk = buffer.subarray(0, length)
-    hash?.update(chunk)
-    yield chunk
+    yield buffer.subarray(0, length)
     if (buffers === 'new') buffer = Buffer.allocUnsafe(chunkSize)
   }
 }
@@ -136,7 +143,7 @@ function assertSize(fd: number, { expected }: LayerBlob): void {
 function assertBlob(fd: number, { expected }: LayerBlob): void {
   const algorithm = algorithmOf(expected.digest)
   const hash = createHash(algorithm)
-  for (const _chunk of chunksOf(fd, 'reused', hash));
+  for (const chunk of chunksOf(fd, 'reused')) hash.update(chunk)
   assertSame('layer blob', expected.digest, finishDigest(hash, algorithm))
 }
 

@@ -20,7 +20,9 @@ export interface Header {
   readonly devMinor: number
 }
 
-const ustarMagic = Buffer.from('ustar\x0000', 'latin1')
+/** Its version, two digits, is not looked at. */
+const ustarMagic = Buffer.from('ustar\0', 'latin1')
+const ustarVersion = Buffer.from('00', 'latin1')
 const gnuMagic = Buffer.from('ustar  \0', 'latin1')
 const starTrailer = Buffer.from('tar\0', 'latin1')
 
@@ -35,8 +37,8 @@ export function decodeHeader(block: Buffer): Header {
   if (size < 0) throw new OciError('invalid', 'Cannot read tar header: the size is negative')
   return {
     flag: String.fromCharCode(block[fields.type.offset] ?? 0),
-    path: joinPath(prefixOf(block, dialect), readField(block, 'name')),
-    linkPath: Buffer.from(readField(block, 'linkName')),
+    path: pathOf(block, dialect),
+    linkPath: copyText(block, fields.linkName),
     mode: readField(block, 'mode') & 0o7777,
     uid: readField(block, 'uid'),
     gid: readField(block, 'gid'),
@@ -54,7 +56,7 @@ export function encodeHeader(header: Header, split: SplitPath): Buffer {
   writeField(block, 'prefix', split.prefix)
   writeField(block, 'type', Buffer.from(header.flag, 'latin1'))
   writeField(block, 'linkName', header.linkPath)
-  writeField(block, 'magic', ustarMagic)
+  writeField(block, 'magic', Buffer.concat([ustarMagic, ustarVersion]))
   for (const key of ['mode', 'uid', 'gid', 'size', 'mtime', 'devMajor', 'devMinor'] as const) {
     writeField(block, key, header[key])
   }
@@ -94,11 +96,28 @@ function assertChecksum(block: Buffer): void {
 
 /** The sum of all bytes, those of the checksum itself counted as blanks. */
 function checksum(block: Buffer): number {
-  let sum = 8 * 0x20
-  // `as`: both loops stay inside the block; `?? 0` would double their time (measured).
-  for (let index = 0; index < 148; index++) sum += block[index] as number
-  for (let index = 156; index < blockSize; index++) sum += block[index] as number
+  let sum = sumOf(block) + 8 * 0x20
+  for (let index = 148; index < 156; index++) sum -= block[index] as number
   return sum
+}
+
+const evenBytes = 0x00ff00ff
+
+/** Two bytes of each word at a time: a byte at a time is a third of reading an archive (measured). */
+function sumOf(block: Buffer): number {
+  const isAligned = block.byteOffset % 4 === 0
+  const { buffer, byteOffset } = isAligned ? block : Uint8Array.prototype.slice.call(block)
+  const words = new Uint32Array(buffer, byteOffset, blockSize / 4)
+  let even = 0
+  let odd = 0
+  for (let index = 0; index < blockSize / 4; index++) {
+    // `as`: the loop stays inside the block; `?? 0` would double its time (measured).
+    const word = words[index] as number
+    even += word & evenBytes
+    odd += (word >>> 8) & evenBytes
+  }
+  // 128 words of bytes stay below 2^15: neither half runs over into the other.
+  return (even & 0xffff) + (even >>> 16) + (odd & 0xffff) + (odd >>> 16)
 }
 
 /** Old Sun and some early GNU tars summed signed characters. */
@@ -111,12 +130,23 @@ function signedChecksum(block: Buffer): number {
 }
 
 function dialectOf(block: Buffer): Dialect {
-  const { offset, length } = fields.magic
-  const is = (magic: Buffer, size: number): boolean =>
-    block.compare(magic, 0, size, offset, offset + size) === 0
-  if (is(gnuMagic, length)) return 'gnu'
-  if (!is(ustarMagic, 6)) return 'v7'
-  return readField(block, 'starTrailer').equals(starTrailer) ? 'star' : 'ustar'
+  const { offset } = fields.magic
+  if (isAt(block, offset, gnuMagic)) return 'gnu'
+  if (!isAt(block, offset, ustarMagic)) return 'v7'
+  return isAt(block, fields.starTrailer.offset, starTrailer) ? 'star' : 'ustar'
+}
+
+function isAt(block: Buffer, offset: number, bytes: Buffer): boolean {
+  for (let index = 0; index < bytes.length; index++) {
+    if (block[offset + index] !== bytes[index]) return false
+  }
+  return true
+}
+
+function pathOf(block: Buffer, dialect: Dialect): Buffer {
+  const name = copyText(block, fields.name)
+  const prefix = block[fields.prefix.offset] === 0 ? noBytes : prefixOf(block, dialect)
+  return prefix.length === 0 ? name : Buffer.concat([prefix, slash, name])
 }
 
 function prefixOf(block: Buffer, dialect: Dialect): Buffer {
@@ -128,7 +158,7 @@ function prefixOf(block: Buffer, dialect: Dialect): Buffer {
     case 'gnu':
       return strayPrefix(block)
     default:
-      return Buffer.alloc(0)
+      return noBytes
   }
 }
 
@@ -138,10 +168,9 @@ function prefixOf(block: Buffer, dialect: Dialect): Buffer {
  * is taken for a prefix.
  */
 function strayPrefix(block: Buffer): Buffer {
-  const none = Buffer.alloc(0)
-  if (isTime(block, 'gnuAccessTime') && isTime(block, 'gnuChangeTime')) return none
+  if (isTime(block, 'gnuAccessTime') && isTime(block, 'gnuChangeTime')) return noBytes
   const prefix = readField(block, 'prefix')
-  return prefix.every(byte => byte >= 0x20 && byte < 0x7f) ? prefix : none
+  return prefix.every(byte => byte >= 0x20 && byte < 0x7f) ? prefix : noBytes
 }
 
 function isTime(block: Buffer, key: 'gnuAccessTime' | 'gnuChangeTime'): boolean {
@@ -154,8 +183,21 @@ function isTime(block: Buffer, key: 'gnuAccessTime' | 'gnuChangeTime'): boolean 
   }
 }
 
-function joinPath(prefix: Buffer, name: Buffer): Buffer {
-  // A copy: the block's memory belongs to whoever pushed it and is reused.
-  if (prefix.length === 0) return Buffer.from(name)
-  return Buffer.concat([prefix, Buffer.from('/'), name])
+const noBytes = Buffer.alloc(0)
+const slash = Buffer.from('/')
+
+interface Place {
+  readonly offset: number
+  readonly length: number
+}
+
+/** A copy: the block's memory belongs to whoever pushed it and is reused. */
+function copyText(block: Buffer, { offset, length }: Place): Buffer {
+  let size = 0
+  while (size < length && block[offset + size] !== 0) size++
+  if (size === 0) return noBytes
+  const copy = Buffer.allocUnsafe(size)
+  // Not `copy`: it would make a slice first, which costs more than the bytes (measured).
+  for (let index = 0; index < size; index++) copy[index] = block[offset + index] as number
+  return copy
 }

@@ -54,7 +54,12 @@ const ignoredFlags = new Set(['V', 'A'])
 export class TarReader {
   readonly #visitor: TarVisitor
   readonly #budgets: TarBudgets
-  #state: State
+  readonly #nextHeader: State = {
+    kind: 'collect',
+    length: blockSize,
+    accept: block => this.#onHeader(block),
+  }
+  #state: State = this.#nextHeader
   #collected: Buffer[] = []
   #collectedLength = 0
   #extensions: { -readonly [K in keyof Extensions]: Extensions[K] } = {}
@@ -65,14 +70,12 @@ export class TarReader {
   constructor(visitor: TarVisitor, budgets: TarBudgets = defaultBudgets) {
     this.#visitor = visitor
     this.#budgets = budgets
-    this.#state = this.#nextHeader()
   }
 
   /** Throws `invalid`, `unsupported`, `too-large`, or what the visitor throws; then it is over. */
   push(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    let at = 0
-    while (at < bytes.length) at += this.#step(bytes.subarray(at))
+    for (let at = 0; at < bytes.length; ) at += this.#step(bytes, at)
   }
 
   /** The archive is complete. Throws `invalid` when it stops inside an entry. */
@@ -99,41 +102,46 @@ export class TarReader {
     return Object.keys(this.#extensions).length > 0
   }
 
-  /** Consumes some of `bytes` and says how many. */
-  #step(bytes: Buffer): number {
+  /** Consumes some of `bytes` from `at` on and says how many. */
+  #step(bytes: Buffer, at: number): number {
     const state = this.#state
     switch (state.kind) {
       case 'collect':
-        return this.#collect(state, bytes)
+        return this.#collect(state, bytes, at)
       case 'content':
-        return this.#pass(state, bytes)
+        return this.#pass(state, bytes, at)
       case 'skip':
-        return this.#skip(state, bytes)
+        return this.#skip(state, bytes.length - at)
       default:
-        return bytes.length
+        return bytes.length - at
     }
   }
 
-  #collect(state: State & { kind: 'collect' }, bytes: Buffer): number {
+  #collect(state: State & { kind: 'collect' }, bytes: Buffer, at: number): number {
     const wanted = state.length - this.#collectedLength
-    if (bytes.length < wanted) {
-      this.#collected.push(Buffer.from(bytes))
-      this.#collectedLength += bytes.length
-      return bytes.length
+    const last = bytes.subarray(at, at + wanted)
+    if (last.length < wanted) {
+      this.#collected.push(Buffer.from(last))
+      this.#collectedLength += last.length
+      return last.length
     }
-    const last = bytes.subarray(0, wanted)
-    const whole = this.#collectedLength === 0 ? last : Buffer.concat([...this.#collected, last])
-    this.#collected = []
-    this.#collectedLength = 0
+    const whole = this.#collectedLength === 0 ? last : this.#takeCollected(last)
     state.accept(whole)
     return wanted
   }
 
-  #pass(state: State & { kind: 'content' }, bytes: Buffer): number {
+  #takeCollected(last: Buffer): Buffer {
+    const whole = Buffer.concat([...this.#collected, last])
+    this.#collected = []
+    this.#collectedLength = 0
+    return whole
+  }
+
+  #pass(state: State & { kind: 'content' }, bytes: Buffer, at: number): number {
     const region = state.regions[state.index]
     if (region === undefined) throw new Error('Content without a region')
-    const length = Math.min(bytes.length, region.length - state.done)
-    this.#visitor.onData(bytes.subarray(0, length), region.offset + state.done)
+    const length = Math.min(bytes.length - at, region.length - state.done)
+    this.#visitor.onData(bytes.subarray(at, at + length), region.offset + state.done)
     state.done += length
     if (state.done === region.length) {
       state.index += 1
@@ -148,19 +156,15 @@ export class TarReader {
     this.#visitor.onEnd()
   }
 
-  #skip(state: State & { kind: 'skip' }, bytes: Buffer): number {
-    const length = Math.min(bytes.length, state.remaining)
+  #skip(state: State & { kind: 'skip' }, available: number): number {
+    const length = Math.min(available, state.remaining)
     state.remaining -= length
-    if (state.remaining === 0) this.#state = this.#nextHeader()
+    if (state.remaining === 0) this.#state = this.#nextHeader
     return length
   }
 
   #skipping(remaining: number, of: 'padding' | 'content'): State {
-    return remaining === 0 ? this.#nextHeader() : { kind: 'skip', remaining, of }
-  }
-
-  #nextHeader(): State {
-    return { kind: 'collect', length: blockSize, accept: block => this.#onHeader(block) }
+    return remaining === 0 ? this.#nextHeader : { kind: 'skip', remaining, of }
   }
 
   #onHeader(block: Buffer): void {
@@ -184,7 +188,7 @@ export class TarReader {
     if (this.#isExtended()) {
       throw new OciError('invalid', 'Cannot read tar: an extended header describes no entry')
     }
-    this.#state = this.#sawZeroBlock ? { kind: 'ended' } : this.#nextHeader()
+    this.#state = this.#sawZeroBlock ? { kind: 'ended' } : this.#nextHeader
     this.#sawZeroBlock = true
   }
 
@@ -222,7 +226,7 @@ export class TarReader {
     const collected = (bytes: Buffer): void => {
       // A copy: records and names are slices that outlive the chunk.
       accept(Buffer.from(bytes.subarray(0, size)))
-      this.#state = this.#nextHeader()
+      this.#state = this.#nextHeader
     }
     const length = size + paddingOf(size)
     if (length === 0) collected(Buffer.alloc(0))

@@ -45,9 +45,12 @@ const typesByFlag: Readonly<Record<string, EntryType>> = {
   S: 'file',
 }
 
+const none: readonly PaxRecord[] = []
+const noLink = Buffer.alloc(0)
+
 /** Throws `invalid`; `unsupported` for a type of entry that we do not know. */
 export function resolveEntry(header: Header, extensions: Extensions): ResolvedEntry {
-  const records = extensions.pax ?? []
+  const records = extensions.pax ?? none
   const pax = lastRecords(records)
   const path = pathOf(header, pax, extensions)
   const linkPath = linkPathOf(header, pax, extensions)
@@ -57,7 +60,7 @@ export function resolveEntry(header: Header, extensions: Extensions): ResolvedEn
   const entry: TarEntry = {
     type,
     path,
-    linkPath: type === 'hardlink' || type === 'symlink' ? linkPath : Buffer.alloc(0),
+    linkPath: type === 'hardlink' || type === 'symlink' ? linkPath : noLink,
     mode: header.mode,
     uid: ownerOf(pax.get('uid'), header.uid),
     gid: ownerOf(pax.get('gid'), header.gid),
@@ -91,7 +94,10 @@ const withoutContent = new Set(['1', '2', '3', '4', '5', '6'])
 
 type Records = ReadonlyMap<string, PaxRecord>
 
+const noRecords: Records = new Map()
+
 function lastRecords(records: readonly PaxRecord[]): Records {
+  if (records.length === 0) return noRecords
   const last = new Map<string, PaxRecord>()
   for (const record of records) {
     if (record.value.length === 0) last.delete(record.keyword)
@@ -201,8 +207,11 @@ function deviceNumber(record: PaxRecord | undefined, fallback: number): number {
 const schilyPrefix = 'SCHILY.xattr.'
 const libarchivePrefix = 'LIBARCHIVE.xattr.'
 
+const noXattrs: readonly Xattr[] = []
+
 /** SCHILY's values are the bytes themselves and win; libarchive's are base64 under an escaped name. */
-function xattrsOf(records: readonly PaxRecord[]): Xattr[] {
+function xattrsOf(records: readonly PaxRecord[]): readonly Xattr[] {
+  if (records.length === 0) return noXattrs
   const values = new Map<string, Buffer>()
   for (const { keyword, value } of records) {
     if (!keyword.startsWith(libarchivePrefix)) continue

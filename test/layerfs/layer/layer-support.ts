@@ -29,7 +29,11 @@ export interface EntryDraft {
   readonly xattrs?: Readonly<Record<string, string | Buffer>>
 }
 
-export const file = (path: string, content = path, more: Partial<EntryDraft> = {}): EntryDraft => ({
+export const file = (
+  path: string,
+  content: string | Buffer = path,
+  more: Partial<EntryDraft> = {},
+): EntryDraft => ({
   path,
   content,
   ...more,

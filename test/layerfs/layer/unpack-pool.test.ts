@@ -1,4 +1,16 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -26,7 +38,13 @@ afterAll(() => {
 let count = 0
 function staged(drafts: readonly EntryDraft[], lower: () => Promise<string[]> = async () => []) {
   const tar = tarOf(drafts)
-  const bytes = gzipSync(tar)
+  return stagedBlob(tar, { bytes: gzipSync(tar), lower })
+}
+
+function stagedBlob(
+  tar: Buffer,
+  { bytes, lower }: { readonly bytes: Buffer; readonly lower: () => Promise<string[]> },
+) {
   count += 1
   const blob = join(base, `blob${count}`)
   const target = join(base, `layer${count}`)
@@ -76,6 +94,42 @@ describe.each([
     const layer = staged([file('f')])
     await expect(pool.apply({ ...layer, signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
     expect(readdirSync(layer.target)).toEqual([])
+  })
+})
+
+describe('UnpackPool reads a large plain layer ahead in another thread', () => {
+  const contents = Array.from({ length: 40 }, (_, index) => randomBytes(400_000 + 13_331 * index))
+  const large = () => {
+    const tar = tarOf(contents.map((content, i) => file(`f${i}`, content)))
+    return stagedBlob(tar, { bytes: tar, lower: async () => [] })
+  }
+
+  test('and writes the same files, of one layer after the other', async () => {
+    await using pool = threaded.openUnpackPool(1)
+    for (let round = 0; round < 2; round++) {
+      const layer = large()
+      const { diffId, size } = await pool.apply(layer)
+      expect({ diffId, size }).toEqual({
+        diffId: layer.expected.diffId,
+        size: layer.expected.size,
+      })
+      contents.forEach((content, i) => {
+        expect(readFileSync(join(layer.target, `f${i}`)).equals(content)).toBe(true)
+      })
+    }
+  })
+
+  test('and refuses one with a byte changed, or cut short, and works on', async () => {
+    await using pool = threaded.openUnpackPool(1)
+    const changed = large()
+    const fd = openSync(changed.blob, 'r+')
+    writeSync(fd, 'x', 9_000_000)
+    closeSync(fd)
+    await expect(pool.apply(changed)).rejects.toMatchObject({ code: 'digest-mismatch' })
+    const cut = large()
+    truncateSync(cut.blob, cut.expected.size - 1_000_000)
+    await expect(pool.apply(cut)).rejects.toMatchObject({ code: 'digest-mismatch' })
+    expect((await pool.apply(large())).entries).toBe(40)
   })
 })
 

@@ -1,9 +1,11 @@
 import {
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -12,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { atCwd, openFlags, resolve, syscalls } from '../../../src/layerfs/native/syscalls.ts'
+import { describeWith } from '../../support/requires.ts'
 
 const sys = syscalls()
 let root: string
@@ -25,6 +28,58 @@ beforeEach(() => {
 afterEach(() => {
   closeSync(fd)
   rmSync(root, { recursive: true })
+})
+
+describeWith(['root'], 'createFile', () => {
+  const numbers = (mode: number, uid = 0, gid = 0) =>
+    new Float64Array([fd, mode, uid, gid, -1, 999_999_999])
+
+  it('makes a file whose owner, mode and time are exact whatever the umask', () => {
+    const before = process.umask(0o077)
+    try {
+      for (const mode of [0o644, 0o000, 0o777, 0o4755, 0o7777]) {
+        const name = `f${mode}`
+        sys.createFile(name, Buffer.from('content'), numbers(mode, 0xfffffffe, 12))
+        const { uid, gid, size, mtime, mode: found } = sys.statx(fd, name)
+        expect({ uid, gid, size, mtime, mode: found & 0o7777 }).toEqual({
+          uid: 0xfffffffe,
+          gid: 12,
+          size: 7,
+          mtime: { seconds: -1, nanoseconds: 999_999_999 },
+          mode,
+        })
+      }
+    } finally {
+      process.umask(before)
+    }
+  })
+
+  it('gives the group that was asked for, not that of a directory with setgid', () => {
+    mkdirSync(join(root, 'shared'))
+    sys.fchownat(fd, 'shared', [0, 77])
+    sys.fchmodat(fd, 'shared', 0o2777)
+    const shared = openSync(join(root, 'shared'), 'r')
+    sys.createFile('f', Buffer.alloc(0), new Float64Array([shared, 0o2644, 0, 0, 0, 0]))
+    expect(sys.statx(shared, 'f')).toMatchObject({ gid: 0, mode: 0o102644 })
+    closeSync(shared)
+  })
+
+  it('follows no link and writes over nothing', () => {
+    symlinkSync('elsewhere', join(root, 'link'))
+    writeFileSync(join(root, 'file'), 'mine')
+    for (const name of ['link', 'file', '.']) {
+      const attempt = () => sys.createFile(name, Buffer.from('theirs'), numbers(0o644))
+      expect(attempt).toThrow(expect.objectContaining({ code: 'EEXIST', syscall: 'openat' }))
+    }
+    expect(readFileSync(join(root, 'file'), 'utf8')).toBe('mine')
+    expect(existsSync(join(root, 'elsewhere'))).toBe(false)
+  })
+
+  it('refuses numbers that are too few or of another type', () => {
+    for (const wrong of [new Float64Array(5), new Uint32Array(6) as unknown as Float64Array]) {
+      expect(() => sys.createFile('f', Buffer.alloc(0), wrong)).toThrow(TypeError)
+    }
+  })
 })
 
 describe('openat2', () => {

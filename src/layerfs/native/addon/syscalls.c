@@ -182,6 +182,7 @@ static void bind(napi_env env, napi_value exports, const struct binding *table) 
 /* Loaded once per thread that requires it: there is no state to share. */
 NAPI_MODULE_INIT() {
   bind(env, exports, file_bindings);
+  bind(env, exports, create_file_bindings);
   bind(env, exports, metadata_bindings);
   bind(env, exports, xattr_bindings);
   bind(env, exports, mount_bindings);
