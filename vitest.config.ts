@@ -15,6 +15,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles: ['test/support/native-folder.ts'],
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/sandbox/**'],
           testTimeout: 20_000,
@@ -24,6 +25,7 @@ export default defineConfig({
         test: {
           name: 'sandbox',
           retry,
+          setupFiles: ['test/support/native-folder.ts'],
           include: ['test/sandbox/**/*.test.ts'],
           testTimeout: 60_000,
           fileParallelism: false,

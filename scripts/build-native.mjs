@@ -8,13 +8,19 @@ import { fileURLToPath } from 'node:url'
 const warnings = ['-std=gnu17', '-Wall', '-Wextra', '-Wpedantic', '-Wshadow', '-Wvla', '-Werror']
 const hardening = ['-O2', '-fstack-protector-strong', '-D_FORTIFY_SOURCE=2']
 
-/** `extra`: more compiler flags (sanitizers); `out`: where the programs go. */
-export function buildNative(root, { extra = [], out = join(root, 'build/native') } = {}) {
+/**
+ * `extra`: more compiler flags; `out`: where the programs go; `sandbox`: how that one is linked.
+ * Static, as it must run where the machine's libraries are not.
+ */
+export function buildNative(
+  root,
+  { extra = [], out = join(root, 'build/native'), sandbox = ['-static'] } = {},
+) {
   const native = join(root, 'src/layerfs/native')
   mkdirSync(out, { recursive: true })
   const headers = createRequire(import.meta.url)('node-api-headers').include_dir
   compile('syscalls.node', ['-shared', '-fPIC', `-I${headers}`, ...sources('addon')])
-  compile('sandbox', ['-static', ...sources('sandbox'), ...sources('bridge')])
+  compile('sandbox', [...sandbox, ...sources('sandbox'), ...sources('bridge')])
 
   function sources(folder) {
     const files = readdirSync(join(native, folder)).filter(name => name.endsWith('.c'))

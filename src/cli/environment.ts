@@ -22,6 +22,8 @@ export interface Environment {
   readonly isDumbTerminal: boolean
   readonly sourceDateEpoch?: string
   readonly temporaryDirectory: string
+  /** Where other native programs are than those of the build: for sanitizers. */
+  readonly nativeFolder?: string
   /** Print the stack of a bug. */
   readonly isDebug: boolean
 }
@@ -33,6 +35,7 @@ export function readEnvironment(
   const lookup: EnvironmentLookup = name => nonEmpty(variables[name])
   const home = lookup('HOME') ?? homedir()
   const sourceDateEpoch = lookup('SOURCE_DATE_EPOCH')
+  const nativeFolder = lookup('TSBUILD_NATIVE')
   return {
     lookup,
     root: lookup('TSBUILD_ROOT') ?? defaultRoot(lookup, home, userId),
@@ -42,6 +45,7 @@ export function readEnvironment(
     isDumbTerminal: (lookup('TERM') ?? 'dumb') === 'dumb',
     ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }),
     temporaryDirectory: tmpdir(),
+    ...(nativeFolder === undefined ? {} : { nativeFolder }),
     isDebug: lookup('TSBUILD_DEBUG') !== undefined,
   }
 }

@@ -11,7 +11,8 @@ await runProgram({
   examples: [
     'tsrun --rm -it busybox',
     'tsrun --rm -v .:/work -w /work node:22 npm test',
-    'tsrun ps -a',
+    'tsrun -d --name web -p 8080:80 nginx',
+    'tsrun logs -f web',
   ],
   fallback: 'run',
   commands: [
@@ -31,9 +32,37 @@ await runProgram({
       load: async () => (await import('./tsrun/ps.ts')).psCommand,
     },
     {
+      name: 'logs',
+      aliases: ['container logs'],
+      summary: 'Print what a detached container wrote',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/logs.ts')).logsCommand,
+    },
+    {
+      name: 'stop',
+      aliases: ['container stop'],
+      summary: 'Ask containers to end, and end them if they do not',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/stop.ts')).stopCommand,
+    },
+    {
+      name: 'kill',
+      aliases: ['container kill'],
+      summary: 'Send containers a signal',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/kill.ts')).killCommand,
+    },
+    {
+      name: 'wait',
+      aliases: ['container wait'],
+      summary: 'Wait until containers have ended, and print their exit codes',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/wait.ts')).waitCommand,
+    },
+    {
       name: 'rm',
       aliases: ['container rm'],
-      summary: 'Remove containers that have ended',
+      summary: 'Remove containers',
       group: 'Containers',
       asRoot: true,
       load: async () => (await import('./tsrun/rm.ts')).rmCommand,

@@ -125,8 +125,8 @@ describe('tsrun', () => {
 
   test.each([
     [['run'], 'takes at least 1 argument, got 0'],
-    [['run', '-d', 'x'], 'Flag --detach is not supported yet'],
-    [['-d', 'x'], 'Flag --detach is not supported yet'],
+    [['run', '--restart', 'always', 'x'], 'Flag --restart is not supported yet'],
+    [['-l', 'a=b', 'x'], 'Flag --label is not supported yet'],
     [['run', '-t', 'x'], 'The input device is not a TTY'],
     [['run', '--pull', 'never', 'x'], 'Cannot find image "x" in the store'],
     [['run', '--pull', 'never', 'a/UPPER/case'], 'Cannot parse repository name'],

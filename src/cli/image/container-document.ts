@@ -22,10 +22,11 @@ export function containerDocument(container: Container): Record<string, unknown>
   }
 }
 
-function stateOf({ isRunning }: Container, { end, startedAt }: ContainerRecord) {
+function stateOf({ isRunning }: Container, { end, startedAt, process }: ContainerRecord) {
   return {
     Status: isRunning ? 'running' : 'exited',
     Running: isRunning,
+    Pid: isRunning ? (process?.pid ?? 0) : 0,
     OOMKilled: end?.outOfMemory ?? false,
     // Killed before it could tell: as if by SIGKILL.
     ExitCode: isRunning ? 0 : (end?.code ?? 137),

@@ -1,32 +1,41 @@
-import { findContainer, listContainers } from '../../layerfs/runtime/container-list.ts'
-import { openStore } from '../../layerfs/store.ts'
+import { killContainer } from '../../layerfs/runtime/container-control.ts'
+import type { Container } from '../../layerfs/runtime/container-list.ts'
+import { openStore, type Store } from '../../layerfs/store.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { reportFailure } from '../report-failure.ts'
+import { eachContainer } from './each-container.ts'
 
 export const rmCommand: Command = defineCommand({
   name: 'rm',
   usage: '[FLAGS] CONTAINER...',
-  summary: 'Remove containers that have ended',
-  examples: ['rm 3f2a9c', 'rm $({program} ps -aq)'],
+  summary: 'Remove containers',
+  examples: ['rm 3f2a9c', 'rm -f web', 'rm $({program} ps -aq)'],
   flags: {
-    force: { kind: 'boolean', short: 'f', help: 'Ignore containers that do not exist' },
+    force: {
+      kind: 'boolean',
+      short: 'f',
+      help: 'Kill those that run; ignore those that do not exist',
+    },
+    volumes: { kind: 'boolean', short: 'v', help: 'For docker’s sake: there are none of its own' },
   },
-  unsupported: { volumes: { short: 'v' }, link: { short: 'l' } },
+  unsupported: { link: { short: 'l' } },
   arity: { min: 1 },
-  run: async ({ flags, args, stdout, ...context }) => {
+  run: async ({ flags, args, ...context }) => {
     await using store = await openStore(context.environment.root)
-    const containers = await listContainers(store.containers)
-    let code = 0
-    for (const text of args) {
-      try {
-        await store.containers.remove(findContainer(containers, text).id)
-        stdout.write(`${text}\n`)
-      } catch (error) {
-        if (flags.force && hasCode(error, 'not-found')) continue
-        code = reportFailure(error, { program: { name: 'tsrun' }, command: undefined, ...context })
-      }
-    }
-    return code
+    const options = { context, store, ignoresMissing: flags.force }
+    return await eachContainer(args, options, async container => {
+      if (!flags.force) return await store.containers.remove(container.id)
+      await killContainer(store.containers, container, context.signal)
+      await removeIfThere(store, container)
+    })
   },
 })
+
+/** One that was to be removed at its end is gone by now. */
+async function removeIfThere(store: Store, { id }: Container): Promise<void> {
+  try {
+    await store.containers.remove(id)
+  } catch (error) {
+    if (!hasCode(error, 'not-found')) throw error
+  }
+}

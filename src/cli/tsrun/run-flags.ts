@@ -7,6 +7,7 @@ const security = 'Security'
 
 export const runFlags = {
   rm: { kind: 'boolean', help: 'Remove the container when it ends' },
+  detach: { kind: 'boolean', short: 'd', help: 'Let it live on; print its id' },
   interactive: { kind: 'boolean', short: 'i', help: 'Keep standard input open' },
   tty: { kind: 'boolean', short: 't', help: 'Give the container a terminal' },
   env: { kind: 'strings', short: 'e', value: 'NAME[=VALUE]', help: 'Set an environment variable' },
@@ -39,12 +40,12 @@ export const runFlags = {
   'stop-signal': {
     kind: 'string',
     value: 'SIGNAL',
-    help: 'What the container gets when tsrun gets SIGTERM',
+    help: 'What the container gets when tsrun gets SIGTERM, and from "tsrun stop"',
   },
   'stop-timeout': {
     kind: 'integer',
     value: 'SECONDS',
-    help: 'Kill the container that long after SIGTERM',
+    help: 'Kill the container that long after that',
   },
   'read-only': { kind: 'boolean', help: 'Mount the root read-only' },
   pull: {
@@ -220,11 +221,14 @@ export type RunFlags = FlagValues<typeof runFlags>
 const limits: UnsupportedFlag = { reason: 'Limits are those under "Resources" in the help' }
 const namespaces: UnsupportedFlag = { reason: 'Namespaces are always those of the container' }
 const networks: UnsupportedFlag = { reason: 'Networks are bridge, host and none' }
-const logging: UnsupportedFlag = { reason: 'The output goes where that of tsrun goes' }
+const logging: UnsupportedFlag = {
+  reason: 'The output goes where that of tsrun goes, or with --detach to a file for "tsrun logs"',
+}
 
 export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
-  detach: { short: 'd', reason: 'Use the shell’s "&", or a service of systemd' },
-  restart: { reason: 'Use a service of systemd with Restart=' },
+  restart: {
+    reason: 'No process of ours is left that could: use a service of systemd with Restart=',
+  },
   mount: { reason: 'Use --volume or --tmpfs' },
   label: { short: 'l' },
   'label-file': {},

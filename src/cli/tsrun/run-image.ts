@@ -1,5 +1,7 @@
 import type { ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
-import { type ContainerRequest, runContainer } from '../../layerfs/runtime/run-container.ts'
+import type { ContainerRequest } from '../../layerfs/runtime/create-container.ts'
+import { runContainer } from '../../layerfs/runtime/run-container.ts'
+import { startContainer } from '../../layerfs/runtime/start-container.ts'
 import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import type { RunConfig } from '../../oci/image-config.ts'
@@ -11,6 +13,7 @@ import { containerOptions } from './container-options.ts'
 import { exposedPorts } from './publish-options.ts'
 import type { RunFlags, runFlags } from './run-flags.ts'
 import { forwarded, SignalForwarder, stopRules } from './signal-forwarder.ts'
+import { findSignal, signalNumber } from './signal-number.ts'
 
 /** `tsrun run`, its flags parsed: the container's exit code. Throws what keeps it from starting. */
 export async function runImage(invocation: Invocation<typeof runFlags>): Promise<number> {
@@ -36,9 +39,23 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
     ...(flags.user === undefined ? {} : { user: flags.user }),
     groups: flags['group-add'],
     lifetime: flags.rm ? 'removed-at-end' : 'kept',
+    stop: stopWishes(flags, image.config.value.config),
     options: flags['publish-all'] ? withExposedPorts(options, image.config.value.config) : options,
   }
+  if (flags.detach) return await runInBackground(store, request, { flags, context })
   return await runInForeground(store, request, { flags, context })
+}
+
+/** The image's own signal is what its authors say stops it; one that Linux lacks says nothing. */
+function stopWishes(
+  { 'stop-signal': signal, 'stop-timeout': timeout }: RunFlags,
+  { StopSignal = '' }: RunConfig,
+): NonNullable<ContainerRequest['stop']> {
+  const stopSignal = signal === undefined ? findSignal(StopSignal) : signalNumber(signal)
+  return {
+    ...(stopSignal === undefined ? {} : { stopSignal }),
+    ...(timeout === undefined ? {} : { stopTimeout: timeout }),
+  }
 }
 
 /** Those that are published already keep their place. */
@@ -59,7 +76,7 @@ function wantedImage(name: string, { platform, pull, quiet }: RunFlags): WantedI
 
 /** As docker says it. */
 function assertTerminal(flags: RunFlags, { stdin }: CliContext): void {
-  if (flags.tty && stdin.isTTY !== true) {
+  if (flags.tty && !flags.detach && stdin.isTTY !== true) {
     throw new CliError(exitCodes.usage, 'The input device is not a TTY', {
       hint: 'Leave --tty out when standard input is no terminal',
     })
@@ -69,6 +86,21 @@ function assertTerminal(flags: RunFlags, { stdin }: CliContext): void {
 interface Foreground {
   readonly flags: RunFlags
   readonly context: CliContext
+}
+
+/** Prints the id once the container runs and will live on. */
+async function runInBackground(
+  store: Store,
+  request: ContainerRequest,
+  { flags, context }: Foreground,
+): Promise<number> {
+  const id = await startContainer(store, request, {
+    stdin: flags.interactive ? 'open' : 'null',
+    signal: context.signal,
+    now: () => new Date(),
+  })
+  context.stdout.write(`${id}\n`)
+  return 0
 }
 
 async function runInForeground(

@@ -1,9 +1,9 @@
 import { constants } from 'node:os'
-import type { RunningSandbox } from '../../layerfs/sandbox/run.ts'
-import { printable } from '../../oci/errors.ts'
-import { CliError, exitCodes, usageError } from '../cli-error.ts'
+import type { RunningSandbox } from '../../layerfs/sandbox/monitor.ts'
+import { CliError, exitCodes } from '../cli-error.ts'
 import type { CliContext } from '../command.ts'
 import type { RunFlags } from './run-flags.ts'
+import { signalNumber } from './signal-number.ts'
 
 export const forwarded: readonly NodeJS.Signals[] = [
   'SIGHUP',
@@ -31,19 +31,6 @@ export function stopRules(flags: Pick<RunFlags, 'stop-signal' | 'stop-timeout'>)
     ...(seconds === undefined || seconds < 0 ? {} : { timeoutMs: seconds * 1000 }),
   }
 }
-
-/** `SIGQUIT`, `quit`, `3`, `SIGRTMIN+3`. Throws a usage error. */
-export function signalNumber(text: string): number {
-  const name = text.toUpperCase().replace(/^SIG/, '')
-  const [, realTime] = /^RTMIN\+(\d+)$/.exec(name) ?? []
-  const known = constants.signals[`SIG${name}` as NodeJS.Signals] as number | undefined
-  const number = realTime === undefined ? (known ?? Number(text)) : firstRealTime + Number(realTime)
-  if (Number.isInteger(number) && number > 0 && number <= lastSignal) return number
-  throw usageError(`Cannot use signal "${printable(text)}": Linux has none of that name`)
-}
-
-const firstRealTime = 34
-const lastSignal = 64
 
 /**
  * Hands signals on to the container; those that come while it starts, as soon as it has. Its first

@@ -10,6 +10,7 @@
  * Compiled by `npm run build` from addon/; see scripts/build-native.mjs.
  */
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { OciError } from '../../oci/errors.ts'
 
@@ -177,7 +178,15 @@ function load(): Syscalls {
   }
 }
 
+let folder: string | undefined
+
+/** Takes the native programs from another folder: one built with sanitizers. Before any is used. */
+export function useNativeFolder(path: string): void {
+  folder = path
+}
+
 /** Where the build puts `syscalls.node` and `sandbox`. */
 export function nativePath(name: 'syscalls.node' | 'sandbox'): string {
+  if (folder !== undefined) return join(folder, name)
   return fileURLToPath(new URL(`../../../build/native/${name}`, import.meta.url))
 }

@@ -1,11 +1,15 @@
 /** Containers as users see them: by name or id, running or ended. */
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { killLeftover } from '../sandbox/orphan.ts'
 import type { Containers } from '../snapshot/containers.ts'
+import { readEnd } from './container-files.ts'
 import { type ContainerRecord, decodeContainerRecord } from './container-record.ts'
 
 export interface Container {
   /** 64 hex digits. */
   readonly id: string
+  /** Its directory; container-files.ts. */
+  readonly path: string
   readonly isRunning: boolean
   /** `undefined` when it is damaged: the container can only be removed. */
   readonly record: ContainerRecord | undefined
@@ -14,12 +18,25 @@ export interface Container {
 /** Newest first. What a killed `--rm` run left behind is removed on the way. */
 export async function listContainers(containers: Containers): Promise<Container[]> {
   const found: Container[] = []
-  for (const { id, isRunning, record: value } of await containers.list()) {
-    const record = decodeContainerRecord(value)
+  for (const { id, path, isRunning, record: value } of await containers.list()) {
+    const decoded = decodeContainerRecord(value)
+    const record = isRunning || decoded === undefined ? decoded : await settle(decoded, path)
     if (!isRunning && record?.lifetime === 'removed-at-end') await removeLeftover(containers, id)
-    else found.push({ id, isRunning, record })
+    else found.push({ id, path, isRunning, record })
   }
   return found.sort((a, b) => createdAt(b).localeCompare(createdAt(a)))
+}
+
+/**
+ * What a detached container's end is, which its monitor wrote. Without one the monitor was killed,
+ * and a set-id program may have outlived it: no longer.
+ */
+async function settle(record: ContainerRecord, path: string): Promise<ContainerRecord> {
+  if (record.end !== undefined) return record
+  const end = await readEnd(path)
+  if (end !== undefined) return { ...record, end }
+  if (record.process !== undefined) await killLeftover(record.process)
+  return record
 }
 
 /** It may have been removed, or held for that, by another process in the meantime. */

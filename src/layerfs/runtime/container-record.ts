@@ -27,7 +27,14 @@ export interface ContainerRecord {
   /** Published ports, and the address they lead to, once they are. */
   readonly ports?: readonly PublishedPort[]
   readonly address?: string
-  /** Absent after a run that was killed before it could tell. */
+  /** Its first process, outside; `start` tells it from a later one of its number. */
+  readonly process?: { readonly pid: number; readonly start: string }
+  /** It lives on without who started it: its output is in its log, its end in a file of its own. */
+  readonly detached?: true
+  /** What stops it, and how many seconds it then has; absent: SIGTERM, and docker's ten. */
+  readonly stopSignal?: number
+  readonly stopTimeout?: number
+  /** From a file of its own, once it has ended; absent after a monitor that was killed. */
   readonly end?: ExitStatus & { readonly at: string }
 }
 
@@ -56,8 +63,16 @@ function recordFrom(node: JsonNode): ContainerRecord {
     ...field('startedAt', optional(member(node, 'startedAt'), asString)),
     ...field('ports', optional(member(node, 'ports'), portsFrom)),
     ...field('address', optional(member(node, 'address'), asString)),
+    ...field('process', optional(member(node, 'process'), processFrom)),
+    ...(member(node, 'detached').value === true ? { detached: true } : {}),
+    ...field('stopSignal', optional(member(node, 'stopSignal'), asSize)),
+    ...field('stopTimeout', optional(member(node, 'stopTimeout'), asSize)),
     ...field('end', optional(member(node, 'end'), endFrom)),
   }
+}
+
+function processFrom(node: JsonNode): NonNullable<ContainerRecord['process']> {
+  return { pid: asSize(member(node, 'pid')), start: asString(member(node, 'start')) }
 }
 
 function portsFrom(node: JsonNode): PublishedPort[] {

@@ -1,13 +1,14 @@
 /**
  * Removing cgroups: our own after a run, and those of processes that were killed before they could.
  */
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../oci/errors.ts'
+import { processStart } from './process-start.ts'
 
 /** `pid.start`: names a process for ever, though its number will be used again. */
 export function ownerMark(): string {
-  return `${process.pid}.${startOf(process.pid) ?? 0}`
+  return `${process.pid}.${processStart(process.pid) ?? 0}`
 }
 
 /** Removes the cgroups in `parent`, which need not exist, whose owner is gone. */
@@ -15,7 +16,7 @@ export function removeLeftovers(parent: string): void {
   if (!existsSync(parent)) return
   for (const entry of readdirSync(parent)) {
     const [, pid, start] = /\.(\d+)\.(\d+)$/.exec(entry) ?? []
-    if (pid === undefined || startOf(Number(pid)) === start) continue
+    if (pid === undefined || processStart(Number(pid)) === start) continue
     tryRemove(join(parent, entry))
   }
 }
@@ -41,21 +42,6 @@ function tryRemove(directory: string): boolean {
     if ((['EBUSY', 'EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(error, code))) {
       return false
     }
-    throw error
-  }
-}
-
-/**
- * When the process started, in ticks since boot: the 22nd field, counted after the name's `)`.
- * Nothing for one that is gone or only waits for its parent to notice.
- */
-function startOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    return fields[0] === 'Z' ? undefined : fields[19]
-  } catch (error) {
-    if (hasCode(error, 'ENOENT') || hasCode(error, 'ESRCH')) return undefined
     throw error
   }
 }

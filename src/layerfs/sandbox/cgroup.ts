@@ -5,7 +5,7 @@
  * process and its start time, so what a killed one left is recognized and removed by the next run.
  * All calls are synchronous: they take microseconds.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { boundDevices, type DeviceBound } from './cgroup-devices.ts'
@@ -22,6 +22,10 @@ export interface Cgroup extends Disposable {
   readonly devices: DeviceBound | undefined
   /** Whether /sys/fs/cgroup of a container can be the version 2 hierarchy. */
   readonly unified: boolean
+  /** Those of this container alone. */
+  readonly directories: readonly string[]
+  /** The file that counts how often memory ran out, where memory is limited. */
+  readonly memoryEvents: string | undefined
   /** Whether the kernel killed one of its processes for want of memory. */
   outOfMemory(): boolean
 }
@@ -60,11 +64,14 @@ export function createCgroup(
     }
     const first = bound?.kind === 'filtered' ? bound.directory : undefined
     const entered = new Set([...directories.values(), ...shared].filter(path => path !== first))
+    const memoryEvents = eventsFile(directories.get('memory'))
     return {
+      directories: [...new Set(directories.values())],
+      memoryEvents,
       procs: [...entered].map(directory => join(directory, 'cgroup.procs')),
       devices: bound,
       unified: hierarchies.v2 !== undefined && Object.keys(hierarchies.v1).length === 0,
-      outOfMemory: () => countKills(directories.get('memory')) > 0,
+      outOfMemory: () => countKills(memoryEvents) > 0,
       [Symbol.dispose]: remove,
     }
   } catch (error) {
@@ -161,16 +168,14 @@ function ourParents({ v1, v2 }: Hierarchies): Set<string> {
   return new Set(mounts.map(mount => join(mount, 'tsbuild')))
 }
 
-/** How often the kernel's out-of-memory killer struck in the cgroup at `directory`. */
-function countKills(directory: string | undefined): number {
-  if (directory === undefined) return 0
-  for (const file of ['memory.events', 'memory.oom_control']) {
-    try {
-      const count = /^oom_kill (\d+)$/m.exec(readFileSync(join(directory, file), 'utf8'))?.[1]
-      if (count !== undefined) return Number(count)
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error
-    }
-  }
-  return 0
+function eventsFile(directory: string | undefined): string | undefined {
+  if (directory === undefined) return undefined
+  const files = ['memory.events', 'memory.oom_control'].map(name => join(directory, name))
+  return files.find(file => existsSync(file))
+}
+
+/** How often the kernel's out-of-memory killer struck, by the file that counts it. */
+function countKills(file: string | undefined): number {
+  if (file === undefined) return 0
+  return Number(/^oom_kill (\d+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? 0)
 }

@@ -34,6 +34,18 @@ export interface Surroundings {
   readonly userNamespace?: 'ranges' | 'single'
   /** What bounds the devices, if anything. */
   readonly devices: DeviceBound | undefined
+  readonly keeping?: Keeping
+}
+
+/** What a container's monitor does: native/sandbox/keep.c. */
+export interface Keeping {
+  /** It writes the output down. */
+  readonly logs: boolean
+  /** Which it removes. */
+  readonly cgroups: readonly string[]
+  readonly memoryEvents: string | undefined
+  /** A directory to move away at the end. */
+  readonly discard: { readonly from: string; readonly to: string } | undefined
 }
 
 type Operation = readonly [name: string, ...words: (string | number | Uint8Array)[]]
@@ -77,6 +89,17 @@ function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
     ['hostname', spec.hostname],
     ...(spec.domainname === undefined ? [] : [['domainname', spec.domainname] as const]),
     ...processOperations(spec),
+    ...(around.keeping === undefined ? [] : keepingOperations(around.keeping)),
+  ]
+}
+
+function keepingOperations({ logs, cgroups, memoryEvents, discard }: Keeping): Operation[] {
+  return [
+    ['option', 'keeps'],
+    ...(logs ? [['option', 'logs'] as const] : []),
+    ...cgroups.map(path => ['own-cgroup', path] as const),
+    ...(memoryEvents === undefined ? [] : [['memory-events', memoryEvents] as const]),
+    ...(discard === undefined ? [] : [['discard', discard.from, discard.to] as const]),
   ]
 }
 

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../../oci/errors.ts'
+import { processStart } from './process-start.ts'
 
 /** Resolves when the process is gone, and with it all others of its container. */
 export async function killOrphan(pid: number): Promise<void> {
@@ -13,6 +14,20 @@ export async function killOrphan(pid: number): Promise<void> {
     process.kill(pid, constants.signals.SIGKILL)
     await sleep(5)
   }
+}
+
+/**
+ * The same of a process of an earlier time. One that is of another user than us is none of ours to
+ * end: its owner's next command does.
+ */
+export async function killLeftover(left: {
+  readonly pid: number
+  readonly start: string
+}): Promise<void> {
+  if (processStart(left.pid) !== left.start) return
+  await killOrphan(left.pid).catch((error: unknown) => {
+    if (!hasCode(error, 'EPERM') && !hasCode(error, 'ESRCH')) throw error
+  })
 }
 
 /** Numbers are used again: only a process that is the first of a namespace below ours is meant. */

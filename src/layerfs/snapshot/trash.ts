@@ -19,6 +19,8 @@ import { removePath } from '../layer/remove-tree.ts'
 export interface Trash {
   /** Moves a file or directory of the same file system away; one that is missing is no error. */
   discard(path: string): Promise<void>
+  /** A free name for who moves something there later, when we may be gone. */
+  place(): Promise<string>
   /**
    * Deletes what was discarded at least `minAgeMs` ago; begins nothing new after `budgetMs`, or once
    * the signal aborted. Returns how many bytes of the disk that freed.
@@ -33,11 +35,14 @@ export interface TrashLimits {
 }
 
 export function openTrash(directory: string, now: () => number = Date.now): Trash {
+  const place = async () => {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    return join(directory, `${now().toString(36)}-${randomBytes(8).toString('hex')}`)
+  }
   return {
+    place,
     discard: async path => {
-      await mkdir(directory, { recursive: true, mode: 0o700 })
-      const name = `${now().toString(36)}-${randomBytes(8).toString('hex')}`
-      await rename(path, join(directory, name)).catch(ignoreMissing)
+      await rename(path, await place()).catch(ignoreMissing)
     },
     empty: async ({ minAgeMs = 0, budgetMs = Number.POSITIVE_INFINITY, signal } = {}) => {
       const start = now()

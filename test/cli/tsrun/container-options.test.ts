@@ -255,7 +255,7 @@ describe('containerOptions()', () => {
   })
 
   test.each([
-    [['-d'], 'Flag --detach is not supported yet'],
+    [['--restart', 'always'], 'Flag --restart is not supported yet'],
     [['--restart', 'always'], 'Flag --restart is not supported yet'],
     [['--pid', 'host'], 'Flag --pid is not supported yet'],
     [['--mount', 'x'], 'Flag --mount is not supported yet'],

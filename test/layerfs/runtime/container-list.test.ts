@@ -54,14 +54,24 @@ describe('listContainers()', () => {
       const damaged = await store.containers.create(undefined, { lifetime: 'forever' })
       damaged[Symbol.dispose]()
       const [found] = await listContainers(store.containers)
-      expect(found).toEqual({ id: damaged.id, isRunning: false, record: undefined })
+      expect(found).toEqual({
+        id: damaged.id,
+        path: damaged.path,
+        isRunning: false,
+        record: undefined,
+      })
     }))
 })
 
 describe('findContainer()', () => {
   const containers = [
-    { id: `ab${'0'.repeat(62)}`, isRunning: false, record: { ...record, name: 'web' } as never },
-    { id: `ac${'0'.repeat(62)}`, isRunning: false, record: undefined },
+    {
+      id: `ab${'0'.repeat(62)}`,
+      path: '/x',
+      isRunning: false,
+      record: { ...record, name: 'web' } as never,
+    },
+    { id: `ac${'0'.repeat(62)}`, path: '/x', isRunning: false, record: undefined },
   ]
 
   test.each([

@@ -93,6 +93,10 @@ static void set_published(const struct word *w) {
   for (int i = 0; i < 4; i++) append(&sandbox.published, w[i].text);
 }
 
+static void set_own_cgroup(const struct word *w) { append(&sandbox.own_cgroups, w[0].text); }
+static void set_memory_events(const struct word *w) { sandbox.memory_events = w[0].text; }
+static void set_discard(const struct word *w) { sandbox.discard = w; }
+
 static void set_option(const struct word *w) {
   static const struct {
     const char *name;
@@ -107,6 +111,8 @@ static void set_option(const struct word *w) {
       {"host-ipc", &sandbox.host_ipc},
       {"host-uts", &sandbox.host_uts},
       {"init", &sandbox.init},
+      {"keeps", &sandbox.keeps},
+      {"logs", &sandbox.logs},
       {"no-new-privileges", &sandbox.no_new_privileges},
       {"read-only", &sandbox.read_only},
       {"seccomp", &sandbox.seccomp},
@@ -155,6 +161,9 @@ static const struct operation {
     {"bridge", 3, set_bridge, NULL},                   /* name, subnet, lock directory: bridge.h */
     {"publish", 4, set_published, NULL},               /* address, port, container's port, protocol */
     {"cgroup", 1, set_cgroup, NULL},                   /* path of a cgroup.procs file, outside */
+    {"own-cgroup", 1, set_own_cgroup, NULL},           /* directory to remove at the end */
+    {"memory-events", 1, set_memory_events, NULL},     /* file of a cgroup */
+    {"discard", 2, set_discard, NULL},                 /* directory, where to at the end */
     {"user", 2, set_user, NULL},                       /* uid, gid */
     {"group", 1, set_group, NULL},                     /* gid */
     {"capability", 1, set_capability, NULL},           /* number */

@@ -48,9 +48,8 @@ int main(int count, char **words) {
     fputs("sandbox: started by tsbuild and tsrun only: it reads what to do from descriptor 3\n", stderr);
     return 125;
   }
-  /* Neither descriptor may reach the user's program, whatever else goes wrong. */
-  fcntl(INPUT_FD, F_SETFD, FD_CLOEXEC);
-  fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
+  /* None of them may reach the user's program, whatever else goes wrong. */
+  for (int fd = INPUT_FD; fd <= LOG_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   signal(SIGPIPE, SIG_IGN);
   read_input();
   /* The keys of a terminal signal a whole process group. Without a terminal of its own the

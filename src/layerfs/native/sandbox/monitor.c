@@ -21,6 +21,7 @@ struct watch {
   pid_t child;
   int socket;  /* to PID 1; -1 once it is the user's program, or has failed */
   int control; /* -1 once the caller is gone */
+  bool let_go; /* the caller may go without the container */
   int signals;
   int master; /* of the container's terminal, or -1 */
   bool failed;
@@ -55,15 +56,25 @@ static void hear_child(struct watch *watch) {
   watch->socket = -1;
 }
 
-/* Each byte of fd 3 is a signal to deliver. Its end is the caller's: (4). */
+/* Each byte of fd 3 is a signal to deliver, but LET_GO. Its end is the caller's: (4). */
 static void hear_caller(struct watch *watch) {
   unsigned char signals[64];
   ssize_t got = read(watch->control, signals, sizeof signals);
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
-  for (ssize_t i = 0; i < got; i++) kill(watch->child, signals[i]);
+  for (ssize_t i = 0; i < got; i++) {
+    if (signals[i] == LET_GO) watch->let_go = true;
+    else kill(watch->child, signals[i]);
+  }
   if (got > 0) return;
-  kill(watch->child, SIGKILL);
+  if (!watch->let_go) kill(watch->child, SIGKILL);
   watch->control = -1;
+}
+
+/* Signals that later commands send. */
+static void hear_later_callers(const struct watch *watch) {
+  unsigned char signals[64];
+  ssize_t got = read(CONTROL_FD, signals, sizeof signals);
+  for (ssize_t i = 0; i < got; i++) kill(watch->child, signals[i]);
 }
 
 static bool is_our_own(uint32_t signal) {
@@ -88,13 +99,14 @@ static void hear_signal(struct watch *watch) {
   }
 }
 
-enum { SIGNALS, CONTROL, SOCKET, FLOWS };
+enum { SIGNALS, CONTROL, LATER, SOCKET, FLOWS };
 
 /* One turn; whether PID 1 ended, with its status. */
 static bool turn(struct watch *watch, int *status) {
   struct pollfd fds[FLOWS + 2 * MAX_FLOWS] = {
       [SIGNALS] = {watch->signals, POLLIN, 0},
       [CONTROL] = {watch->control, POLLIN, 0},
+      [LATER] = {sandbox.keeps ? CONTROL_FD : -1, POLLIN, 0},
       [SOCKET] = {watch->socket, POLLIN, 0},
   };
   const size_t count = FLOWS + poll_flows(fds + FLOWS);
@@ -102,6 +114,7 @@ static bool turn(struct watch *watch, int *status) {
   move_flows(fds + FLOWS);
   if (fds[SOCKET].revents != 0) hear_child(watch);
   if (fds[CONTROL].revents != 0) hear_caller(watch);
+  if (fds[LATER].revents != 0) hear_later_callers(watch);
   if (fds[SIGNALS].revents != 0) hear_signal(watch);
   return waitpid(watch->child, status, WNOHANG) == watch->child;
 }
@@ -119,10 +132,11 @@ void watch(pid_t child, int child_socket) {
   while (!turn(&state, &status)) continue;
   /* A program that ends at once: its start is still unheard. */
   while (state.socket >= 0) hear_child(&state);
-  finish_flows();
+  finish_flows(!state.let_go);
   restore_terminal();
   if (!state.failed) {
     int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    keep_end(code, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
     report_exit(code, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
   }
   _exit(0);

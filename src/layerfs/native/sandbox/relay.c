@@ -25,6 +25,8 @@ static struct flow {
 } flows[MAX_FLOWS];
 static size_t flow_count;
 
+static bool is_logged(const struct flow *flow) { return flow->to < 0; }
+
 static bool is_socket(int fd) {
   struct stat status;
   return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
@@ -46,6 +48,9 @@ static void fill(struct flow *flow) {
   flow->at = 0;
   flow->size = got > 0 ? (size_t)got : 0;
   flow->ended = got <= 0;
+  if (!is_logged(flow)) return;
+  log_output(flow->to - TO_LOG, flow->bytes, flow->size);
+  flow->size = 0;
 }
 
 static void drain(struct flow *flow) {
@@ -80,7 +85,7 @@ static bool all_done(void) {
   return true;
 }
 
-void finish_flows(void) {
+void finish_flows(bool has_caller) {
   for (size_t i = 0; i < flow_count; i++) {
     /* Keys have nobody to go to. */
     if (flows[i].from == 0) flows[i] = (struct flow){.ended = true};
@@ -88,7 +93,7 @@ void finish_flows(void) {
   while (!all_done()) {
     struct pollfd fds[2 * MAX_FLOWS + 1];
     size_t count = poll_flows(fds);
-    fds[count] = (struct pollfd){INPUT_FD, 0, 0}; /* for its hang-up alone */
+    fds[count] = (struct pollfd){has_caller ? INPUT_FD : -1, 0, 0}; /* for its hang-up alone */
     if (poll(fds, count + 1, -1) < 0) continue;
     if ((fds[count].revents & POLLHUP) != 0) return;
     move_flows(fds);
@@ -104,7 +109,7 @@ void make_output_pipes(void) {
   if (sandbox.terminal) return;
   for (int i = 0; i < 2; i++) {
     int ends[2];
-    if (!is_socket(1 + i) && !isatty(1 + i)) continue;
+    if (!sandbox.logs && !is_socket(1 + i) && !isatty(1 + i)) continue;
     if (pipe2(ends, O_CLOEXEC) != 0) fail("start the container", errno, "pipe");
     outputs[i].read = ends[0];
     outputs[i].write = ends[1];
@@ -123,6 +128,6 @@ void relay_output_pipes(void) {
   for (int i = 0; i < 2; i++) {
     if (outputs[i].read < 0) continue;
     close(outputs[i].write);
-    add_flow(outputs[i].read, 1 + i);
+    add_flow(outputs[i].read, sandbox.logs ? TO_LOG + 1 + i : 1 + i);
   }
 }

@@ -8,6 +8,7 @@
  *
  *   fd 0-2  the container's                fd 3  in: operations (input.c), then one byte per
  *   fd 4    out: records (report.c)      signal to deliver; end of file: the caller is gone
+ *   fd 5-8  of a container that may outlive the caller: keep.c
  *
  * Guarantees
  *  (1) Every mount is made in the container's own mount namespace and ends with it; nothing that
@@ -16,9 +17,10 @@
  *      (RESOLVE_IN_ROOT), and what is mounted on is the open file, never its name a second time.
  *  (3) /dev, /proc and /sys are built on descriptors of file systems made here. What the image has
  *      at these names is never followed: a symbolic link there is an error.
- *  (4) The container ends with the caller: the monitor kills it when fd 3 ends, and the kernel
- *      kills PID 1 when the monitor ends, and with PID 1 all the rest. (A monitor killed under a
- *      set-id program is the caller's to notice: the kernel takes the tie off such programs.)
+ *  (4) The container ends with the caller, unless that let it go by a byte of fd 3: the monitor
+ *      kills it when fd 3 ends, and the kernel kills PID 1 when the monitor ends, and with PID 1 all
+ *      the rest. (A monitor killed under a set-id program is the caller's, or the next command's, to
+ *      notice: the kernel takes the tie off such programs.)
  *  (5) The program starts with descriptors 0-2 only, with exactly the capabilities asked for in the
  *      bounding set, none inheritable or ambient, and a working directory inside the root.
  *  (6) Until it is the user's program, PID 1 is not dumpable, and no other process shares its PID
@@ -39,7 +41,10 @@
 #include <time.h>
 
 /* Descriptors the caller gives us. */
-enum { INPUT_FD = 3, REPORT_FD = 4 };
+enum { INPUT_FD = 3, REPORT_FD = 4, LOCK_FD = 5, CONTROL_FD = 6, END_FD = 7, LOG_FD = 8 };
+
+/* On descriptor 3, where others are signals: the container lives on when the descriptor ends. */
+enum { LET_GO = 255 };
 
 /* A word of the input; `text` ends with a NUL that `size` does not count. */
 struct word {
@@ -82,6 +87,10 @@ struct sandbox {
   enum network network;
   const struct word *bridge;
   struct texts published; /* host address, host port, port, protocol */
+  struct texts own_cgroups;     /* to be removed at the end */
+  const char *memory_events;    /* counts how often memory ran out */
+  const struct word *discard;   /* directory to move away at the end, and where */
+  bool keeps, logs;             /* CONTROL_FD and END_FD; LOG_FD */
   bool seccomp, no_new_privileges, terminal, init;
   bool host_uts, host_ipc;
   bool own_terminals; /* there is no group 5 to give them to */
@@ -171,13 +180,18 @@ void restore_terminal(void);
 /* relay.c: bytes that the monitor carries; two descriptors to poll for each flow. */
 enum { MAX_FLOWS = 2 };
 struct pollfd;
-void add_flow(int from, int to);
+enum { TO_LOG = -1000 };
+void add_flow(int from, int to); /* to a descriptor, or to TO_LOG + 1 or + 2: the log's streams */
 size_t poll_flows(struct pollfd *fds);
 void move_flows(const struct pollfd *fds);
-void finish_flows(void);
+void finish_flows(bool has_caller);
 void make_output_pipes(void);     /* before there are two processes */
 void write_to_output_pipes(void); /* in PID 1 */
 void relay_output_pipes(void);    /* in the monitor */
+
+/* log.c, keep.c: a container that lives on. */
+void log_output(int stream, const char *bytes, size_t size);
+void keep_end(int code, int signal);
 
 /* network.c: connects PID 1's network and tells it to go on, with its address if it has one. */
 void attach_network(pid_t child, int socket);

@@ -82,6 +82,10 @@ static bool is_raw;
 static struct termios saved;
 
 void relay_terminal(int master) {
+  if (sandbox.logs) {
+    add_flow(master, TO_LOG + 1);
+    return;
+  }
   resize_terminal(master);
   if (tcgetattr(0, &saved) == 0) {
     struct termios raw = saved;

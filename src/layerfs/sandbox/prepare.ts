@@ -1,0 +1,83 @@
+/** What the native program is to read, and the cgroup it is to use: a spec, made ready to run. */
+import { OciError } from '../../oci/errors.ts'
+import { hasSingleId, isInUserNamespace } from '../layer/overlay-format.ts'
+import { type Cgroup, createCgroup } from './cgroup.ts'
+import type { DeviceRule } from './device-rules.ts'
+import { deviceRuleOf } from './devices.ts'
+import { resolvConf } from './host-files.ts'
+import { encodeOperations, type Keeping } from './operations.ts'
+import type { SandboxSpec } from './spec.ts'
+import { stubDirectory } from './stub-directory.ts'
+
+export interface SandboxPlace {
+  /** A directory of ours for the mount points that an image may lack; made when missing. */
+  readonly stubs: string
+  /** The writable layer need not survive a crash of the machine: faster. */
+  readonly volatile?: boolean
+  /** How the layers reach the kernel: by `classic` one older than 6.5; found out when absent. */
+  readonly overlay?: 'classic'
+  /** Names the container's cgroup; unique among running ones. */
+  readonly id: string
+}
+
+export interface Prepared {
+  readonly operations: Buffer
+  /** To be disposed of when the container has ended. */
+  readonly cgroup: Cgroup
+}
+
+/**
+ * What the monitor does beyond running the container: nothing; hear of signals and write down the
+ * end; or all that a container needs whose caller is gone.
+ */
+export type MonitorDuties = 'nothing' | 'end' | 'all' | { readonly discard: Keeping['discard'] }
+
+/** The caller disposes of the cgroup. Throws `unsupported` and `invalid`, and then leaves none. */
+export function prepareSandbox(
+  spec: SandboxSpec,
+  place: SandboxPlace,
+  duties: MonitorDuties,
+): Prepared {
+  assertNetwork(spec)
+  const cgroup = createCgroup(place.id, { limits: spec.limits, devices: devicesOf(spec) })
+  try {
+    const operations = encodeOperations(spec, {
+      stubs: stubDirectory(place.stubs),
+      volatile: place.volatile ?? false,
+      classicOverlay: place.overlay === 'classic',
+      cgroups: cgroup.procs,
+      // Without a cgroup of its own the container would see all of the host's.
+      cgroup2: cgroup.unified && (cgroup.procs.length > 0 || cgroup.devices?.kind === 'filtered'),
+      resolvConf: resolvConf(spec),
+      devices: cgroup.devices,
+      ...(isInUserNamespace() ? { userNamespace: hasSingleId() ? 'single' : 'ranges' } : {}),
+      ...(duties === 'nothing' ? {} : { keeping: keepingOf(duties, cgroup) }),
+    })
+    return { operations, cgroup }
+  } catch (error) {
+    cgroup[Symbol.dispose]()
+    throw error
+  }
+}
+
+function keepingOf(duties: Exclude<MonitorDuties, 'nothing'>, cgroup: Cgroup): Keeping {
+  const isAlone = duties !== 'end'
+  return {
+    logs: isAlone,
+    cgroups: isAlone ? cgroup.directories : [],
+    memoryEvents: cgroup.memoryEvents,
+    discard: typeof duties === 'object' ? duties.discard : undefined,
+  }
+}
+
+/** Interfaces of the host are for root of the host to connect. */
+function assertNetwork({ network }: SandboxSpec): void {
+  if (network !== 'bridge' || !isInUserNamespace()) return
+  throw new OciError('unsupported', 'Cannot connect a container to a bridge without root', {
+    hint: 'Use --network host, or --network none, or run as root',
+  })
+}
+
+function devicesOf({ security, devices = [] }: SandboxSpec): 'all' | DeviceRule[] {
+  return security.devices === 'all' ? 'all' : devices.map(deviceRuleOf)
+}
