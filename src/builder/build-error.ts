@@ -15,6 +15,17 @@ export class BuildError extends OciError {
     })
     this.excerpt = excerpt
   }
+
+  /** The same with one more thing that the user can do. */
+  advised(advice: string): BuildError {
+    const { cause, hint } = this
+    if (!(cause instanceof OciError)) throw new Error('A build error without a cause')
+    const text = hint === undefined ? advice : `${hint}\n${advice}`
+    return new BuildError(
+      new OciError(cause.code, cause.message, { cause, hint: text }),
+      this.excerpt,
+    )
+  }
 }
 
 /** `error` as the build's failure; what is no failure of the build's input stays as it is. */

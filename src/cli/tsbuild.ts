@@ -4,6 +4,7 @@
 // meant for a container alone, and does not take NODE_OPTIONS for itself from it.
 import { imageCommands } from './image/entries.ts'
 import { runProgram } from './main.ts'
+import { historyCommands } from './tsbuild/history/entries.ts'
 
 await runProgram({
   name: 'tsbuild',
@@ -22,6 +23,7 @@ await runProgram({
       asRoot: true,
       load: async () => (await import('./tsbuild/build.ts')).buildCommand,
     },
+    ...historyCommands,
     ...imageCommands,
   ],
   fallback: 'build',

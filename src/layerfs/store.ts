@@ -12,6 +12,7 @@
  *   ├── containers/             snapshot/containers.ts
  *   ├── mounts/                 snapshot/image-mounts.ts
  *   ├── records/                content/records.ts: the build cache
+ *   ├── builds/                 builder/history: the latest builds, with the output of their steps
  *   ├── stubs/                  empty files and directories to mount over
  *   ├── tmp/<key>/              temporary directories, locked by their owners
  *   ├── locks/                  content/file-lock.ts

@@ -71,9 +71,11 @@ export function missOf(causes: readonly Cause[], root?: RootCause): Miss {
 /** In one line: `src/a.ts: mode 644 → 664, src/b.ts: added and 12 more`. */
 export function missText({ causes, more, root }: Miss): string {
   const own = causesText(causes, more)
-  return root === undefined
-    ? own
-    : `${own}, because of ${root.step}: ${causesText(root.causes, root.more)}`
+  if (root === undefined) return own
+  const began = causesText(root.causes, root.more)
+  const [only] = causes
+  const isNamed = causes.length === 1 && only?.kind === 'parent' && only.subject === root.step
+  return isNamed ? `${own}: ${began}` : `${own}, because of ${root.step}: ${began}`
 }
 
 function causesText(causes: readonly Cause[], more: number): string {

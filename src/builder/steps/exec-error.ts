@@ -1,5 +1,18 @@
 import type { ExitStatus } from '../../layerfs/sandbox/spec.ts'
 import { OciError } from '../../oci/errors.ts'
+import { field } from '../../oci/json.ts'
+
+const outOfMemory = 'Give the machine more memory, or have the step do less at once'
+
+/** What usually is to be done where the code says what happened; a program may mean something else. */
+const adviceOn = new Map([
+  [
+    126,
+    'Make the program executable (COPY --chmod=755, chmod +x), and see that the one its #! line names is in the image',
+  ],
+  [127, 'Install the program that is missing in an earlier RUN, or name it by its whole path'],
+  [137, 'Something killed the process, most often for want of memory'],
+])
 
 /** A step's process that ended otherwise than with 0, in BuildKit's words (R03). */
 export class ExecError extends OciError {
@@ -11,6 +24,7 @@ export class ExecError extends OciError {
     super(
       'denied',
       `process "${argv.join(' ')}" did not complete successfully: ${ending}exit code: ${status.code}`,
+      field('hint', status.outOfMemory ? outOfMemory : adviceOn.get(status.code)),
     )
     this.status = status
   }

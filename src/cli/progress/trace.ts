@@ -128,6 +128,8 @@ function applyTo(
         lines: keep(vertex, vertex.output[event.stream].push(event.bytes), now),
       }
     case 'miss':
+      // Of a first build it would be said of every step.
+      if (event.miss.causes[0]?.kind === 'first') return { kind: 'nothing' }
       vertex.missed = missText(event.miss)
       return { kind: 'missed', vertex, why: vertex.missed }
     case 'status':

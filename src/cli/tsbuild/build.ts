@@ -3,8 +3,10 @@ import type { BuildEvent } from '../../builder/build-event.ts'
 import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
 import { exportCaches } from '../../builder/cache/export-cache.ts'
 import { exportResults, type Output } from '../../builder/export/output.ts'
+import type { BuildTitle } from '../../builder/history/recorder.ts'
 import { openContextDirectory } from '../../builder/sources/context-directory.ts'
 import { type ContextName, parseContextName } from '../../builder/sources/context-name.ts'
+import { field } from '../../oci/json.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { openProgress } from '../progress/progress.ts'
@@ -15,6 +17,7 @@ import { parseCall } from './call/call-flag.ts'
 import { runCall } from './call/run-call.ts'
 import { checkOutputs } from './check-outputs.ts'
 import { assertContext, readDockerfile } from './dockerfile-input.ts'
+import { recorded } from './history/recorded.ts'
 import { parseOutputs } from './outputs.ts'
 import { buildTwice, epochOf, reproducibleOutputs } from './reproducible.ts'
 import {
@@ -86,10 +89,8 @@ async function buildImage(
   const { flags, environment, stdout } = invocation
   const cacheTo = parseCacheTo(flags['cache-to'], { client: place.world.registry })
   const warnings: Extract<BuildEvent, { kind: 'warning' }>[] = []
-  const { image, caches } = await withRequest(
-    invocation,
-    place,
-    async (request, { emit, ...world }) => {
+  const { image, caches } = await withRequest(invocation, place, (request, buildWorld) =>
+    recorded(titleOf(invocation, request), buildWorld, async ({ emit, ...world }) => {
       const told = {
         ...world,
         asIndex,
@@ -103,7 +104,7 @@ async function buildImage(
       const results = await buildAll(request, place.platforms, told)
       const image = await exportResults(results, outputs, told)
       return { image, caches: await exportCaches(results, cacheTo.destinations, told) }
-    },
+    }),
   )
   await writeResultFiles(image, {
     iidfile: flags.iidfile,
@@ -114,6 +115,15 @@ async function buildImage(
   })
   if (image !== undefined && flags.quiet) stdout.write(`${image.id}\n`)
   return 0
+}
+
+function titleOf({ flags, args }: BuildInvocation, { dockerfile }: BuildRequest): BuildTitle {
+  return {
+    context: args[0] ?? '.',
+    dockerfile: dockerfile.name,
+    tags: flags.tag.join(','),
+    ...field('target', flags.target),
+  }
 }
 
 /** Shows the progress of `work`; the context is there until it ends. */

@@ -151,6 +151,7 @@ async function blobsOf({ layers }: Store, diffId: DiffId | undefined): Promise<D
 const wholeKinds: Readonly<Record<string, UseKind>> = {
   version: 'bookkeeping',
   boot: 'bookkeeping',
+  builds: 'bookkeeping',
   images: 'bookkeeping',
   layers: 'bookkeeping',
   locks: 'bookkeeping',

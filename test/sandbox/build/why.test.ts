@@ -69,7 +69,7 @@ describe.skipIf(!isRoot)('why a step runs (needs root)', () => {
     const before = stage(['RUN echo 1 > /one', 'RUN echo 2 > /two'])
     expect(await misses(before, stage(['RUN echo 1 > /uno', 'RUN echo 2 > /two']))).toEqual([
       'the instruction changed, it was RUN echo 1 > /one',
-      '[2/3] RUN echo 1 > /uno changed, because of [2/3] RUN echo 1 > /uno: the instruction changed, it was RUN echo 1 > /one',
+      '[2/3] RUN echo 1 > /uno changed: the instruction changed, it was RUN echo 1 > /one',
     ])
     const inserted = stage(['RUN echo 1 > /uno', 'RUN echo new > /new', 'RUN echo 2 > /two'])
     expect((await misses(before, inserted)).at(-2)).toBe('the instruction is new')
@@ -83,7 +83,7 @@ describe.skipIf(!isRoot)('why a step runs (needs root)', () => {
     const because = 'because of [maker 2/3] COPY input /in: input: content'
     expect(found).toEqual([
       'input: content',
-      `[maker 2/3] COPY input /in changed, ${because}`,
+      '[maker 2/3] COPY input /in changed: input: content',
       `out: content, ${because}`,
       `[taker 2/3] COPY --from=maker /out /got changed, ${because}`,
     ])

@@ -1,0 +1,29 @@
+/** The commands about builds that were, and about their steps. */
+import type { CommandEntry } from '../../main.ts'
+
+const group = 'Building'
+
+export const historyCommands: readonly CommandEntry[] = [
+  {
+    name: 'why',
+    summary: 'Tell for each step of a build why it ran, or that it was cached',
+    group,
+    asRoot: true,
+    load: async () => (await import('./why.ts')).whyCommand,
+  },
+  {
+    name: 'logs',
+    aliases: ['history logs'],
+    summary: 'Print the whole output of a build’s steps, or of one step',
+    group,
+    asRoot: true,
+    load: async () => (await import('./logs.ts')).logsCommand,
+  },
+  {
+    name: 'history',
+    summary: 'List the builds whose steps and output are remembered, or forget some',
+    group,
+    asRoot: true,
+    load: async () => (await import('./history.ts')).historyCommand,
+  },
+]

@@ -1,0 +1,68 @@
+/** `history`: the builds that the store remembers. */
+import type { RecordedBuild } from '../../../builder/history/build-record.ts'
+import { findBuild, listBuilds, removeBuild } from '../../../builder/history/builds.ts'
+import { openStore } from '../../../layerfs/store.ts'
+import { usageError } from '../../cli-error.ts'
+import { type Command, defineCommand } from '../../command.ts'
+import { humanAge } from '../../human.ts'
+import { type ListColumn, listFlags, listOutput } from '../../list-output.ts'
+import { formatSeconds } from '../../progress/format.ts'
+import { stateText } from './describe-build.ts'
+
+export const historyCommand: Command = defineCommand({
+  name: 'history',
+  usage: '[ls | rm BUILD… | rm --all]',
+  summary: 'List the builds whose steps and output are remembered, or forget some',
+  examples: ['history', 'history rm 20261120-172106-3fa9', 'history rm --all'],
+  flags: {
+    all: { kind: 'boolean', help: 'With rm: forget all builds that do not run' },
+    quiet: listFlags.quiet,
+    format: listFlags.format,
+  },
+  arity: { min: 0 },
+  run: async ({ flags, args: [verb = 'ls', ...ids], environment, stdout }) => {
+    await using store = await openStore(environment.root)
+    if (verb === 'ls' && ids.length === 0) {
+      const now = new Date()
+      const rows = (await listBuilds(store)).map(build => rowOf(build, now))
+      stdout.write(listOutput(rows, columns, flags))
+      return 0
+    }
+    if (verb !== 'rm')
+      throw usageError(`Unknown word "${verb}" after history`, 'There are ls and rm')
+    if (flags.all === ids.length > 0) throw usageError('history rm takes builds, or --all')
+    const builds = flags.all
+      ? (await listBuilds(store)).filter(({ state }) => state !== 'running')
+      : await Promise.all(ids.map(id => findBuild(store, id)))
+    for (const { id } of builds) {
+      await removeBuild(store, id)
+      stdout.write(`${id}\n`)
+    }
+    return 0
+  },
+})
+
+const columns: readonly ListColumn[] = [
+  { head: 'BUILD', field: 'ID' },
+  { head: 'NAME', field: 'Name' },
+  { head: 'STATUS', field: 'Status' },
+  { head: 'CACHED', field: 'Cached' },
+  { head: 'STARTED', field: 'Since' },
+  { head: 'DURATION', field: 'Duration' },
+]
+
+function rowOf(build: RecordedBuild, now: Date) {
+  const { id, context, target, tags, steps, startedAt, endedAt } = build
+  const ofDockerfile = steps.filter(({ source }) => source !== undefined)
+  const cached = ofDockerfile.filter(({ outcome, miss }) => outcome === 'cached' || !miss)
+  return {
+    ID: id,
+    Name: [tags === '' ? context : tags, ...(target === undefined ? [] : [`(${target})`])].join(
+      ' ',
+    ),
+    Status: stateText(build),
+    Cached: `${cached.length}/${ofDockerfile.length}`,
+    Since: humanAge(startedAt, now),
+    Duration: endedAt === undefined ? '' : formatSeconds(endedAt),
+  }
+}
