@@ -15,6 +15,7 @@ import type { EmitBuildEvent } from '../build-event.ts'
 import type { Filesystems } from '../filesystems.ts'
 import type { CacheKey, KeyParts } from '../solve/graph.ts'
 import type { StepCache, StepRecord } from '../solve/step-cache.ts'
+import { once } from '../sources/once.ts'
 import type { Memo } from '../steps/step-world.ts'
 import { vertex } from '../vertex.ts'
 import type { CachedResult, CacheIndex } from './cache-config.ts'
@@ -42,16 +43,16 @@ interface ImportWorld {
   readonly signal: AbortSignal
 }
 
-/** Starts to read them at once; who asks waits. Rejects with nothing but the signal's reason. */
+/** They are read when first asked for: a build that the store knows asks nobody. */
 export function importCaches(
   places: readonly CachePlace[],
   platforms: readonly Platform[],
   world: ImportWorld,
 ): ImportedCaches {
-  const opening = Promise.all(places.map(place => open(place, platforms, world)))
-  // Whoever asks hears of it; nobody may ask.
-  opening.catch(() => undefined)
-  const caches = async () => (await opening).filter(cache => cache !== undefined)
+  const opening = new Map<string, Promise<(OpenedCache | undefined)[]>>()
+  const openAll = () => Promise.all(places.map(place => open(place, platforms, world)))
+  const caches = async () =>
+    (await once(opening, 'all', openAll)).filter(cache => cache !== undefined)
   return {
     find: async key => {
       for (const cache of await caches()) {
