@@ -4,7 +4,7 @@
  *
  *   parse → split into stages → resolve bases → plan each stage → graph → solve → finish
  */
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { DiffId } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import { field } from '../oci/json.ts'
@@ -16,6 +16,7 @@ import { type BuildGraph, buildGraph } from './build-graph.ts'
 import type { BuildRequest, BuildWorld } from './build-request.ts'
 import { type CollectedCache, collecting } from './cache/collected-cache.ts'
 import { importCaches, withImports } from './cache/imported-cache.ts'
+import { restoreMount } from './cache/restore-mount.ts'
 import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
@@ -38,11 +39,13 @@ import { solve } from './solve/solver.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
 import { namedContexts } from './sources/named-contexts.ts'
 import { remoteSources } from './sources/remote-sources.ts'
+import { cacheMountsOf } from './steps/cache-mount.ts'
 import { openContext } from './steps/open-source.ts'
 import { openStatCache } from './steps/open-stat-cache.ts'
 import { statCache } from './steps/stat-cache.ts'
 import { stepExecutor } from './steps/step-executor.ts'
 import type { StepWorld } from './steps/step-world.ts'
+import { twinResults } from './twin-results.ts'
 
 export interface BuildResult {
   readonly config: ImageConfig
@@ -180,6 +183,17 @@ interface RunInputs {
   readonly platformOf: ReadonlyMap<string, Platform>
 }
 
+function mountIds(nodes: BuildGraph['nodes']): string[] {
+  const ids = nodes.flatMap(({ work }) =>
+    work.kind === 'step' && work.step.kind === 'run'
+      ? work.step.mounts.flatMap(mount =>
+          mount.kind === 'cache' && mount.from.kind === 'scratch' ? [mount.id] : [],
+        )
+      : [],
+  )
+  return [...new Set(ids)]
+}
+
 interface RunOutcome {
   readonly results: ReadonlyMap<string, StepResult>
   readonly collected: CollectedCache
@@ -209,10 +223,14 @@ async function run(
     namedContext: contexts.open,
     sources,
     memo: answers,
+    twins: twinResults(store, { takes: request.rerun !== 'all' }),
     inventories,
     secrets: world.secrets,
     sandbox: world.sandbox,
-    cacheMounts: join(store.root, 'cache-mounts'),
+    cacheMounts: cacheMountsOf(store),
+    ...(world.cacheFrom.length === 0
+      ? {}
+      : { restoreMount: mount => restoreMount(mount, { store, imports, emit }) }),
     emptyDirectory: await emptyDirectory(store),
     log: (id, stream, bytes) => emit({ kind: 'log', id, stream, bytes }),
     warn: (id, message) => emit({ kind: 'warning', id, message }),
@@ -241,5 +259,5 @@ async function run(
     emit,
     signal,
   })
-  return { results, collected }
+  return { results, collected: { ...collected, mounts: mountIds(nodes), imports } }
 }

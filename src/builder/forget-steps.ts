@@ -4,8 +4,8 @@ import { type ChainId, chainIds, parseDiffId } from '../oci/digest.ts'
 import { hasCode } from '../oci/errors.ts'
 import { asArray, asString, member } from '../oci/json.ts'
 
-/** Of record-cache.ts, memo.ts, sources/url-fetcher.ts and explain/. */
-const kinds = ['step', 'memo', 'url', 'inventory', 'last'] as const
+/** Of record-cache.ts, twin-results.ts, memo.ts, sources/url-fetcher.ts and explain/. */
+const kinds = ['step', 'made', 'memo', 'url', 'inventory', 'last'] as const
 
 export interface RemainingCache {
   readonly removedSteps: number
@@ -16,7 +16,7 @@ export interface RemainingCache {
 /** Forgets every step and every remembered digest that was last put before `before`. */
 export async function forgetSteps(records: Records, before: Date): Promise<RemainingCache> {
   const chains = new Set<ChainId>()
-  const removed = { step: 0, memo: 0, url: 0, inventory: 0, last: 0 }
+  const removed = { step: 0, made: 0, memo: 0, url: 0, inventory: 0, last: 0 }
   for (const kind of kinds) {
     for await (const { hex, value, putAt } of records.list(kind)) {
       const chain = kind === 'step' ? chainIn(value) : undefined

@@ -207,4 +207,46 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild --cache-to, --cache-from', (
     const { stderr } = await build(first, '--cache-to', `${to},ignore-error=true`)
     expect(stderr).toContain('cache 127.0.0.1:1/nowhere:latest is not written')
   })
+
+  test('cache-mounts=all: what a cache mount holds goes along, and begins it elsewhere', async () => {
+    const mounting = (command: string) =>
+      work.write('mounting', {
+        Dockerfile: [
+          `FROM ${registry.address}/base:1`,
+          `RUN --mount=type=cache,target=/cache,id=kept,uid=7,mode=0750 ${command}`,
+        ].join('\n'),
+      })
+    const directory = work.path('mounts')
+    const to = ['--cache-to', `type=local,dest=${directory},cache-mounts=all`]
+    const from = ['--cache-from', `type=local,src=${directory}`]
+    await first.tsbuild([...to, mounting('mkdir /cache/sub && echo kept > /cache/sub/file')])
+    const store = freshStore()
+    const look = 'cat /cache/sub/file && stat -c "%a %u" /cache'
+    const { stderr } = await store.tsbuild(['--progress', 'plain', ...from, mounting(look)])
+    expect(stderr).toContain(`restoring cache mount kept from ${directory}`)
+    expect(stderr).toMatch(/ kept\n.* 750 7\n/)
+    // Here it is not empty any more, so it is what this machine made of it.
+    await store.tsbuild([...from, mounting('echo own > /cache/sub/file')])
+    const again = await store.tsbuild(['--progress', 'plain', ...from, mounting(`echo; ${look}`)])
+    expect(again.stderr).toMatch(/ own\n/)
+    // A build that finds its step runs nothing: the mount is handed on as it came.
+    await first.tsbuild([...to, mounting('echo last')])
+    const handed = work.path('mounts-handed-on')
+    const passing = freshStore()
+    await passing.tsbuild([
+      ...from,
+      '--cache-to',
+      `type=local,dest=${handed},cache-mounts=kept`,
+      mounting('echo last'),
+    ])
+    expect(existsSync(join(passing.root, 'cache-mounts'))).toBe(false)
+    const { stderr: last } = await freshStore().tsbuild([
+      '--progress',
+      'plain',
+      '--cache-from',
+      `type=local,src=${handed}`,
+      mounting(look),
+    ])
+    expect(last).toMatch(/ kept\n/)
+  })
 })

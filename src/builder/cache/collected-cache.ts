@@ -3,12 +3,17 @@ import { digestOf, hexOf } from '../../oci/digest.ts'
 import type { CacheKey, KeyParts, StepResult } from '../solve/graph.ts'
 import type { StepCache } from '../solve/step-cache.ts'
 import type { Memo } from '../steps/step-world.ts'
+import type { ImportedCaches } from './imported-cache.ts'
 
 export interface CollectedCache {
   /** Of every step that was run or found. */
   readonly results: ReadonlyMap<CacheKey, StepResult>
   /** By {@link memoHex}. */
   readonly memo: ReadonlyMap<string, KeyParts>
+  /** Ids of the steps' cache mounts; not those that begin with files of a stage or image. */
+  readonly mounts: readonly string[]
+  /** What earlier builds knew, which may be handed on. */
+  readonly imports: ImportedCaches
 }
 
 /** Names a question of {@link Memo} in an exported cache. */
@@ -17,7 +22,11 @@ export function memoHex(key: string): string {
 }
 
 /** The same cache and memo; what goes through them is noted. */
-export function collecting({ cache, memo }: { readonly cache: StepCache; readonly memo: Memo }) {
+export function collecting({ cache, memo }: { readonly cache: StepCache; readonly memo: Memo }): {
+  readonly cache: StepCache
+  readonly memo: Memo
+  readonly collected: Pick<CollectedCache, 'results' | 'memo'>
+} {
   const results = new Map<CacheKey, StepResult>()
   const answers = new Map<string, KeyParts>()
   const noting: StepCache = {
@@ -43,6 +52,5 @@ export function collecting({ cache, memo }: { readonly cache: StepCache; readonl
       await memo.put(key, value)
     },
   }
-  const collected: CollectedCache = { results, memo: answers }
-  return { cache: noting, memo: notingMemo, collected }
+  return { cache: noting, memo: notingMemo, collected: { results, memo: answers } }
 }

@@ -21,6 +21,7 @@ import { vertex } from '../vertex.ts'
 import { type CacheContents, type CachedResult, encodeCacheConfig } from './cache-config.ts'
 import type { CachePlace, ManifestForm } from './cache-place.ts'
 import { isPrefix } from './inline-cache.ts'
+import { saveMounts } from './save-mounts.ts'
 
 export interface CacheDestination {
   /** `registry`, `client directory`: BuildKit's words for its progress. */
@@ -30,6 +31,8 @@ export interface CacheDestination {
   readonly mode: 'min' | 'max'
   readonly form: ManifestForm
   readonly layers: ImageOptions
+  /** Whose contents go along; ids. */
+  readonly mounts: 'all' | readonly string[]
   /** Whether a failure is a warning. */
   readonly ignoreError: boolean
 }
@@ -97,7 +100,7 @@ interface Outgoing {
 
 async function contentsOf(
   results: readonly BuildResult[],
-  { mode, layers: options }: CacheDestination,
+  { mode, layers: options, mounts }: CacheDestination,
   world: BuildWorld,
 ): Promise<Outgoing> {
   const [first = nothingBuilt()] = results
@@ -120,8 +123,11 @@ async function contentsOf(
     return { key, layers: stack, ...field('created', created) }
   })
   const memo = mode === 'max' ? collected.memo : new Map()
-  const blobs = new Map(own.map(({ descriptor }) => [descriptor.digest, descriptor]))
-  return { contents: { results: cached, memo, mounts: [] }, own: [...blobs.values()] }
+  const { filesystems } = first
+  const ids = collected.mounts.filter(id => mounts === 'all' || mounts.includes(id))
+  const saved = await saveMounts(ids, { options, imports: collected.imports, filesystems, world })
+  const blobs = new Map([...own, ...saved].map(({ descriptor }) => [descriptor.digest, descriptor]))
+  return { contents: { results: cached, memo, mounts: saved }, own: [...blobs.values()] }
 }
 
 /** Each layer is a thread's work, and a moment of waiting for the disk. */

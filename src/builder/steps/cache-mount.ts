@@ -10,7 +10,7 @@
  * 3. A directory appears with its owner, mode and first content, or not at all.
  */
 import { createHash } from 'node:crypto'
-import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, chown, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing } from '../../layerfs/content/atomic-file.ts'
 import {
@@ -22,8 +22,14 @@ import {
 import type { RunMount } from '../plan/step.ts'
 
 export type CacheMount = Extract<RunMount, { kind: 'cache' }> & {
-  /** Fills the directory that is made. */
-  readonly seed?: (path: string) => Promise<void>
+  /** Fills the directory that is made, or is empty; what it says goes for what the mount does not. */
+  readonly seed?: (path: string) => Promise<DirectoryLook | undefined>
+}
+
+export interface DirectoryLook {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
 }
 
 /** Directories by id, locked until disposed. */
@@ -70,13 +76,31 @@ function oncePerId(mounts: readonly CacheMount[]): CacheMount[] {
   return [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
 }
 
+/** Where a store keeps them. */
+export function cacheMountsOf({ root }: { readonly root: string }): string {
+  return join(root, 'cache-mounts')
+}
+
+/** The directory of `id` that everyone shares, and the lock of who uses it. */
+export function sharedCache(
+  root: string,
+  id: string,
+): { readonly path: string; readonly lock: string } {
+  const home = homeOf(root, id)
+  return { path: join(home, '0'), lock: join(home, '0.lock') }
+}
+
+function homeOf(root: string, id: string): string {
+  return join(root, createHash('sha256').update(id).digest('hex'))
+}
+
 interface HeldCache {
   readonly path: string
   readonly lock: FileLock
 }
 
 async function holdCache(root: string, mount: CacheMount, signal: AbortSignal): Promise<HeldCache> {
-  const home = join(root, createHash('sha256').update(mount.id).digest('hex'))
+  const home = homeOf(root, mount.id)
   await mkdir(home, { recursive: true, mode: 0o700 })
   const held = await lockOne(home, mount, signal)
   try {
@@ -104,20 +128,22 @@ function lockFree(home: string): HeldCache {
 
 /** Mode and owner are those of the first mount that made the directory. */
 async function makeDirectory(path: string, mount: CacheMount, signal: AbortSignal): Promise<void> {
-  if (await exists(path)) return
+  if (await isReady(path, mount)) return
   await withLock(`${path}.making`, { mode: 'exclusive', signal }, async () => {
-    if (await exists(path)) return
+    if (await isReady(path, mount)) return
     const fresh = `${path}.new`
     // What a killed process left.
     await rm(fresh, { recursive: true, force: true })
     await mkdir(fresh, 0o700)
-    await mount.seed?.(fresh)
-    await chown(fresh, mount.uid ?? 0, mount.gid ?? 0)
-    await chmod(fresh, mount.mode ?? 0o755)
+    const look = await mount.seed?.(fresh)
+    await chown(fresh, mount.uid ?? look?.uid ?? 0, mount.gid ?? look?.gid ?? 0)
+    await chmod(fresh, mount.mode ?? look?.mode ?? 0o755)
     await rename(fresh, path)
   })
 }
 
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(ignoreMissing)) !== undefined
+/** An empty directory is as good as none to who knows what was in it elsewhere. */
+async function isReady(path: string, { seed }: CacheMount): Promise<boolean> {
+  const names = await readdir(path).catch(ignoreMissing)
+  return names !== undefined && (seed === undefined || names.length > 0)
 }

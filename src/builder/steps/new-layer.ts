@@ -1,7 +1,8 @@
 /**
  * One step's change as a new layer: prepare, do, diff, commit.
  *
- * A step that changes nothing still gives a layer, so that layers and history agree (R18, O01).
+ * A step that changes nothing still gives a layer, so that layers and history agree (R18, O01). One
+ * that changes what it changed before gives the layer of then: see twin-results.ts.
  */
 import { hashDiff } from '../../layerfs/layer/diff.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
@@ -12,7 +13,7 @@ import type { StepWorld } from './step-world.ts'
 /** When `work` fails, or the signal aborts, nothing is left. */
 export async function makeLayer(
   parent: StepResult,
-  { snapshots, filesystems, now }: StepWorld,
+  { snapshots, filesystems, twins, now }: StepWorld,
   { work, signal }: { work: (snapshot: ActiveSnapshot) => Promise<void>; signal: AbortSignal },
 ): Promise<StepResult> {
   const chain = chainOf(parent)
@@ -23,10 +24,14 @@ export async function makeLayer(
   signal.throwIfAborted()
   const lower = chain === undefined ? [] : await snapshots.layers(chain)
   const { diffId } = await hashDiff({ upper: active.upper, lower })
+  const { upper } = active
+  const twin = await twins.find({ parent: chain, upper, lower, diffId, signal })
+  if (twin !== undefined) return { layers: [...parent.layers, twin.diffId], created: twin.created }
   await snapshots.commit(active, {
     name: chainId(chain, diffId),
     diffId,
     ...(chain === undefined ? {} : { parent: chain }),
   })
+  await twins.remember(chain, { diffId, created })
   return { layers: [...parent.layers, diffId], created }
 }

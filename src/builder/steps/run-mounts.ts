@@ -80,7 +80,12 @@ function seededFrom(
   source: StepResult | undefined,
   { world, signal }: MountInputs,
 ): RunMount | CacheMount {
-  if (mount.kind !== 'cache' || source === undefined) return mount
+  if (mount.kind !== 'cache') return mount
+  const { restoreMount } = world
+  if (source === undefined) {
+    if (restoreMount === undefined) return mount
+    return { ...mount, seed: path => restoreMount({ id: mount.id, path, signal }) }
+  }
   return {
     ...mount,
     id: [mount.id, chainOf(source) ?? 'scratch', mount.source].join('\0'),
@@ -90,6 +95,7 @@ function seededFrom(
         using root = openRoot({ kind: 'directory', path, readOnly: false })
         copyTree(from, { root, path: '/' })
       })
+      return undefined
     },
   }
 }

@@ -6,6 +6,8 @@ import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Inventories } from '../explain/inventory.ts'
 import type { Filesystems } from '../filesystems.ts'
 import type { GitSource } from '../plan/git-source.ts'
+import type { TwinResults } from '../twin-results.ts'
+import type { DirectoryLook } from './cache-mount.ts'
 import type { SourceTree } from './source-tree.ts'
 import type { StatCache } from './stat-cache.ts'
 
@@ -20,16 +22,25 @@ export interface StepWorld {
   readonly namedContext: (name: string) => Promise<OpenedContext>
   readonly sources: RemoteSources
   readonly memo: Memo
+  readonly twins: TwinResults
   readonly inventories: Inventories
   readonly secrets: SecretSource
   readonly sandbox: SandboxSettings
   /** Directories that outlive builds: `RUN --mount=type=cache`. */
   readonly cacheMounts: string
+  /** Fills a cache mount's directory with what another build's cache has of it; absent: none has. */
+  readonly restoreMount?: (mount: MountPlace) => Promise<DirectoryLook | undefined>
   /** What `FROM scratch` looks like to a COPY that reads from it. */
   readonly emptyDirectory: string
   readonly log: (nodeId: string, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void
   readonly warn: (nodeId: string, message: string) => void
   readonly now: () => Date
+}
+
+export interface MountPlace {
+  readonly id: string
+  readonly path: string
+  readonly signal: AbortSignal
 }
 
 export interface OpenedContext {

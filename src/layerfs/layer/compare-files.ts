@@ -20,10 +20,15 @@ export interface Found {
  * time only tells that something in it came or went.
  */
 export function isUnchanged(upper: Found, lower: Found): boolean {
-  if (!hasSameStat(upper.stat, lower.stat)) return false
-  if (!hasSameXattrs(portableXattrs(upper), portableXattrs(lower))) return false
-  if (isSymlink(upper.stat)) return targetOf(upper).equals(targetOf(lower))
-  return !isFile(upper.stat) || hasSameContent(upper, lower)
+  if (!isDirectory(upper.stat) && !hasSameTime(upper.stat, lower.stat)) return false
+  return isSameButTimes(upper, lower) && (!isFile(upper.stat) || hasSameBytes(upper, lower))
+}
+
+/** All but a file's time and bytes, of which only how many they are. */
+export function isSameButTimes(one: Found, other: Found): boolean {
+  if (!hasSameStat(one.stat, other.stat)) return false
+  if (!hasSameXattrs(portableXattrs(one), portableXattrs(other))) return false
+  return !isSymlink(one.stat) || targetOf(one).equals(targetOf(other))
 }
 
 /** The attributes that belong into a layer, sorted by name. */
@@ -44,12 +49,11 @@ export function openFile({ fd, name }: Pick<Found, 'fd' | 'name'>): number {
 function hasSameStat(upper: FileStat, lower: FileStat): boolean {
   if (upper.mode !== lower.mode || upper.uid !== lower.uid || upper.gid !== lower.gid) return false
   if (upper.rdevMajor !== lower.rdevMajor || upper.rdevMinor !== lower.rdevMinor) return false
-  if (isDirectory(upper)) return true
-  return (
-    upper.size === lower.size &&
-    upper.mtime.seconds === lower.mtime.seconds &&
-    upper.mtime.nanoseconds === lower.mtime.nanoseconds
-  )
+  return isDirectory(upper) || upper.size === lower.size
+}
+
+function hasSameTime({ mtime: one }: FileStat, { mtime: other }: FileStat): boolean {
+  return one.seconds === other.seconds && one.nanoseconds === other.nanoseconds
 }
 
 function hasSameXattrs(upper: readonly Xattr[], lower: readonly Xattr[]): boolean {
@@ -64,7 +68,8 @@ function hasSameXattrs(upper: readonly Xattr[], lower: readonly Xattr[]): boolea
 
 const chunkSize = 256 * 1024
 
-function hasSameContent(upper: Found, lower: Found): boolean {
+/** Of two regular files. */
+export function hasSameBytes(upper: Found, lower: Found): boolean {
   const upperFd = openFile(upper)
   try {
     const lowerFd = openFile(lower)

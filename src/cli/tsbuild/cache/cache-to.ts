@@ -20,6 +20,7 @@ const forms = [
   'compression-level',
   'force-compression',
   'ignore-error',
+  'cache-mounts',
 ] as const
 
 const types: CacheTypes = {
@@ -51,6 +52,11 @@ export function parseCacheTo(texts: readonly string[], world: CacheWorld): Cache
   }
 }
 
+/** Ids are paths or words; a semicolon is in neither. */
+function mountsOf(text = ''): CacheDestination['mounts'] {
+  return text === 'all' ? 'all' : text.split(';').filter(id => id !== '')
+}
+
 const kinds: Readonly<Record<string, string>> = { local: 'client directory' }
 
 function destinationOf(flag: CacheFlag, world: CacheWorld): CacheDestination {
@@ -78,6 +84,7 @@ function destinationOf(flag: CacheFlag, world: CacheWorld): CacheDestination {
     mode: parseAs(`mode of ${subject}`, () => parseChoice(mode, ['min', 'max'])) as 'min' | 'max',
     form: { kind: isImage ? 'image' : 'list', types: oci ? 'oci' : 'docker' },
     layers,
+    mounts: mountsOf(settings.get('cache-mounts')),
     ignoreError: isOn('ignore-error', false),
   }
 }
