@@ -68,6 +68,11 @@ static void wait_for_monitor(int monitor) {
   if (address[0] != '\0') name_address(address);
 }
 
+void set_up_host_parts(void) {
+  start_loopback();
+  name_host();
+}
+
 static void build_file_system(void) {
   make_root();
   for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
@@ -85,8 +90,7 @@ void become_container(int monitor) {
   write_to_output_pipes();
   set_oom_score();
   enter_cgroups();
-  start_loopback();
-  name_host();
+  set_up_host_parts();
   /* Keys of the caller's session are not the container's. Without room for a keyring, or where
    * the call is filtered, there is none to protect. */
   (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);

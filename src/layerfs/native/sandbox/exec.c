@@ -58,21 +58,43 @@ static void restore_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-void run_program(void) {
-  char path[PATH_MAX];
+static void find_program(char path[PATH_MAX]) {
   const char *name = sandbox.argv.at[0];
   if (strchr(name, '/') == NULL) {
     find(name, path);
-  } else {
-    snprintf(path, sizeof path, "%s", name);
-    int error = why_not_executable(path);
-    if (error == ENOENT || error == ENOTDIR) fail("find", error, name);
-    if (error != 0) fail("execute", error, name);
+    return;
   }
+  snprintf(path, PATH_MAX, "%s", name);
+  int error = why_not_executable(path);
+  if (error == ENOENT || error == ENOTDIR) fail("find", error, name);
+  if (error != 0) fail("execute", error, name);
+}
+
+/* Told early; whether its user may run it is known only later. */
+void assert_program(void) {
+  char path[PATH_MAX];
+  find_program(path);
+}
+
+/* Down to where programs look for them. Errors go to a descriptor out of their way. */
+static void place_preserved(void) {
+  if (sandbox.preserved == 0) return;
+  const int first_free = FIRST_PRESERVED + (int)sandbox.preserved;
+  report_to(duplicate_report(first_free));
+  for (int fd = 3; fd < 3 + (int)sandbox.preserved; fd++) {
+    if (dup2(fd + FIRST_PRESERVED - 3, fd) < 0) fail("hand on a descriptor", errno, "");
+  }
+}
+
+void run_program(void) {
+  char path[PATH_MAX];
+  find_program(path);
   restore_signals();
+  place_preserved();
   /* Marked, not closed, so that a failing exec can still be reported: (5). */
-  if (syscall(SYS_close_range, 3, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) != 0) {
-    for (int fd = 3; fd < 65536; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  const int first = 3 + (int)sandbox.preserved;
+  if (syscall(SYS_close_range, first, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) != 0) {
+    for (int fd = first; fd < 65536; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
   char *none[] = {NULL};
   execve(path, sandbox.argv.at, sandbox.env.at == NULL ? none : sandbox.env.at);

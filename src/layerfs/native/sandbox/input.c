@@ -9,7 +9,7 @@
  * leaves nothing. Operations that only set a value are applied here; those that build the file
  * system are kept in order.
  */
-#include "sandbox.h"
+#include "bundle.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct sandbox sandbox;
 static const uint32_t max_input = 256u << 20;
 
 /* The array with room for one more. It has grown at each power of two, so only there is it full. */
-static void *grow(void *array, size_t count, size_t size) {
+void *grow(void *array, size_t count, size_t size) {
   if ((count & (count - 1)) != 0) return array;
   void *bigger = realloc(array, (count == 0 ? 1 : 2 * count) * size);
   if (bigger == NULL) fail("read the operations", ENOMEM, "");
@@ -96,6 +96,36 @@ static void set_published(const struct word *w) {
 static void set_own_cgroup(const struct word *w) { append(&sandbox.own_cgroups, w[0].text); }
 static void set_memory_events(const struct word *w) { sandbox.memory_events = w[0].text; }
 static void set_discard(const struct word *w) { sandbox.discard = w; }
+static void set_namespaces(const struct word *w) {
+  sandbox.bundle = true;
+  sandbox.namespaces = number(w[0].text, UINT32_MAX);
+}
+static void set_join(const struct word *w) {
+  append(&sandbox.joins, w[0].text);
+  append(&sandbox.joins, w[1].text);
+}
+static void set_id_maps(const struct word *w) {
+  sandbox.uid_map = w[0].text;
+  sandbox.gid_map = w[1].text;
+}
+static void set_time_offset(const struct word *w) { append(&sandbox.time_offsets, w[0].text); }
+static void set_start_socket(const struct word *w) { sandbox.start_socket = w[0].text; }
+static void set_console_socket(const struct word *w) { sandbox.console_socket = w[0].text; }
+static void set_console_size(const struct word *w) { sandbox.console_size = w; }
+static void set_creation_mask(const struct word *w) { sandbox.creation_mask = w; }
+static void set_propagation(const struct word *w) { sandbox.root_propagation = w; }
+static void set_hooks_state(const struct word *w) { sandbox.hooks_state = w; }
+static void set_first_cgroup(const struct word *w) { sandbox.first_cgroup = w[0].text; }
+static void set_preserved(const struct word *w) { sandbox.preserved = (unsigned)number(w[0].text, 1000); }
+static void set_capability_set(const struct word *w) {
+  static const char *const names[CAPABILITY_SETS] = {"permitted", "effective", "inheritable", "ambient"};
+  static uint64_t sets[CAPABILITY_SETS];
+  for (int i = 0; i < CAPABILITY_SETS; i++) {
+    if (strcmp(names[i], w[0].text) != 0) continue;
+    sets[i] = number(w[1].text, UINT64_MAX);
+    sandbox.capability_sets[i] = &sets[i];
+  }
+}
 
 static void set_option(const struct word *w) {
   static const struct {
@@ -108,9 +138,11 @@ static void set_option(const struct word *w) {
       {"overlay-volatile", &sandbox.overlay_volatile},
       {"bind-devices", &sandbox.bind_devices},
       {"borrow-sys", &sandbox.borrow_sys},
+      {"detached", &sandbox.detached},
       {"host-ipc", &sandbox.host_ipc},
       {"host-uts", &sandbox.host_uts},
       {"init", &sandbox.init},
+      {"joins-container", &sandbox.joins_container},
       {"keeps", &sandbox.keeps},
       {"logs", &sandbox.logs},
       {"no-new-privileges", &sandbox.no_new_privileges},
@@ -171,6 +203,27 @@ static const struct operation {
     {"cwd", 1, set_cwd, NULL},                         /* */
     {"argument", 1, set_argument, NULL},               /* */
     {"variable", 1, set_variable, NULL},               /* */
+
+    /* Of bundles: bundle.h. The first makes the container one. */
+    {"namespaces", 1, set_namespaces, NULL},           /* CLONE_NEW*, all that are its own */
+    {"join", 2, set_join, NULL},                       /* kind, path */
+    {"id-maps", 2, set_id_maps, NULL},                 /* lines of uid_map, of gid_map */
+    {"time-offset", 1, set_time_offset, NULL},         /* line of timens_offsets */
+    {"start-socket", 1, set_start_socket, NULL},       /* path to make it at */
+    {"console-socket", 1, set_console_socket, NULL},   /* path to send the terminal to */
+    {"console-size", 2, set_console_size, NULL},       /* rows, columns */
+    {"umask", 1, set_creation_mask, NULL},             /* decimal */
+    {"root-propagation", 1, set_propagation, NULL},    /* MS_SHARED and its like */
+    {"begin-in-cgroup", 1, set_first_cgroup, NULL},    /* directory of version 2 */
+    {"preserve", 1, set_preserved, NULL},              /* how many descriptors */
+    {"capability-set", 2, set_capability_set, NULL},   /* name, bits; the plain ones are the bounding set */
+    {"hooks-state", 2, set_hooks_state, NULL},         /* what a hook reads, around the process id */
+    {"hook", 5, set_hook, NULL},                       /* stage, program, words, words, seconds */
+    {"bind-source", 8, set_bind_source, step_bind_source}, /* see bundle-mounts.c */
+    {"mount", 6, NULL, step_mount},                    /* the same */
+    {"copied-tmpfs", 6, NULL, step_copied_tmpfs},      /* the same */
+    {"default-devices", 0, NULL, step_default_devices}, /* */
+    {"device-node", 7, NULL, step_device_node},        /* path, c|b|p, major, minor, mode, uid, gid */
 };
 
 static void read_fully(void *buffer, size_t size) {
@@ -229,9 +282,8 @@ void read_input(void) {
     const struct operation *operation = find_operation(word++);
     left--;
     if (operation->words > left) fail("read the operations", EINVAL, operation->name);
-    if (operation->set != NULL) {
-      operation->set(word);
-    } else {
+    if (operation->set != NULL) operation->set(word);
+    if (operation->run != NULL) {
       sandbox.steps = grow(sandbox.steps, sandbox.step_count, sizeof *sandbox.steps);
       sandbox.steps[sandbox.step_count++] = (struct step){operation->run, word};
     }

@@ -11,14 +11,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static int proc_fd = -1, sys_fd = -1;
 
 static const uint64_t inert = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 static const char *const no_options[][2] = {{NULL, NULL}};
 
-/* A directory of the root that no symbolic link leads to; made when the image lacks it. */
-static int open_fixed(const char *path) {
+int open_fixed(const char *path) {
   int fd = open_inside(root_fd, path, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
   if (fd >= 0) return fd;
   if (errno != ENOENT) fail("mount", errno, path);
@@ -62,8 +62,17 @@ void step_cgroup2(const struct word *words) {
   close(mount);
 }
 
+/* A bundle hides whatever it likes; below /proc and /sys, which stand on real directories, no image
+ * can have put a link in the way. */
+static int open_any_path(const char *path) {
+  const int fd = open_inside(root_fd, path, O_PATH, RESOLVE_NO_MAGICLINKS);
+  if (fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != EACCES) fail("hide a path", errno, path);
+  return fd;
+}
+
 /* What `path` names in the kernel's file systems, or -1 when this kernel has no such thing. */
 static int open_kernel_path(const char *path) {
+  if (sandbox.bundle) return open_any_path(path);
   const bool in_proc = strncmp(path, "/proc/", 6) == 0;
   if (!in_proc && strncmp(path, "/sys/", 5) != 0) fail("hide a path", EINVAL, path);
   const int base = in_proc ? proc_fd : sys_fd;
@@ -84,12 +93,27 @@ static int empty_directory(void) {
   return dup(first);
 }
 
+/* The host's, before its root is left; where the first one stands the others are cloned from. */
+static int null_device(void) {
+  static int first = -1;
+  if (!sandbox.bundle) return clone_mount(dev_fd, "null", false);
+  if (first >= 0) return clone_mount(first, "", false);
+  const int null = open_inside(dev_fd, "null", O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+  struct stat status;
+  if (null < 0 || fstat(null, &status) != 0) fail("hide a path", errno, "/dev/null");
+  /* CVE-2025-31133 */
+  if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3)) fail("hide a path", ENODEV, "/dev/null");
+  first = clone_mount(null, "", false);
+  close(null);
+  return dup(first);
+}
+
 static void mask(const char *path) {
   int target = open_kernel_path(path);
   if (target < 0) return;
   struct stat status;
   if (fstat(target, &status) != 0) fail("hide a path", errno, path);
-  int cover = S_ISDIR(status.st_mode) ? empty_directory() : clone_mount(dev_fd, "null", false);
+  int cover = S_ISDIR(status.st_mode) ? empty_directory() : null_device();
   if (cover < 0) fail("hide a path", errno, path);
   attach(cover, target, path);
   close(cover);
@@ -114,6 +138,8 @@ void hide_paths(void) {
 }
 
 void write_sysctls(void) {
+  /* CVE-2025-52881: a bundle's own /proc may be anything by now. */
+  if (sandbox.bundle && sandbox.sysctls.count > 0) proc_fd = new_filesystem("proc", no_options, inert);
   for (size_t i = 0; i + 1 < sandbox.sysctls.count; i += 2) {
     const char *path = sandbox.sysctls.at[i], *value = sandbox.sysctls.at[i + 1];
     int fd = open_inside(proc_fd, path, O_WRONLY, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);

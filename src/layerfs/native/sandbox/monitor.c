@@ -5,7 +5,7 @@
  *   running   signals sent to the monitor and bytes of fd 3 → PID 1; terminal ⇄ caller
  *   ending    PID 1 reaped (the kernel has killed the rest by then) → terminal drained → "exit"
  */
-#include "sandbox.h"
+#include "bundle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,16 @@ struct watch {
   int signals;
   int master; /* of the container's terminal, or -1 */
   bool failed;
+  bool asked;   /* PID 1 of a bundle waits for the caller's word to go on */
+  bool created; /* and then for its start */
 };
+
+/* A detached container is its subreaper's from here on, not ours to reap. */
+static void tell_started(struct watch *watch) {
+  if (!watch->created) report_started(watch->child);
+  watch->created = true;
+  if (sandbox.detached) _exit(0);
+}
 
 /* A message of PID 1: its terminal, or that it failed. The end: it is the user's program. */
 static void hear_child(struct watch *watch) {
@@ -47,11 +56,20 @@ static void hear_child(struct watch *watch) {
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header == NULL) return;
     memcpy(&watch->master, CMSG_DATA(header), sizeof watch->master);
-    relay_terminal(watch->master);
+    hand_over_terminal(watch->master);
+    return;
+  }
+  if (got == 1 && what == 'H') {
+    watch->asked = true;
+    report_made(watch->child);
+    return;
+  }
+  if (got == 1 && what == 'C') {
+    tell_started(watch);
     return;
   }
   if (got == 1 && what == '!') watch->failed = true;
-  if (got <= 0 && !watch->failed) report_started(watch->child);
+  if (got <= 0 && !watch->failed) tell_started(watch);
   close(watch->socket);
   watch->socket = -1;
 }
@@ -61,6 +79,11 @@ static void hear_caller(struct watch *watch) {
   unsigned char signals[64];
   ssize_t got = read(watch->control, signals, sizeof signals);
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
+  if (got > 0 && watch->asked) {
+    watch->asked = false;
+    (void)!send(watch->socket, "G", 1, MSG_NOSIGNAL);
+    return;
+  }
   for (ssize_t i = 0; i < got; i++) {
     if (signals[i] == LET_GO) watch->let_go = true;
     else kill(watch->child, signals[i]);
@@ -127,7 +150,11 @@ void watch(pid_t child, int child_socket) {
   state.signals = signalfd(-1, &all, SFD_CLOEXEC);
   if (state.signals < 0) fail("watch the container", errno, "signalfd");
   relay_output_pipes();
-  attach_network(child, child_socket);
+  if (sandbox.bundle) {
+    map_ids(child, child_socket);
+  } else {
+    attach_network(child, child_socket);
+  }
   int status;
   while (!turn(&state, &status)) continue;
   /* A program that ends at once: its start is still unheard. */

@@ -34,12 +34,38 @@ static uint64_t permitted(void) {
   return (uint64_t)data[1].permitted << 32 | data[0].permitted;
 }
 
-/* Inheritable is always empty: a program of the image could hand it on past the bounding set. */
-static void set_capabilities(uint64_t set) {
+static void set_each(uint64_t effective, uint64_t permitted_set, uint64_t inheritable) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  const uint32_t low = (uint32_t)set, high = (uint32_t)(set >> 32);
-  struct __user_cap_data_struct data[2] = {{low, low, 0}, {high, high, 0}};
+  struct __user_cap_data_struct data[2];
+  for (int half = 0; half < 2; half++) {
+    data[half] = (struct __user_cap_data_struct){(uint32_t)(effective >> 32 * half),
+                                                 (uint32_t)(permitted_set >> 32 * half),
+                                                 (uint32_t)(inheritable >> 32 * half)};
+  }
   if (syscall(SYS_capset, &header, data) != 0) fail(step, errno, "capset");
+}
+
+/* Inheritable is always empty: a program of the image could hand it on past the bounding set. */
+static void set_capabilities(uint64_t set) { set_each(set, set, 0); }
+
+/* Unless a bundle wants it so, and names each set. */
+static uint64_t wanted(enum capability_set set, uint64_t otherwise) {
+  return sandbox.capability_sets[set] == NULL ? otherwise : *sandbox.capability_sets[set];
+}
+
+static void set_final_capabilities(uint64_t all) {
+  const uint64_t held = all & wanted(PERMITTED, sandbox.capabilities);
+  const uint64_t ambient = held & wanted(AMBIENT, 0);
+  set_each(held & wanted(EFFECTIVE, held), held, all & wanted(INHERITABLE, 0));
+  for (unsigned long capability = 0; capability < 64; capability++) {
+    if ((ambient >> capability & 1) == 0) continue;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) fail(step, errno, "ambient set");
+  }
+}
+
+static void set_creation_mask(void) {
+  const struct word *mask = sandbox.creation_mask;
+  umask(mask == NULL ? 022 : (mode_t)number(mask->text, 0777));
 }
 
 /* In a user namespace with one id nobody may change groups, and there are no others. */
@@ -79,14 +105,14 @@ void give_up_privileges(void) {
   if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) fail(step, errno, "keepcaps");
   become_user();
   /* Changing the user cleared both. */
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail(step, errno, "death signal");
+  if (!sandbox.detached && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail(step, errno, "death signal");
   prctl(PR_SET_DUMPABLE, 0);
   set_capabilities(all);
   if (sandbox.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     fail(step, errno, "no_new_privs");
   }
-  umask(022);
+  set_creation_mask();
   if (sandbox.filter != NULL) load_filter(sandbox.filter);
   if (sandbox.seccomp) load_seccomp(sandbox.capabilities);
-  set_capabilities(all & sandbox.capabilities);
+  set_final_capabilities(all);
 }

@@ -7,7 +7,8 @@
  *                                  the modification time of its directory, in nanoseconds
  *     network ADDRESS GATEWAY BLOCKED_BY   of a bridge; BLOCKED_BY: see bridge.h, or empty
  *     port HOST HOST_PORT PORT PROTOCOL   a published port of it
- *     started PID                  the user's program runs
+ *     made PID                     of a bundle: waits for a byte before its root is entered
+ *     started PID                  the user's program runs, or a bundle's waits for its start
  *     exit CODE SIGNAL             it ended; the last record
  *
  * Only one of the two processes writes at a time: PID 1 until it is the user's program, then the
@@ -16,18 +17,21 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static int failure_fd = -1;
+static int failure_fd = -1, report_fd = REPORT_FD;
 
 void report_failures_to(int fd) { failure_fd = fd; }
+void report_to(int fd) { report_fd = fd; }
+int duplicate_report(int lowest) { return fcntl(report_fd, F_DUPFD_CLOEXEC, lowest); }
 
 static void send_record(const void *bytes, size_t size) {
   for (size_t done = 0; done < size;) {
-    ssize_t sent = write(REPORT_FD, (const char *)bytes + done, size - done);
+    ssize_t sent = write(report_fd, (const char *)bytes + done, size - done);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) return; /* the caller is gone: (4) */
     done += (size_t)sent;
@@ -59,6 +63,8 @@ void report_created(const char *path, bool directory, const struct timespec time
   report("created%c%s%c%s%c%lld%c%lld", 0, path, 0, directory ? "directory" : "file", 0,
          nanoseconds(times[0]), 0, nanoseconds(times[1]));
 }
+
+void report_made(pid_t pid) { report("made%c%d", 0, pid); }
 
 void report_started(pid_t pid) { report("started%c%d", 0, pid); }
 

@@ -109,7 +109,8 @@ static void mount_root(void) {
   if (sys_mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) fail("mount the root", errno, "/");
   make_parking();
   if (sandbox.directory != NULL) {
-    root_fd = clone_mount(AT_FDCWD, sandbox.directory, false);
+    /* A user namespace uncovers no directory that the host has mounted something on. */
+    root_fd = clone_mount(AT_FDCWD, sandbox.directory, sandbox.bundle);
   } else {
     if (!sandbox.overlay_classic) root_fd = mount_overlay(&sandbox.lower, sandbox.upper, sandbox.work);
     if (root_fd < 0) {
@@ -253,7 +254,7 @@ int open_target(const char *path, enum kind kind) {
 void enter_working_directory(void) {
   static const char *const step = "change the working directory";
   int fd = open_inside(root_fd, sandbox.cwd, O_PATH | O_DIRECTORY, 0);
-  if (fd < 0 && errno == ENOENT) fd = open_or_make(step, sandbox.cwd, KIND_DIRECTORY);
+  if (fd < 0 && errno == ENOENT && !sandbox.joins_container) fd = open_or_make(step, sandbox.cwd, KIND_DIRECTORY);
   if (fd < 0 || fchdir(fd) != 0) fail(step, errno, sandbox.cwd);
   close(fd);
   /* CVE-2024-21626: a directory outside the root has no path from it. */

@@ -42,6 +42,8 @@
 
 /* Descriptors the caller gives us. */
 enum { INPUT_FD = 3, REPORT_FD = 4, LOCK_FD = 5, CONTROL_FD = 6, END_FD = 7, LOG_FD = 8 };
+/* Of a bundle, instead: what its program gets from 3, and then one that paths start from. */
+enum { FIRST_PRESERVED = 5 };
 
 /* On descriptor 3, where others are signals: the container lives on when the descriptor ends. */
 enum { LET_GO = 255 };
@@ -63,6 +65,8 @@ struct step {
   void (*run)(const struct word *words);
   const struct word *words;
 };
+
+enum capability_set { PERMITTED, EFFECTIVE, INHERITABLE, AMBIENT, CAPABILITY_SETS };
 
 enum network { NETWORK_NONE, NETWORK_HOST, NETWORK_BRIDGE };
 
@@ -96,6 +100,23 @@ struct sandbox {
   bool own_terminals; /* there is no group 5 to give them to */
   bool borrow_sys;   /* the caller's /sys, as nobody here may mount one */
   bool bind_devices; /* no cgroup bounds the devices: none works but those of /dev */
+
+  /* A container of a bundle, or a process that joins one (bundle.h). */
+  bool bundle, joins_container, detached;
+  uint64_t namespaces;     /* CLONE_NEW*, all that a bundle's container has of its own */
+  struct texts joins;      /* kind, path */
+  struct texts time_offsets;
+  const char *uid_map, *gid_map;
+  const char *first_cgroup; /* version 2, to begin in */
+  const char *start_socket, *console_socket;
+  const struct word *hooks_state; /* what a hook reads, before and after the process id */
+  const struct word *console_size, *creation_mask, *root_propagation;
+  struct hook *hooks;
+  size_t hook_count;
+  struct mount_source *sources;
+  size_t source_count;
+  const uint64_t *capability_sets[CAPABILITY_SETS]; /* NULL: as `capabilities` says */
+  unsigned preserved; /* descriptors from FIRST_PRESERVED, for the program from 3 */
 };
 
 extern struct sandbox sandbox;
@@ -103,6 +124,8 @@ extern struct sandbox sandbox;
 /* input.c */
 void read_input(void);
 unsigned long number(const char *text, unsigned long limit);
+/* The array with room for one more than `count`. */
+void *grow(void *array, size_t count, size_t size);
 void append(struct texts *list, char *text);
 
 /* report.c: `step` names what was attempted, `detail` the object it failed on. */
@@ -114,9 +137,17 @@ void report_port(const char *host, unsigned host_port, unsigned port, const char
 void report_exit(int code, int signal);
 /* In PID 1: a failure also tells the monitor, through `fd`, that nothing was started. */
 void report_failures_to(int fd);
+/* From now on somewhere else than to REPORT_FD. */
+void report_to(int fd);
+/* Where reports go, a second time, at `lowest` or above. */
+int duplicate_report(int lowest);
+/* The namespaces are there and the file system built, but for entering it: (bundle.h). */
+void report_made(pid_t pid);
 
 /* child.c: the way of PID 1, from its birth to the user's program. */
 _Noreturn void become_container(int monitor);
+/* Loopback device and names of the namespaces. */
+void set_up_host_parts(void);
 
 /* root.c */
 extern int root_fd;
@@ -156,12 +187,19 @@ void step_proc(const struct word *words);
 void step_sys(const struct word *words);
 void step_cgroup2(const struct word *words);
 void hide_paths(void);
+/* A directory of the root that no symbolic link leads to; made when the image lacks it. */
+int open_fixed(const char *path);
 void write_sysctls(void);
 
 /* dev.c */
 extern int dev_fd;
 void step_dev(const struct word *words);
 void step_device(const struct word *words);
+struct stat;
+/* Like `like`, or, where no node would work, the host's own at `source`. */
+void make_device(int place, const char *name, const char *source, const struct stat *like);
+/* Devices and links that everybody has, but for those of which `is_there` says so. */
+void make_default_devices(int place, bool (*is_there)(int, const char *, const struct stat *));
 
 /* limits.c: the first in the monitor, the others in PID 1. */
 void attach_device_filter(void);
@@ -173,6 +211,9 @@ void start_under_init(void);
 
 /* terminal.c: the first in PID 1, the others in the monitor. */
 void take_terminal(int monitor);
+void open_console_socket(void);
+/* To whoever listens at the console socket, or to and from the caller's. */
+void hand_over_terminal(int master);
 void relay_terminal(int master);
 void resize_terminal(int master);
 void restore_terminal(void);
@@ -192,6 +233,8 @@ void relay_output_pipes(void);    /* in the monitor */
 /* log.c, keep.c: a container that lives on. */
 void log_output(int stream, const char *bytes, size_t size);
 void keep_end(int code, int signal);
+/* terminal.c: a descriptor over a socket, beside `what`. */
+int send_descriptor(int socket, const char *what, size_t size, int descriptor);
 
 /* network.c: connects PID 1's network and tells it to go on, with its address if it has one. */
 void attach_network(pid_t child, int socket);
@@ -210,6 +253,7 @@ void load_filter(const struct word *filter);
 int enter_user_namespace(int count, char **words);
 
 /* exec.c */
+void assert_program(void);
 _Noreturn void run_program(void);
 
 #endif

@@ -10,16 +10,17 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <termios.h>
 
 /* ---- in PID 1 ---- */
 
-static void send_master(int monitor, int master) {
+int send_descriptor(int socket, const char *what, size_t size, int descriptor) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
   } control = {{0}};
-  struct iovec part = {(char[]){'T'}, 1};
+  struct iovec part = {(char *)what, size};
   struct msghdr message = {
       .msg_iov = &part,
       .msg_iovlen = 1,
@@ -30,8 +31,8 @@ static void send_master(int monitor, int master) {
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(header), &master, sizeof master);
-  if (sendmsg(monitor, &message, MSG_NOSIGNAL) < 0) fail("make a terminal", errno, "");
+  memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
 /* The slave is opened through its master (CVE-2025-52565: never by its name in /dev/pts). */
@@ -45,6 +46,9 @@ static int open_slave(int master) {
 
 static void bind_console(int slave) {
   int target = openat(dev_fd, "console", O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0620);
+  if (target < 0 && errno == EEXIST && sandbox.bundle) {
+    target = open_inside(dev_fd, "console", O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+  }
   if (target < 0) fail("make a terminal", errno, "/dev/console");
   int mount = clone_mount(slave, "", false);
   attach(mount, target, "/dev/console");
@@ -52,13 +56,22 @@ static void bind_console(int slave) {
   close(target);
 }
 
+static void set_console_size(int master) {
+  const struct word *words = sandbox.console_size;
+  if (words == NULL) return;
+  const struct winsize size = {.ws_row = (unsigned short)number(words[0].text, UINT16_MAX),
+                               .ws_col = (unsigned short)number(words[1].text, UINT16_MAX)};
+  ioctl(master, TIOCSWINSZ, &size);
+}
+
 void take_terminal(int monitor) {
   int master = open_inside(dev_fd, "pts/ptmx", O_RDWR | O_NOCTTY, RESOLVE_NO_SYMLINKS);
   if (master < 0) fail("make a terminal", errno, "/dev/pts/ptmx");
   int slave = open_slave(master);
-  bind_console(slave);
+  if (!sandbox.joins_container) bind_console(slave);
   if (fchown(slave, sandbox.uid, (gid_t)-1) != 0) fail("make a terminal", errno, "");
-  send_master(monitor, master);
+  set_console_size(master);
+  if (send_descriptor(monitor, "T", 1, master) != 0) fail("make a terminal", errno, "");
   close(master);
   if (ioctl(slave, TIOCSCTTY, 0) != 0) fail("make a terminal", errno, "");
   for (int fd = 0; fd <= 2; fd++) {
@@ -68,6 +81,31 @@ void take_terminal(int monitor) {
 }
 
 /* ---- in the monitor ---- */
+
+static int console = -1;
+
+void open_console_socket(void) {
+  if (sandbox.console_socket == NULL) return;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (strlen(sandbox.console_socket) >= sizeof address.sun_path) {
+    fail("connect to the console socket", ENAMETOOLONG, sandbox.console_socket);
+  }
+  strcpy(address.sun_path, sandbox.console_socket);
+  console = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (console < 0 || connect(console, (struct sockaddr *)&address, sizeof address) != 0) {
+    fail("connect to the console socket", errno, sandbox.console_socket);
+  }
+}
+
+void hand_over_terminal(int master) {
+  static const char name[] = "/dev/ptmx";
+  if (console < 0) {
+    relay_terminal(master);
+    return;
+  }
+  (void)!send_descriptor(console, name, sizeof name - 1, master);
+  close(console);
+}
 
 void resize_terminal(int master) {
   struct winsize size;
