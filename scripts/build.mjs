@@ -24,7 +24,7 @@ if (status !== 0) {
   rmSync(fresh, { recursive: true, force: true })
   process.exit(status ?? 1)
 }
-for (const name of ['tsbuild', 'tsregistry', 'tsrun']) {
+for (const name of ['tsbuild', 'tsregistry', 'tsrun', 'tsrun-oci']) {
   chmodSync(join(fresh, `cli/${name}.js`), 0o755)
 }
 rmSync(join(root, 'dist'), { recursive: true, force: true })

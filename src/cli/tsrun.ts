@@ -83,6 +83,12 @@ await runProgram({
       asRoot: true,
       load: async () => (await import('./tsrun/export.ts')).exportCommand,
     },
+    {
+      name: 'oci',
+      summary: 'Run bundles as an OCI runtime does: create, start, state, kill, delete, exec',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/oci.ts')).ociCommand,
+    },
     ...imageCommands,
   ],
 })

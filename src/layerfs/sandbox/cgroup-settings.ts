@@ -3,11 +3,14 @@
  */
 import type { Limits } from './spec.ts'
 
-export type Controller = 'memory' | 'cpu' | 'cpuset' | 'pids'
+/** By its name in version 1. */
+export type Controller = string
 
 /** What one controller is to be told. */
 export interface Setting {
   readonly controller: Controller
+  /** Its name in version 2, where that is another. */
+  readonly unified?: string
   /** In order. */
   readonly v1: readonly Value[]
   readonly v2: readonly Value[]

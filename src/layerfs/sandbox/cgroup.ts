@@ -5,13 +5,13 @@
  * process and its start time, so what a killed one left is recognized and removed by the next run.
  * All calls are synchronous: they take microseconds.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { hasCode, OciError } from '../../oci/errors.ts'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { boundDevices, type DeviceBound } from './cgroup-devices.ts'
 import { cgroupHierarchies, type Hierarchies } from './cgroup-hierarchies.ts'
 import { ownerMark, removeCgroup, removeLeftovers } from './cgroup-leftovers.ts'
-import { cgroupSettings, type Setting, type Value } from './cgroup-settings.ts'
+import { applySetting, placeOf } from './cgroup-place.ts'
+import { cgroupSettings } from './cgroup-settings.ts'
 import type { DeviceRule } from './device-rules.ts'
 import type { Limits } from './spec.ts'
 
@@ -51,10 +51,9 @@ export function createCgroup(
   }
   try {
     for (const setting of cgroupSettings(limits)) {
-      const place = placeOf(setting, hierarchies)
-      const directory = join(place.parent, name)
-      directories.set(setting.controller, directory)
-      apply(place, directory)
+      const place = placeOf(setting, `tsbuild/${name}`, hierarchies)
+      directories.set(setting.controller, place.directory)
+      applySetting(place)
     }
     const bound =
       devices === 'all' ? undefined : boundDevices({ rules: devices, name }, hierarchies)
@@ -77,87 +76,6 @@ export function createCgroup(
   } catch (error) {
     remove()
     throw error
-  }
-}
-
-interface Place {
-  readonly setting: Setting
-  readonly parent: string
-  readonly values: readonly Value[]
-  /** Files of version 1 that a new directory takes from the one above. */
-  readonly inherited: readonly string[]
-  /** Version 2 hands controllers down level by level. */
-  readonly enable?: { readonly root: string; readonly controller: string }
-}
-
-function placeOf(setting: Setting, hierarchies: Hierarchies): Place {
-  const { controller, v1, v2, inherited = [] } = setting
-  const classic = hierarchies.v1[controller]
-  if (classic !== undefined) {
-    return { setting, parent: join(classic, 'tsbuild'), values: v1, inherited }
-  }
-  const root = hierarchies.v2
-  if (root !== undefined && words(join(root, 'cgroup.controllers')).includes(controller)) {
-    const enable = { root, controller }
-    return { setting, parent: join(root, 'tsbuild'), values: v2, inherited: [], enable }
-  }
-  const limits = [...new Set(v1.map(({ limit }) => limit))].join(', ')
-  throw new OciError(
-    'unsupported',
-    `Cannot limit ${limits}: no cgroup controller "${controller}"`,
-    {
-      hint: `Mount a cgroup hierarchy that has "${controller}", or run without this limit`,
-    },
-  )
-}
-
-function words(file: string): string[] {
-  return readFileSync(file, 'utf8').trim().split(/\s+/)
-}
-
-function apply(place: Place, directory: string): void {
-  inWords(place.setting.controller, () => makeDirectory(place, directory))
-  for (const { file, value, limit, need } of place.values) {
-    try {
-      inWords(limit, () => writeFileSync(join(directory, file), String(value)))
-    } catch (error) {
-      const { cause } = error as Error
-      if (need !== 'optional' || !(hasCode(cause, 'ENOENT') || hasCode(cause, 'EACCES')))
-        throw error
-    }
-  }
-}
-
-function makeDirectory({ parent, enable, inherited }: Place, directory: string): void {
-  mkdirSync(parent, { recursive: true })
-  if (enable !== undefined) {
-    for (const level of [enable.root, parent]) {
-      if (words(join(level, 'cgroup.subtree_control')).includes(enable.controller)) continue
-      writeFileSync(join(level, 'cgroup.subtree_control'), `+${enable.controller}`)
-    }
-  }
-  mkdirSync(directory, { recursive: true })
-  for (const level of [parent, directory]) {
-    for (const file of inherited) inherit(level, file)
-  }
-}
-
-function inherit(level: string, file: string): void {
-  if (readFileSync(join(level, file), 'utf8').trim() !== '') return
-  writeFileSync(join(level, file), readFileSync(join(dirname(level), file), 'utf8').trim())
-}
-
-function inWords(limit: string, work: () => void): void {
-  try {
-    work()
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
-    throw new OciError('unsupported', `Cannot limit ${limit}: ${why}`, {
-      cause,
-      ...((['EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(cause, code))
-        ? { hint: 'Cgroups are writable for root only: run as root, or without this limit' }
-        : {}),
-    })
   }
 }
 

@@ -164,6 +164,8 @@ function note(record: SandboxRecord, run: Run): void {
     case 'created':
       outcome.created.push(record)
       return
+    case 'made':
+      return
     case 'network':
       outcome.address = record.address
       return

@@ -48,11 +48,16 @@ export interface Keeping {
   readonly discard: { readonly from: string; readonly to: string } | undefined
 }
 
-type Operation = readonly [name: string, ...words: (string | number | Uint8Array)[]]
+export type Operation = readonly [name: string, ...words: (string | number | Uint8Array)[]]
 
 /** Throws `invalid` for a text with a NUL and for an unknown capability. */
 export function encodeOperations(spec: SandboxSpec, around: Surroundings): Buffer {
-  const words = operations(spec, around).flat().map(bytesOf)
+  return encodeWords(operations(spec, around))
+}
+
+/** As the native program reads them. Throws `invalid` for a text with a NUL. */
+export function encodeWords(list: readonly Operation[]): Buffer {
+  const words = list.flat().map(bytesOf)
   const size = words.reduce((sum, word) => sum + word.length + wordOverhead, 0)
   const input = Buffer.alloc(4 + size)
   const numbers = new DataView(input.buffer, input.byteOffset)

@@ -19,6 +19,8 @@ export type SandboxRecord =
       readonly blockedBy: string
     }
   | ({ readonly kind: 'port' } & PublishedPort)
+  /** Of a bundle: waits for our word before it enters its root. */
+  | { readonly kind: 'made'; readonly pid: number }
   | { readonly kind: 'started'; readonly pid: number }
   | { readonly kind: 'exit'; readonly code: number; readonly signal: number }
 
@@ -75,6 +77,7 @@ function decode([kind, first = '', second = '', third = '', fourth = '']: string
         port: Number(third),
         protocol: fourth === 'udp' ? 'udp' : 'tcp',
       }
+    case 'made':
     case 'started':
       return { kind, pid: Number(first) }
     case 'exit':

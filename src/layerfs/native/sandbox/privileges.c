@@ -55,8 +55,10 @@ static uint64_t wanted(enum capability_set set, uint64_t otherwise) {
 
 static void set_final_capabilities(uint64_t all) {
   const uint64_t held = all & wanted(PERMITTED, sandbox.capabilities);
-  const uint64_t ambient = held & wanted(AMBIENT, 0);
-  set_each(held & wanted(EFFECTIVE, held), held, all & wanted(INHERITABLE, 0));
+  const uint64_t inheritable = all & wanted(INHERITABLE, 0);
+  /* The kernel takes no others: left out, as runc leaves them out. */
+  const uint64_t ambient = held & inheritable & wanted(AMBIENT, 0);
+  set_each(held & wanted(EFFECTIVE, held), held, inheritable);
   for (unsigned long capability = 0; capability < 64; capability++) {
     if ((ambient >> capability & 1) == 0) continue;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) fail(step, errno, "ambient set");

@@ -58,7 +58,11 @@ export const maxProfileSize: number = 1024 * 1024
 
 /** Throws `invalid`, with the path of the field that is wrong. */
 export function parseSeccompProfile(bytes: Uint8Array): SeccompProfile {
-  const root = parseJson('seccomp profile', bytes)
+  return seccompProfileFrom(parseJson('seccomp profile', bytes))
+}
+
+/** As {@link parseSeccompProfile}, of a profile within another document. */
+export function seccompProfileFrom(root: JsonNode): SeccompProfile {
   refuse(root, 'listenerPath')
   const defaultErrno = optional(member(root, 'defaultErrnoRet'), asSize)
   return {
@@ -118,6 +122,8 @@ const actions: Readonly<Record<string, number>> = {
   SCMP_ACT_ALLOW: 0x7fff_0000,
 }
 
+export const actionNames: readonly string[] = Object.keys(actions)
+
 /** Without a number of its own a refusal is EPERM. */
 const defaultErrorNumber = 1
 const maxErrorNumber = 4095
@@ -143,6 +149,8 @@ const operators: Readonly<Record<string, ComparisonOperator>> = {
   SCMP_CMP_GT: 'gt',
   SCMP_CMP_MASKED_EQ: 'masked',
 }
+
+export const operatorNames: readonly string[] = Object.keys(operators)
 
 const argumentCount = 6
 

@@ -1,0 +1,117 @@
+import { type CreateRequest, createContainer } from '../../layerfs/oci-runtime/create.ts'
+import { deleteContainer, startContainer } from '../../layerfs/oci-runtime/lifecycle.ts'
+import type { FlagTable } from '../flags.ts'
+import { forwardSignals } from './forward-signals.ts'
+import {
+  defineRuntimeCommand,
+  type RuntimeCommand,
+  type RuntimeInvocation,
+} from './runtime-command.ts'
+
+const createFlags = {
+  bundle: {
+    kind: 'string',
+    short: 'b',
+    value: 'DIR',
+    default: '.',
+    help: 'Directory with config.json',
+  },
+  'pid-file': { kind: 'string', value: 'FILE', help: 'Write the number of its process there' },
+  'console-socket': {
+    kind: 'string',
+    value: 'SOCKET',
+    help: 'Send its terminal to who listens there',
+  },
+  'preserve-fds': {
+    kind: 'integer',
+    value: 'N',
+    default: 0,
+    help: 'Hand on that many descriptors from 3',
+  },
+} as const satisfies FlagTable
+
+const unsupported = {
+  'no-pivot': { reason: 'The root is always changed by pivot_root' },
+  'no-new-keyring': { reason: 'The caller’s keys are never the container’s' },
+  'pidfd-socket': {},
+} as const
+
+/** Only podman and systemd set these, for descriptors that they hand on. */
+function preserved(count: number): number {
+  return Math.max(0, Math.min(count, 1000))
+}
+
+function requestOf(
+  { root, id, flags }: RuntimeInvocation<typeof createFlags>,
+  isDetached: boolean,
+): CreateRequest {
+  const pidFile = flags['pid-file']
+  const consoleSocket = flags['console-socket']
+  return {
+    root,
+    id,
+    bundle: flags.bundle,
+    preserved: preserved(flags['preserve-fds']),
+    isDetached,
+    ...(pidFile === undefined ? {} : { pidFile }),
+    ...(consoleSocket === undefined ? {} : { consoleSocket }),
+  }
+}
+
+export const createCommand: RuntimeCommand = defineRuntimeCommand({
+  flags: createFlags,
+  unsupported,
+  arity: { min: 1, max: 1 },
+  run: async invocation => {
+    await createContainer(requestOf(invocation, true))
+    return 0
+  },
+})
+
+export const runCommand: RuntimeCommand = defineRuntimeCommand({
+  flags: {
+    ...createFlags,
+    detach: { kind: 'boolean', short: 'd', help: 'Do not wait for its end' },
+    keep: { kind: 'boolean', help: 'Do not delete it when it ends' },
+  },
+  unsupported: { ...unsupported, 'no-subreaper': {} },
+  arity: { min: 1, max: 1 },
+  run: async invocation => {
+    const { root, id, flags, warn } = invocation
+    if (flags.detach) {
+      await createContainer(requestOf(invocation, true))
+      await startOrDelete(invocation)
+      return 0
+    }
+    using signals = forwardSignals()
+    const { exit } = await createContainer({
+      ...requestOf(invocation, false),
+      onCreated: async (_, handle) => {
+        signals.to(handle)
+        for (const warning of await startContainer(root, id)) warn(warning)
+      },
+    })
+    if (!flags.keep) await remove(invocation)
+    return exit?.code ?? 1
+  },
+})
+
+async function startOrDelete(
+  invocation: Pick<RuntimeInvocation<FlagTable>, 'root' | 'id' | 'warn'>,
+) {
+  const { root, id, warn } = invocation
+  try {
+    for (const warning of await startContainer(root, id)) warn(warning)
+  } catch (error) {
+    await remove(invocation)
+    throw error
+  }
+}
+
+async function remove({
+  root,
+  id,
+  warn,
+}: Pick<RuntimeInvocation<FlagTable>, 'root' | 'id' | 'warn'>) {
+  for (const warning of await deleteContainer(root, id, { force: true })) warn(warning)
+}

@@ -1,0 +1,28 @@
+import type { Flag, FlagTable } from '../flags.ts'
+import { runtimeCommands } from './commands.ts'
+
+/** Of one command, where it is known, or of the program. */
+export function runtimeHelp(globals: FlagTable, name: string | undefined): string {
+  const entry = name === undefined ? undefined : runtimeCommands.get(name)
+  if (entry === undefined) {
+    const commands = [...runtimeCommands.values()].map(({ usage, summary }) => [usage, summary])
+    return [
+      'Usage: tsrun-oci [FLAGS] COMMAND [FLAGS] ID …\n',
+      'Runs bundles of the OCI runtime specification; podman and containerd drive it.\n',
+      `Commands:\n${columns(commands)}`,
+      `Flags:\n${columns(Object.entries(globals).map(flagLine))}`,
+    ].join('\n')
+  }
+  return `Usage: tsrun-oci [FLAGS] ${entry.usage}\n\n${entry.summary}\n`
+}
+
+function flagLine([name, flag]: [string, Flag]): [string, string] {
+  const short = flag.short === undefined ? '    ' : `-${flag.short}, `
+  const value = 'value' in flag ? ` ${flag.value}` : ''
+  return [`${short}--${name}${value}`, flag.help]
+}
+
+function columns(rows: readonly (readonly string[])[]): string {
+  const width = Math.max(...rows.map(([first = '']) => first.length))
+  return rows.map(([first = '', second = '']) => `  ${first.padEnd(width)}   ${second}\n`).join('')
+}
