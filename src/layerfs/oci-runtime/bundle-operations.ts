@@ -13,7 +13,7 @@ import type { ResourceLimit } from '../sandbox/spec.ts'
 import { bundleMounts } from './bundle-mounts.ts'
 import { directoriesOf, type MadeCgroup } from './container-cgroup.ts'
 import type { Hook } from './hooks-config.ts'
-import type { IdMapping, LinuxConfig, NamespaceType } from './linux-config.ts'
+import type { DeviceNode, IdMapping, LinuxConfig, NamespaceType } from './linux-config.ts'
 import type { CapabilitySets, ProcessConfig } from './process-config.ts'
 import type { RuntimeConfig } from './runtime-config.ts'
 
@@ -25,8 +25,8 @@ export interface CreateSurroundings {
   readonly cgroup: MadeCgroup
   readonly startSocket: string
   readonly seccomp: Uint8Array | undefined
-  /** What hooks inside read, before and after the number of the process. */
-  readonly hooksState: readonly [before: string, after: string]
+  /** What hooks inside read: before the number of the process, by stage, and after it. */
+  readonly hooksState: readonly [creating: string, created: string, after: string]
 }
 
 const namespaceFlags: Readonly<Record<NamespaceType, number>> = {
@@ -53,7 +53,7 @@ export function createOperations(config: RuntimeConfig, around: CreateSurroundin
     ...flag('bind-devices', cgroup.boundsNothing || isInUserNamespace() || ownsUsers(linux)),
     ...bundleMounts(config, around),
     ...(isBound(config, '/dev') ? [] : [['default-devices'] as const]),
-    ...linux.devices.map(
+    ...linux.devices.filter(isOfHost).map(
       ({ path, type, major, minor, fileMode, uid, gid }) =>
         ['device-node', path, type, major, minor, fileMode, uid, gid] as const,
     ),
@@ -76,6 +76,11 @@ export function createOperations(config: RuntimeConfig, around: CreateSurroundin
     ...hookOperations('startContainer', config.hooks.startContainer),
     ...processOperations(process, around.seccomp),
   ]
+}
+
+/** Terminals are the container's own, whatever all of the host's devices include. */
+function isOfHost({ path }: DeviceNode): boolean {
+  return path !== '/dev/ptmx'
 }
 
 function ownsUsers({ namespaces }: LinuxConfig): boolean {

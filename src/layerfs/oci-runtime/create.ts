@@ -218,9 +218,11 @@ async function start(request: CreateRequest, prepared: Prepared): Promise<Native
 const firstPreserved = 5
 
 /** What a hook inside reads, on both sides of the process id, which only the container knows. */
-function hookStateParts(state: ContainerState): readonly [string, string] {
+function hookStateParts(state: ContainerState): readonly [string, string, string] {
   const mark = 987_654_321
-  const text = JSON.stringify(specState({ ...state, pid: mark }, 'creating'))
-  const [before = '', after = ''] = text.split(`"pid":${mark}`)
-  return [`${before}"pid":`, after]
+  const halves = (status: 'creating' | 'created') =>
+    JSON.stringify(specState({ ...state, pid: mark }, status)).split(`"pid":${mark}`)
+  const [creating = '', after = ''] = halves('creating')
+  const [created = ''] = halves('created')
+  return [`${creating}"pid":`, `${created}"pid":`, after]
 }

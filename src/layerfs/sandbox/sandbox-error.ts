@@ -68,6 +68,12 @@ const kinds: Readonly<Record<string, Kind>> = {
         ? `Bind for ${printable(detail)} failed: port is already allocated`
         : `Cannot publish port ${printable(detail)}: ${describeErrno(errno)}`,
   },
+  'run the hook': {
+    code: 'unavailable',
+    exitCode: 125,
+    message: ({ errno, detail }) =>
+      `Cannot run the hook ${printable(detail)}${errno === ECANCELED ? '' : `: ${describeErrno(errno)}`}`,
+  },
   'change the working directory': {
     code: 'invalid',
     exitCode: 126,
@@ -98,6 +104,7 @@ const ENOSYS = 38
 const ELOOP = 40
 const EADDRINUSE = 98
 const EADDRNOTAVAIL = 99
+const ECANCELED = 125
 
 interface Hint {
   /** The beginning of the step. */

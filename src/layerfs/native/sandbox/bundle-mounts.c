@@ -108,7 +108,9 @@ static int make(const struct word *words) {
 }
 
 static void finish(int mount, const struct word *words) {
-  const struct mount_attr attr = {.propagation = number(words[4].text, UINT32_MAX)};
+  const struct mount_attr attr = {.attr_set = attributes(&words[3]),
+                                  .attr_clr = MOUNT_ATTR__ATIME,
+                                  .propagation = number(words[4].text, UINT32_MAX)};
   change(mount, 0, &attr, words[2].text);
 }
 
@@ -137,6 +139,7 @@ void step_copied_tmpfs(const struct word *words) {
   const char *target = words[2].text;
   struct word writable[6];
   memcpy(writable, words, sizeof writable);
+  writable[3].text = "0"; /* until it is filled */
   const int mount = make(writable);
   const int place = open_target(target, KIND_DIRECTORY);
   const int from = open_inside(root_fd, target, O_RDONLY | O_DIRECTORY, 0);

@@ -24,6 +24,8 @@ static void tie_to_monitor(void) {
 static void begin(int monitor) {
   report_failures_to(monitor);
   tie_to_monitor();
+  /* The directory that paths were opened from, the last descriptor that the caller gave us. */
+  close(FIRST_PRESERVED + (int)sandbox.preserved);
   umask(0);
   setsid();
   if (!sandbox.detached) write_to_output_pipes();

@@ -41,13 +41,13 @@ static char **split(const struct word *word) {
   return list.count == 0 ? none : list.at;
 }
 
-static int open_state(void) {
+static int open_state(enum hook_stage stage) {
   int ends[2];
   if (sandbox.hooks_state == NULL || pipe2(ends, O_CLOEXEC) != 0) return -1;
   /* More than a pipe holds is never written whole; the reader would wait for us. */
   fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
   const struct word *state = sandbox.hooks_state;
-  dprintf(ends[1], "%s%s%s", state[0].text, process_id, state[1].text);
+  dprintf(ends[1], "%s%s%s", state[stage].text, process_id, state[2].text);
   close(ends[1]);
   return ends[0];
 }
@@ -79,7 +79,7 @@ void run_hooks(enum hook_stage stage) {
   for (size_t i = 0; i < sandbox.hook_count; i++) {
     const struct hook *hook = &sandbox.hooks[i];
     if (hook->stage != stage) continue;
-    const int input = open_state();
+    const int input = open_state(stage);
     const pid_t child = fork();
     if (child < 0) fail("run the hook", errno, hook->words[1].text);
     if (child == 0) become_hook(hook, input);

@@ -217,7 +217,8 @@ static const struct operation {
     {"begin-in-cgroup", 1, set_first_cgroup, NULL},    /* directory of version 2 */
     {"preserve", 1, set_preserved, NULL},              /* how many descriptors */
     {"capability-set", 2, set_capability_set, NULL},   /* name, bits; the plain ones are the bounding set */
-    {"hooks-state", 2, set_hooks_state, NULL},         /* what a hook reads, around the process id */
+    {"hooks-state", 3, set_hooks_state, NULL},         /* what hooks of create, of start read before the
+                                                          process id, and what after it */
     {"hook", 5, set_hook, NULL},                       /* stage, program, words, words, seconds */
     {"bind-source", 8, set_bind_source, step_bind_source}, /* see bundle-mounts.c */
     {"mount", 6, NULL, step_mount},                    /* the same */

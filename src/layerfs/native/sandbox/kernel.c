@@ -120,11 +120,15 @@ static void mask(const char *path) {
   close(target);
 }
 
+static bool is_kernels(const char *path) {
+  return strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/sys/", 5) == 0;
+}
+
 static void make_read_only(const char *path) {
   int target = open_kernel_path(path);
   if (target < 0) return;
   int cover = clone_mount(target, "", true);
-  set_attributes(cover, inert | MOUNT_ATTR_RDONLY, true, path);
+  set_attributes(cover, (is_kernels(path) ? inert : 0) | MOUNT_ATTR_RDONLY, true, path);
   attach(cover, target, path);
   close(cover);
   close(target);

@@ -109,7 +109,7 @@ struct sandbox {
   const char *uid_map, *gid_map;
   const char *first_cgroup; /* version 2, to begin in */
   const char *start_socket, *console_socket;
-  const struct word *hooks_state; /* what a hook reads, before and after the process id */
+  const struct word *hooks_state; /* what hooks read: see input.c */
   const struct word *console_size, *creation_mask, *root_propagation;
   struct hook *hooks;
   size_t hook_count;
