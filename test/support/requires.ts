@@ -12,6 +12,7 @@ const checks = {
   build: () =>
     existsSync(new URL('../../dist/cli/tsbuild.js', import.meta.url)) ? undefined : 'npm run build',
   busybox: () => (existsSync('/bin/busybox') ? undefined : '/bin/busybox (busybox-static)'),
+  containerd: () => program('containerd', 'containerd') ?? program('ctr', 'containerd'),
   docker: () => program('dockerd', 'docker.io') ?? program('docker', 'docker-cli'),
   buildkit: () =>
     findBuildingClient() === undefined

@@ -53,10 +53,12 @@ export function createOperations(config: RuntimeConfig, around: CreateSurroundin
     ...flag('bind-devices', cgroup.boundsNothing || isInUserNamespace() || ownsUsers(linux)),
     ...bundleMounts(config, around),
     ...(isBound(config, '/dev') ? [] : [['default-devices'] as const]),
-    ...linux.devices.filter(isOfHost).map(
-      ({ path, type, major, minor, fileMode, uid, gid }) =>
-        ['device-node', path, type, major, minor, fileMode, uid, gid] as const,
-    ),
+    ...linux.devices
+      .filter(isOfHost)
+      .map(
+        ({ path, type, major, minor, fileMode, uid, gid }) =>
+          ['device-node', path, type, major, minor, fileMode, uid, gid] as const,
+      ),
     ...linux.maskedPaths.map(path => ['mask', path] as const),
     ...linux.readonlyPaths.map(path => ['read-only-path', path] as const),
     ...Object.entries(linux.sysctl).map(
