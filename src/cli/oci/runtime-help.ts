@@ -2,18 +2,24 @@ import type { Flag, FlagTable } from '../flags.ts'
 import { runtimeCommands } from './commands.ts'
 
 /** Of one command, where it is known, or of the program. */
-export function runtimeHelp(globals: FlagTable, name: string | undefined): string {
+export async function runtimeHelp(
+  program: string,
+  globals: FlagTable,
+  name?: string,
+): Promise<string> {
   const entry = name === undefined ? undefined : runtimeCommands.get(name)
   if (entry === undefined) {
-    const commands = [...runtimeCommands.values()].map(({ usage, summary }) => [usage, summary])
+    const commands = Array.from(runtimeCommands, ([word, { summary }]) => [word, summary])
     return [
-      'Usage: tsrun-oci [FLAGS] COMMAND [FLAGS] ID …\n',
+      `Usage: ${program} [FLAGS] COMMAND [FLAGS] ID …\n`,
       'Runs bundles of the OCI runtime specification; podman and containerd drive it.\n',
       `Commands:\n${columns(commands)}`,
       `Flags:\n${columns(Object.entries(globals).map(flagLine))}`,
     ].join('\n')
   }
-  return `Usage: tsrun-oci [FLAGS] ${entry.usage}\n\n${entry.summary}\n`
+  const flags = Object.entries((await entry.load()).flags).map(flagLine)
+  const list = flags.length === 0 ? '' : `\nFlags:\n${columns(flags)}`
+  return `Usage: ${program} [FLAGS] ${entry.usage}\n\n${entry.summary}\n${list}`
 }
 
 function flagLine([name, flag]: [string, Flag]): [string, string] {

@@ -30,7 +30,7 @@ const globalFlags = {
     kind: 'choice',
     choices: ['debug', 'info', 'warn', 'warning', 'error', 'fatal', 'panic'],
     default: 'info',
-    help: 'For other runtimes: errors and warnings are logged whatever it is',
+    help: 'Errors and warnings are logged whatever it is',
   },
   debug: { kind: 'boolean', help: 'Add the stack of an error to what is logged' },
   'systemd-cgroup': { kind: 'boolean', help: 'Refused: cgroups are made as files' },
@@ -51,8 +51,8 @@ const unsupportedGlobals: Readonly<Record<string, UnsupportedFlag>> = {
 
 export type GlobalFlags = FlagValues<typeof globalFlags>
 
-/** Never throws: the exit code. */
-export async function runRuntime(words: readonly string[]): Promise<number> {
+/** Never throws: the exit code. `program` is how it was called, for its help. */
+export async function runRuntime(words: readonly string[], program = 'tsrun-oci'): Promise<number> {
   let globals: GlobalFlags | undefined
   try {
     const parsed = parseFlags(
@@ -60,24 +60,28 @@ export async function runRuntime(words: readonly string[]): Promise<number> {
       words,
     )
     globals = parsed.values
-    return await runCommand(globals, parsed.positionals)
+    return await runCommand(globals, parsed.positionals, program)
   } catch (error) {
     return report(error, globals)
   }
 }
 
-async function runCommand(globals: GlobalFlags, words: readonly string[]): Promise<number> {
+async function runCommand(
+  globals: GlobalFlags,
+  words: readonly string[],
+  program: string,
+): Promise<number> {
   const [name, ...args] = words
   if (globals.version) return print(versionText())
   if (globals.help || name === undefined || name === 'help') {
     const { runtimeHelp } = await import('./runtime-help.ts')
-    return print(runtimeHelp(globalFlags, args[0] ?? (globals.help ? name : undefined)))
+    return print(await runtimeHelp(program, globalFlags, globals.help ? name : args[0]))
   }
   const entry = runtimeCommands.get(name)
   if (entry === undefined) throw unknownCommand(name)
   if (args[0] === '--help' || args[0] === '-h') {
     const { runtimeHelp } = await import('./runtime-help.ts')
-    return print(runtimeHelp(globalFlags, name))
+    return print(await runtimeHelp(program, globalFlags, name))
   }
   assertCgroupManager(globals)
   const command = await entry.load()

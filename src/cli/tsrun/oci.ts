@@ -8,5 +8,5 @@ export const ociCommand: Command = {
   summary: 'Run bundles as an OCI runtime does; "tsrun-oci" is the same as a program of its own',
   examples: ['oci create --bundle DIR NAME', 'oci start NAME'],
   flags: {},
-  invoke: async args => await runRuntime(args),
+  invoke: async args => await runRuntime(args, 'tsrun oci'),
 }
