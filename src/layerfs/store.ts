@@ -13,6 +13,7 @@
  *   ├── mounts/                 snapshot/image-mounts.ts
  *   ├── records/                content/records.ts: the build cache
  *   ├── builds/                 builder/history: the latest builds, with the output of their steps
+ *   ├── cache-mounts/           of the builder: what RUN --mount=type=cache keeps
  *   ├── stubs/                  empty files and directories to mount over
  *   ├── tmp/<key>/              temporary directories, locked by their owners
  *   ├── locks/                  content/file-lock.ts

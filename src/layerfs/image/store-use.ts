@@ -160,6 +160,7 @@ const wholeKinds: Readonly<Record<string, UseKind>> = {
   tmp: 'working',
   trash: 'trash',
   records: 'cache',
+  'cache-mounts': 'cache',
   containers: 'containers',
   mounts: 'containers',
 }
