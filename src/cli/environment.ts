@@ -14,6 +14,8 @@ export interface Environment {
   readonly lookup: EnvironmentLookup
   /** Where images, containers and caches live: `TSBUILD_ROOT`, else by the user (README). */
   readonly root: string
+  /** `TSBUILD_SNAPSHOTTER`: how layers are put together; absent: as the kernel can. */
+  readonly snapshotter?: string
   /** All of them, for what other programs define: where docker and podman keep logins. */
   readonly variables: Variables
   readonly proxies: ProxySettings
@@ -36,6 +38,7 @@ export function readEnvironment(
   const home = lookup('HOME') ?? homedir()
   const sourceDateEpoch = lookup('SOURCE_DATE_EPOCH')
   const nativeFolder = lookup('TSBUILD_NATIVE')
+  const snapshotter = lookup('TSBUILD_SNAPSHOTTER')
   return {
     lookup,
     root: lookup('TSBUILD_ROOT') ?? defaultRoot(lookup, home, userId),
@@ -43,6 +46,7 @@ export function readEnvironment(
     proxies: proxySettings(lookup),
     color: colorSetting(lookup),
     isDumbTerminal: (lookup('TERM') ?? 'dumb') === 'dumb',
+    ...(snapshotter === undefined ? {} : { snapshotter }),
     ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }),
     temporaryDirectory: tmpdir(),
     ...(nativeFolder === undefined ? {} : { nativeFolder }),

@@ -11,6 +11,7 @@ import type { CliContext, Command } from './command.ts'
 import { readEnvironment } from './environment.ts'
 import { catchInterrupts } from './interrupts.ts'
 import { reportFailure } from './report-failure.ts'
+import { chooseSnapshotter } from './snapshotter-choice.ts'
 import { terminalOf } from './terminal.ts'
 import { programVersion } from './version.ts'
 
@@ -82,6 +83,7 @@ export async function runCommandLine(
       const { runAsNamespaceRoot } = await import('./user-namespace.ts')
       return await runAsNamespaceRoot(context)
     }
+    chooseSnapshotter(context)
     command = await line.entry.load()
     const code = await command.invoke(line.args, context)
     return code === 'help' ? await printCommandHelp(program, command, context) : code

@@ -36,6 +36,7 @@ import { openRecords, type Records } from './content/records.ts'
 import { type ImageStore, openImageStore } from './image/image-store.ts'
 import { type LayerBlobs, openLayerBlobs } from './image/layer-blobs.ts'
 import { diffLayer } from './layer/diff.ts'
+import { chooseDriver } from './snapshot/choose-driver.ts'
 import { type Containers, openContainers } from './snapshot/containers.ts'
 import { type ImageMounts, openImageMounts } from './snapshot/image-mounts.ts'
 import { type OverlaySnapshotter, openSnapshotter } from './snapshot/overlay.ts'
@@ -89,6 +90,7 @@ const lockAgeMs = 24 * 60 * 60 * 1000
 export async function openStore(directory: string): Promise<Store> {
   const root = await claimRoot(directory)
   await assertVersion(root)
+  chooseDriver(root)
   const writing = await startWriting(join(root, 'locks', 'writing'))
   const store = compose(root, writing)
   await sweep(store)

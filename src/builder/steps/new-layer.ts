@@ -22,6 +22,7 @@ export async function makeLayer(
   await using active = await snapshots.prepare(chain)
   await work(active)
   signal.throwIfAborted()
+  active.record()
   const lower = chain === undefined ? [] : await snapshots.layers(chain)
   const { diffId } = await hashDiff({ upper: active.upper, lower })
   const { upper } = active

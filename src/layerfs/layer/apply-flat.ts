@@ -5,7 +5,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { openFlags } from '../native/syscalls.ts'
 import { defaultBudgets } from '../tar/entry.ts'
-import type { AppliedLayer, ExtractRequest } from './apply.ts'
+import type { AppliedLayer, ExtractRequest } from './apply-request.ts'
 import { Extraction } from './extraction.ts'
 import { FlatFormat, RememberedPaths } from './flat-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'

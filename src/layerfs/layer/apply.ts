@@ -10,33 +10,20 @@
 import { closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs'
 import { openFlags } from '../native/syscalls.ts'
 import { defaultBudgets } from '../tar/entry.ts'
+import { applyFlat } from './apply-flat.ts'
+import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply-request.ts'
+import { copiedTree } from './copied-tree.ts'
 import { openMount } from './detached-mount.ts'
 import { Extraction } from './extraction.ts'
 import { FlatFormat, UpperDirectory } from './flat-format.ts'
-import { LayerFormat, type OpenQuestions } from './layer-format.ts'
+import { LayerFormat } from './layer-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'
 import { overlayFormat } from './overlay-format.ts'
-import { type LayerBlob, type ReadLayer, readLayer } from './read-layer.ts'
+import { overlayUse } from './overlay-use.ts'
+import { readLayer } from './read-layer.ts'
+import { recordChanges } from './record-changes.ts'
 import { emptyDirectory } from './remove-tree.ts'
 import { inheritRoot, settleLayer } from './settle-layer.ts'
-
-export interface ExtractRequest extends LayerBlob {
-  /** An empty directory that nobody else uses. */
-  readonly target: string
-}
-
-export interface ApplyRequest extends ExtractRequest {
-  /** Directories of the layers below, **top first**; settled, that is: applied. */
-  readonly lower: readonly string[]
-}
-
-export interface AppliedLayer extends ReadLayer {
-  readonly entries: number
-}
-
-export interface ExtractedLayer extends AppliedLayer {
-  readonly questions: OpenQuestions
-}
 
 /**
  * Makes `target` the layer that `blob` holds, to be laid over `lower`.
@@ -77,6 +64,7 @@ export async function extractLayer(request: ExtractRequest): Promise<ExtractedLa
  * would see and the kernel records the difference in `target`. Errors as {@link applyLayer}.
  */
 export async function replayLayer(request: ApplyRequest): Promise<AppliedLayer> {
+  if (overlayUse() === 'copy') return replayCopied(request)
   const { target, lower } = request
   const work = `${target}.work`
   const upperFd = openTarget(target)
@@ -90,6 +78,22 @@ export async function replayLayer(request: ApplyRequest): Promise<AppliedLayer> 
     closeSync(upperFd)
     rmSync(work, { recursive: true, force: true })
   }
+}
+
+/** Where there is no overlay: into a copy of the layers below, whose changes become the layer. */
+async function replayCopied(request: ApplyRequest): Promise<AppliedLayer> {
+  const { target: upper, lower } = request
+  const targetFd = openTarget(upper)
+  try {
+    emptyDirectory(targetFd, '.')
+  } finally {
+    closeSync(targetFd)
+  }
+  inheritRoot({ target: upper, lower })
+  const tree = copiedTree({ kind: 'overlay', lower, upper })
+  const applied = await applyFlat({ ...request, target: tree })
+  recordChanges({ upper, lower })
+  return applied
 }
 
 async function extractMerged(

@@ -118,6 +118,13 @@ export function xattrsAt(dirFd: number, name: string): Xattr[] {
   }
 }
 
+/** Owner, mode, time and portable attributes of one directory, given to another. */
+export function inheritAttributes(fromFd: number, toFd: number): void {
+  const { mode, uid, gid, mtime } = syscalls().statx(fromFd, '')
+  const xattrs = xattrsAt(fromFd, '.').filter(({ name }) => isPortable(name))
+  setAttributesAt(toFd, '.', { mode: mode & 0o7777, uid, gid, mtime, xattrs })
+}
+
 /**
  * What an image may carry to another machine: not the labels a security module gave on this one,
  * not what overlayfs wrote for itself.

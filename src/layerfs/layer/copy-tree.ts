@@ -93,7 +93,7 @@ export class TreeCopier {
   #copyEntry(listing: number, to: TargetName): void {
     const stat = findAt(listing, to.name)
     // The user's directory lives: what vanishes meanwhile is not there (X08).
-    if (stat === undefined) return
+    if (stat === undefined || this.#options.omit?.(stat) === true) return
     const found: Found = { fd: listing, name: to.name, stat }
     const decision = this.#decide(found, joinPath(to.target.path, to.name))
     if (decision === 'drop') return

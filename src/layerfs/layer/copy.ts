@@ -7,7 +7,7 @@
  */
 import { closeSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
-import { type Name, syscalls, type Timestamp } from '../native/syscalls.ts'
+import { type FileStat, type Name, syscalls, type Timestamp } from '../native/syscalls.ts'
 import type { Found } from './compare-files.ts'
 import { notADirectory, openTarget, TreeCopier } from './copy-tree.ts'
 import { isDirectory, openAs } from './file-type.ts'
@@ -27,6 +27,8 @@ export interface CopyOptions {
   readonly mode?: (mode: number, kind: 'directory' | 'other') => number
   /** What to take of a directory, by path below it; absent: all. */
   readonly filter?: CopyFilter
+  /** What is passed over, by what it is. */
+  readonly omit?: (stat: FileStat) => boolean
   /** Absent: each file keeps its own. */
   readonly mtime?: Timestamp
   /** Seconds since 1970: later times become this one (SOURCE_DATE_EPOCH). */

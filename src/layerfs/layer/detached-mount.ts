@@ -6,7 +6,9 @@ import { getSystemErrorMap } from 'node:util'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import type { RootMount } from '../mount.ts'
 import { openFlags, syscalls } from '../native/syscalls.ts'
+import { copiedTree } from './copied-tree.ts'
 import { overlayFormat } from './overlay-format.ts'
+import { overlayUse } from './overlay-use.ts'
 
 const fsconfig = { flag: 0, string: 1, create: 6 } as const
 const readOnlyAttribute = 1
@@ -25,6 +27,7 @@ export function openMount(mount: RootMount): number {
   }
   if (mount.upper !== undefined && only === undefined) return openDirectory(mount.upper)
   if (only === undefined) throw new Error('A mount without a directory')
+  if (overlayUse() === 'copy') return openDirectory(copiedTree(mount))
   return mountOverlay(mount)
 }
 

@@ -7,7 +7,7 @@
 import { closeSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import { type FileStat, syscalls, type Timestamp } from '../native/syscalls.ts'
-import { isPortable, setAttributesAt, setXattrAt, type Xattr, xattrsAt } from './attributes.ts'
+import { inheritAttributes, setAttributesAt, setXattrAt, type Xattr } from './attributes.ts'
 import { openUnlessMissing } from './directory-cache.ts'
 import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
 import type { Marker, OpenQuestions } from './layer-format.ts'
@@ -197,13 +197,6 @@ export function inheritRoot({ target, lower }: Settling): void {
   using layer = openRoot({ kind: 'directory', path: target, readOnly: false })
   using below = lower.length > 0 ? openRoot({ kind: 'overlay', lower }) : undefined
   describeRoot({ layer, below })
-}
-
-/** Owner, mode, time and portable attributes of one directory, given to another. */
-function inheritAttributes(fromFd: number, toFd: number): void {
-  const { mode, uid, gid, mtime } = syscalls().statx(fromFd, '')
-  const xattrs = xattrsAt(fromFd, '.').filter(({ name }) => isPortable(name))
-  setAttributesAt(toFd, '.', { mode: mode & 0o7777, uid, gid, mtime, xattrs })
 }
 
 /** Runs `act` in the directory `path` itself, links not followed; nothing when there is none. */

@@ -2,9 +2,9 @@
  * The steps of applying a layer as plain requests and replies, which cross between threads.
  */
 import { type ErrorCode, OciError } from '../../oci/errors.ts'
-import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply.ts'
 import { extractLayer, replayLayer } from './apply.ts'
 import { applyFlat } from './apply-flat.ts'
+import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply-request.ts'
 
 export type UnpackJob =
   | { readonly kind: 'extract'; readonly request: ExtractRequest }

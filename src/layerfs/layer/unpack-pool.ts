@@ -6,8 +6,9 @@
  */
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
-import { Worker } from 'node:worker_threads'
-import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply.ts'
+import { Worker, type WorkerOptions } from 'node:worker_threads'
+import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply-request.ts'
+import { overlayUse } from './overlay-use.ts'
 import { settleLayer } from './settle-layer.ts'
 import { errorOf, runUnpackJob, type UnpackJob, type UnpackReply } from './unpack-job.ts'
 
@@ -87,8 +88,7 @@ class Threads {
 
   async #reply(job: UnpackJob): Promise<UnpackReply> {
     if (workerFile === undefined) return runUnpackJob(job)
-    // Our system calls open descriptors that node does not know of, and its fs closes them.
-    const worker = this.#idle.pop() ?? new Worker(workerFile, { trackUnmanagedFds: false })
+    const worker = this.#idle.pop() ?? new Worker(workerFile, threadOptions())
     worker.ref()
     const over = new AbortController()
     try {
@@ -106,6 +106,11 @@ class Threads {
       over.abort()
     }
   }
+}
+
+/** Our system calls open descriptors that node does not know of, and its fs closes them. */
+function threadOptions(): WorkerOptions {
+  return { trackUnmanagedFds: false, workerData: overlayUse() }
 }
 
 /** A flag that a thread can look at while it works, set when `signal` aborts. */

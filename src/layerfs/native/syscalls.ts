@@ -125,6 +125,8 @@ export interface Syscalls {
   fsmount(fd: number, attributes: number): number
   /** `flags`: 1 (OPEN_TREE_CLONE) | 0x8000 (AT_RECURSIVE) | O_CLOEXEC. */
   openTree(dirFd: number, path: Name, flags: number): number
+  /** Of a detached mount, before it is attached. `attributes`: MOUNT_ATTR_* to set. */
+  mountSetattr(fd: number, attributes: number): void
   moveMount(fromFd: number, toDirFd: number, toPath: Name): void
   umount2(path: Name, flags: number): void
 }

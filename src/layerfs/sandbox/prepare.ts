@@ -1,6 +1,7 @@
 /** What the native program is to read, and the cgroup it is to use: a spec, made ready to run. */
 import { OciError } from '../../oci/errors.ts'
 import { hasSingleId, isInUserNamespace } from '../layer/overlay-format.ts'
+import { overlayUse } from '../layer/overlay-use.ts'
 import { type Cgroup, createCgroup } from './cgroup.ts'
 import type { DeviceRule } from './device-rules.ts'
 import { deviceRuleOf } from './devices.ts'
@@ -8,6 +9,7 @@ import { resolvConf } from './host-files.ts'
 import { encodeOperations, type Keeping } from './operations.ts'
 import type { SandboxSpec } from './spec.ts'
 import { stubDirectory } from './stub-directory.ts'
+import { withCopies } from './with-copies.ts'
 
 export interface SandboxPlace {
   /** A directory of ours for the mount points that an image may lack; made when missing. */
@@ -34,10 +36,11 @@ export type MonitorDuties = 'nothing' | 'end' | 'all' | { readonly discard: Keep
 
 /** The caller disposes of the cgroup. Throws `unsupported` and `invalid`, and then leaves none. */
 export function prepareSandbox(
-  spec: SandboxSpec,
+  wanted: SandboxSpec,
   place: SandboxPlace,
   duties: MonitorDuties,
 ): Prepared {
+  const spec = overlayUse() === 'copy' ? withCopies(wanted) : wanted
   assertNetwork(spec)
   const cgroup = createCgroup(place.id, { limits: spec.limits, devices: devicesOf(spec) })
   try {

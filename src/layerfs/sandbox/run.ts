@@ -14,6 +14,7 @@ import {
 import { killOrphan } from './orphan.ts'
 import { prepareSandbox, type SandboxPlace } from './prepare.ts'
 import type { ExitStatus, SandboxSpec } from './spec.ts'
+import { writtenDirectory } from './with-copies.ts'
 
 export interface SandboxIo extends SandboxPlace {
   readonly stdin: 'null' | 'inherit'
@@ -46,9 +47,8 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   ])
   const outcome = await superviseMonitor(monitor, prepared.operations, io)
   if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
-  if (spec.root.kind === 'overlay' && spec.root.upper !== undefined) {
-    removeCreated(spec.root.upper, outcome.created)
-  }
+  const written = writtenDirectory(spec.root)
+  if (written !== undefined) removeCreated(written, outcome.created)
   io.signal?.throwIfAborted()
   return { ...exitOf(outcome), outOfMemory: cgroup.outOfMemory() }
 }

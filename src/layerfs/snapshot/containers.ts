@@ -17,6 +17,7 @@ import { type ChainId, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, type LockMode, tryLock } from '../content/file-lock.ts'
+import { recordChanges } from '../layer/record-changes.ts'
 import type { RootMount } from '../mount.ts'
 import type { OverlaySnapshotter } from './overlay.ts'
 import type { Trash } from './trash.ts'
@@ -125,7 +126,9 @@ class DirectoryContainers implements Containers {
 
   async layers(id: string): Promise<{ upper: string; lower: string[] }> {
     const { path, upper } = await this.get(id)
-    return { upper, lower: await this.#below(path) }
+    const lower = await this.#below(path)
+    recordChanges({ upper, lower })
+    return { upper, lower }
   }
 
   async get(id: string): Promise<ContainerEntry> {

@@ -4,6 +4,7 @@
  *   mounts/<id>/parent        the chain ID of the snapshot that is shown: a prune keeps it
  *              /record.json   where it is mounted, and what it is called
  *              /fs, work      an empty top, or with `scratch` what is written
+ *              /fs.tree       without overlayfs: a copy of all, which is mounted
  *
  * 1. There is a directory before there is a mount, and until there is none. The mount carries the
  *    id as its source, so the kernel's tables tell which directories are still in use, also after a
@@ -18,10 +19,12 @@ import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
 import { namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
+import { copiedTree } from '../layer/copied-tree.ts'
 import { mountOverlay } from '../layer/detached-mount.ts'
 import { openAs } from '../layer/file-type.ts'
+import { overlayUse } from '../layer/overlay-use.ts'
 import type { RootMount } from '../mount.ts'
-import { syscalls } from '../native/syscalls.ts'
+import { atCwd, syscalls } from '../native/syscalls.ts'
 import { mountPoints, mountSources } from './mount-table.ts'
 import type { OverlaySnapshotter } from './overlay.ts'
 import type { Trash } from './trash.ts'
@@ -142,11 +145,14 @@ interface Attachment {
 
 function attach({ path, lower, target, mode, source }: Attachment): void {
   const safe = attributes.noSetUserId | attributes.noDevices
-  const mount = mode === 'scratch' ? scratchMount(path, lower) : viewMount(path, lower)
-  const mountFd = mountOverlay(mount, {
-    source,
-    attributes: mode === 'scratch' ? safe : safe | attributes.readOnly,
-  })
+  const wanted = mode === 'scratch' ? safe : safe | attributes.readOnly
+  const mountFd =
+    overlayUse() === 'copy'
+      ? cloneTree(copiedTree(scratchMount(path, lower)), wanted)
+      : mountOverlay(mode === 'scratch' ? scratchMount(path, lower) : viewMount(path, lower), {
+          source,
+          attributes: wanted,
+        })
   try {
     // By descriptor: nobody can put a link in the target's place meanwhile.
     const targetFd = openSync(target, openAs.directoryNoFollow)
@@ -157,6 +163,20 @@ function attach({ path, lower, target, mode, source }: Attachment): void {
     }
   } finally {
     closeSync(mountFd)
+  }
+}
+
+const openTreeClone = 1
+
+/** The mount's own copy, which the kernel's tables show as its root: see mount-table.ts. */
+function cloneTree(tree: string, wanted: number): number {
+  const fd = syscalls().openTree(atCwd, tree, openTreeClone)
+  try {
+    syscalls().mountSetattr(fd, wanted)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
   }
 }
 

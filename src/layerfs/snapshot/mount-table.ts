@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 export interface MountPoint {
   /** As the reading process sees it. */
   readonly path: string
+  /** Of a directory of ours that is mounted by itself: what an overlay of ours would have there. */
   readonly source: string
 }
 
@@ -36,8 +37,9 @@ export function mountSources(): Set<string> {
 
 function parseLine(line: string): MountPoint[] {
   const [left = '', right = ''] = line.split(' - ')
-  const path = left.split(' ')[4]
-  const source = right.split(' ')[1]
+  const [, , , root = '', path] = left.split(' ')
+  const id = /\/mounts\/([0-9a-f]{64})\/fs(?:\.tree)?$/.exec(root)?.[1]
+  const source = id === undefined ? right.split(' ')[1] : `tsrun:${id}`
   if (path === undefined || source === undefined) return []
   return [{ path: unescaped(path), source: unescaped(source) }]
 }

@@ -4,6 +4,7 @@
  *   snapshots/<chain hex>/fs          a committed layer, in overlayfs's own format
  *                        /meta.json   its name, parent and diff ID
  *                        /synced      it has reached the disk: see durability.ts
+ *                        /fs.tree     where overlayfs cannot be had: see copied-tree.ts
  *   active/<key>/fs, work             a layer being written, locked by its owner
  *              /parent                what it builds on
  *   containers/, mounts/              layers that outlive their process: see containers.ts
@@ -20,6 +21,7 @@ import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, withLock } from '../content/file-lock.ts'
+import { recordChanges } from '../layer/record-changes.ts'
 import { inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
 import { discardUnsynced, syncInBackground } from './durability.ts'
@@ -83,7 +85,8 @@ class DirectorySnapshotter implements OverlaySnapshotter {
         await mkdir(work, { mode: 0o700 })
         if (parent !== undefined) await writeFile(join(owned.path, 'parent'), parent)
         const mount: RootMount = { kind: 'overlay', lower, upper, work }
-        return { ...owned, upper, mount, ...(parent === undefined ? {} : { parent }) }
+        const record = () => recordChanges({ upper, lower })
+        return { ...owned, upper, mount, record, ...(parent === undefined ? {} : { parent }) }
       })
     })
   }
@@ -120,6 +123,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     const target = this.#directoryOf(info.name)
     await rm(join(directory, 'work'), { recursive: true, force: true })
     await rm(join(directory, 'parent'), { force: true })
+    await rm(join(directory, 'fs.since'), { force: true })
     await writeSnapshotRecord(directory, info)
     await mkdir(this.#committed, { recursive: true, mode: 0o700 })
     if (await this.#claim(directory, target)) return

@@ -50,6 +50,8 @@ export interface ActiveSnapshot extends StagedLayer {
   readonly parent?: ChainId
   /** The state as the kernel can mount it, writable. */
   readonly mount: RootMount
+  /** To be called when all is written, before `upper` is read: then it has what was written. */
+  record(): void
 }
 
 export interface Snapshotter {

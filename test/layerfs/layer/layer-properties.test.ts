@@ -12,6 +12,7 @@ import { openAs } from '../../../src/layerfs/layer/file-type.ts'
 import { FlatFormat, RememberedPaths } from '../../../src/layerfs/layer/flat-format.ts'
 import { assertNoDeadLinks } from '../../../src/layerfs/layer/link-entry.ts'
 import { overlayFormat } from '../../../src/layerfs/layer/overlay-format.ts'
+import { setOverlayUse } from '../../../src/layerfs/layer/overlay-use.ts'
 import { openRoot } from '../../../src/layerfs/layer/rootfs.ts'
 import { defaultBudgets } from '../../../src/layerfs/tar/entry.ts'
 import { TarReader } from '../../../src/layerfs/tar/reader.ts'
@@ -128,6 +129,22 @@ test('layers laid over each other show what flat extraction shows (A3–A14)', a
     }),
     runs,
   )
+}, 600_000)
+
+test('layers copied over each other show what flat extraction shows', async () => {
+  setOverlayUse('copy')
+  try {
+    await fc.assert(
+      fc.asyncProperty(stack, async layers => {
+        using bench = layerBench()
+        const expected = flat(bench, layers)
+        expect(await overlaid(bench, layers)).toEqual(expected)
+      }),
+      { ...runs, numRuns: runs.numRuns / 2 },
+    )
+  } finally {
+    setOverlayUse('overlay')
+  }
 }, 600_000)
 
 test('applying a diff gives the tree that was diffed, and diffing that the same bytes', async () => {

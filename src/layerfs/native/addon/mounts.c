@@ -1,4 +1,4 @@
-/* Mounts as file descriptors: fsopen, fsconfig, fsmount, open_tree, move_mount. */
+/* Mounts as file descriptors: fsopen, fsconfig, fsmount, open_tree, mount_setattr, move_mount. */
 #define _GNU_SOURCE
 #include "syscalls.h"
 
@@ -68,6 +68,16 @@ static napi_value call_open_tree(napi_env env, napi_callback_info info) {
   return fd < 0 ? throw_errno(env, "open_tree", path.text) : number(env, fd);
 }
 
+static napi_value call_mount_setattr(napi_env env, napi_callback_info info) {
+  struct arguments args = arguments_of(env, info);
+  int mount_fd, attributes;
+  if (!read_int(&args, 0, &mount_fd) || !read_int(&args, 1, &attributes)) return NULL;
+  struct mount_attr wanted = {.attr_set = (unsigned)attributes};
+  long result =
+      syscall(SYS_mount_setattr, mount_fd, "", AT_EMPTY_PATH, &wanted, sizeof wanted);
+  return result != 0 ? throw_errno(env, "mount_setattr", NULL) : undefined(env);
+}
+
 static napi_value call_move_mount(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
   int mount_fd, dir_fd;
@@ -94,5 +104,6 @@ static napi_value call_umount2(napi_env env, napi_callback_info info) {
 const struct binding mount_bindings[] = {
     {"fsopen", call_fsopen},        {"fsconfig", call_fsconfig},    {"fsmount", call_fsmount},
     {"openTree", call_open_tree},   {"moveMount", call_move_mount}, {"umount2", call_umount2},
+    {"mountSetattr", call_mount_setattr},
     {NULL, NULL},
 };
