@@ -81,7 +81,10 @@ export function digestOf(bytes: Uint8Array | string, algorithm: Algorithm = 'sha
 }
 
 /** The digest of everything a hash has seen. Ends the hash: it cannot be updated afterwards. */
-export function finishDigest(hash: Hash, algorithm: Algorithm = 'sha256'): Digest {
+export function finishDigest(
+  hash: { digest(encoding: 'hex'): string },
+  algorithm: Algorithm = 'sha256',
+): Digest {
   return `${algorithm}:${hash.digest('hex')}` as Digest
 }
 

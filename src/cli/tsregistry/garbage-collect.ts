@@ -1,6 +1,5 @@
 /** `tsregistry garbage-collect`: one run, also while a server runs on the same folder. */
 import { OciError } from '../../oci/errors.ts'
-import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import {
   collectGarbage,
   type GarbageReport,
@@ -12,7 +11,7 @@ import { type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
 import { humanSize } from '../human.ts'
 import { collectFlags, collectOptions } from './collect-flags.ts'
-import { rootFlag, rootFrom } from './storage-root.ts'
+import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const garbageCollectCommand: Command = defineCommand({
   name: 'garbage-collect',
@@ -24,7 +23,7 @@ export const garbageCollectCommand: Command = defineCommand({
   ],
   arity: { min: 0, max: 0 },
   flags: {
-    root: rootFlag,
+    ...storageFlags,
     'dry-run': { kind: 'boolean', help: 'Say what would be done, and do nothing' },
     'immutable-tags': {
       kind: 'strings',
@@ -39,12 +38,12 @@ export const garbageCollectCommand: Command = defineCommand({
     },
     ...collectFlags,
   } as const,
-  run: async ({ flags, environment, signal, stdout }) => {
+  run: async ({ flags, given, environment, signal, stdout }) => {
     const isImmutable = parseAs('flag --immutable-tags', () =>
       parseImmutableTags(flags['immutable-tags']),
     )
     const options = await collectOptions(flags)
-    await using store = await openFileObjectStore(rootFrom(flags.root, environment), { as: 'tool' })
+    await using store = await openStorage(storagePlace(flags, given, environment))
     const report = await collectGarbage(createRegistryStorage(store.objects, { isImmutable }), {
       ...options,
       uploadExpiryMs: flags['upload-expiry'],

@@ -1,11 +1,10 @@
 /** `tsregistry scrub`: reads what is stored, and sets aside what is not what it should be. */
-import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { scrub } from '../../registry/storage/rot.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
-import { rootFlag, rootFrom } from './storage-root.ts'
+import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const scrubCommand: Command = defineCommand({
   name: 'scrub',
@@ -14,7 +13,7 @@ export const scrubCommand: Command = defineCommand({
   examples: ['tsregistry scrub', 'tsregistry scrub --sample 5%'],
   arity: { min: 0, max: 0 },
   flags: {
-    root: rootFlag,
+    ...storageFlags,
     sample: {
       kind: 'string',
       value: 'PERCENT',
@@ -22,9 +21,9 @@ export const scrubCommand: Command = defineCommand({
       default: '100%',
     },
   } as const,
-  run: async ({ flags, environment, signal, stdout }) => {
+  run: async ({ flags, given, environment, signal, stdout }) => {
     const sample = sampleFrom(flags.sample)
-    await using store = await openFileObjectStore(rootFrom(flags.root, environment), { as: 'tool' })
+    await using store = await openStorage(storagePlace(flags, given, environment))
     const report = await scrub(createRegistryStorage(store.objects), {
       sample,
       signal,

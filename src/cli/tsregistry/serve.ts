@@ -1,22 +1,28 @@
 /** `tsregistry serve`: storage, server and log put together, until a signal stops them. */
+import type { Logger } from 'pino'
 import { openAccess } from '../../registry/server/access.ts'
 import { type Listener, listen } from '../../registry/server/listen.ts'
-import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import { parseImmutableTags } from '../../registry/storage/immutable-tags.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
+import type { Findings } from '../../registry/storage/s3/probe.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
 import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
 import { collectFlags, collectOptions } from './collect-flags.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { createLog } from './log.ts'
-import { rootFlag, rootFrom } from './storage-root.ts'
+import { redirectFlag, redirectsFrom } from './redirects.ts'
+import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const serveCommand: Command = defineCommand({
   name: 'serve',
   usage: '[FLAGS]',
   summary: 'Serve the registry until stopped',
-  examples: ['tsregistry serve', 'tsregistry serve --addr 127.0.0.1:0 --root ./registry'],
+  examples: [
+    'tsregistry serve',
+    'tsregistry serve --addr 127.0.0.1:0 --root ./registry',
+    'tsregistry serve --storage s3://bucket/prefix?region=eu-central-1',
+  ],
   arity: { min: 0, max: 0 },
   flags: {
     addr: {
@@ -26,7 +32,8 @@ export const serveCommand: Command = defineCommand({
       env: 'TSREGISTRY_ADDR',
       default: '127.0.0.1:5000',
     },
-    root: rootFlag,
+    ...storageFlags,
+    redirect: redirectFlag,
     'log-level': {
       kind: 'choice',
       choices: ['error', 'warn', 'info', 'debug'],
@@ -72,15 +79,16 @@ export const serveCommand: Command = defineCommand({
     },
     ...collectFlags,
   } as const,
-  run: async ({ flags, environment, signal, stdout }) => {
+  run: async ({ flags, given, environment, signal, stdout }) => {
     const address = parseAddress(flags.addr)
-    const root = rootFrom(flags.root, environment)
+    const place = storagePlace(flags, given, environment)
+    const redirects = redirectsFrom(flags.redirect, place)
     const isImmutable = parseAs('flag --immutable-tags', () =>
       parseImmutableTags(flags['immutable-tags']),
     )
     const collecting = await collectOptions(flags)
     const log = createLog(flags['log-level'])
-    await using store = await openFileObjectStore(root)
+    await using store = await openStorage(place, { as: 'server' })
     const storage = createRegistryStorage(store.objects, {
       missingReferences: flags['missing-references'],
       isImmutable,
@@ -91,11 +99,13 @@ export const serveCommand: Command = defineCommand({
         ...address,
         storage,
         access: openAccess,
+        redirects,
         onError: error => log.error({ err: error }, 'request failed'),
         onRequest: entry => log.info(entry, 'request'),
       }),
     )
-    stdout.write(`Listening on ${urlOf(listener)}, storing in ${root}\n`)
+    stdout.write(`Listening on ${urlOf(listener)}, storing in ${store.name}\n`)
+    if (store.findings !== undefined) logFindings(log, store.findings)
     if (!isLoopback(listener.host)) {
       log.warn('everybody who can reach this address may pull, push and delete')
     }
@@ -112,6 +122,12 @@ export const serveCommand: Command = defineCommand({
     return 0
   },
 })
+
+function logFindings(log: Logger, { mode, listing, lacks }: Findings): void {
+  const entry = { mode, listing, lacks }
+  if (mode === 'full') log.info(entry, 'the storage decides conditions: any number may serve')
+  else log.warn(entry, 'the storage decides no conditions: this process alone may write')
+}
 
 function urlOf({ host, port }: Listener): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`

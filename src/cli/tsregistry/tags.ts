@@ -1,6 +1,5 @@
 /** `tsregistry tags`: what a tag pointed at before, and setting it back. */
 import { parseRepositoryName, parseTag } from '../../oci/reference.ts'
-import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { listTagChanges, type TagChange } from '../../registry/storage/tag-history.ts'
 import { undoTag } from '../../registry/storage/undo-tag.ts'
@@ -8,7 +7,7 @@ import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
 import { formatTable } from '../table.ts'
-import { rootFlag, rootFrom } from './storage-root.ts'
+import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const tagsCommand: Command = defineCommand({
   name: 'tags',
@@ -16,11 +15,11 @@ export const tagsCommand: Command = defineCommand({
   summary: 'Show what a tag pointed at, or set it back',
   examples: ['tsregistry tags history app:latest', 'tsregistry tags undo app:latest'],
   arity: { min: 2, max: 2 },
-  flags: { root: rootFlag } as const,
-  run: async ({ flags, args, environment, stdout }) => {
+  flags: storageFlags,
+  run: async ({ flags, given, args, environment, stdout }) => {
     const [action = '', name = ''] = args
     const { repository, tag } = parseAs(`"${name}"`, () => parseTagName(name))
-    await using store = await openFileObjectStore(rootFrom(flags.root, environment), { as: 'tool' })
+    await using store = await openStorage(storagePlace(flags, given, environment))
     const storage = createRegistryStorage(store.objects)
     if (action === 'history') {
       stdout.write(historyTable(await listTagChanges(storage, repository, tag)))

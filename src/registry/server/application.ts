@@ -22,6 +22,8 @@ export interface RequestLogEntry {
 
 export interface ApplicationOptions extends Registry {
   readonly onRequest: (entry: RequestLogEntry) => void
+  /** Whether the client at this address fetches blobs from the storage itself; default: none. */
+  readonly redirects?: (remote: string | undefined) => boolean
   /** Default: 16 KiB a minute. */
   readonly slowestSender?: Pace
   readonly largeBodies?: PermitOptions
@@ -52,6 +54,7 @@ export function createApplication(options: ApplicationOptions): Koa {
     const reply = await dispatch(options, {
       ...headOf(ctx),
       body: body.bytes,
+      isRedirected: options.redirects?.(ctx.req.socket.remoteAddress) ?? false,
       reserveMemory: () => permits.acquire(),
     })
     // Else its next request would be read as the body that never came.

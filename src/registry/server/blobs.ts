@@ -21,6 +21,9 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
   if (blob === undefined) throw unknownBlob(repository, digest)
   const headers = blobHeaders(blob)
   if (listsDigest(request.header('if-none-match'), digest)) return { status: 304, headers }
+  if (request.isRedirected && storage.objects.urlOf !== undefined) {
+    return redirectTo(await storage.objects.urlOf(blob.key, redirectSeconds), headers)
+  }
   const answer = parseByteRange(rangeFor(blob, request.header), blob.size)
   switch (answer.kind) {
     case 'unsatisfiable':
@@ -43,6 +46,22 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
         headers: withLength(headers, blob),
         body: await openWhole(storage, blob),
       }
+  }
+}
+
+/** Long enough to begin; what is under way goes on after it. */
+const redirectSeconds = 20 * 60
+
+/** Until the address expires, and to nobody else, since whoever has it may read the blob. */
+function redirectTo(location: string, headers: Reply['headers']): Reply {
+  return {
+    status: 307,
+    headers: {
+      ...headers,
+      Location: location,
+      'Cache-Control': 'no-store',
+      'Content-Length': '0',
+    },
   }
 }
 

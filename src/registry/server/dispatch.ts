@@ -17,7 +17,7 @@ export interface Registry {
 
 export type IncomingRequest = Pick<
   RegistryRequest,
-  'method' | 'header' | 'body' | 'reserveMemory'
+  'method' | 'header' | 'body' | 'isRedirected' | 'reserveMemory'
 > & {
   /** The request target as it was sent. */
   readonly target: string

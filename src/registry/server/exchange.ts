@@ -13,6 +13,8 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
   readonly body: AsyncIterable<Uint8Array>
   /** Whether the client may read a repository that its path does not name: a mount's source. */
   readonly mayPull: (repository: string) => Promise<boolean>
+  /** Whether this client fetches blobs from the storage itself, where that has addresses. */
+  readonly isRedirected: boolean
   /**
    * To be held while a body of more than a few KiB is in memory, so that there are never many.
    * Throws `unavailable`.

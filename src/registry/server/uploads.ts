@@ -34,6 +34,7 @@ export const postUpload: Handler<UploadsEndpoint> = async (request, storage) => 
     const blob = await uploadWhole(storage, repository, {
       digest: digestFrom(digest),
       bytes: request.body,
+      size: sizeOf(request),
     })
     return createdBlob(repository, blob.digest)
   }
@@ -153,7 +154,13 @@ function chunkOf(request: RegistryRequest): Chunk {
       `Cannot append chunk: Content-Length is ${printable(length, 40)}, Content-Range has ${lengthOf(range)} bytes`,
     )
   }
-  return { bytes: request.body, range }
+  return { bytes: request.body, range, size: sizeOf(request) }
+}
+
+/** What Node does not let a body exceed, nor end before. */
+function sizeOf(request: RegistryRequest<Endpoint>): number | undefined {
+  const length = request.header('content-length')
+  return length === undefined ? undefined : Number(length)
 }
 
 function lengthOf(range: ChunkRange): number {

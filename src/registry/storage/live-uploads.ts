@@ -1,14 +1,15 @@
 /**
  * What this process knows of uploads beyond their session objects: who is writing right now, and
- * the hash of the bytes so far, which Node cannot store. Losing it costs one reading of the bytes.
+ * the hash of the bytes so far, which Node cannot store. Losing it costs at most one reading of the
+ * bytes (resumable-hash.ts).
  */
-import type { Hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Algorithm } from '../../oci/digest.ts'
+import type { RunningDigest } from './resumable-hash.ts'
 
 export interface RunningHash {
   readonly algorithm: Algorithm
-  readonly hash: Hash
+  readonly hash: RunningDigest
   /** Bytes it has seen. */
   size: number
   /** How many bytes its upload may gather before they are written: less when there are many. */

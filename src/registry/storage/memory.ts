@@ -12,9 +12,11 @@ import {
   type ObjectStore,
   type PutOptions,
   type StoredObject,
+  type Unfinished,
 } from './object-store.ts'
 
 export class MemoryObjectStore implements ObjectStore {
+  readonly isShared = true
   readonly #objects = new Map<string, StoredObject>()
   readonly #unfinished = new Map<string, Uint8Array>()
 
@@ -66,8 +68,10 @@ export class MemoryObjectStore implements ObjectStore {
         return { size: bytes.length, token: '' }
       },
       complete: async () => {
-        await this.put(key, Buffer.concat(parts))
+        const bytes = Buffer.concat(parts)
+        await this.put(key, bytes, { condition: { kind: 'absent' } })
         this.#unfinished.delete(key)
+        return bytes.length
       },
       [Symbol.asyncDispose]: async () => {},
     }
@@ -75,6 +79,12 @@ export class MemoryObjectStore implements ObjectStore {
 
   async discard(key: string): Promise<void> {
     this.#unfinished.delete(key)
+  }
+
+  async *unfinished(prefix: string): AsyncGenerator<Unfinished> {
+    for (const key of [...this.#unfinished.keys()]) {
+      if (key.startsWith(prefix)) yield { key, checkpoint: { size: 0, token: '' } }
+    }
   }
 
   #check(key: string, condition: Condition | undefined): void {

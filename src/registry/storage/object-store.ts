@@ -81,12 +81,28 @@ export interface Checkpoint {
  * before either keeps nothing that this turn wrote.
  */
 export interface Append extends AsyncDisposable {
-  /** Appends the chunks in order. They may be reused after the promise resolves. */
+  /** Appends the chunks in order. They are the store's from then on: nobody may change them. */
   write(chunks: readonly Uint8Array[]): Promise<void>
   /** Ends the turn; a later `append`, in another process too, continues from the value. */
   checkpoint(): Promise<Checkpoint>
-  /** Ends the turn and makes the object readable, synced. */
-  complete(): Promise<void>
+  /**
+   * Ends the turn, makes the object readable, synced, and returns its size. Throws `conflict` when
+   * another turn completed it, and `not-found` when it was discarded meanwhile.
+   */
+  complete(): Promise<number>
+}
+
+/** What is known of a turn before it starts. */
+export interface Expected {
+  /** Of the whole object, which the turn will complete. */
+  readonly size: number
+}
+
+/** An object that was begun, in this process or another, and is not under its key yet. */
+export interface Unfinished {
+  readonly key: string
+  /** For `discard`, and for nothing else. */
+  readonly checkpoint: Checkpoint
 }
 
 /** Large objects that arrive in pieces: a file that grows, or the parts of a multipart upload. */
@@ -96,12 +112,19 @@ export interface ObjectAppender {
    * are dropped. Throws `not-found` when the bytes before it are gone. Two turns at once on one key
    * are the caller's mistake.
    */
-  append(key: string, from?: Checkpoint): Promise<Append>
+  append(key: string, from?: Checkpoint, expected?: Expected): Promise<Append>
   /** Forgets an unfinished object. */
   discard(key: string, from: Checkpoint): Promise<void>
+  /** What lies elsewhere than under its key while it is unfinished, of keys that start with `prefix`. */
+  unfinished(prefix: string): AsyncIterable<Unfinished>
 }
 
-export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender {}
+export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender {
+  /** Whether other processes serve requests over the same objects: each must find all it needs there. */
+  readonly isShared: boolean
+  /** An address that lets whoever has it read the object for `seconds`, where there is such a thing. */
+  urlOf?(key: string, seconds: number): Promise<string>
+}
 
 export function conditionFailed(key: string): OciError {
   return new OciError('conflict', `Cannot write object "${key}": it was changed meanwhile`)

@@ -11,7 +11,7 @@
  * 3. A turn left by a process that died is taken over; its unrecorded bytes are dropped.
  * 4. A closed session takes no more bytes: it names them until the blob's record does.
  */
-import { type Algorithm, isAlgorithm } from '../../oci/digest.ts'
+import { type Algorithm, type Digest, isAlgorithm } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { dataKey, uploadKey } from './keys.ts'
@@ -26,6 +26,8 @@ export interface UploadSession {
   /** Where the bytes go, for good. */
   readonly key: string
   readonly checkpoint: Checkpoint
+  /** The hash of the bytes that the checkpoint has, when whoever wrote the last of them had it. */
+  readonly seen?: SeenBytes | undefined
   /** What the client said it will name the bytes by. */
   readonly algorithm: Algorithm
   /** When a request last wrote to it. */
@@ -33,6 +35,13 @@ export interface UploadSession {
   /** Nobody writes to it any more: its bytes are becoming a blob, or became one. */
   readonly isClosed: boolean
   readonly etag: string
+}
+
+export interface SeenBytes {
+  readonly size: number
+  readonly digest: Digest
+  /** To go on from, when it can be stored (resumable-hash.ts). */
+  readonly state?: string
 }
 
 export interface UploadAddress {
@@ -111,9 +120,9 @@ export async function takeTurn(
 export function keepTurn(
   storage: RegistryStorage,
   session: UploadSession,
-  checkpoint: Checkpoint,
+  progress: { readonly checkpoint: Checkpoint; readonly seen?: SeenBytes | undefined },
 ): Promise<UploadSession> {
-  return swapSession(storage, { ...session, checkpoint })
+  return swapSession(storage, { ...session, seen: undefined, ...progress })
 }
 
 /** Lets nobody write any more. Throws a range conflict when another writer took it over. */
@@ -171,7 +180,7 @@ function sessionFrom(
   id: string,
   value: Readonly<Record<string, unknown>>,
 ): Omit<UploadSession, 'etag'> | undefined {
-  const { repository, key, checkpoint, algorithm, touchedAt, isClosed } =
+  const { repository, key, checkpoint, seen, algorithm, touchedAt, isClosed } =
     value as Partial<UploadSession>
   if (typeof repository !== 'string' || typeof key !== 'string') return undefined
   if (typeof checkpoint?.size !== 'number' || typeof algorithm !== 'string') return undefined
@@ -181,6 +190,7 @@ function sessionFrom(
     repository,
     key,
     checkpoint,
+    seen: typeof seen?.size === 'number' && typeof seen.digest === 'string' ? seen : undefined,
     algorithm,
     touchedAt: String(touchedAt),
     isClosed: isClosed === true,

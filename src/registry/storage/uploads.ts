@@ -6,15 +6,15 @@
  * for become a blob; on a mismatch they are deleted, and the session with them. Bytes always have a
  * session or a record that names them, so those that have neither can be collected at any time.
  */
-import { createHash } from 'node:crypto'
-import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
-import { hasCode, OciError } from '../../oci/errors.ts'
+import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts'
+import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { commitBlob, type StoredBlob } from './blobs.ts'
-import { batchSizeOf, type RunningHash } from './live-uploads.ts'
-import type { Append } from './object-store.ts'
+import type { RunningHash } from './live-uploads.ts'
+import type { Append, Expected } from './object-store.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError, UploadRangeError } from './resource-error.ts'
+import { digestOfStored, newHash, runningHash, seenBy } from './upload-hash.ts'
 import {
   closeSession,
   createSession,
@@ -31,6 +31,8 @@ export interface Chunk {
   readonly bytes: AsyncIterable<Uint8Array>
   /** Where the client says the chunk starts and ends (inclusive); absent when it streams. */
   readonly range?: { readonly first: number; readonly last: number } | undefined
+  /** How many bytes there will be, when that is known. */
+  readonly size?: number | undefined
 }
 
 /** Starts a session. Nothing is visible until {@link finishUpload}. */
@@ -64,11 +66,11 @@ export async function appendToUpload(
   using turn = await takeTurn(storage, address)
   const { session } = turn
   mustStartAtEnd(session, chunk)
-  const hash = runningHash(storage, session, session.algorithm)
+  // Whoever announces a chunk will send others, each to any replica.
+  const isResumable = storage.objects.isShared && chunk.range !== undefined
+  const hash = runningHash(storage, session, { algorithm: session.algorithm, isResumable })
   const append = await receiveOrKeep(storage, session, { chunk, hash })
-  const { checkpoint } = await keepTurn(storage, session, await append.checkpoint())
-  storage.uploads.hashes.set(session.id, hash)
-  return checkpoint.size
+  return keepBytes(storage, session, { append, hash })
 }
 
 export interface Finish {
@@ -89,12 +91,12 @@ export async function finishUpload(
   using turn = await takeTurn(storage, address)
   const { session } = turn
   mustStartAtEnd(session, finish.chunk)
-  const hash = runningHash(storage, session, algorithmOf(finish.digest))
-  const append = await receiveOrKeep(storage, session, { chunk: finish.chunk, hash })
-  await append.complete()
+  const algorithm = algorithmOf(finish.digest)
+  const hash = runningHash(storage, session, { algorithm, isResumable: false })
+  const append = await receiveOrKeep(storage, session, { chunk: finish.chunk, hash, isLast: true })
+  const size = await complete(session, append)
   const blob = { digest: finish.digest, key: session.key }
-  const size = await sizeOfCompleted(storage, session.key)
-  const actual = await digestOfStored(storage, { ...blob, size }, hash)
+  const actual = await digestOfStored(storage, { ...blob, size }, { hash, seen: session.seen })
   // Before anything refers to the bytes: whoever took the session over may still cut them.
   const closed = await closeSession(storage, session)
   await mustBe(storage, { blob: { ...blob, size }, actual, session: closed })
@@ -117,12 +119,12 @@ export async function cancelUpload(
 export async function uploadWhole(
   storage: RegistryStorage,
   repository: RepositoryName,
-  upload: { readonly digest: Digest; readonly bytes: AsyncIterable<Uint8Array> },
+  upload: { readonly digest: Digest } & Pick<Chunk, 'bytes' | 'size'>,
 ): Promise<StoredBlob> {
   const session = await createSession(storage, repository, algorithmOf(upload.digest))
   const { key } = session
   const hash = newHash(storage, session.algorithm)
-  const append = await storage.objects.append(key)
+  const append = await storage.objects.append(key, undefined, expectedOf(upload.size))
   storage.uploads.busy.add(session.id)
   try {
     await writeHashed(append, upload.bytes, hash)
@@ -136,7 +138,7 @@ export async function uploadWhole(
   await append.complete()
   const closed = await closeSession(storage, session)
   const blob = { digest: upload.digest, size: hash.size, key }
-  const actual = await digestOfStored(storage, blob, hash)
+  const actual = await digestOfStored(storage, blob, { hash })
   await mustBe(storage, { blob, actual, session: closed })
   await commitBlob(storage, repository, blob)
   await endSession(storage, closed)
@@ -146,6 +148,8 @@ export async function uploadWhole(
 interface Incoming {
   readonly chunk: Chunk
   readonly hash: RunningHash
+  /** The turn ends with the object complete. */
+  readonly isLast?: boolean
 }
 
 /**
@@ -155,33 +159,65 @@ interface Incoming {
 async function receiveOrKeep(
   storage: RegistryStorage,
   session: UploadSession,
-  incoming: Incoming,
+  { chunk, hash, isLast = false }: Incoming,
 ): Promise<Append> {
-  const append = await continueObject(storage, session)
+  const isWhole = isLast && session.checkpoint.size === 0
+  const append = await continueObject(storage, session, isWhole ? chunk.size : undefined)
   try {
-    await receive(append, incoming.chunk, incoming.hash)
+    await receive(append, chunk, hash)
     return append
   } catch (error) {
     if (error instanceof ResourceError) {
       await append[Symbol.asyncDispose]()
       throw error
     }
-    await keepTurn(storage, session, await append.checkpoint())
-    storage.uploads.hashes.set(session.id, incoming.hash)
+    if (hasCode(error, 'not-found')) throw lostBytes(session, error)
+    await keepBytes(storage, session, { append, hash })
     throw error
   }
 }
 
-/** Throws `not-found` of the upload when a power failure took its bytes: the client starts anew. */
-async function continueObject(storage: RegistryStorage, session: UploadSession): Promise<Append> {
+/** Ends the turn, and returns how many bytes there are now. */
+async function keepBytes(
+  storage: RegistryStorage,
+  session: UploadSession,
+  { append, hash }: { readonly append: Append; readonly hash: RunningHash },
+): Promise<number> {
+  const checkpoint = await append.checkpoint()
+  const kept = await keepTurn(storage, session, { checkpoint, seen: seenBy(hash, checkpoint.size) })
+  storage.uploads.hashes.set(session.id, hash)
+  return kept.checkpoint.size
+}
+
+/** Another request may have completed the upload, or given it up, while this one wrote. */
+async function complete(session: UploadSession, append: Append): Promise<number> {
   try {
-    return await storage.objects.append(session.key, session.checkpoint)
-  } catch (cause) {
-    if (!hasCode(cause, 'not-found')) throw cause
-    throw new ResourceError('not-found upload', `Cannot find the bytes of upload "${session.id}"`, {
-      cause,
-    })
+    return await append.complete()
+  } catch (error) {
+    if (hasCode(error, 'not-found') || hasCode(error, 'conflict')) throw lostBytes(session, error)
+    throw error
   }
+}
+
+function expectedOf(size: number | undefined): Expected | undefined {
+  return size === undefined ? undefined : { size }
+}
+
+/** Throws `not-found` of the upload when a power failure took its bytes: the client starts anew. */
+async function continueObject(
+  storage: RegistryStorage,
+  { key, checkpoint, ...session }: UploadSession,
+  size: number | undefined,
+): Promise<Append> {
+  try {
+    return await storage.objects.append(key, checkpoint, expectedOf(size))
+  } catch (cause) {
+    throw hasCode(cause, 'not-found') ? lostBytes(session, cause) : cause
+  }
+}
+
+function lostBytes({ id }: Pick<UploadSession, 'id'>, cause: unknown): ResourceError {
+  return new ResourceError('not-found upload', `Cannot find the bytes of upload "${id}"`, { cause })
 }
 
 function mustStartAtEnd(session: UploadSession, chunk: Chunk): void {
@@ -221,32 +257,6 @@ function wrongLength(expected: number, actual: string): ResourceError {
   )
 }
 
-/** The hash of what the session has, continued; or one that has seen too little and is not used. */
-function runningHash(
-  storage: RegistryStorage,
-  session: UploadSession,
-  algorithm: Algorithm,
-): RunningHash {
-  const live = storage.uploads.hashes.get(session.id)
-  storage.uploads.hashes.delete(session.id)
-  return live?.size === session.checkpoint.size ? live : newHash(storage, algorithm)
-}
-
-function newHash({ uploads }: RegistryStorage, algorithm: Algorithm): RunningHash {
-  return {
-    algorithm,
-    hash: createHash(algorithm),
-    size: 0,
-    batchSize: () => batchSizeOf(uploads),
-  }
-}
-
-async function sizeOfCompleted(storage: RegistryStorage, key: string): Promise<number> {
-  const size = await storage.objects.size(key)
-  if (size === undefined) throw new OciError('unavailable', `Cannot find object "${key}"`)
-  return size
-}
-
 interface Judged {
   readonly blob: StoredBlob
   readonly actual: Digest
@@ -263,19 +273,4 @@ async function mustBe(storage: RegistryStorage, { blob, actual, session }: Judge
     `Cannot store blob: expected digest "${blob.digest}", got "${actual}"`,
     { detail: { expected: blob.digest, actual } },
   )
-}
-
-/** From the running hash when it saw every byte, else by reading them: after a restart, or sha512. */
-async function digestOfStored(
-  storage: RegistryStorage,
-  blob: StoredBlob,
-  running: RunningHash,
-): Promise<Digest> {
-  const algorithm = algorithmOf(blob.digest)
-  if (running.algorithm === algorithm && running.size === blob.size) {
-    return finishDigest(running.hash, algorithm)
-  }
-  const hash = createHash(algorithm)
-  for await (const chunk of await storage.objects.open(blob.key)) hash.update(chunk)
-  return finishDigest(hash, algorithm)
 }

@@ -78,6 +78,7 @@ const request = fc
       body: (async function* () {
         yield bytes
       })(),
+      isRedirected: false,
       reserveMemory: async () => ({ [Symbol.dispose]: () => {} }),
     }
   })

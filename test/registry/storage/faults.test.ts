@@ -22,6 +22,8 @@ function fullDisk(): FullDisk {
     if (left === 0) throw Object.assign(new Error('No space left on device'), { code: 'ENOSPC' })
   }
   const objects: ObjectStore = {
+    isShared: false,
+    unfinished: prefix => store.unfinished(prefix),
     get: key => store.get(key),
     size: key => store.size(key),
     open: (key, range) => store.open(key, range),

@@ -59,11 +59,12 @@ class FileAppend implements Append {
     return { size: this.#size, token: '' }
   }
 
-  async complete(): Promise<void> {
+  async complete(): Promise<number> {
     this.#ended = true
     try {
       // At once: the name has been there since the first byte, and nobody is told of it yet.
       await Promise.all([this.#file.datasync(), syncDirectory(dirname(this.#path))])
+      return this.#size
     } finally {
       await this.#file.close()
     }

@@ -24,6 +24,7 @@ import {
   type ObjectStore,
   type PutOptions,
   type StoredObject,
+  type Unfinished,
 } from '../object-store.ts'
 import { DirectoryCache } from './directory-cache.ts'
 import {
@@ -93,6 +94,7 @@ async function enter(temporary: string): Promise<FileLock> {
 }
 
 class FileObjectStore implements ObjectStore {
+  readonly isShared = false
   readonly #root: string
   readonly #temporary: string
   readonly #locks: KeyLocks
@@ -185,6 +187,9 @@ class FileObjectStore implements ObjectStore {
   discard(key: string): Promise<void> {
     return this.delete(key)
   }
+
+  /** None: they grow under their key, and are listed there. */
+  async *unfinished(): AsyncGenerator<Unfinished> {}
 
   async #publish(path: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
     const durability = options.durability ?? 'synced'

@@ -18,7 +18,7 @@ import {
   recordsPrefix,
   uploadsPrefix,
 } from '../keys.ts'
-import { listAll } from '../object-store.ts'
+import { listAll, type Unfinished } from '../object-store.ts'
 import { readSession } from '../upload-session.ts'
 import { type Collection, sweepUnlessNeeded } from './collection.ts'
 
@@ -34,11 +34,12 @@ export async function collectBlobs(run: Collection): Promise<void> {
 export async function collectBytes(run: Collection): Promise<void> {
   const { objects } = run.storage
   const nobodys = new Set<string>()
+  const unfinished: Unfinished[] = []
   for await (const key of listAll(objects, dataPrefix)) nobodys.add(key)
-  for await (const key of listAll(objects, uploadsPrefix)) {
-    const session = await readSession(run.storage, key.slice(uploadsPrefix.length))
-    if (session !== undefined) nobodys.delete(session.key)
-  }
+  for await (const object of objects.unfinished(dataPrefix)) unfinished.push(object)
+  const written = await writtenKeys(run)
+  for (const key of written) nobodys.delete(key)
+  await sweepUnfinished(run, unfinished, written)
   for await (const key of listAll(objects, recordsPrefix)) {
     const digest = digestFromSharded(key)
     const blob = blobFrom(digest, await objects.get(key))
@@ -52,6 +53,29 @@ export async function collectBytes(run: Collection): Promise<void> {
     const size = (await objects.size(key)) ?? 0
     if (run.dryRun !== true) await objects.delete(key)
     run.onEvent?.({ kind: 'bytes', action: 'remove', size })
+  }
+}
+
+/** Those that a session names. */
+async function writtenKeys({ storage }: Collection): Promise<ReadonlySet<string>> {
+  const written = new Set<string>()
+  for await (const key of listAll(storage.objects, uploadsPrefix)) {
+    const session = await readSession(storage, key.slice(uploadsPrefix.length))
+    if (session !== undefined) written.add(session.key)
+  }
+  return written
+}
+
+/** Parts of objects that no session goes on with. */
+async function sweepUnfinished(
+  run: Collection,
+  unfinished: readonly Unfinished[],
+  written: ReadonlySet<string>,
+): Promise<void> {
+  for (const { key, checkpoint } of unfinished) {
+    run.signal?.throwIfAborted()
+    if (written.has(key) || run.dryRun === true) continue
+    await run.storage.objects.discard(key, checkpoint)
   }
 }
 

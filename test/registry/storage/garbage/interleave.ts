@@ -291,6 +291,8 @@ class World {
       }
     }
     return {
+      isShared: true,
+      unfinished: prefix => objects.unfinished(prefix),
       get: key => turn(`get ${key}`, () => objects.get(key)),
       size: key => turn(`size ${key}`, () => objects.size(key)),
       list: (prefix, page) =>

@@ -1,0 +1,111 @@
+/** Where the registry stores, as every command of it finds and opens it: a folder, or a bucket. */
+import { join } from 'node:path'
+import {
+  type OpenOptions,
+  openFileObjectStore,
+} from '../../registry/storage/filesystem/file-object-store.ts'
+import type { ObjectStore } from '../../registry/storage/object-store.ts'
+import { openS3ObjectStore } from '../../registry/storage/s3/open-s3.ts'
+import type { Findings } from '../../registry/storage/s3/probe.ts'
+import {
+  describeS3,
+  parseS3Address,
+  type S3Defaults,
+  type S3Options,
+} from '../../registry/storage/s3/s3-options.ts'
+import { usageError } from '../cli-error.ts'
+import type { Environment } from '../environment.ts'
+import { parseAs } from '../flag-values.ts'
+
+export const storageFlags = {
+  root: {
+    kind: 'string',
+    value: 'DIR',
+    help: 'Folder to store in (default: registry under the data folder of tsbuild)',
+    env: 'TSREGISTRY_ROOT',
+  },
+  storage: {
+    kind: 'string',
+    value: 'PLACE',
+    help: 'Where to store: filesystem:DIR, or s3://BUCKET[/PREFIX][?endpoint=URL&region=…]',
+    env: 'TSREGISTRY_STORAGE',
+  },
+} as const
+
+export type StoragePlace =
+  | { readonly kind: 'filesystem'; readonly root: string }
+  | { readonly kind: 's3'; readonly options: S3Options }
+
+export interface OpenStorage extends AsyncDisposable {
+  readonly objects: ObjectStore
+  /** As people name it. */
+  readonly name: string
+  /** What the S3 server was found to do. */
+  readonly findings?: Findings
+}
+
+/** Throws a usage error. `--storage` wins over a root that only the environment names. */
+export function storagePlace(
+  flags: { readonly root: string | undefined; readonly storage: string | undefined },
+  given: ReadonlySet<string>,
+  environment: Environment,
+): StoragePlace {
+  if (given.has('root') && given.has('storage')) {
+    throw usageError('Cannot use --root and --storage together')
+  }
+  if (flags.storage !== undefined && !given.has('root')) {
+    return parseStoragePlace('flag --storage', flags.storage, environment)
+  }
+  return { kind: 'filesystem', root: flags.root ?? join(environment.root, 'registry') }
+}
+
+/** Throws a usage error that begins with `what`. */
+export function parseStoragePlace(
+  what: string,
+  text: string,
+  environment: Environment,
+): StoragePlace {
+  if (text.startsWith('filesystem:') && text.length > 'filesystem:'.length) {
+    return { kind: 'filesystem', root: text.slice('filesystem:'.length) }
+  }
+  if (text.startsWith('s3:')) {
+    const options = parseAs(what, () => parseS3Address(text, s3Defaults(environment)))
+    return { kind: 's3', options }
+  }
+  throw usageError(`Cannot use ${what}: expected filesystem:DIR or s3://BUCKET, got "${text}"`)
+}
+
+export async function openStorage(
+  place: StoragePlace,
+  options: OpenOptions = { as: 'tool' },
+): Promise<OpenStorage> {
+  if (place.kind === 's3') {
+    const store = await openS3ObjectStore(place.options)
+    return {
+      ...store,
+      name: describeS3(place.options),
+      [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+    }
+  }
+  const store = await openFileObjectStore(place.root, options)
+  return {
+    objects: store.objects,
+    name: place.root,
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  }
+}
+
+/** As Amazon's own programs read them. */
+function s3Defaults({ lookup }: Environment): S3Defaults {
+  const accessKeyId = lookup('AWS_ACCESS_KEY_ID')
+  const secretAccessKey = lookup('AWS_SECRET_ACCESS_KEY')
+  const sessionToken = lookup('AWS_SESSION_TOKEN')
+  return {
+    region: lookup('AWS_REGION') ?? lookup('AWS_DEFAULT_REGION'),
+    endpoint: lookup('AWS_ENDPOINT_URL_S3') ?? lookup('AWS_ENDPOINT_URL'),
+    credentials:
+      accessKeyId === undefined || secretAccessKey === undefined
+        ? undefined
+        : { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) },
+  }
+}

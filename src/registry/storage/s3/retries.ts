@@ -1,0 +1,62 @@
+/** Again, when a request failed for a reason that passes; then `unavailable`. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { OciError } from '../../../oci/errors.ts'
+import { isPassing, S3Failure } from './s3-failure.ts'
+
+/** A client waits for its answer meanwhile, so this is what a server may take to start again. */
+const patienceMs = 10_000
+
+const firstPauseMs = 50
+const longestPauseMs = 1000
+
+export interface Attempt {
+  /** Whether an earlier one may have been done, although it failed. */
+  readonly isRepeated: boolean
+}
+
+/**
+ * What `request` returns in the end. A failure that does not pass is thrown as it is; after that
+ * of one that did not pass in time `unavailable`, with the last failure as its cause.
+ */
+export async function retrying<T>(
+  what: string,
+  request: (attempt: Attempt) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  const started = performance.now()
+  for (let round = 0; ; round++) {
+    try {
+      return await request({ isRepeated: round > 0 })
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (error instanceof OciError) throw error
+      if (!isPassing(error)) throw refusalFrom(what, error)
+      const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** round) * (0.5 + Math.random())
+      if (performance.now() - started + pauseMs > patienceMs) throw unavailable(what, error)
+      await pause(pauseMs, undefined, { signal })
+    }
+  }
+}
+
+/** 404 and 412 are answers, and the caller's to read; the rest is a mistake of the operator. */
+function refusalFrom(what: string, error: unknown): unknown {
+  if (!(error instanceof S3Failure)) return error
+  if (error.s3Code !== 'NoSuchBucket' && [404, 412, 416].includes(error.status)) return error
+  return unavailable(what, error)
+}
+
+export function unavailable(what: string, cause: unknown): OciError {
+  const hint = hintFor(cause)
+  return new OciError('unavailable', `${what}: the storage is unavailable`, {
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+  })
+}
+
+function hintFor(cause: unknown): string | undefined {
+  if (!(cause instanceof S3Failure)) return undefined
+  if (cause.s3Code === 'NoSuchBucket') return 'Make the bucket first, or name another one'
+  return cause.status === 403 || cause.status === 401
+    ? `The storage answered ${cause.status} ${cause.s3Code}: look at the credentials and the bucket's policy`
+    : undefined
+}

@@ -1,0 +1,184 @@
+/**
+ * Requests to a bucket: signed and addressed by the `minio` client, over connections of our own.
+ *
+ * Of that client only `makeRequestStreamAsync` and `presignedUrl` are used. Its `putObject` resumes
+ * multipart uploads that others began, and buffers half a gigabyte; its retries repeat writes that
+ * may have been done. Timeouts, aborts and the reading of failures are in the transport we give it.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import * as http from 'node:http'
+import * as https from 'node:https'
+import type { Readable } from 'node:stream'
+import type { Client } from 'minio'
+import { failureFrom, type S3Failure } from './s3-failure.ts'
+import type { S3Options } from './s3-options.ts'
+
+export interface S3Request {
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
+  /** Below the options' prefix; absent: the bucket's own. */
+  readonly key?: string
+  readonly query?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>>
+  /** A stream needs a `content-length` among the headers. */
+  readonly body?: Buffer | Readable
+  readonly signal?: AbortSignal
+}
+
+export type S3Response = http.IncomingMessage
+
+export interface S3Client {
+  readonly options: S3Options
+  /** Throws {@link S3Failure} for an answer that is not 2xx, the system's error for none. */
+  send(request: S3Request): Promise<S3Response>
+  /** As `send`, for answers whose body is of no interest. */
+  sendOnly(request: S3Request): Promise<http.IncomingHttpHeaders>
+  /** An address that lets whoever has it read the object for `seconds`. */
+  presign(key: string, seconds: number): Promise<string>
+  close(): void
+}
+
+/** Without a byte in either direction: the server is gone, or its network. */
+const idleMs = 20_000
+
+interface Call {
+  readonly what: string
+  readonly signal: AbortSignal | undefined
+}
+
+export async function createS3Client(options: S3Options): Promise<S3Client> {
+  const { Client, IamAwsProvider } = await import('minio')
+  const isSecure = options.endpoint?.protocol !== 'http:'
+  const agent = new (isSecure ? https : http).Agent({ keepAlive: true, maxSockets: 256 })
+  const calls = new AsyncLocalStorage<Call>()
+  const connect = (endpoint: URL | undefined): Client => {
+    const { credentials } = options
+    const client = new Client({
+      endPoint: endpoint?.hostname ?? 's3.amazonaws.com',
+      useSSL: endpoint?.protocol !== 'http:',
+      ...(endpoint === undefined || endpoint.port === '' ? {} : { port: Number(endpoint.port) }),
+      region: options.region,
+      pathStyle: options.pathStyle,
+      ...(credentials === undefined
+        ? { credentialsProvider: new IamAwsProvider({}) }
+        : {
+            accessKey: credentials.accessKeyId,
+            secretKey: credentials.secretAccessKey,
+            ...(credentials.sessionToken === undefined
+              ? {}
+              : { sessionToken: credentials.sessionToken }),
+          }),
+      transport: transportOver(isSecure ? https : http, calls),
+      transportAgent: agent,
+      retryOptions: { disableRetry: true },
+    })
+    // Else over http each body is hashed once more, before the first byte is sent.
+    client.enableSHA256 = false
+    return client
+  }
+  const client = connect(options.endpoint)
+  const outside = connect(options.publicEndpoint ?? options.endpoint)
+  const send = (request: S3Request) =>
+    calls.run({ what: describe(request), signal: request.signal }, () =>
+      exchange(client, request, options),
+    )
+  return {
+    options,
+    send,
+    sendOnly: async request => {
+      const response = await send(request)
+      for await (const _ of response) {
+        // Read to its end, so that the connection is free again.
+      }
+      return response.headers
+    },
+    presign: (key, seconds) =>
+      outside.presignedUrl('GET', options.bucket, keyIn(options, key), seconds),
+    close: () => agent.destroy(),
+  }
+}
+
+const allStatuses = Array.from({ length: 500 }, (_, i) => 100 + i)
+
+async function exchange(
+  client: Client,
+  request: S3Request,
+  options: S3Options,
+): Promise<S3Response> {
+  request.signal?.throwIfAborted()
+  const { method, key, query = {}, headers = {}, body } = request
+  const isWrite = method === 'PUT' || method === 'POST'
+  const length: Record<string, string> =
+    isWrite && !('content-length' in headers)
+      ? { 'content-length': String(Buffer.isBuffer(body) ? body.length : 0) }
+      : {}
+  const response = await client.makeRequestStreamAsync(
+    {
+      method,
+      bucketName: options.bucket,
+      ...(key === undefined ? {} : { objectName: keyIn(options, key) }),
+      query: queryString(query),
+      headers: { ...headers, ...length },
+    },
+    body ?? '',
+    '',
+    allStatuses,
+    options.region,
+  )
+  const status = response.statusCode ?? 0
+  if (status >= 200 && status < 300) return response
+  throw await failureFrom(response, describe(request))
+}
+
+export function keyIn({ prefix }: S3Options, key: string): string {
+  return prefix === '' ? key : `${prefix}/${key}`
+}
+
+function describe({ method, key, query }: S3Request): string {
+  return `Cannot ${method} "${key ?? Object.keys(query ?? {}).join('&')}"`
+}
+
+/** In the order of the names, as the signature wants it. */
+function queryString(query: Readonly<Record<string, string>>): string {
+  return Object.entries(query)
+    .map(([name, value]) => `${encodeURIComponent(name)}=${escaped(value)}`)
+    .sort()
+    .join('&')
+}
+
+function escaped(value: string): string {
+  return encodeURIComponent(value).replace(
+    /[!'()*]/g,
+    char => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
+}
+
+/** The answers that the client would retry by itself, and lose the reason of. */
+const taken = [408, 429, 499, 500, 502, 503, 504, 520]
+
+function transportOver(
+  module: typeof http | typeof https,
+  calls: AsyncLocalStorage<Call>,
+): Pick<typeof http, 'request'> {
+  const request = (given: http.RequestOptions, answer: (response: S3Response) => void) => {
+    const call = calls.getStore()
+    const options = call?.signal === undefined ? given : { ...given, signal: call.signal }
+    const sent = module.request(options, response => {
+      if (!taken.includes(response.statusCode ?? 0)) return answer(response)
+      void failureFrom(response, call?.what ?? 'Cannot reach the storage').then(
+        failure => fail(sent, failure),
+        error => fail(sent, error),
+      )
+    })
+    sent.setTimeout(idleMs, () => {
+      sent.destroy(new Error(`The storage said nothing for ${idleMs / 1000} seconds`))
+    })
+    return sent
+  }
+  return { request: request as typeof http.request }
+}
+
+/** A body that was sent whole leaves its connection free for the next request. */
+function fail(sent: http.ClientRequest, error: S3Failure | Error): void {
+  if (sent.writableFinished) sent.emit('error', error)
+  else sent.destroy(error)
+}
