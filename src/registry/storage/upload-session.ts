@@ -122,7 +122,9 @@ export function keepTurn(
   session: UploadSession,
   progress: { readonly checkpoint: Checkpoint; readonly seen?: SeenBytes | undefined },
 ): Promise<UploadSession> {
-  return swapSession(storage, { ...session, seen: undefined, ...progress })
+  // Of a request that broke off a server may keep what it got, under the key it was for.
+  const key = progress.checkpoint.size === 0 ? dataKey(storage.now(), storage.newId()) : session.key
+  return swapSession(storage, { ...session, key, seen: undefined, ...progress })
 }
 
 /** Lets nobody write any more. Throws a range conflict when another writer took it over. */
