@@ -17,6 +17,7 @@ import { formatReference, parseReference, type Reference } from '../oci/referenc
 import type { RegistryClient } from '../registry/client/client.ts'
 import { pullImage } from '../registry/client/pull.ts'
 import type { EmitBuildEvent } from './build-event.ts'
+import type { PullPolicy } from './build-request.ts'
 import type { LayerStack } from './filesystems.ts'
 import { importLayoutImage, type LayoutImage, layoutName } from './layout-image.ts'
 import type { OutsideOrigin } from './plan/step.ts'
@@ -52,8 +53,7 @@ export interface BaseImageWorld {
   readonly store: Store
   readonly contexts: NamedContextNames
   readonly client: RegistryClient
-  /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
-  readonly pull: 'missing' | 'always'
+  readonly pull: PullPolicy
   /** Is told the layers of each image, once. */
   readonly onLayers?: (stack: LayerStack) => void
   readonly emit: EmitBuildEvent
@@ -113,8 +113,7 @@ async function resolveImage(
   const name = formatReference(reference)
   return vertex(internal(`load metadata for ${name}`, platform, world), world.emit, async () => {
     try {
-      const local = await findLocal(reference, platform, world)
-      const image = local ?? (await pullMetadata(reference, platform, world))
+      const image = await findImage(reference, platform, world)
       assertLayerCount(image)
       return image
     } catch (error) {
@@ -165,12 +164,34 @@ function assertLayerCount({ manifest, config }: BaseImage): void {
   )
 }
 
+async function findImage(
+  reference: Reference,
+  platform: Platform,
+  world: BaseImageWorld,
+): Promise<BaseImage> {
+  const { pull } = world
+  const local = pull === 'always' ? undefined : await findLocal(reference, platform, world)
+  if (pull === 'never' && local === undefined) {
+    throw new OciError('not-found', 'it is not in the store, and --pull=never', {
+      hint: `Get it before: tsbuild pull ${formatReference(reference)}`,
+    })
+  }
+  if (local !== undefined && pull !== 'newer') return local
+  try {
+    return await pullMetadata(reference, platform, world)
+  } catch (error) {
+    if (local === undefined || !(error instanceof OciError) || world.signal.aborted) throw error
+    const message = `${local.name} may not be the newest: ${error.message}`
+    world.emit({ kind: 'warning', message })
+    return local
+  }
+}
+
 async function findLocal(
   reference: Reference,
   platform: Platform,
-  { store, pull }: BaseImageWorld,
+  { store }: BaseImageWorld,
 ): Promise<BaseImage | undefined> {
-  if (pull === 'always') return undefined
   const record = await store.images.get(reference)
   if (record === undefined) return undefined
   const image = await readImage(store.content, record.target, platform)

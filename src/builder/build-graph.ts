@@ -22,7 +22,7 @@ export interface GraphInputs {
   /** The image that an origin is, resolved before; `undefined` for a named context of files. */
   readonly imageOf: (origin: OutsideOrigin) => BaseImage | undefined
   readonly dockerfile: { readonly file: string; readonly source: string }
-  readonly mustRerun: (stage: StagePlan) => boolean
+  readonly mustRerun: (source: StepSource) => boolean
 }
 
 export interface BuildGraph {
@@ -189,7 +189,7 @@ function placeOf({ name, index }: StagePlan): string {
 }
 
 function sourceOf({ span }: { readonly span: Span }, stage: StagePlan): StepSource {
-  return { stage: placeOf(stage), lines: [span.startLine, span.endLine] }
+  return { stage: placeOf(stage), index: stage.index, lines: [span.startLine, span.endLine] }
 }
 
 function stepWork(
@@ -198,5 +198,5 @@ function stepWork(
   { dockerfile: { file }, mustRerun }: GraphInputs,
 ): Work {
   const place = { file, span: step.span }
-  return { kind: 'step', step, place, rerun: mustRerun(stage) ? 'always' : 'never' }
+  return { kind: 'step', step, place, rerun: mustRerun(sourceOf(step, stage)) ? 'always' : 'never' }
 }

@@ -18,17 +18,24 @@ export interface BuildRequest {
   readonly ignore: string
   readonly plan: PlanOptions
   readonly labels: ReadonlyMap<string, string>
-  /** Stages, by name or number, whose steps run even if nothing changed. */
+  /** Steps that run even if nothing changed: by stage, or as step-place.ts has it. */
   readonly rerun: 'all' | readonly string[]
 }
+
+/**
+ * Whether the registry is asked for an image: `missing` when the store has none of that name;
+ * `newer` always, but what the store has will do when there is no answer.
+ */
+export type PullPolicy = 'always' | 'missing' | 'never' | 'newer'
 
 export interface BuildWorld {
   readonly store: Store
   readonly client: RegistryClient
   /** What `--build-context` gives. */
   readonly contexts: NamedContextNames
-  /** `missing`: an image in the store is used as it is; `always`: the registry is asked. */
-  readonly pull: 'missing' | 'always'
+  readonly pull: PullPolicy
+  /** No network but that of RUN; the client refuses by itself. */
+  readonly offline: boolean
   /** Caches of other builds, best first. */
   readonly cacheFrom: readonly CachePlace[]
   readonly secrets: SecretSource

@@ -30,15 +30,15 @@ import { explainForeign } from './foreign-programs.ts'
 import { memo } from './memo.ts'
 import { mergeGraphs } from './merge-graphs.ts'
 import { unusedBuildArgs } from './plan/build-args.ts'
-import type { StagePlan } from './plan/step.ts'
 import { type BuildPlanned, refuseUnsupportedSteps } from './plan-build.ts'
 import { recordCache } from './record-cache.ts'
-import type { StepResult } from './solve/graph.ts'
+import type { StepResult, StepSource } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
 import { solve } from './solve/solver.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
 import { namedContexts } from './sources/named-contexts.ts'
 import { remoteSources } from './sources/remote-sources.ts'
+import { parseStepPlace, standsAt } from './step-place.ts'
 import { cacheMountsOf } from './steps/cache-mount.ts'
 import { openContext } from './steps/open-source.ts'
 import { openStatCache } from './steps/open-stat-cache.ts'
@@ -112,7 +112,7 @@ async function buildTargets(
         dockerfile,
         stages,
         imageOf,
-        mustRerun: stage => mustRerun(stage, request),
+        mustRerun: source => mustRerun(source, request),
       }),
     })),
   )
@@ -155,9 +155,12 @@ function nodePlatforms(
   )
 }
 
-function mustRerun({ name, index }: StagePlan, { rerun }: BuildRequest): boolean {
+function mustRerun(source: StepSource, { rerun }: BuildRequest): boolean {
   if (rerun === 'all') return true
-  return rerun.some(asked => asked.toLowerCase() === name || asked === String(index))
+  return rerun.some(asked => {
+    const place = parseStepPlace(asked)
+    return place !== undefined && standsAt(source, place)
+  })
 }
 
 /** A misspelt name is the likeliest reason (A06). */

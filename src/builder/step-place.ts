@@ -18,11 +18,10 @@ export function parseStepPlace(text: string): StepPlace | undefined {
   }
 }
 
-/** Whether a step stands there. `index`: of its stage. */
+/** Whether a step stands there. */
 export function standsAt(
-  { stage, lines: [first, last] }: StepSource,
+  { stage, index, lines: [first, last] }: StepSource,
   place: StepPlace,
-  index?: number,
 ): boolean {
   const { stage: wanted, line } = place
   const isStage = wanted === undefined || wanted === stage.toLowerCase() || wanted === String(index)

@@ -59,6 +59,11 @@ export type Flag =
       readonly kind: 'choice'
       readonly choices: readonly string[]
       readonly default?: string
+      /**
+       * What it means alone, as a flag that was once a boolean: it never takes the next word, and
+       * `=true` means the same, `=false` the default.
+       */
+      readonly alone?: string
     })
 
 export type FlagTable = Readonly<Record<string, Flag>>
@@ -113,7 +118,7 @@ export function parseFlags<T extends FlagTable>(
       const name = names.get(typed)
       const flag = name === undefined ? undefined : grammar.flags[name]
       if (name === undefined || flag === undefined) throw unknownFlag(typed, names, grammar)
-      return { name, takesValue: flag.kind !== 'boolean' }
+      return { name, takesValue: flag.kind !== 'boolean' && !mayStandAlone(flag) }
     },
     positionals: grammar.positionals ?? 'interspersed',
   })
@@ -175,6 +180,7 @@ function flagValue(flag: Flag, words: readonly FlagWord[]): unknown {
   const last = words.at(-1)
   if (last === undefined) return flag.kind === 'boolean' ? (flag.default ?? false) : flag.default
   if (flag.kind === 'boolean' && last.value === undefined) return true
+  if (mayStandAlone(flag) && last.value === undefined) return flag.alone
   const subject = last.typed.startsWith('-') ? `flag ${last.typed}` : last.typed
   return parseAs(subject, () => scalarOf(flag, last.value ?? ''))
 }
@@ -194,6 +200,15 @@ function scalarOf(flag: Exclude<Flag, { kind: 'strings' }>, text: string): unkno
     case 'duration':
       return parseDuration(text)
     case 'choice':
-      return parseChoice(text, flag.choices)
+      return parseChoice(spelledOut(flag, text), flag.choices)
   }
+}
+
+function mayStandAlone(flag: Flag): flag is Extract<Flag, { kind: 'choice' }> {
+  return flag.kind === 'choice' && flag.alone !== undefined
+}
+
+function spelledOut(flag: Extract<Flag, { kind: 'choice' }>, text: string): string {
+  if (flag.alone === undefined || !/^(true|false)$/i.test(text)) return text
+  return text.toLowerCase() === 'true' ? flag.alone : (flag.default ?? text)
 }

@@ -60,7 +60,8 @@ function flagGroups(flags: FlagTable, width: number): string[] {
 function flagName(name: string, flag: Flag): string {
   const short = flag.short === undefined ? '    ' : `-${flag.short}, `
   const value = valueName(flag)
-  return `${short}--${name}${value === '' ? '' : ` ${value}`}`
+  const isOptional = flag.kind === 'choice' && flag.alone !== undefined
+  return `${short}--${name}${value === '' ? '' : isOptional ? `[=${value}]` : ` ${value}`}`
 }
 
 function valueName(flag: Flag): string {

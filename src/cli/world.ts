@@ -34,6 +34,7 @@ export const registryFlags = {
 } as const satisfies FlagTable
 
 export interface RegistryFlags {
+  readonly offline?: boolean
   readonly 'tls-verify': boolean
   readonly 'plain-http': boolean
 }
@@ -59,6 +60,7 @@ export function openRegistryClient(
   const ca = environment.lookup('SSL_CERT_FILE')
   return createRegistryClient({
     userAgent: `tsbuild/${programVersion()}`,
+    offline: flags.offline ?? false,
     credentials: createCredentialsProvider(credentialSources(environment.variables)),
     endpoints: {
       ...(flags['plain-http'] ? { plainHttp: 'all' as const } : {}),

@@ -38,6 +38,8 @@ export interface BuildOptions {
   readonly buildArgs?: Readonly<Record<string, string>>
   readonly labels?: Readonly<Record<string, string>>
   readonly rerun?: BuildRequest['rerun']
+  readonly pull?: BuildWorld['pull']
+  readonly runArgs?: 'declared' | 'named'
   readonly secrets?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
   readonly allowed?: readonly Entitlement[]
@@ -88,7 +90,8 @@ export async function openWorkshop(): Promise<Workshop> {
       const world: BuildWorld = {
         store: used,
         client,
-        pull: 'missing',
+        pull: options.pull ?? 'missing',
+        offline: false,
         contexts: contextsOf(options),
         cacheFrom: [],
         secrets: async id => {
@@ -101,6 +104,7 @@ export async function openWorkshop(): Promise<Workshop> {
           extraHosts: [],
           shmSize: 64 * 1024 * 1024,
           resourceLimits: options.resourceLimits ?? [],
+          limits: {},
           stubs: used.stubs,
         },
         variables: options.variables ?? process.env,
@@ -153,6 +157,7 @@ function requestOf(dockerfile: string, context: string, options: BuildOptions): 
       targetPlatform: platform,
       isMultiPlatform: false,
       allowed: new Set(options.allowed),
+      runArgs: options.runArgs ?? 'declared',
       namedContexts: new Set(contextsOf(options).keys()),
       ...(options.target === undefined ? {} : { target: options.target }),
     },

@@ -18,9 +18,14 @@ export interface PlanOptions {
   readonly isMultiPlatform: boolean
   /** The names of `--build-context`. */
   readonly namedContexts: ReadonlySet<string>
+  /** Which ARGs a RUN has in its environment; absent: those that are declared. */
+  readonly runArgs?: RunArgs
   /** What `--allow` gives the Dockerfile; absent: nothing. */
   readonly allowed?: ReadonlySet<Entitlement>
 }
+
+/** See run-args.ts. */
+export type RunArgs = 'declared' | 'named'
 
 export const entitlements = ['network.host', 'security.insecure', 'device'] as const
 export type Entitlement = (typeof entitlements)[number]

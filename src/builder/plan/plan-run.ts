@@ -9,6 +9,7 @@ import type { RunInstruction } from '../dockerfile/instruction.ts'
 import { type Mount, parseMount } from '../dockerfile/mount.ts'
 import { proxyEnv } from './build-args.ts'
 import { addHistory, envName, shellCommand } from './image-config.ts'
+import { hiddenArgs } from './run-args.ts'
 import { envOf, expandIn, numberedName, type StageState, shownText, spend } from './stage-state.ts'
 import type { InlineFile, Origin, RunMount, StageInstruction } from './step.ts'
 
@@ -22,7 +23,9 @@ export function planRun(
     return runMount(state, mount, entry.origins[index] ?? { kind: 'context' })
   })
   const { argv, scripts, summary } = commandLine(state, instruction)
-  const historyText = `RUN ${[...argHistory(state), ...argv].join(' ')} # buildkit`
+  const said = [...argv, ...scripts.map(({ content }) => content), instruction.code].join('\n')
+  const hidden = hiddenArgs(state, instruction, said)
+  const historyText = `RUN ${[...argHistory(state, hidden), ...argv].join(' ')} # buildkit`
   spend(state, historyText.length)
   const { command, network, security, devices } = instruction
   state.steps.push({
@@ -30,8 +33,8 @@ export function planRun(
     command,
     argv,
     scripts,
-    env: envOf(state),
-    args: argNames(state),
+    env: hidden.size === 0 ? envOf(state) : envOf(state).filter(pair => !hidden.has(envName(pair))),
+    args: argNames(state).filter(name => !hidden.has(name)),
     proxyEnv: proxyEnv(state.plan.options.buildArgs, state.variables),
     cwd: state.image.config.WorkingDir ?? '/',
     user: state.image.config.User ?? '',
@@ -59,9 +62,10 @@ function argNames({ args, image }: StageState): string[] {
 }
 
 /** `|2 A=1 B=2`: the ARGs that the command could see (A05). */
-function argHistory({ args, variables }: StageState): string[] {
+function argHistory({ args, variables }: StageState, hidden: ReadonlySet<string>): string[] {
+  const seen = args.filter(({ name }) => !hidden.has(name))
   const values = new Map(
-    args.map(({ name, value }) => [name, variables.get(name) ?? value ?? ''] as const),
+    seen.map(({ name, value }) => [name, variables.get(name) ?? value ?? ''] as const),
   )
   if (values.size === 0) return []
   return [`|${values.size}`, ...[...values].map(([name, value]) => `${name}=${value}`)]

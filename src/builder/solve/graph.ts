@@ -29,6 +29,8 @@ export interface StepIdentity {
 export interface StepSource {
   /** The stage's name, or its number. */
   readonly stage: string
+  /** Of the stage, from 0. */
+  readonly index: number
   readonly lines: readonly [first: number, last: number]
 }
 

@@ -65,9 +65,9 @@ function absent(error: unknown): undefined {
 }
 
 async function checkedOut(source: GitSource, world: ContextWorld): Promise<ContextDirectory> {
-  const { variables, secrets, emit, signal, keepGitDir } = world
+  const { variables, secrets, emit, signal, keepGitDir, offline = false } = world
   const { tempDir } = world.store
-  const repositories = gitRepositories({ tempDir, variables, secrets, emit })
+  const repositories = gitRepositories({ tempDir, variables, secrets, emit, offline })
   const request = { source: { keepGitDir, ...source }, namedBy: 'user', signal } as const
   try {
     const { directory } = await repositories.checkout(request)

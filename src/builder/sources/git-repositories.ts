@@ -47,6 +47,7 @@ export interface GitWorld {
   readonly variables: GitRun['variables']
   readonly secrets: SecretSource
   readonly emit: EmitBuildEvent
+  readonly offline?: boolean
 }
 
 export function gitRepositories(world: GitWorld): GitRepositories {
@@ -84,11 +85,18 @@ export function shownRemote(remote: string): string {
 
 async function gitRun(
   { source, namedBy, signal }: GitRequest,
-  { variables, secrets }: GitWorld,
+  { variables, secrets, offline }: GitWorld,
   directory: string,
 ): Promise<GitRun> {
   const { remote } = source
   const isFile = namedBy === 'user' && remote.startsWith('file://')
+  if (offline === true && !isFile) {
+    throw new OciError(
+      'unavailable',
+      `Cannot read git repository "${shownRemote(remote)}": no network is to be used (--offline)`,
+      { hint: 'Name a commit, and build once without --offline' },
+    )
+  }
   return {
     action: `read git repository "${shownRemote(remote)}"`,
     directory,

@@ -20,13 +20,15 @@ export interface RemoteWorld {
   /** The user's environment, for git. */
   readonly variables: GitRun['variables']
   readonly emit: EmitBuildEvent
+  /** What is known of a URL will do, and no repository is asked. */
+  readonly offline?: boolean
 }
 
 export function remoteSources(world: RemoteWorld): RemoteSources & AsyncDisposable {
-  const { client, secrets, variables, emit } = world
+  const { client, secrets, variables, emit, offline = false } = world
   const { content, records, tempDir } = world.store
-  const urls = urlFetcher({ content, records, client, secrets, emit })
-  const repositories = gitRepositories({ tempDir, variables, secrets, emit })
+  const urls = urlFetcher({ content, records, client, secrets, emit, offline })
+  const repositories = gitRepositories({ tempDir, variables, secrets, emit, offline })
   const trees: SourceTree[] = []
   const request = (source: GitSource, signal: AbortSignal) =>
     ({ source, namedBy: 'dockerfile', signal }) as const

@@ -106,7 +106,7 @@ function sandboxSpec(
     hostname,
     network: networkOf(step, sandbox),
     security: step.security === 'insecure' ? insecureSecurity : defaultSecurity,
-    limits: {},
+    limits: sandbox.limits,
     resourceLimits: sandbox.resourceLimits,
     extraHosts: sandbox.extraHosts,
     dns: [],

@@ -1,7 +1,7 @@
 /**
  * StepWorld: everything outside the program that a step may touch.
  */
-import type { ResourceLimit } from '../../layerfs/sandbox/spec.ts'
+import type { ResourceLimit, SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Inventories } from '../explain/inventory.ts'
 import type { Filesystems } from '../filesystems.ts'
@@ -97,6 +97,8 @@ export interface SandboxSettings {
   readonly shmSize: number
   /** `--ulimit`; in no cache key, as they are about the machine (K02). */
   readonly resourceLimits: readonly ResourceLimit[]
+  /** `--memory` and the like; in no cache key either. */
+  readonly limits: SandboxSpec['limits']
   /** See `layerfs/store.ts`. */
   readonly stubs: string
 }

@@ -8,6 +8,15 @@ const output = 'Output'
 const steps = 'Steps'
 const cache = 'Cache'
 
+const noAttestations = {
+  kind: 'choice',
+  choices: ['false'],
+  default: 'false',
+  group: output,
+  hidden: true,
+  help: 'No attestations are made: false is all there is',
+} as const
+
 export const buildFlags = {
   file: {
     kind: 'string',
@@ -143,29 +152,94 @@ export const buildFlags = {
     group: cache,
     help: 'Give the cache to other builds: type=inline, type=registry,ref=NAME or type=local,dest=DIR; mode=min|max',
   },
+  memory: {
+    kind: 'size',
+    short: 'm',
+    value: 'BYTES',
+    group: steps,
+    help: 'Memory limit of each RUN step: 512m, 2g',
+  },
+  'memory-swap': {
+    kind: 'string',
+    value: 'BYTES',
+    group: steps,
+    help: 'Limit of its memory and swap together; -1 for no limit of swap',
+  },
+  'cpu-shares': {
+    kind: 'integer',
+    short: 'c',
+    value: 'N',
+    group: steps,
+    help: 'Its weight when the CPUs are busy; others have 1024',
+  },
+  'cpu-quota': {
+    kind: 'integer',
+    value: 'MICROSECONDS',
+    group: steps,
+    help: 'CPU time that it has in each period',
+  },
+  'cpu-period': {
+    kind: 'integer',
+    value: 'MICROSECONDS',
+    default: 100_000,
+    group: steps,
+    help: 'Length of the period of --cpu-quota',
+  },
+  'cpuset-cpus': {
+    kind: 'string',
+    value: 'LIST',
+    group: steps,
+    help: 'CPUs that it may run on: 0-2,4',
+  },
+
   'no-cache': { kind: 'boolean', group: cache, help: 'Run every step' },
   'no-cache-filter': {
     kind: 'strings',
-    value: 'STAGE',
+    value: 'STAGE|[STAGE]:LINE',
     group: cache,
-    help: 'Run every step of these stages',
+    help: 'Run every step of these stages, or the step at this line of the Dockerfile',
   },
-  pull: { kind: 'boolean', group: cache, help: 'Ask the registry for base images' },
+  'run-args': {
+    kind: 'choice',
+    choices: ['declared', 'named'],
+    default: 'declared',
+    group: cache,
+    help: 'ARGs that a RUN has in its environment, and runs again for: all that are declared, or only those that it names',
+  },
+  pull: {
+    kind: 'choice',
+    choices: ['always', 'missing', 'never', 'newer'],
+    default: 'missing',
+    alone: 'always',
+    group: cache,
+    help: 'When to ask the registry for base images; newer uses what is here if it does not answer',
+  },
+  offline: {
+    kind: 'boolean',
+    group: cache,
+    help: 'Use no network but for RUN steps: what is not in the store is an error',
+  },
+  provenance: noAttestations,
+  sbom: noAttestations,
   ...registryFlags,
 } as const satisfies FlagTable
 
 export type BuildFlags = FlagValues<typeof buildFlags>
 
-const attestations: UnsupportedFlag = { reason: 'No attestations are made' }
-
 export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = {
-  attest: attestations,
+  attest: { reason: 'No attestations are made' },
   builder: { reason: 'There is one builder: this program' },
   'cgroup-parent': {},
   debug: { short: 'D', reason: 'TSBUILD_DEBUG=1 shows the stack of a bug' },
+  compress: { reason: 'A context is read where it is, nothing is sent' },
+  'cpuset-mems': {},
+  'disable-content-trust': {},
+  'force-rm': { reason: 'A step leaves no container' },
+  isolation: { reason: 'Every step runs in a sandbox of Linux' },
   policy: {},
-  provenance: attestations,
-  resource: {},
-  sbom: attestations,
+  rm: { reason: 'A step leaves no container' },
+  'security-opt': {
+    reason: 'RUN --security=insecure and --allow security.insecure lift the sandbox',
+  },
   squash: {},
 }

@@ -8,10 +8,11 @@ import { openContextDirectory } from '../../builder/sources/context-directory.ts
 import { type ContextName, parseContextName } from '../../builder/sources/context-name.ts'
 import { field } from '../../oci/json.ts'
 import type { Platform } from '../../oci/platform.ts'
+import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { openProgress } from '../progress/progress.ts'
 import { openWorld, type World } from '../world.ts'
-import { buildFlags, unsupportedBuildFlags } from './build-flags.ts'
+import { type BuildFlags, buildFlags, unsupportedBuildFlags } from './build-flags.ts'
 import { parseCacheTo } from './cache/cache-to.ts'
 import { parseCall } from './call/call-flag.ts'
 import { runCall } from './call/run-call.ts'
@@ -57,6 +58,7 @@ async function runBuild(invocation: BuildInvocation): Promise<number> {
   const context = parseContextName(args[0] ?? '.')
   await assertContext(context, flags.file)
   const buildArgs = buildArgsOf(invocation)
+  if (flags.offline) refuseOnline(asked, flags)
   const { asIndex } = checkOutputs(asked, { platforms, buildArgs })
   await using world = await openWorld(environment, flags)
   const place = { world, context, platforms, isReproducible }
@@ -68,6 +70,13 @@ async function runBuild(invocation: BuildInvocation): Promise<number> {
   stdout.write(result.text)
   if (result.failure !== undefined) throw result.failure
   return result.exitCode
+}
+
+function refuseOnline(outputs: readonly Output[], { pull }: BuildFlags): void {
+  if (outputs.some(({ kind }) => kind === 'registry')) {
+    throw usageError('Flag --offline allows no network, and a push needs it')
+  }
+  if (pull === 'always') throw usageError('Flag --offline excludes --pull')
 }
 
 interface BuildPlace {

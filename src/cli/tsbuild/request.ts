@@ -3,15 +3,18 @@ import { availableParallelism } from 'node:os'
 import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
 import type { ContextDirectory } from '../../builder/sources/context-directory.ts'
 import type { ContextName } from '../../builder/sources/context-name.ts'
+import { parseStepPlace } from '../../builder/step-place.ts'
+import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform.ts'
+import { usageError } from '../cli-error.ts'
 import type { Invocation } from '../command.ts'
 import type { Progress } from '../progress/progress.ts'
 import { parseExtraHost } from '../tsrun/container-options.ts'
-import { parseUlimit } from '../tsrun/resource-options.ts'
+import { limitOptions, parseUlimit } from '../tsrun/resource-options.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import type { World } from '../world.ts'
 import { parseBuildContexts } from './build-contexts.ts'
-import type { buildFlags } from './build-flags.ts'
+import type { BuildFlags, buildFlags } from './build-flags.ts'
 import { parseCacheFrom } from './cache/cache-from.ts'
 import type { DockerfileInput } from './dockerfile-input.ts'
 import { parseEntitlements } from './entitlement-flags.ts'
@@ -63,11 +66,34 @@ export function buildRequest(
       isMultiPlatform: false,
       namedContexts: new Set(parseBuildContexts(flags['build-context']).keys()),
       allowed: parseEntitlements(flags),
+      runArgs: flags['run-args'],
       ...(target === undefined ? {} : { target }),
     },
     labels: parseAssignments(flags.label, () => ''),
-    rerun: flags['no-cache'] ? 'all' : flags['no-cache-filter'],
+    rerun: flags['no-cache'] ? 'all' : parseFilters(flags['no-cache-filter']),
   }
+}
+
+/** Throws a usage error. */
+function limitsOf(flags: BuildFlags): SandboxSpec['limits'] {
+  const { 'cpu-quota': quota = 0, 'cpu-period': period } = flags
+  if (quota < 0 || period <= 0) {
+    throw usageError('Cannot use flags --cpu-quota and --cpu-period: expected positive numbers')
+  }
+  return limitOptions({ ...flags, ...(quota === 0 ? {} : { cpus: quota / period }) })
+}
+
+/** Names of stages may be separated by commas, as buildx has it. Throws a usage error. */
+function parseFilters(values: readonly string[]): string[] {
+  const texts = values.flatMap(value => value.split(','))
+  for (const text of texts) {
+    if (parseStepPlace(text) === undefined) {
+      throw usageError(
+        `Cannot use flag --no-cache-filter "${text}": expected STAGE, STAGE:LINE or :LINE`,
+      )
+    }
+  }
+  return texts
 }
 
 export function buildWorldOf(
@@ -80,7 +106,8 @@ export function buildWorldOf(
     client: registry,
     contexts: parseBuildContexts(flags['build-context']),
     cacheFrom: parseCacheFrom(flags['cache-from'], { client: registry }),
-    pull: flags.pull ? 'always' : 'missing',
+    pull: flags.pull,
+    offline: flags.offline,
     secrets: secretSource(flags.secret, environment.lookup),
     sandbox: {
       network: flags.network === 'default' ? 'bridge' : flags.network,
@@ -88,6 +115,7 @@ export function buildWorldOf(
       extraHosts: flags['add-host'].map(parseExtraHost),
       shmSize: flags['shm-size'],
       resourceLimits: flags.ulimit.map(parseUlimit),
+      limits: limitsOf(flags),
       stubs: store.stubs,
     },
     variables: environment.variables,

@@ -10,8 +10,20 @@ import { usageError } from '../cli-error.ts'
 import { parseAs, parseInteger, parseSize } from '../flag-values.ts'
 import type { RunFlags } from './run-flags.ts'
 
+type LimitFlag =
+  | 'memory'
+  | 'memory-swap'
+  | 'memory-reservation'
+  | 'cpus'
+  | 'cpu-shares'
+  | 'cpuset-cpus'
+  | 'pids-limit'
+
+/** The flags of a command that starts something, as far as it has them. */
+export type LimitFlags = { readonly [Name in LimitFlag]?: RunFlags[Name] }
+
 /** Throws a usage error that names the flag. */
-export function limitOptions(flags: RunFlags): ContainerOptions['limits'] {
+export function limitOptions(flags: LimitFlags): ContainerOptions['limits'] {
   checkLimits(flags)
   const { memory, cpus, 'pids-limit': pids, 'memory-reservation': memoryReservation } = flags
   const { 'cpu-shares': cpuShares, 'cpuset-cpus': cpuset } = flags
@@ -26,7 +38,7 @@ export function limitOptions(flags: RunFlags): ContainerOptions['limits'] {
   }
 }
 
-function checkLimits(flags: RunFlags): void {
+function checkLimits(flags: LimitFlags): void {
   const { memory = 0, cpus = 0, 'memory-reservation': reservation = 0 } = flags
   const { 'cpu-shares': shares = 0, 'cpuset-cpus': cpuset = '0' } = flags
   const refuse = (flag: string, why: string) => usageError(`Cannot use flag --${flag}: ${why}`)
@@ -43,7 +55,7 @@ function checkLimits(flags: RunFlags): void {
 function memorySwapOption({
   memory,
   'memory-swap': text,
-}: RunFlags): Pick<ContainerOptions['limits'], 'memorySwap'> {
+}: LimitFlags): Pick<ContainerOptions['limits'], 'memorySwap'> {
   if (text === undefined) return {}
   const swap = text === '-1' ? 'unlimited' : parseAs('flag --memory-swap', () => parseSize(text))
   if (swap === 0) return {}

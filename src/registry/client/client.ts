@@ -5,6 +5,7 @@
 import { type Authenticator, createAuthenticator } from './auth.ts'
 import type { CredentialsProvider } from './credentials.ts'
 import { type EndpointOptions, endpointOf, type HostSet } from './endpoint.ts'
+import { offlineTransport } from './offline.ts'
 import type { ProxySettings } from './proxy.ts'
 import { defaultRetry, type RetryPolicy } from './retry.ts'
 import { createTransport, type Transport } from './transport.ts'
@@ -33,6 +34,8 @@ export interface ClientOptions {
   readonly endpoints?: EndpointOptions
   readonly network?: NetworkOptions
   readonly retry?: Partial<RetryPolicy>
+  /** Every request fails with `unavailable`, and says what for. */
+  readonly offline?: boolean
   readonly now?: () => Date
 }
 
@@ -51,14 +54,16 @@ const defaultConnectionsPerHost = 16
 export function createRegistryClient(options: ClientOptions): RegistryClient {
   const { network = {}, endpoints = {} } = options
   const timeouts = { ...defaultTimeouts, ...network.timeouts }
-  const transport = createTransport({
-    userAgent: options.userAgent,
-    ...timeouts,
-    connectionsPerHost: network.connectionsPerHost ?? defaultConnectionsPerHost,
-    ...(network.proxies === undefined ? {} : { proxies: network.proxies }),
-    ...(network.ca === undefined ? {} : { ca: network.ca }),
-    ...(endpoints.insecure === undefined ? {} : { insecure: dialledHosts(endpoints.insecure) }),
-  })
+  const transport = options.offline
+    ? offlineTransport()
+    : createTransport({
+        userAgent: options.userAgent,
+        ...timeouts,
+        connectionsPerHost: network.connectionsPerHost ?? defaultConnectionsPerHost,
+        ...(network.proxies === undefined ? {} : { proxies: network.proxies }),
+        ...(network.ca === undefined ? {} : { ca: network.ca }),
+        ...(endpoints.insecure === undefined ? {} : { insecure: dialledHosts(endpoints.insecure) }),
+      })
   const now = options.now ?? (() => new Date())
   const credentials = options.credentials ?? (async () => undefined)
   return {

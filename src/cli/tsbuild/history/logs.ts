@@ -70,12 +70,19 @@ async function printLog(
   for await (const bytes of log) {
     signal.throwIfAborted()
     last = bytes.at(-1) ?? last
-    if (stdout.isTTY === true) for (const line of lines.push(bytes)) stdout.write(shown(line))
-    else stdout.write(bytes)
+    const safe = () => lines.push(bytes).map(shown).join('')
+    await written(stdout, stdout.isTTY === true ? safe() : bytes)
   }
   for (const line of lines.end()) stdout.write(shown(line))
   if (withHead && stdout.isTTY !== true && last !== 0x0a) stdout.write('\n')
   if (withHead) stdout.write('\n')
+}
+
+/** A log is larger than what a pipe takes at once. */
+async function written(stdout: CliContext['stdout'], data: string | Uint8Array): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    stdout.write(data, error => (error == null ? resolve() : reject(error)))
+  })
 }
 
 function shown(line: string): string {
