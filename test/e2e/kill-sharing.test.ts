@@ -14,7 +14,10 @@ import {
   processesOf,
   underWay,
 } from './kill/leftovers.ts'
+import { seededRandom } from './kill/moments.ts'
 import { type Ended, openPrograms, type Programs } from './kill/programs.ts'
+
+const atOnce = Number(process.env['KILL_BUILDS'] ?? 4)
 
 describeWith(['root', 'busybox'], 'several processes on one store', () => {
   let programs: Programs
@@ -63,6 +66,32 @@ describeWith(['root', 'busybox'], 'several processes on one store', () => {
     const cache = join(store, 'cache-mounts')
     const [id = ''] = readdirSync(cache)
     expect(readFileSync(join(cache, id, '0/log'), 'utf8')).toBe('hit\n')
+    await expectWhole(store)
+  })
+
+  it(`${atOnce} builds at once, killed at random, leave what the next one makes right`, async () => {
+    const store = join(programs.work, 'killed')
+    await programs.importBusybox({ store })
+    const random = seededRandom('kill-sharing')
+    const { milliseconds } = await programs.run('tsbuild', ['-t', 'app:whole', context], { store })
+    const ends = await Promise.all(
+      Array.from({ length: atOnce }, async (_, number) => {
+        const flags = number % 2 === 0 ? ['--no-cache'] : ['--no-cache-filter', 'build']
+        const args = [...flags, '-t', `app:${number}`, context]
+        const { child, ended } = programs.start('tsbuild', args, { store })
+        await sleep(random() * milliseconds)
+        child.kill('SIGKILL')
+        return await ended
+      }),
+    )
+    for (const { code, stderr } of ends) expect([0, null], stderr).toContain(code)
+    expect(ends.some(({ code }) => code === null)).toBe(true)
+    await programs.run('tsbuild', ['-t', 'app:last', context], { store })
+    await programs.run('tsbuild', ['fsck'], { store })
+    const sumOf = async (name: string) =>
+      (await programs.run('tsrun', ['--rm', '--network', 'none', name, 'cat', '/sum'], { store }))
+        .stdout
+    expect(await sumOf('app:last')).toBe(await sumOf('app:whole'))
     await expectWhole(store)
   })
 

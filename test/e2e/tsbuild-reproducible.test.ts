@@ -1,5 +1,5 @@
-/** The same inputs give the same digests: other places, times, umasks, stores and threads. */
-import { chmodSync, cpSync, readFileSync, statSync, utimesSync } from 'node:fs'
+/** The same inputs give the same digests: other places, times, users, umasks, stores and threads. */
+import { chmodSync, chownSync, cpSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../support/requires.ts'
@@ -34,6 +34,7 @@ describeWith(['root', 'build', 'busybox'], 'a reproducible build', () => {
     cpSync(first, second, { recursive: true })
     chmodSync(join(first, 'source'), 0o600)
     chmodSync(join(second, 'source'), 0o664)
+    chownSync(join(second, 'source'), 1234, 5678)
     const later = new Date('2031-01-01')
     utimesSync(join(second, 'source'), later, later)
     checkouts = [first, second]
