@@ -87,7 +87,8 @@ describeWith(['root', 'busybox'], 'several processes on one store', () => {
     for (const { code, stderr } of ends) expect([0, null], stderr).toContain(code)
     expect(ends.some(({ code }) => code === null)).toBe(true)
     await programs.run('tsbuild', ['-t', 'app:last', context], { store })
-    await programs.run('tsbuild', ['fsck'], { store })
+    const checked = await programs.start('tsbuild', ['fsck'], { store }).ended
+    expect(checked.code, checked.stdout).toBe(0)
     const sumOf = async (name: string) =>
       (await programs.run('tsrun', ['--rm', '--network', 'none', name, 'cat', '/sum'], { store }))
         .stdout
