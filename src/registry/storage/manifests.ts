@@ -9,6 +9,7 @@
  *    references were held until after its tags were set: whoever removes the manifest in between,
  *    or another push that replaced it and then failed, makes the push start over.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
@@ -49,6 +50,9 @@ export type ManifestReference =
 
 /** Of pushes of one manifest that undo each other's last step, through several replicas. */
 const maxAttempts = 20
+
+/** Attempts, after which replicas that push at the same pace leave each other some time. */
+const politeAfter = 2
 
 /**
  * Stores a manifest and points the tags at it. Throws `invalid` or `digest-mismatch` of the
@@ -105,6 +109,7 @@ async function settle(
       await (attempt === 0 ? putTag : renewTag)(storage, repository, write)
     }
     if ((await storage.objects.get(manifestKey(repository, digest)))?.etag === etag) return
+    if (attempt >= politeAfter) await pause(Math.random() * Math.min(1000, 20 * 2 ** attempt))
   }
   throw new OciError('unavailable', `Cannot store manifest "${digest}": it is pushed too often`)
 }

@@ -1,0 +1,238 @@
+/**
+ * Three replicas over one bucket of a real S3 server, every request to the next of them: real docker,
+ * our own client, many at once, and a soak with kills. TSREGISTRY_S3_SOAK_MS makes that longer.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { digestOf } from '../../src/oci/digest.ts'
+import { type Content, content, imageOf } from '../registry/server/contents.ts'
+import { missing } from '../support/requires.ts'
+import { type RoundRobin, startRoundRobin } from '../support/round-robin.ts'
+import { type Replica, startReplicas } from '../support/s3-replicas.ts'
+import { findFullS3Server, startS3Server, type TestS3Server } from '../support/s3-server.ts'
+import { startDocker } from './docker-daemon.ts'
+import { openWorkspace } from './workspace.ts'
+
+const { TSREGISTRY_S3_SOAK_MS = '5000' } = process.env
+const soakMs = Number(TSREGISTRY_S3_SOAK_MS)
+const product = findFullS3Server()
+const lacks = product === undefined ? 'an S3 server' : missing(['build'])
+const MiB = 1024 * 1024
+
+describe.skipIf(lacks !== undefined)(
+  `three replicas over ${product}${lacks === undefined ? '' : ` [skipped: needs ${lacks}]`}`,
+  () => {
+    const work = openWorkspace('s3')
+    let server: TestS3Server
+    let replicas: readonly Replica[] = []
+    let balancer: RoundRobin
+    beforeAll(async () => {
+      server = await startS3Server(product ?? 'moto')
+      const collecting = ['--gc-interval', '1s', '--gc-grace', '2s']
+      replicas = await startReplicas(server, 3, [...collecting, '--missing-references', 'refuse'])
+      balancer = await startRoundRobin(() => replicas.map(({ port }) => port))
+    })
+    afterAll(async () => {
+      await balancer?.[Symbol.asyncDispose]()
+      await Promise.all(replicas.map(replica => replica.stop('SIGTERM')))
+      await server?.[Symbol.asyncDispose]()
+      await work.close()
+    })
+
+    const send = (method: string, path: string, init: RequestInit = {}) =>
+      fetch(`http://127.0.0.1:${balancer.port}${path}`, { ...init, method })
+    const pushBlob = (name: string, blob: Content) =>
+      send('POST', `/v2/${name}/blobs/uploads/?digest=${blob.digest}`, {
+        body: new Uint8Array(blob.bytes),
+      })
+    const pushManifest = (name: string, tag: string, image: Content) =>
+      send('PUT', `/v2/${name}/manifests/${tag}`, {
+        headers: { 'content-type': image.mediaType },
+        body: new Uint8Array(image.bytes),
+      })
+
+    test('take the chunks of one upload wherever they come', async () => {
+      const bytes = randomBytes(12 * MiB)
+      const start = await send('POST', '/v2/chunks/blobs/uploads/')
+      const location = start.headers.get('location') ?? ''
+      const step = 3 * MiB + 17
+      for (let at = 0; at < bytes.length; at += step) {
+        const chunk = bytes.subarray(at, at + step)
+        const answer = await send('PATCH', location, {
+          headers: { 'content-range': `${at}-${at + chunk.length - 1}` },
+          body: new Uint8Array(chunk),
+        })
+        expect(answer.status).toBe(202)
+      }
+      const digest = digestOf(bytes)
+      expect((await send('PUT', `${location}?digest=${digest}`)).status).toBe(201)
+      const pulled = await send('GET', `/v2/chunks/blobs/${digest}`)
+      expect(digestOf(Buffer.from(await pulled.arrayBuffer()))).toBe(digest)
+      expect(Math.min(...balancer.sent)).toBeGreaterThan(0)
+    })
+
+    test('lose none of 200 tags that are pushed at once', async () => {
+      const config = content(JSON.stringify({ os: 'linux', architecture: 'amd64' }))
+      expect((await pushBlob('tags', config)).status).toBe(201)
+      const names = Array.from({ length: 200 }, (_, i) => `t${String(i).padStart(3, '0')}`)
+      const answers = await Promise.all(
+        names.map((tag, i) => {
+          // Some of one image: what they push is the same object, by several replicas at once.
+          const annotations = { n: `${i % 20 === 0 ? 0 : i}` }
+          return pushManifest('tags', tag, imageOf([], { annotations }))
+        }),
+      )
+      expect(answers.map(({ status }) => status).filter(status => status !== 201)).toEqual([])
+      const list = (await (await send('GET', '/v2/tags/tags/list')).json()) as { tags: string[] }
+      expect(list.tags).toEqual(names)
+    })
+
+    test('let one of many pushes set a tag that must not be there', async () => {
+      const config = content(JSON.stringify({ os: 'linux', architecture: 'amd64' }))
+      await pushBlob('once', config)
+      const pushes = Array.from({ length: 12 }, (_, i) => {
+        const image = imageOf([], { annotations: { n: `${i}` } })
+        return send('PUT', '/v2/once/manifests/x', {
+          headers: { 'content-type': image.mediaType, 'if-none-match': '*' },
+          body: new Uint8Array(image.bytes),
+        })
+      })
+      const statuses = (await Promise.all(pushes)).map(({ status }) => status)
+      expect(statuses.filter(status => status === 201)).toHaveLength(1)
+      expect(statuses.filter(status => status === 412)).toHaveLength(11)
+    })
+
+    const noBusybox = missing(['root', 'busybox'])
+    test.skipIf(noBusybox !== undefined)('serve our own client', async () => {
+      const [one, two] = [await work.storeWithBusybox('one'), work.store('two')]
+      const image = `127.0.0.1:${balancer.port}/own/busybox:1`
+      await one.tsbuild(['tag', 'busybox', image])
+      await one.tsbuild(['push', image])
+      await two.tsbuild(['pull', image])
+      const [pushed, pulled] = [
+        await one.tsbuild(['inspect', '--format', '{{.Id}}', image]),
+        await two.tsbuild(['inspect', '--format', '{{.Id}}', image]),
+      ]
+      expect(pulled.stdout).toBe(pushed.stdout)
+    })
+
+    const noDocker = missing(['root', 'busybox', 'docker'])
+    test.skipIf(noDocker !== undefined)(
+      `serve real docker${noDocker === undefined ? '' : ` [skipped: needs ${noDocker}]`}`,
+      async () => {
+        const daemon = await startDocker(work)
+        try {
+          const image = `127.0.0.1:${balancer.port}/docker/large:1`
+          const context = work.write('context', {
+            Dockerfile: 'FROM scratch\nCOPY noise /\nCMD ["x"]\n',
+            noise: randomBytes(12 * MiB).toString('base64'),
+          })
+          await daemon.docker(['build', '-q', '-t', image, context])
+          const id = (await daemon.docker(['image', 'inspect', '-f', '{{.Id}}', image])).stdout
+          await daemon.docker(['push', image])
+          await daemon.docker(['rmi', image])
+          await daemon.docker(['pull', image])
+          expect((await daemon.docker(['image', 'inspect', '-f', '{{.Id}}', image])).stdout).toBe(
+            id,
+          )
+        } finally {
+          await daemon.stop()
+        }
+      },
+    )
+
+    test(`every image acknowledged during ${soakMs} ms of kills and restarts can be pulled`, {
+      timeout: soakMs + 120_000,
+    }, async () => {
+      const until = Date.now() + soakMs
+      const rounds = Array.from({ length: 3 }, (_, worker) => soak(worker, until))
+      const harm = disturb(until)
+      const pushed = await Promise.all(rounds)
+      await harm
+      expect(Math.min(...pushed)).toBeGreaterThan(0)
+    })
+
+    /** One replica after the other, and now and then the S3 server, by SIGKILL. */
+    const disturb = async (until: number) => {
+      for (let i = 0; Date.now() < until; i++) {
+        await sleep(1200)
+        if (i % 3 === 1) await server.restart()
+        const victim = replicas[i % replicas.length]
+        await victim?.stop('SIGKILL')
+        await sleep(200)
+        await victim?.start()
+      }
+    }
+
+    /** Layers are shared by all workers, so that one deletes what another is about to use. */
+    const layers = Array.from({ length: 3 }, (_, i) => content(randomBytes(20_000 + i)))
+    const config = content(JSON.stringify({ os: 'linux', architecture: 'amd64' }))
+
+    const soak = async (worker: number, until: number) => {
+      let round = 0
+      for (; Date.now() < until || round === 0; round++) {
+        const own = layers.filter((_, i) => (round + i + worker) % 3 !== 0)
+        const image = imageOf(own, { annotations: { by: `${worker}`, round: `${round}` } })
+        await push([config, ...own], image, `w${worker}`)
+        for (const { digest } of [config, ...own])
+          await pullable(`/v2/soak/blobs/${digest}`, digest)
+        await pullable(`/v2/soak/manifests/${image.digest}`, image.digest)
+        const removed = await eventually('DELETE', `/v2/soak/manifests/${image.digest}`, {})
+        // 404: the answer of an attempt that was done got lost.
+        expect([202, 404]).toContain(removed.status)
+        if (round % 3 === 2) await sleep(1500)
+      }
+      return round
+    }
+
+    /** As a client does that is told of a failure: all of it once more. */
+    const push = async (blobs: readonly Content[], image: Content, tag: string) => {
+      for (let attempt = 0; attempt < 60; attempt++) {
+        for (const blob of blobs) {
+          const path = `/v2/soak/blobs/${blob.digest}`
+          if ((await eventually('HEAD', path, {})).status === 200) continue
+          const sent = await eventually('POST', `/v2/soak/blobs/uploads/?digest=${blob.digest}`, {
+            body: new Uint8Array(blob.bytes),
+          })
+          expect(sent.status).toBe(201)
+        }
+        const answer = await eventually('PUT', `/v2/soak/manifests/${tag}`, {
+          headers: { 'content-type': image.mediaType },
+          body: new Uint8Array(image.bytes),
+        })
+        if (answer.status === 201) return
+        // Its blobs were collected between the question and the push: it is told which.
+        expect([answer.status, (await answer.text()).includes('BLOB_UNKNOWN')]).toEqual([404, true])
+      }
+      throw new Error('No push was acknowledged in 60 attempts')
+    }
+
+    const pullable = async (path: string, digest: string) => {
+      const answer = await eventually('GET', path, {})
+      expect([path, answer.status]).toEqual([path, 200])
+      const bytes = Buffer.from(await answer.arrayBuffer())
+      expect(`sha256:${createHash('sha256').update(bytes).digest('hex')}`).toBe(digest)
+    }
+
+    /** The first answer that is none of a server that is away. */
+    const eventually = async (
+      method: string,
+      path: string,
+      init: RequestInit,
+    ): Promise<Response> => {
+      for (let attempt = 0; attempt < 200; attempt++) {
+        const answer = await send(method, path, init).catch(() => undefined)
+        if (answer !== undefined && answer.status < 500) {
+          const body = await answer.arrayBuffer().catch(() => undefined)
+          if (body !== undefined) return rebuilt(answer, method, body)
+        }
+        await sleep(100)
+      }
+      throw new Error(`${method} ${path}: no answer`)
+    }
+
+    const rebuilt = ({ status, headers }: Response, method: string, body: ArrayBuffer) =>
+      new Response(method === 'HEAD' || status === 204 ? null : body, { status, headers })
+  },
+)
