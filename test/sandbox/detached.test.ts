@@ -5,9 +5,10 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Compiled, compileSources } from '../support/compiled.ts'
+import { nativeEnvironment } from '../support/native-folder.ts'
 import { type Box, makeBox, missing } from './box.ts'
 
-const { PATH = '', TSBUILD_NATIVE = '' } = process.env
+const { PATH = '' } = process.env
 
 function linkOf(path: string): string | undefined {
   try {
@@ -30,7 +31,7 @@ describe.skipIf(missing !== undefined)(`tsrun -d${missing ? ` (${missing})` : ''
     box = makeBox()
     program = join(compiled.dist, 'cli/tsrun.js')
     store = join(box.directory, 'store')
-    env = { PATH, HOME: box.directory, TSBUILD_ROOT: store, TSBUILD_NATIVE }
+    env = { ...nativeEnvironment, PATH, HOME: box.directory, TSBUILD_ROOT: store }
     const archive = join(box.directory, 'rootfs.tar')
     spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
     expect(tsrun('import', archive, 'bb').stderr).toBe('')

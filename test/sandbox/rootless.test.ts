@@ -153,17 +153,13 @@ describe.skipIf(lacks !== undefined)(`without root${lacks ? ` (${lacks})` : ''}`
     }
   })
 
-  test('a limit that cannot be set, a bridge and a missing right are told in one sentence', () => {
+  test('a limit that cannot be set is told in one sentence', () => {
     freshHome()
     command('single', 'tsrun', 'import', join(box.directory, 'rootfs.tar'), 'bb')
     const run = (...flags: string[]) => command('single', 'tsrun', '--rm', ...flags, 'bb', 'true')
     expect(run('--network', 'none', '--memory', '64m')).toMatchObject({
       status: 125,
       stderr: expect.stringMatching(/^ERROR: Cannot limit memory: EACCES/),
-    })
-    expect(run()).toMatchObject({
-      status: 125,
-      stderr: expect.stringContaining('Cannot connect a container to a bridge without root'),
     })
   })
 

@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Compiled, compileSources } from '../support/compiled.ts'
+import { nativeEnvironment } from '../support/native-folder.ts'
 import { type Box, makeBox, missing } from './box.ts'
 
 const image = 'busybox-test:1'
@@ -32,6 +33,7 @@ describe.skipIf(missing !== undefined)(`tsrun${missing ? ` (${missing})` : ''}`,
     program = join(compiled.dist, 'cli/tsrun.js')
     store = join(box.directory, 'store')
     env = {
+      ...nativeEnvironment,
       PATH,
       HOME: box.directory,
       TSBUILD_ROOT: store,

@@ -6,6 +6,8 @@ import { existsSync } from 'node:fs'
 import { describe } from 'vitest'
 import { findBuildingClient } from './reference-docker.ts'
 
+const anyUser = ['--reuid', '4000', '--regid', '4000', '--clear-groups']
+
 /** Each tells what is missing, or nothing. */
 const checks = {
   root: () => (process.getuid?.() === 0 ? undefined : 'root'),
@@ -19,6 +21,10 @@ const checks = {
       ? 'docker with BuildKit (docker.io)'
       : program('dockerd', 'docker.io'),
   git: () => program('git', 'git'),
+  pasta: () => program('pasta', 'passt'),
+  slirp4netns: () => program('slirp4netns', 'slirp4netns'),
+  users: () =>
+    command('setpriv', [...anyUser, 'unshare', '-U', 'true'], 'user namespaces for users'),
   podman: () => program('podman', 'podman'),
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),

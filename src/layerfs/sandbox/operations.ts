@@ -13,6 +13,7 @@ import {
   readOnlyPaths,
 } from './defaults.ts'
 import { hostnameFile, hostsFile } from './host-files.ts'
+import type { NetworkHelper } from './network-helper.ts'
 import { isLittleEndian } from './records.ts'
 import { resourceNumber } from './resource-limits.ts'
 import type { SandboxMount, SandboxSpec } from './spec.ts'
@@ -34,6 +35,8 @@ export interface Surroundings {
   readonly userNamespace?: 'ranges' | 'single'
   /** What bounds the devices, if anything. */
   readonly devices: DeviceBound | undefined
+  /** Instead of a bridge. */
+  readonly networkHelper?: NetworkHelper
   readonly keeping?: Keeping
 }
 
@@ -188,19 +191,24 @@ function layerOperations(root: RootMount): Operation[] {
   return lower.length === 0 ? [['layer', upper]] : [...lowers, ['layer-upper', upper, work]]
 }
 
-function networkOperations(spec: SandboxSpec, { userNamespace }: Surroundings): Operation[] {
+function networkOperations(spec: SandboxSpec, around: Surroundings): Operation[] {
   if (spec.network === 'host') return [['host-network']]
   // The groups that may send echoes must be there, and who they are differs by namespace.
   const sysctls = networkSysctls
-    .filter(([path]) => userNamespace === undefined || !path.endsWith('ping_group_range'))
+    .filter(([path]) => around.userNamespace === undefined || !path.endsWith('ping_group_range'))
     .map(([path, value]) => ['sysctl', path, value] as const)
   if (spec.network === 'none') return sysctls
-  const bridge = spec.bridge ?? defaultBridge
   const ports = (spec.ports ?? []).map(
     ({ hostAddress, hostPort, port, protocol }) =>
       ['publish', hostAddress, hostPort, port, protocol] as const,
   )
-  return [['bridge', bridge.name, bridge.subnet, bridge.lockDirectory], ...ports, ...sysctls]
+  return [connection(spec, around), ...ports, ...sysctls]
+}
+
+function connection({ bridge = defaultBridge }: SandboxSpec, around: Surroundings): Operation {
+  const { networkHelper: helper } = around
+  if (helper !== undefined) return ['user-network', helper.kind, helper.path]
+  return ['bridge', bridge.name, bridge.subnet, bridge.lockDirectory]
 }
 
 function limitOperations(spec: SandboxSpec): Operation[] {

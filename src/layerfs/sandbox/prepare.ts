@@ -1,11 +1,11 @@
 /** What the native program is to read, and the cgroup it is to use: a spec, made ready to run. */
-import { OciError } from '../../oci/errors.ts'
 import { hasSingleId, isInUserNamespace } from '../layer/overlay-format.ts'
 import { overlayUse } from '../layer/overlay-use.ts'
 import { type Cgroup, createCgroup } from './cgroup.ts'
 import type { DeviceRule } from './device-rules.ts'
 import { deviceRuleOf } from './devices.ts'
 import { resolvConf } from './host-files.ts'
+import { findNetworkHelper } from './network-helper.ts'
 import { encodeOperations, type Keeping } from './operations.ts'
 import type { SandboxSpec } from './spec.ts'
 import { stubDirectory } from './stub-directory.ts'
@@ -41,7 +41,7 @@ export function prepareSandbox(
   duties: MonitorDuties,
 ): Prepared {
   const spec = overlayUse() === 'copy' ? withCopies(wanted) : wanted
-  assertNetwork(spec)
+  const helper = spec.network === 'bridge' && isInUserNamespace() ? findNetworkHelper() : undefined
   const cgroup = createCgroup(place.id, { limits: spec.limits, devices: devicesOf(spec) })
   try {
     const operations = encodeOperations(spec, {
@@ -54,6 +54,7 @@ export function prepareSandbox(
       resolvConf: resolvConf(spec),
       devices: cgroup.devices,
       ...(isInUserNamespace() ? { userNamespace: hasSingleId() ? 'single' : 'ranges' } : {}),
+      ...(helper === undefined ? {} : { networkHelper: helper }),
       ...(duties === 'nothing' ? {} : { keeping: keepingOf(duties, cgroup) }),
     })
     return { operations, cgroup }
@@ -71,14 +72,6 @@ function keepingOf(duties: Exclude<MonitorDuties, 'nothing'>, cgroup: Cgroup): K
     memoryEvents: cgroup.memoryEvents,
     discard: typeof duties === 'object' ? duties.discard : undefined,
   }
-}
-
-/** Interfaces of the host are for root of the host to connect. */
-function assertNetwork({ network }: SandboxSpec): void {
-  if (network !== 'bridge' || !isInUserNamespace()) return
-  throw new OciError('unsupported', 'Cannot connect a container to a bridge without root', {
-    hint: 'Use --network host, or --network none, or run as root',
-  })
 }
 
 function devicesOf({ security, devices = [] }: SandboxSpec): 'all' | DeviceRule[] {

@@ -40,6 +40,14 @@ const otherKind: Kind = {
     `Cannot ${step}${detail === '' ? '' : ` "${printable(detail)}"`}: ${describeErrno(errno)}`,
 }
 
+/** It says itself what it lacks. */
+const networkHelper: Kind = {
+  code: 'unavailable',
+  exitCode: 125,
+  message: ({ step, detail }) =>
+    `Cannot connect the container to a network: ${step.replace('start ', '')} ended: ${printable(detail)}`,
+}
+
 const kinds: Readonly<Record<string, Kind>> = {
   find: {
     code: 'not-found',
@@ -74,6 +82,8 @@ const kinds: Readonly<Record<string, Kind>> = {
     message: ({ errno, detail }) =>
       `Cannot run the hook ${printable(detail)}${errno === ECANCELED ? '' : `: ${describeErrno(errno)}`}`,
   },
+  'start pasta': networkHelper,
+  'start slirp4netns': networkHelper,
   'change the working directory': {
     code: 'invalid',
     exitCode: 126,
@@ -156,6 +166,16 @@ const hints: readonly Hint[] = [
     step: 'publish a port',
     errno: EADDRNOTAVAIL,
     hint: 'This machine has no such address',
+  },
+  {
+    step: 'publish a port',
+    errno: EACCES,
+    hint: 'Ports below the sysctl net.ipv4.ip_unprivileged_port_start are for root: use a higher one',
+  },
+  {
+    step: 'start ',
+    errno: 0,
+    hint: 'Use --network host or none, or run as root',
   },
   {
     step: 'set a resource limit',

@@ -42,7 +42,7 @@ static void enter_cgroups(void) {
 }
 
 static void start_loopback(void) {
-  if (sandbox.network != NETWORK_NONE) return;
+  if (sandbox.network != NETWORK_NONE && sandbox.network != NETWORK_USER) return;
   if (network_loopback_up() != 0) fail("start the loopback device", errno, "lo");
 }
 

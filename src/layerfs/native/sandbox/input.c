@@ -89,6 +89,11 @@ static void set_bridge(const struct word *w) {
   sandbox.bridge = w;
 }
 
+static void set_user_network(const struct word *w) {
+  sandbox.network = NETWORK_USER;
+  sandbox.helper = w;
+}
+
 static void set_published(const struct word *w) {
   for (int i = 0; i < 4; i++) append(&sandbox.published, w[i].text);
 }
@@ -191,6 +196,7 @@ static const struct operation {
     {"domainname", 1, set_domainname, NULL},           /* */
     {"host-network", 0, set_host_network, NULL},       /* default: a network of its own, lo only */
     {"bridge", 3, set_bridge, NULL},                   /* name, subnet, lock directory: bridge.h */
+    {"user-network", 2, set_user_network, NULL},       /* "pasta" or "slirp4netns", its path */
     {"publish", 4, set_published, NULL},               /* address, port, container's port, protocol */
     {"cgroup", 1, set_cgroup, NULL},                   /* path of a cgroup.procs file, outside */
     {"own-cgroup", 1, set_own_cgroup, NULL},           /* directory to remove at the end */

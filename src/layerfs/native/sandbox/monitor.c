@@ -160,6 +160,7 @@ void watch(pid_t child, int child_socket) {
   /* A program that ends at once: its start is still unheard. */
   while (state.socket >= 0) hear_child(&state);
   finish_flows(!state.let_go);
+  end_user_network();
   restore_terminal();
   if (!state.failed) {
     int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

@@ -12,11 +12,24 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-static _Noreturn void fail_network(pid_t child, const char *step, const char *detail) {
+void fail_network(pid_t child, const char *step, const char *detail) {
   const int error = errno;
   kill(child, SIGKILL);
   waitpid(child, NULL, 0);
   fail(step, error, detail);
+}
+
+const char *protocol_of(const struct published_port *port) {
+  return port->protocol == IPPROTO_UDP ? "udp" : "tcp";
+}
+
+void fail_port(pid_t child, const struct published_port *port) {
+  const int error = errno;
+  char host[INET_ADDRSTRLEN], detail[64];
+  inet_ntop(AF_INET, &port->host, host, sizeof host);
+  snprintf(detail, sizeof detail, "%s:%u/%s", host, port->host_port, protocol_of(port));
+  errno = error;
+  fail_network(child, "publish a port", detail);
 }
 
 static struct published_port read_port(char *const *words) {
@@ -29,46 +42,53 @@ static struct published_port read_port(char *const *words) {
   return port;
 }
 
-static const char *protocol_of(const struct published_port *port) {
-  return port->protocol == IPPROTO_UDP ? "udp" : "tcp";
-}
-
-static void publish(pid_t child, const struct bridge_result *result) {
-  const size_t count = sandbox.published.count / 4;
-  if (count == 0) return;
-  struct published_port *ports = calloc(count, sizeof *ports);
+static struct published_port *read_ports(pid_t child, size_t count) {
+  struct published_port *ports = calloc(count + 1, sizeof *ports);
   if (ports == NULL) fail_network(child, "publish a port", "");
   for (size_t i = 0; i < count; i++) ports[i] = read_port(sandbox.published.at + 4 * i);
+  return ports;
+}
+
+static void publish(pid_t child, const struct bridge_result *result, struct published_port *ports,
+                    size_t count) {
   const struct published_port *failed = NULL;
   const char *step = "";
-  char host[INET_ADDRSTRLEN], detail[64];
-  if (ports_publish(sandbox.bridge[0].text, result, ports, count, &failed, &step) != 0) {
-    if (failed == NULL) fail_network(child, "attach the network", step);
-    inet_ntop(AF_INET, &failed->host, host, sizeof host);
-    snprintf(detail, sizeof detail, "%s:%u/%s", host, failed->host_port, protocol_of(failed));
-    fail_network(child, "publish a port", detail);
-  }
+  if (count == 0) return;
+  if (ports_publish(sandbox.bridge[0].text, result, ports, count, &failed, &step) == 0) return;
+  if (failed == NULL) fail_network(child, "attach the network", step);
+  fail_port(child, failed);
+}
+
+static void report_ports(const struct published_port *ports, size_t count) {
+  char host[INET_ADDRSTRLEN];
   for (size_t i = 0; i < count; i++) {
     inet_ntop(AF_INET, &ports[i].host, host, sizeof host);
     report_port(host, ports[i].host_port, ports[i].port, protocol_of(&ports[i]));
   }
-  free(ports);
+}
+
+/* `address` is written where it is known. */
+static void attach_bridge(pid_t child, struct published_port *ports, size_t count, char *address) {
+  const struct word *words = sandbox.bridge;
+  const struct bridge_request request = {words[0].text, words[1].text, words[2].text};
+  static struct bridge_result result; /* holds the lock that keeps the address */
+  char gateway[INET_ADDRSTRLEN];
+  if (bridge_attach(child, &request, &result) != 0) {
+    fail_network(child, "attach the network", result.failed_step == NULL ? "" : result.failed_step);
+  }
+  publish(child, &result, ports, count);
+  inet_ntop(AF_INET, &result.address, address, INET_ADDRSTRLEN);
+  inet_ntop(AF_INET, &result.gateway, gateway, sizeof gateway);
+  report_network(address, gateway, result.blocked_by == NULL ? "" : result.blocked_by);
 }
 
 void attach_network(pid_t child, int socket) {
-  char address[INET_ADDRSTRLEN] = "", gateway[INET_ADDRSTRLEN];
-  if (sandbox.network == NETWORK_BRIDGE) {
-    const struct word *words = sandbox.bridge;
-    const struct bridge_request request = {words[0].text, words[1].text, words[2].text};
-    static struct bridge_result result; /* holds the lock that keeps the address */
-    if (bridge_attach(child, &request, &result) != 0) {
-      fail_network(child, "attach the network",
-                   result.failed_step == NULL ? "" : result.failed_step);
-    }
-    publish(child, &result);
-    inet_ntop(AF_INET, &result.address, address, sizeof address);
-    inet_ntop(AF_INET, &result.gateway, gateway, sizeof gateway);
-    report_network(address, gateway, result.blocked_by == NULL ? "" : result.blocked_by);
-  }
+  char address[INET_ADDRSTRLEN] = "";
+  const size_t count = sandbox.published.count / 4;
+  struct published_port *ports = read_ports(child, count);
+  if (sandbox.network == NETWORK_BRIDGE) attach_bridge(child, ports, count, address);
+  if (sandbox.network == NETWORK_USER) attach_user_network(child, ports, count);
+  report_ports(ports, count);
+  free(ports);
   (void)!send(socket, address, strlen(address) + 1, MSG_NOSIGNAL);
 }

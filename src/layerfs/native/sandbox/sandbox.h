@@ -68,7 +68,7 @@ struct step {
 
 enum capability_set { PERMITTED, EFFECTIVE, INHERITABLE, AMBIENT, CAPABILITY_SETS };
 
-enum network { NETWORK_NONE, NETWORK_HOST, NETWORK_BRIDGE };
+enum network { NETWORK_NONE, NETWORK_HOST, NETWORK_BRIDGE, NETWORK_USER };
 
 /* What the input asks for. One per process; filled by read_input() and constant afterwards. */
 struct sandbox {
@@ -90,6 +90,7 @@ struct sandbox {
   uint64_t capabilities; /* bit N: capability number N */
   enum network network;
   const struct word *bridge;
+  const struct word *helper; /* of NETWORK_USER: "pasta" or "slirp4netns", path */
   struct texts published; /* host address, host port, port, protocol */
   struct texts own_cgroups;     /* to be removed at the end */
   const char *memory_events;    /* counts how often memory ran out */
@@ -237,7 +238,18 @@ void keep_end(int code, int signal);
 int send_descriptor(int socket, const char *what, size_t size, int descriptor);
 
 /* network.c: connects PID 1's network and tells it to go on, with its address if it has one. */
+struct published_port;
 void attach_network(pid_t child, int socket);
+_Noreturn void fail_network(pid_t child, const char *step, const char *detail);
+_Noreturn void fail_port(pid_t child, const struct published_port *port);
+const char *protocol_of(const struct published_port *port);
+
+/* user-network.c, slirp-ports.c: the network of a container of who is not the host's root. */
+void attach_user_network(pid_t child, struct published_port *ports, size_t count);
+void end_user_network(void);
+const char *slirp_socket(void);
+void slirp_publish(pid_t child, const struct published_port *port);
+void slirp_remove_socket(void);
 
 /* monitor.c */
 _Noreturn void watch(pid_t child, int child_socket);
