@@ -144,13 +144,13 @@ export const buildFlags = {
     kind: 'strings',
     value: 'NAME|type=TYPE[,…]',
     group: cache,
-    help: 'Also use the cache of another build: type=registry,ref=NAME or type=local,src=DIR',
+    help: 'Also use the cache of another build: type=registry,ref=NAME, type=local,src=DIR or type=s3,bucket=NAME',
   },
   'cache-to': {
     kind: 'strings',
     value: 'NAME|type=TYPE[,…]',
     group: cache,
-    help: 'Give the cache to other builds: type=inline, type=registry,ref=NAME or type=local,dest=DIR; mode=min|max',
+    help: 'Give the cache to other builds: type=inline, type=registry,ref=NAME, type=local,dest=DIR or type=s3,bucket=NAME; mode=min|max',
   },
   memory: {
     kind: 'size',

@@ -96,7 +96,10 @@ async function buildImage(
   { outputs, asIndex, ...place }: ImagePlace,
 ): Promise<number> {
   const { flags, environment, stdout } = invocation
-  const cacheTo = parseCacheTo(flags['cache-to'], { client: place.world.registry })
+  const cacheTo = parseCacheTo(flags['cache-to'], {
+    client: place.world.registry,
+    lookup: environment.lookup,
+  })
   const warnings: Extract<BuildEvent, { kind: 'warning' }>[] = []
   const { image, caches } = await withRequest(invocation, place, (request, buildWorld) =>
     recorded(titleOf(invocation, request), buildWorld, async ({ emit, ...world }) => {

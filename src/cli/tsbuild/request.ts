@@ -105,7 +105,10 @@ export function buildWorldOf(
     store,
     client: registry,
     contexts: parseBuildContexts(flags['build-context']),
-    cacheFrom: parseCacheFrom(flags['cache-from'], { client: registry }),
+    cacheFrom: parseCacheFrom(flags['cache-from'], {
+      client: registry,
+      lookup: environment.lookup,
+    }),
     pull: flags.pull,
     offline: flags.offline,
     secrets: secretSource(flags.secret, environment.lookup),

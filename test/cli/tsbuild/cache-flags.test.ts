@@ -3,7 +3,10 @@ import { parseCacheFrom } from '../../../src/cli/tsbuild/cache/cache-from.ts'
 import { parseCacheTo } from '../../../src/cli/tsbuild/cache/cache-to.ts'
 import { createRegistryClient } from '../../../src/registry/client/client.ts'
 
-const world = { client: createRegistryClient({ userAgent: 'tsbuild/test' }) }
+const world = {
+  client: createRegistryClient({ userAgent: 'tsbuild/test' }),
+  lookup: () => undefined,
+}
 
 describe('--cache-from and --cache-to', () => {
   test('a bare name is a repository', () => {
@@ -28,6 +31,12 @@ describe('--cache-from and --cache-to', () => {
     expect(parseCacheTo(['type=inline', text], world).inline).toBe(true)
   })
 
+  test('a bucket is named with its prefix', () => {
+    const text =
+      'type=s3,bucket=abc,prefix=a/b/,region=x,endpoint_url=http://127.0.0.1:1,name=one;two'
+    expect(parseCacheFrom([text], world)[0]?.name).toBe('s3://abc/a/b:one;two')
+  })
+
   test.each([
     ['type=gha', 'type=gha is not supported'],
     ['type=azblob,name=a', 'type=azblob is not supported'],
@@ -40,6 +49,10 @@ describe('--cache-from and --cache-to', () => {
     ['type=inline,mode=max', 'layers of its own steps alone'],
     ['type=registry,ref=a,image-manifest=true,oci-mediatypes=false', 'needs oci-mediatypes=true'],
     ['type=local,dest=/x,compression=estargz', 'as its steps made them'],
+    ['type=s3', 'it has no bucket='],
+    ['type=s3,bucket=X', 's3://BUCKET'],
+    ['type=s3,bucket=abc,name=../a', 'between slashes'],
+    ['type=s3,bucket=abc,touch_refresh=1h', 'upload_parallelism=…'],
     ['type=tape', 'got "tape"'],
   ])('--cache-to %s is refused', (text, message) => {
     expect(() => parseCacheTo([text], world)).toThrow(message)

@@ -8,10 +8,13 @@ import { parseReference } from '../../../oci/reference.ts'
 import type { RegistryClient } from '../../../registry/client/client.ts'
 import { usageError } from '../../cli-error.ts'
 import { parseAs } from '../../flag-values.ts'
+import type { EnvironmentLookup } from '../../flags.ts'
 import { settingsFrom, splitFields } from '../key-values.ts'
+import { s3Place } from './s3-flag.ts'
 
 export interface CacheWorld {
   readonly client: RegistryClient
+  readonly lookup: EnvironmentLookup
 }
 
 export interface CacheFlag {
@@ -50,7 +53,7 @@ export function parseCacheFlag(flag: string, text: string, types: CacheTypes): C
 /** Of which the flag must say where. */
 export function placeOf(
   { subject, type, settings }: CacheFlag,
-  { client }: CacheWorld,
+  { client, lookup }: CacheWorld,
   directoryKey: 'src' | 'dest',
 ): CachePlace {
   const needed = (key: string) => {
@@ -60,6 +63,7 @@ export function placeOf(
     return value
   }
   if (type === 'local') return layoutCache(layoutOf(needed(directoryKey), settings))
+  if (type === 's3') return s3Place({ subject, settings }, lookup)
   const ref = needed('ref')
   return registryCache(
     client,

@@ -11,6 +11,7 @@ import {
   parseCacheFlag,
   placeOf,
 } from './cache-place-flag.ts'
+import { s3Keys } from './s3-flag.ts'
 
 const forms = [
   'mode',
@@ -27,6 +28,7 @@ const types: CacheTypes = {
   inline: ['mode'],
   registry: ['ref', ...forms],
   local: ['dest', 'tag', 'reset', ...forms],
+  s3: [...s3Keys, ...forms.filter(key => key !== 'image-manifest' && key !== 'oci-mediatypes')],
 }
 
 export interface CacheTo {
