@@ -13,6 +13,7 @@ import type { CopyOptions } from './copy.ts'
 import { copyContent } from './copy-content.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { fileType, isDirectory, isFile, isSymlink, openAs, typeMask } from './file-type.ts'
+import { maxDepth, tooDeep } from './max-depth.ts'
 import { openInRoot } from './open-in-root.ts'
 import {
   bytesOf,
@@ -45,6 +46,27 @@ interface TargetName {
   readonly name: string
 }
 
+/** A directory that is being copied. */
+interface Frame {
+  readonly listing: number
+  readonly names: readonly string[]
+  next: number
+  readonly target: Target
+}
+
+function frameOf(sourceFd: number, target: Target): Frame {
+  const listing = openListing(sourceFd, '.')
+  const names = syscalls()
+    .readdir(listing)
+    .map(({ name }) => name.toString('latin1'))
+  return { listing, names, next: 0, target }
+}
+
+function finish({ listing, target }: Frame): void {
+  closeSync(listing)
+  target.finish()
+}
+
 export class TreeCopier {
   readonly #topFd: number
   readonly #options: CopyOptions
@@ -67,14 +89,25 @@ export class TreeCopier {
     return this.#entries
   }
 
+  /** No deeper in calls than the tree is deep in directories: whoever makes it decides that. */
   copyContents(sourceFd: number, target: Target): void {
-    const listing = openListing(sourceFd, '.')
+    const frames = [frameOf(sourceFd, target)]
     try {
-      for (const entry of syscalls().readdir(listing)) {
-        this.#copyEntry(listing, { target, name: entry.name.toString('latin1') })
+      for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+        const name = frame.names[frame.next]
+        frame.next += 1
+        if (name === undefined) {
+          frames.pop()
+          finish(frame)
+          continue
+        }
+        const inner = this.#copyEntry(frame.listing, { target: frame.target, name })
+        if (inner === undefined) continue
+        frames.push(inner)
+        if (frames.length > maxDepth) throw tooDeep(inner.target.path)
       }
     } finally {
-      closeSync(listing)
+      for (const frame of frames.reverse()) finish(frame)
     }
   }
 
@@ -90,15 +123,17 @@ export class TreeCopier {
     if (this.#linkToFirst(found, to) || this.#create(found, to)) this.#entries += 1
   }
 
-  #copyEntry(listing: number, to: TargetName): void {
+  /** Answers the directory that is to be gone into. */
+  #copyEntry(listing: number, to: TargetName): Frame | undefined {
     const stat = findAt(listing, to.name)
     // The user's directory lives: what vanishes meanwhile is not there (X08).
-    if (stat === undefined || this.#options.omit?.(stat) === true) return
+    if (stat === undefined || this.#options.omit?.(stat) === true) return undefined
     const found: Found = { fd: listing, name: to.name, stat }
     const decision = this.#decide(found, joinPath(to.target.path, to.name))
-    if (decision === 'drop') return
-    if (isDirectory(stat)) this.#copyDirectory(found, to, decision)
-    else if (decision === 'keep') this.copyFile(found, to)
+    if (decision === 'drop') return undefined
+    if (isDirectory(stat)) return this.#enterDirectory(found, to, decision)
+    if (decision === 'keep') this.copyFile(found, to)
+    return undefined
   }
 
   #decide({ stat }: Found, path: SafePath): 'keep' | 'drop' | 'descend' {
@@ -106,16 +141,15 @@ export class TreeCopier {
     return this.#options.filter?.(bytesOf(path).toString('utf8'), kind) ?? 'keep'
   }
 
-  #copyDirectory(found: Found, to: TargetName, decision: 'keep' | 'descend'): void {
+  #enterDirectory(found: Found, to: TargetName, decision: 'keep' | 'descend'): Frame | undefined {
     const sourceFd = findDirectoryAt(found.fd, found.name)
-    if (sourceFd === undefined) return
-    const target = this.#newTarget(found, to)
+    if (sourceFd === undefined) return undefined
     try {
+      const target = this.#newTarget(found, to)
       if (decision === 'keep') target.open()
-      this.copyContents(sourceFd, target)
+      return frameOf(sourceFd, target)
     } finally {
       closeSync(sourceFd)
-      target.finish()
     }
   }
 

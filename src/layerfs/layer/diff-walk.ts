@@ -6,6 +6,8 @@
  * 2. A directory stands before everything in it, with its own attributes, also when only something
  *    in it changed; a directory with nothing to say, in it or of itself, is left out.
  * 3. Nothing is hidden that no layer below has.
+ * 4. The depth of the tree is no depth of calls: a step can make directories in directories until
+ *    every stack is full. What a layer cannot have is refused.
  */
 import { closeSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
@@ -14,6 +16,7 @@ import { xattrsAt } from './attributes.ts'
 import { type Found, isUnchanged } from './compare-files.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { fileType, isDirectory, typeMask } from './file-type.ts'
+import { maxDepth, tooDeep } from './max-depth.ts'
 import { isWhiteout, type OverlayFormat, whiteoutPrefix } from './overlay-format.ts'
 import { joinPath, rootPath, type SafePath, shown } from './path-bytes.ts'
 import { openListing } from './remove-tree.ts'
@@ -46,11 +49,32 @@ interface Level {
 
 export function* walkChanges(trees: DiffTrees): Generator<Change> {
   const { upperFd, lowerFd } = trees
-  yield* new Walk(trees.format).level({ path: rootPath, upperFd, lowerFd, isOpaque: false })
+  const walk = new Walk(trees.format)
+  yield* walk.from({ path: rootPath, upperFd, lowerFd, isOpaque: false })
+}
+
+/** A directory that is being walked. */
+interface Frame {
+  readonly listing: number
+  readonly found: readonly Found[]
+  next: number
+  /** The level without what an opaque marker hides. */
+  readonly shown: Level
+  /** Descriptors that end with the frame. */
+  readonly opened: readonly number[]
+  /** The directory itself, when nothing of it needed saying yet. */
+  readonly unsaid: Change | undefined
+}
+
+interface Entered {
+  readonly level: Level
+  readonly opened: readonly number[]
+  readonly unsaid: Change | undefined
 }
 
 class Walk {
   readonly #format: OverlayFormat
+  readonly #frames: Frame[] = []
   /** Unchanged directories on the way down, which a change in them will need. */
   readonly #unsaid: Change[] = []
 
@@ -58,18 +82,36 @@ class Walk {
     this.#format = format
   }
 
-  *level(level: Level): Generator<Change> {
-    const listing = openListing(level.upperFd, '.')
+  *from(top: Level): Generator<Change> {
     try {
-      const names = namesIn(listing)
-      const found = names.map(name => foundAt(listing, name))
-      const shown = yield* this.#hidden(level, found)
-      for (const each of found) {
-        if (!isWhiteout(each.stat)) yield* this.#entry(shown, each)
+      yield* this.#enter({ level: top, opened: [], unsaid: undefined })
+      for (;;) {
+        const frame = this.#frames.at(-1)
+        if (frame === undefined) return
+        const each = frame.found[frame.next]
+        frame.next += 1
+        if (each === undefined) this.#leave()
+        else if (!isWhiteout(each.stat)) yield* this.#entry(frame.shown, each)
       }
     } finally {
-      closeSync(listing)
+      for (const frame of this.#frames) close(frame)
     }
+  }
+
+  *#enter({ level, opened, unsaid }: Entered): Generator<Change> {
+    const listing = openListing(level.upperFd, '.')
+    const found = namesIn(listing).map(name => foundAt(listing, name))
+    const frame = { listing, found, next: 0, shown: level, opened, unsaid }
+    this.#frames.push(frame)
+    const shown = yield* this.#hidden(level, found)
+    this.#frames[this.#frames.length - 1] = { ...frame, shown }
+  }
+
+  #leave(): void {
+    const frame = this.#frames.pop()
+    if (frame === undefined) return
+    if (frame.unsaid !== undefined && this.#unsaid.at(-1) === frame.unsaid) this.#unsaid.pop()
+    close(frame)
   }
 
   /** Answers the level as it is with all that hidden: an opaque marker leaves nothing below. */
@@ -113,19 +155,19 @@ class Walk {
     lower: Found | undefined,
   ): Generator<Change> {
     const { found, path } = change
+    if (this.#frames.length > maxDepth) throw tooDeep(path)
     const hasLower = lower !== undefined && isDirectory(lower.stat)
-    if (hasLower && isUnchanged(found, lower)) this.#unsaid.push(change)
+    const isSame = hasLower && isUnchanged(found, lower)
+    if (isSame) this.#unsaid.push(change)
     else yield* this.#say(change)
     const upperFd = openDirectory(found)
     const lowerFd = hasLower ? openDirectory(lower) : undefined
     const isOpaque = level.isOpaque || this.#isOpaque(upperFd)
-    try {
-      yield* this.level({ path, upperFd, lowerFd, isOpaque })
-    } finally {
-      closeSync(upperFd)
-      if (lowerFd !== undefined) closeSync(lowerFd)
-    }
-    if (this.#unsaid.at(-1) === change) this.#unsaid.pop()
+    yield* this.#enter({
+      level: { path, upperFd, lowerFd, isOpaque },
+      opened: lowerFd === undefined ? [upperFd] : [upperFd, lowerFd],
+      unsaid: isSame ? change : undefined,
+    })
   }
 
   *#say(change: Change): Generator<Change> {
@@ -146,6 +188,10 @@ class Walk {
     }
     return isOpaque
   }
+}
+
+function close({ listing, opened }: Frame): void {
+  for (const fd of [listing, ...opened]) closeSync(fd)
 }
 
 function namesIn(listing: number): string[] {

@@ -14,6 +14,7 @@ import { openFlags } from '../native/syscalls.ts'
 import type { EntryType, TarEntry, TarTime, Xattr } from '../tar/entry.ts'
 import { contentPadding, encodeEntry, endOfArchive } from '../tar/writer.ts'
 import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
+import { dataOf, type Range } from './copy-content.ts'
 import { type Change, walkChanges } from './diff-walk.ts'
 import { fileType, typeMask } from './file-type.ts'
 import { opaqueMarker, overlayFormat, whiteoutPrefix } from './overlay-format.ts'
@@ -205,21 +206,51 @@ function independent(xattr: Xattr): Xattr {
   return { name, value: version2 }
 }
 
-/** Exactly the bytes that the header promised. */
-function* contentOf(found: Found, path: string): Generator<Buffer> {
+/** Exactly the bytes that the header promised. Holes are zeros that nobody reads. */
+function* contentOf({ stat, ...found }: Found, path: string): Generator<Buffer> {
+  if (stat.size - stat.blocks * 512 > mostHoles) throw tooManyHoles(path, stat.size)
   const fd = openFile(found)
   try {
-    for (let left = found.stat.size; left > 0; ) {
-      const buffer = Buffer.allocUnsafe(Math.min(left, chunkSize))
-      const length = readSync(fd, buffer, 0, buffer.length, null)
-      if (length === 0) {
-        throw new OciError('conflict', `Cannot read "${path}": it became shorter meanwhile`)
-      }
-      left -= length
-      yield buffer.subarray(0, length)
+    let at = 0
+    for (const { start, end } of dataOf(fd, stat)) {
+      yield* zeros(start - at)
+      yield* dataIn(fd, { start, end }, path)
+      at = end
     }
+    yield* zeros(stat.size - at)
   } finally {
     closeSync(fd)
+  }
+}
+
+function* dataIn(fd: number, { start, end }: Range, path: string): Generator<Buffer> {
+  for (let at = start; at < end; ) {
+    const buffer = Buffer.allocUnsafe(Math.min(end - at, chunkSize))
+    const length = readSync(fd, buffer, 0, buffer.length, at)
+    if (length === 0) {
+      throw new OciError('conflict', `Cannot read "${path}": it became shorter meanwhile`)
+    }
+    at += length
+    yield buffer.subarray(0, length)
+  }
+}
+
+/** Written out they would take hours, and be refused by who unpacks them. */
+const mostHoles = 2 ** 40
+
+function tooManyHoles(path: string, size: number): OciError {
+  return new OciError(
+    'too-large',
+    `Cannot store "${path}" in a layer: it has ${size} bytes, nearly all of them holes, which a layer has as zeros`,
+    { hint: 'make it smaller, or remove it, in the step that makes it' },
+  )
+}
+
+const zeroChunk = Buffer.alloc(chunkSize)
+
+function* zeros(length: number): Generator<Buffer> {
+  for (let left = length; left > 0; left -= chunkSize) {
+    yield left < chunkSize ? zeroChunk.subarray(0, left) : zeroChunk
   }
 }
 

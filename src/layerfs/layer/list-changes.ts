@@ -10,6 +10,7 @@ import { type Found, isUnchanged } from './compare-files.ts'
 import { walkChanges } from './diff-walk.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { isDirectory, isFile, openAs } from './file-type.ts'
+import { maxDepth, tooDeep } from './max-depth.ts'
 import { openWithoutLinks } from './open-in-root.ts'
 import { overlayFormat } from './overlay-format.ts'
 import { bytesOf, joinPath, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
@@ -93,28 +94,67 @@ function existsIn(root: Root | undefined, path: SafePath): boolean {
 
 /** What `after` is different in. Both from one file system, whose files do not change meanwhile. */
 export function* treeChanges(before: Root, after: Root): Generator<PathChange> {
-  yield* new TreeWalk().level({ path: rootPath, before: before.fd, after: after.fd })
+  const walk = new TreeWalk()
+  yield* walk.from({ path: rootPath, before: before.fd, after: after.fd })
 }
 
 interface Level {
   readonly path: SafePath
-  readonly before: number
+  /** Absent: everything is new. */
+  readonly before: number | undefined
   readonly after: number
 }
 
+/** A directory that is being walked. */
+interface Frame extends Level {
+  readonly names: readonly string[]
+  next: number
+  /** The directory itself, when nothing of it needed saying yet. */
+  readonly unsaid: PathChange | undefined
+}
+
+/** No deeper in calls than the trees are deep in directories. */
 class TreeWalk {
+  readonly #frames: Frame[] = []
   /** Unchanged directories on the way down, which a change in them will need. */
   readonly #unsaid: PathChange[] = [];
 
-  *level({ path, before, after }: Level): Generator<PathChange> {
-    const names = new Set([...namesIn(before), ...namesIn(after)])
-    for (const name of [...names].sort(byBytes)) {
-      const child = joinPath(path, name)
-      yield* this.#name(child, foundAt(before, name), foundAt(after, name))
+  *from(top: Level): Generator<PathChange> {
+    this.#enter(top, undefined)
+    try {
+      for (let frame = this.#frames.at(-1); frame !== undefined; frame = this.#frames.at(-1)) {
+        const name = frame.names[frame.next]
+        frame.next += 1
+        if (name === undefined) this.#leave()
+        else yield* this.#name(frame, name)
+      }
+    } finally {
+      while (this.#frames.length > 0) this.#leave()
     }
   }
 
-  *#name(path: SafePath, old: Found | undefined, now: Found | undefined): Generator<PathChange> {
+  #enter(level: Level, unsaid: PathChange | undefined): void {
+    const { before, after, path } = level
+    if (this.#frames.length > maxDepth) throw tooDeep(path)
+    const old = before === undefined ? [] : namesIn(before)
+    const names = [...new Set([...old, ...namesIn(after)])].sort(byBytes)
+    this.#frames.push({ ...level, names, next: 0, unsaid })
+  }
+
+  /** The top's descriptors are the caller's. */
+  #leave(): void {
+    const frame = this.#frames.pop()
+    if (frame === undefined) return
+    if (frame.unsaid !== undefined && this.#unsaid.at(-1) === frame.unsaid) this.#unsaid.pop()
+    if (this.#frames.length === 0) return
+    if (frame.before !== undefined) closeSync(frame.before)
+    closeSync(frame.after)
+  }
+
+  *#name(level: Level, name: string): Generator<PathChange> {
+    const path = joinPath(level.path, name)
+    const old = level.before === undefined ? undefined : foundAt(level.before, name)
+    const now = foundAt(level.after, name)
     if (now === undefined) {
       yield* this.#say(deleted(path))
     } else if (old !== undefined && isDirectory(old.stat) && isDirectory(now.stat)) {
@@ -122,35 +162,19 @@ class TreeWalk {
     } else if (old === undefined || !isSame(old, now)) {
       const size = isFile(now.stat) ? now.stat.size : 0
       yield* this.#say({ kind: old === undefined ? 'added' : 'changed', path, size })
-      if (isDirectory(now.stat)) yield* this.#added(path, now)
+      const after = isDirectory(now.stat) ? findDirectoryAt(now.fd, now.name) : undefined
+      if (after !== undefined) this.#enter({ path, before: undefined, after }, undefined)
     }
   }
 
   *#directory(path: SafePath, old: Found, now: Found): Generator<PathChange> {
     const change: PathChange = { kind: 'changed', path, size: 0 }
-    if (isUnchanged(now, old)) this.#unsaid.push(change)
+    const isAlike = isUnchanged(now, old)
+    if (isAlike) this.#unsaid.push(change)
     else yield* this.#say(change)
     const before = openDirectoryAt(old.fd, old.name)
     const after = openDirectoryAt(now.fd, now.name)
-    try {
-      yield* this.level({ path, before, after })
-    } finally {
-      closeSync(before)
-      closeSync(after)
-    }
-    if (this.#unsaid.at(-1) === change) this.#unsaid.pop()
-  }
-
-  *#added(path: SafePath, { fd, name }: Found): Generator<PathChange> {
-    const directory = findDirectoryAt(fd, name)
-    if (directory === undefined) return
-    try {
-      for (const each of namesIn(directory).sort(byBytes)) {
-        yield* this.#name(joinPath(path, each), undefined, foundAt(directory, each))
-      }
-    } finally {
-      closeSync(directory)
-    }
+    this.#enter({ path, before, after }, isAlike ? change : undefined)
   }
 
   *#say(change: PathChange): Generator<PathChange> {
