@@ -32,6 +32,13 @@ await runProgram({
       load: async () => (await import('./tsrun/ps.ts')).psCommand,
     },
     {
+      name: 'exec',
+      aliases: ['container exec'],
+      summary: 'Run another command in a container that runs',
+      group: 'Containers',
+      load: async () => (await import('./tsrun/exec.ts')).execCommand,
+    },
+    {
       name: 'logs',
       aliases: ['container logs'],
       summary: 'Print what a detached container wrote',

@@ -84,7 +84,10 @@ const hostSharedMemory: SandboxMount = {
 }
 
 /** Files first, then `--env`; a name without `=` is passed on from our own environment. */
-async function environmentOf(flags: RunFlags, lookup: EnvironmentLookup): Promise<string[]> {
+export async function environmentOf(
+  flags: Pick<RunFlags, 'env' | 'env-file'>,
+  lookup: EnvironmentLookup,
+): Promise<string[]> {
   const files = await Promise.all(flags['env-file'].map(readEnvironmentFile))
   return [...files.flat(), ...flags.env].flatMap(word => {
     const name = word.split('=', 1)[0] ?? ''

@@ -15,10 +15,14 @@ export const runCommand: Command = defineCommand({
   unsupported: unsupportedRunFlags,
   positionals: 'first-ends-flags',
   arity: { min: 1 },
-  exitCodeOf: error => (hasExitCode(error) ? error.exitCode : exitCodes.usage),
+  exitCodeOf,
   // Only now: the flags and their help are there without the code behind them.
   run: async invocation => (await import('./run-image.ts')).runImage(invocation),
 })
+
+export function exitCodeOf(error: unknown): number {
+  return hasExitCode(error) ? error.exitCode : exitCodes.usage
+}
 
 /** A `SandboxError`: 126 and 127 when the program cannot be started. */
 function hasExitCode(error: unknown): error is { readonly exitCode: number } {

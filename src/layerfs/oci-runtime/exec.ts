@@ -1,7 +1,6 @@
 /** `exec` for containers of bundles: a process of a file or of a command line joins one. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
-import { directoriesOf } from './container-cgroup.ts'
 import { type JoinRequest, joinContainer } from './join-container.ts'
 import { expectStatus } from './lifecycle.ts'
 import type { NativeResult } from './native-container.ts'
@@ -32,7 +31,6 @@ export async function execInContainer(request: ExecRequest): Promise<NativeResul
       id,
       pid: state.pid,
       startTime: state.startTime,
-      classicCgroups: directoriesOf({ classic: state.cgroup.classic }),
       seccomp: existsSync(filter) ? readFileSync(filter) : undefined,
     },
     {

@@ -9,7 +9,12 @@ import { cgroupHierarchies } from '../sandbox/cgroup-hierarchies.ts'
 import type { Operation } from '../sandbox/operations.ts'
 import { processStart } from '../sandbox/process-start.ts'
 import { flag, processOperations } from './bundle-operations.ts'
-import { type NativeHandle, type NativeResult, runNative } from './native-container.ts'
+import {
+  type NativeHandle,
+  type NativeRequest,
+  type NativeResult,
+  runNative,
+} from './native-container.ts'
 import type { ProcessConfig } from './process-config.ts'
 
 export interface JoinTarget {
@@ -18,9 +23,8 @@ export interface JoinTarget {
   /** Of the container's first process, which may have ended, and its number be another's. */
   readonly pid: number
   readonly startTime: string
-  /** Directories of version 1, to enter beside that of version 2. */
-  readonly classicCgroups: readonly string[]
-  readonly seccomp: Uint8Array | undefined
+  /** `default`: ours, for the capabilities of the process. */
+  readonly seccomp: Uint8Array | 'default' | undefined
 }
 
 export interface JoinRequest {
@@ -28,6 +32,7 @@ export interface JoinRequest {
   readonly isDetached: boolean
   readonly consoleSocket?: string
   readonly preserved: number
+  readonly stdio?: NativeRequest['stdio']
   readonly onStarted?: (pid: number, handle: NativeHandle) => void
 }
 
@@ -36,7 +41,8 @@ export async function joinContainer(
   target: JoinTarget,
   request: JoinRequest,
 ): Promise<NativeResult> {
-  const { preserved } = request
+  const { preserved, stdio = 'inherit' } = request
+  const { seccomp } = target
   // A directory of /proc stays that process's, whoever gets its number later.
   const place = openProcess(target)
   try {
@@ -46,14 +52,16 @@ export async function joinContainer(
         ['namespaces', 0],
         ['option', 'joins-container'],
         ...namespacesToJoin(place, entry),
-        ...cgroupOperations(place, target),
+        ...cgroupOperations(place),
+        ...flag('seccomp', seccomp === 'default'),
         ...flag('detached', request.isDetached),
         ...(preserved === 0 ? [] : [['preserve', preserved] as const]),
         ...(request.consoleSocket === undefined
           ? []
           : [['console-socket', request.consoleSocket] as const]),
-        ...processOperations(request.process, target.seccomp),
+        ...processOperations(request.process, seccomp === 'default' ? undefined : seccomp),
       ],
+      stdio,
       descriptors: [...Array.from({ length: preserved }, (_, index) => 3 + index), place],
       ...(request.onStarted === undefined ? {} : { onStarted: request.onStarted }),
     })
@@ -99,14 +107,16 @@ function namespacesToJoin(place: number, entry: string): Operation[] {
   })
 }
 
-/** Version 2 as the first process has it: the container may have moved it further down. */
-function cgroupOperations(place: number, { classicCgroups }: JoinTarget): Operation[] {
-  const { v2 } = cgroupHierarchies()
-  const lines = readFileSync(`/proc/self/fd/${place}/cgroup`, 'utf8')
-  const path = /^0::(\/.*)$/m.exec(lines)?.[1]
-  const isOwn = path !== undefined && path !== '/' && !path.startsWith('/..')
-  return [
-    ...(v2 !== undefined && isOwn ? [['begin-in-cgroup', join(v2, path)] as const] : []),
-    ...classicCgroups.map(directory => ['cgroup', `${directory}/cgroup.procs`] as const),
-  ]
+/** Where the first process is, which may be further down than it began; what we are in anyway is left out. */
+function cgroupOperations(place: number): Operation[] {
+  const { v1, v2 } = cgroupHierarchies()
+  const ours = new Set(readFileSync('/proc/self/cgroup', 'utf8').split('\n'))
+  const theirs = readFileSync(`/proc/self/fd/${place}/cgroup`, 'utf8').split('\n')
+  return theirs.flatMap((line): Operation[] => {
+    const [, controllers = '', path = ''] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? []
+    if (path === '' || path === '/' || path.startsWith('/..') || ours.has(line)) return []
+    if (controllers === '') return v2 === undefined ? [] : [['begin-in-cgroup', join(v2, path)]]
+    const mount = v1[controllers.split(',')[0] ?? '']
+    return mount === undefined ? [] : [['cgroup', join(mount, path, 'cgroup.procs')]]
+  })
 }

@@ -12,6 +12,8 @@ import { SandboxError, type SandboxFailure } from '../sandbox/sandbox-error.ts'
 
 export interface NativeRequest {
   readonly operations: readonly Operation[]
+  /** Ours unless given: without our input, or nothing of them. */
+  readonly stdio?: 'inherit' | 'no-input' | 'none'
   /** Descriptors from 3 that the program gets, and one of ours after them. */
   readonly descriptors?: readonly number[]
   /** PID 1 is there, its root not entered: what must run by then. When it throws, nothing starts. */
@@ -44,7 +46,7 @@ interface Outcome {
  * nothing runs then.
  */
 export async function runNative(request: NativeRequest): Promise<NativeResult> {
-  const monitor = await spawnNative(request.descriptors ?? [])
+  const monitor = await spawnNative(request)
   const control = monitor.stdio[3] as Duplex
   const outcome: Outcome = { pending: Promise.resolve() }
   // EPIPE: it ended before it read everything; how it ended says why.
@@ -73,8 +75,13 @@ function resultOf({ thrown, failure, pid, exit }: Outcome): NativeResult {
   return { pid, ...(exit === undefined ? {} : { exit }) }
 }
 
-async function spawnNative(descriptors: readonly number[]): Promise<ChildProcess> {
-  const stdio: StdioOptions = ['inherit', 'inherit', 'inherit', 'pipe', 'pipe', ...descriptors]
+async function spawnNative({
+  descriptors = [],
+  stdio: own = 'inherit',
+}: NativeRequest): Promise<ChildProcess> {
+  const input = own === 'inherit' ? 'inherit' : 'ignore'
+  const output = own === 'none' ? 'ignore' : 'inherit'
+  const stdio: StdioOptions = [input, output, output, 'pipe', 'pipe', ...descriptors]
   const monitor = spawn(nativePath('sandbox'), ['bundle'], { stdio, env: {} })
   await new Promise<void>((resolve, reject) => {
     monitor.once('spawn', resolve)

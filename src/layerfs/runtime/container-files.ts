@@ -5,6 +5,7 @@
  *   control   a named pipe: each byte is a signal for its first process. Only the container's own
  *             monitor reads it, so who finds no reader there can hit no other process
  *   end       empty until it has ended: one line, written at one go
+ *   join.json what a process that joins it takes over: join-record.ts
  *   log       of a detached one, its output: container-log.ts
  */
 import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs'

@@ -18,6 +18,7 @@ import {
   containerSpec,
   workingDirectory,
 } from './container-spec.ts'
+import { writeJoinRecord } from './join-record.ts'
 import { userInRoot } from './user-in-root.ts'
 
 export interface ContainerRequest {
@@ -88,7 +89,7 @@ async function assertNameIsFree(store: Store, name: string): Promise<void> {
 
 /** Looks the user up and makes the working directory; the root is closed again before the run. */
 export function prepareContainer(
-  { id, mount }: HeldContainer,
+  { id, mount, path }: HeldContainer,
   request: ContainerRequest,
 ): SandboxSpec {
   const { image, options } = request
@@ -96,7 +97,10 @@ export function prepareContainer(
   const user = userInRoot(root, request.user ?? image.config.User ?? '', request.groups)
   const directory = workingDirectory(image.config, options)
   root.mkdirs(directory, { mode: 0o755, uid: 0, gid: 0 })
-  return containerSpec(image.config, options, { id, root: mount, user, home: user.home })
+  const base = { id, root: mount, user, home: user.home }
+  const spec = containerSpec(image.config, options, base)
+  writeJoinRecord(path, spec)
+  return spec
 }
 
 /** What is known once it runs. */
