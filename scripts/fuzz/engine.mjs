@@ -29,7 +29,7 @@ try {
 
 async function fuzz() {
   const coverage = new Coverage(watched)
-  const mutator = new Mutator(seed, target.words)
+  const mutator = new Mutator(seed, target.words, target.block)
   const corpus = []
   for (const bytes of target.seeds) {
     await attempt(bytes)

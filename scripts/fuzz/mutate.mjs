@@ -1,13 +1,14 @@
 // New inputs out of old ones. The same seed makes the same sequence.
 
 const interesting = [0, 1, 0x2f, 0x30, 0x37, 0x7f, 0x80, 0xff]
-const block = 512
 
 export class Mutator {
   #state
   #words
+  #block
 
-  constructor(seed, words) {
+  constructor(seed, words, block = 512) {
+    this.#block = block
     this.#state = seed | 1
     this.#words = words.map(word => Buffer.from(word, 'latin1'))
   }
@@ -30,6 +31,15 @@ export class Mutator {
       bytes = this.pick(mutations).call(this, bytes, corpus)
     }
     return bytes.subarray(0, maxLength)
+  }
+
+  // Where one of the input's blocks begins.
+  blockIn(bytes) {
+    return this.#block * this.below(bytes.length / this.#block)
+  }
+
+  blocks(limit) {
+    return this.#block * (1 + this.below(limit))
   }
 
   word() {
@@ -68,20 +78,20 @@ const mutations = [
     return bytes.subarray(0, this.below(bytes.length + 1))
   },
   function removeBlocks(bytes) {
-    const at = block * this.below(bytes.length / block)
-    return Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + block * (1 + this.below(3)))])
+    const at = this.blockIn(bytes)
+    return Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + this.blocks(3))])
   },
   function repeatBlocks(bytes) {
-    const at = block * this.below(bytes.length / block)
-    const part = bytes.subarray(at, at + block * (1 + this.below(3)))
-    const to = block * this.below(bytes.length / block + 1)
+    const at = this.blockIn(bytes)
+    const part = bytes.subarray(at, at + this.blocks(3))
+    const to = this.blockIn(bytes)
     return Buffer.concat([bytes.subarray(0, to), part, bytes.subarray(to)])
   },
   function splice(bytes, corpus) {
     const other = this.pick(corpus)
-    const from = block * this.below(other.length / block)
-    const part = other.subarray(from, from + block * (1 + this.below(6)))
-    const at = block * this.below(bytes.length / block + 1)
+    const from = this.blockIn(other)
+    const part = other.subarray(from, from + this.blocks(6))
+    const at = this.blockIn(bytes)
     return Buffer.concat([bytes.subarray(0, at), part, bytes.subarray(at)])
   },
 ]

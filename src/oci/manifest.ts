@@ -88,9 +88,14 @@ function manifestFrom(node: JsonNode, mediaType: string): Manifest {
     kind: 'manifest',
     mediaType,
     config: descriptorFrom(member(node, 'config')),
-    layers: asArray(member(node, 'layers')).map(descriptorFrom),
+    layers: layersFrom(member(node, 'layers')),
     ...commonMembers(node),
   }
+}
+
+/** BuildKit writes null for an image of no layers; a manifest without the member is none. */
+function layersFrom(node: JsonNode): Descriptor[] {
+  return node.value === null ? [] : asArray(node).map(descriptorFrom)
 }
 
 function indexFrom(node: JsonNode, mediaType: string): Index {

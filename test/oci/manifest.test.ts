@@ -26,6 +26,12 @@ describe('parseManifest()', () => {
     expect(document.value).toMatchObject({ kind: 'manifest', layers: [{ size: 1 }] })
   })
 
+  it('takes null for no layers, as BuildKit writes it; a manifest without them is none', () => {
+    expect(parse({ ...manifest, layers: null }).value).toMatchObject({ layers: [] })
+    const { layers: _, ...rest } = manifest
+    expect(() => parse(rest, mediaTypes.manifest)).toThrow('layers')
+  })
+
   it('tells a manifest from an index when nothing says which it is', () => {
     const { mediaType: _, ...rest } = manifest
     expect(parse(rest).value.mediaType).toBe(mediaTypes.manifest)

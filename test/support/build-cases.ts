@@ -1,5 +1,6 @@
 /**
- * The cases of fixtures/dockerfile/compared: a Dockerfile each, with what its context has beside `common.sh`.
+ * The cases of fixtures/dockerfile: a Dockerfile each, with what its context has beside `common.sh`.
+ * Those in `compared` are for any BuildKit, those in `compared-newest` for that of today alone.
  *
  *   <case>/Dockerfile, .dockerignore, …   copied into the context
  *         /prepare.sh                     makes there what git cannot keep: modes, FIFOs, archives
@@ -9,12 +10,16 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
-const fixtures = join(import.meta.dirname, '../../fixtures/dockerfile/compared')
+const fixtures = join(import.meta.dirname, '../../fixtures/dockerfile')
+const common = join(fixtures, 'compared/common.sh')
 
-export function caseNames(): string[] {
-  return readdirSync(fixtures, { withFileTypes: true })
+export type CaseFolder = 'compared' | 'compared-newest'
+
+/** `folder/name` of each. */
+export function caseNames(folder: CaseFolder): string[] {
+  return readdirSync(join(fixtures, folder), { withFileTypes: true })
     .filter(entry => entry.isDirectory())
-    .map(entry => entry.name)
+    .map(entry => `${folder}/${entry.name}`)
     .sort()
 }
 
@@ -25,11 +30,11 @@ export interface BuildCase {
   readonly flags: readonly string[]
 }
 
-/** Makes the context in `directory`, which must not exist yet. */
+/** Makes the context of `folder/name` in `directory`, which must not exist yet. */
 export function openCase(name: string, directory: string): BuildCase {
-  mkdirSync(directory)
+  mkdirSync(directory, { recursive: true })
   const shell = (script: string) => execFileSync('sh', [script], { cwd: directory })
-  shell(join(fixtures, 'common.sh'))
+  shell(common)
   cpSync(join(fixtures, name), directory, { recursive: true })
   for (const file of ['Dockerfile', '.dockerignore', 'Dockerfile.dockerignore']) {
     if (existsSync(join(directory, file)))

@@ -20,9 +20,14 @@ export interface ReferenceImage {
   readonly mount: RootMount
 }
 
-export interface ReferenceDocker extends AsyncDisposable {
+export interface ReferenceBuilder extends AsyncDisposable {
+  /** Whether its language is the one that we follow, not one of years before. */
+  readonly isNewest: boolean
   /** What came out, or what BuildKit said against it. */
   build(context: string, flags: readonly string[]): Promise<ReferenceImage | { failure: string }>
+}
+
+export interface ReferenceDocker extends ReferenceBuilder {
   /** `docker run` to its end. */
   run(args: readonly string[]): { readonly status: number | null; readonly stdout: string }
 }
@@ -59,6 +64,7 @@ export async function startReferenceDocker(
   execFileSync(client, ['import', busyboxTar, 'busybox'], { env, stdio: 'ignore' })
   let builds = 0
   return {
+    isNewest: false,
     run: args => spawnSync(client, ['run', ...args], { env, encoding: 'utf8' }),
     build: async (context, flags) => {
       builds++

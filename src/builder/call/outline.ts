@@ -45,10 +45,8 @@ export function outlineOf({ plan, stages }: Pick<BuildPlanned, 'plan' | 'stages'
 }
 
 function firstOfEach<T extends { readonly name: string; readonly span: Span }>(all: readonly T[]) {
-  const firsts = all.filter(
-    (one, index) => all.findIndex(({ name }) => name === one.name) === index,
-  )
-  return firsts.toSorted((a, b) => a.span.startLine - b.span.startLine)
+  const firsts = new Map(all.toReversed().map(one => [one.name, one]))
+  return [...firsts.values()].toSorted((a, b) => a.span.startLine - b.span.startLine)
 }
 
 /** An ARG that only takes over a global one is that one. */
@@ -69,18 +67,30 @@ function stageArgs(plan: BuildPlan): (planned: PlannedStage) => OutlineArg[] {
 /** Global ARGs that the FROM lines use, and those that their defaults use. */
 function fromArgs(plan: BuildPlan, stages: readonly PlannedStage[]): OutlineArg[] {
   const words = stages.flatMap(({ stage: { from } }) => [from.image, from.platform ?? ''])
+  const definitions = definitionsOf(plan)
   const found = new Map<string, OutlineArg>()
   const pending = words.flatMap(word => variablesIn(plan, word))
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
     if (found.has(name)) continue
-    for (const instruction of plan.globalArgs) {
-      const definition = instruction.args.find(arg => arg.name === name)
-      if (definition === undefined) continue
+    for (const { instruction, value } of definitions.get(name) ?? []) {
       found.set(name, argOf(instruction, name, plan.globals.get(name)))
-      pending.push(...variablesIn(plan, definition.value ?? ''))
+      pending.push(...variablesIn(plan, value))
     }
   }
   return [...found.values()]
+}
+
+/** Where each global ARG is defined, in the file's order. */
+function definitionsOf({ globalArgs }: BuildPlan) {
+  const definitions = new Map<string, { instruction: ArgInstruction; value: string }[]>()
+  for (const instruction of globalArgs) {
+    for (const { name, value = '' } of instruction.args) {
+      const before = definitions.get(name) ?? []
+      before.push({ instruction, value })
+      definitions.set(name, before)
+    }
+  }
+  return definitions
 }
 
 function variablesIn({ globals, dockerfile: { escape: sign } }: BuildPlan, word: string): string[] {

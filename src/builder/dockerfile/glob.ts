@@ -32,6 +32,8 @@ export interface Glob {
 
 /** Wildcards of unbounded length up to which a regular expression is safe, and much faster. */
 const maxRegExpStars = 2
+/** The longest pattern that becomes one: engines refuse very large ones, when they are first used. */
+const maxRegExpTokens = 1000
 
 /** Throws DockerfileError when the pattern is malformed, quoting it. */
 export function compileGlob(pattern: string): Glob {
@@ -45,9 +47,9 @@ export function compileDeepGlob(pattern: string): Glob {
 
 function globOf(pattern: string, tokens: readonly Token[]): Glob {
   const stars = tokens.filter(({ kind }) => kind !== 'char' && kind !== 'any' && kind !== 'class')
-  const isSafe = stars.length <= maxRegExpStars
-  const source = tokens.map(sourceOf).join('')
-  return { pattern, tokens, regExp: isSafe ? new RegExp(`^${source}$`, 'su') : undefined }
+  const isSafe = stars.length <= maxRegExpStars && tokens.length <= maxRegExpTokens
+  if (!isSafe) return { pattern, tokens, regExp: undefined }
+  return { pattern, tokens, regExp: new RegExp(`^${tokens.map(sourceOf).join('')}$`, 'su') }
 }
 
 function sourceOf(token: Token): string {
@@ -119,12 +121,16 @@ function statesAfter({ tokens }: Glob, text: string): ReadonlySet<number> {
   return states
 }
 
-/** Adds `state` and those it reaches without a character. */
+/**
+ * Adds `state` and those it reaches without a character. Behind one that is there already they are
+ * too, unless it is a `**` + `/` that was left in the middle of a component.
+ */
 function enter(tokens: readonly Token[], states: Set<number>, state: number): void {
-  states.add(state)
-  const kind = tokens[state]?.kind
-  if (kind === 'star' || kind === 'directories' || kind === 'everything') {
-    enter(tokens, states, state + 1)
+  for (let at = state; ; at++) {
+    const kind = tokens[at]?.kind
+    if (kind !== 'directories' && states.has(at)) return
+    states.add(at)
+    if (kind !== 'star' && kind !== 'directories' && kind !== 'everything') return
   }
 }
 
@@ -168,13 +174,14 @@ interface Parsing {
   at: number
 }
 
-/** Runs of stars are one star: the number of states that follow each other for free stays small. */
+/** Runs of one star are one: the number of states that follow each other for free stays small. */
 function tokensOf(pattern: string, stars: 'plain' | 'deep'): Token[] {
   const parsing: Parsing = { pattern, chars: [...pattern], at: 0 }
   const tokens: Token[] = []
   while (parsing.at < parsing.chars.length) {
     const token = nextToken(parsing, stars)
-    const repeats = token.kind === 'star' && tokens.at(-1)?.kind === 'star'
+    const isFree = token.kind === 'star' || token.kind === 'directories'
+    const repeats = isFree && tokens.at(-1)?.kind === token.kind
     if (!repeats) tokens.push(token)
   }
   return tokens

@@ -38,7 +38,7 @@ export function draftOf(base: ImageConfig): ImageDraft {
   const draft: ImageDraft = {
     base,
     author: base.author,
-    config: { ...config, ...cleanWorkdir(base.config) },
+    config: { ...config, ...absoluteWorkdir(base.config) },
     env,
     envPlaces: new Map(env.map((entry, place) => [envName(entry), place])),
     labels: new Map(Object.entries(Labels ?? {})),
@@ -51,8 +51,9 @@ export function draftOf(base: ImageConfig): ImageDraft {
   return draft
 }
 
-function cleanWorkdir({ WorkingDir = '' }: RunConfig): Pick<RunConfig, 'WorkingDir'> {
-  return WorkingDir === '' ? {} : { WorkingDir: cleanPath(`/${WorkingDir}`) }
+function absoluteWorkdir({ WorkingDir = '' }: RunConfig): Pick<RunConfig, 'WorkingDir'> {
+  if (WorkingDir === '') return {}
+  return { WorkingDir: WorkingDir.startsWith('/') ? WorkingDir : cleanPath(`/${WorkingDir}`) }
 }
 
 /** Members in the order of the spec, Docker's behind: the same config gives the same bytes. */

@@ -100,7 +100,10 @@ export function planWorkdir(
     })
   }
   state.hasWorkdir = true
-  const workdir = resolvePath(state.image.config.WorkingDir ?? '/', path)
+  // As BuildKit: an absolute one is kept as it is written.
+  const workdir = path.startsWith('/')
+    ? path
+    : resolvePath(state.image.config.WorkingDir ?? '/', path)
   setConfig(state.image, { WorkingDir: workdir })
   const historyText = `WORKDIR ${workdir}`
   if (workdir === '/') {

@@ -36,7 +36,7 @@ export function planRun(
     env: hidden.size === 0 ? envOf(state) : envOf(state).filter(pair => !hidden.has(envName(pair))),
     args: argNames(state).filter(name => !hidden.has(name)),
     proxyEnv: proxyEnv(state.plan.options.buildArgs, state.variables),
-    cwd: state.image.config.WorkingDir ?? '/',
+    cwd: cleanPath(state.image.config.WorkingDir ?? '/'),
     user: state.image.config.User ?? '',
     network,
     security,

@@ -97,6 +97,14 @@ describe('matchDeepGlob()', () => {
       expect(matchDeepGlob(pattern, text)).toBe(expected)
     })
   }
+
+  test('X05: takes patterns that no regular expression could hold, and any number of stars', () => {
+    const long = 'a'.repeat(100_000)
+    expect(matchDeepGlob(`${long.slice(0, 4000)}*`, long.slice(0, 4096))).toBe(true)
+    expect(matchDeepGlob(`*${long}`, 'a')).toBe(false)
+    expect(matchDeepGlob(`${'**/*'.repeat(20_000)}a`, 'x/a')).toBe(true)
+    expect(matchDeepGlob('**/**/a', 'b')).toBe(false)
+  })
 })
 
 describe('couldMatchBelow()', () => {
