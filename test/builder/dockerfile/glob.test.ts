@@ -102,7 +102,7 @@ describe('matchDeepGlob()', () => {
     const long = 'a'.repeat(100_000)
     expect(matchDeepGlob(`${long.slice(0, 4000)}*`, long.slice(0, 4096))).toBe(true)
     expect(matchDeepGlob(`*${long}`, 'a')).toBe(false)
-    expect(matchDeepGlob(`${'**/*'.repeat(20_000)}a`, 'x/a')).toBe(true)
+    expect(matchDeepGlob(`${'**/'.repeat(20_000)}a`, 'x/a')).toBe(true)
     expect(matchDeepGlob('**/**/a', 'b')).toBe(false)
   })
 })
