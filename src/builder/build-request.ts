@@ -4,7 +4,9 @@ import type { RegistryClient } from '../registry/client/client.ts'
 import type { EmitBuildEvent } from './build-event.ts'
 import type { CachePlace } from './cache/cache-place.ts'
 import type { PlanOptions } from './plan/build-args.ts'
+import type { ShellSettings } from './shell.ts'
 import type { NamedContextNames } from './sources/context-name.ts'
+import type { StepPlace } from './step-place.ts'
 import type { SandboxSettings, SecretSource } from './steps/step-world.ts'
 
 export interface BuildRequest {
@@ -20,6 +22,8 @@ export interface BuildRequest {
   readonly labels: ReadonlyMap<string, string>
   /** Steps that run even if nothing changed: by stage, or as step-place.ts has it. */
   readonly rerun: 'all' | readonly string[]
+  /** Nothing is built but what stands before it, and a shell opened there. */
+  readonly shellAt?: StepPlace
 }
 
 /**
@@ -39,6 +43,7 @@ export interface BuildWorld {
   /** Caches of other builds, best first. */
   readonly cacheFrom: readonly CachePlace[]
   readonly secrets: SecretSource
+  readonly shell?: ShellSettings
   readonly sandbox: SandboxSettings
   /** The user's environment, for git: proxies, certificates, PATH, the SSH agent. */
   readonly variables: Readonly<Record<string, string | undefined>>

@@ -32,6 +32,7 @@ import { mergeGraphs } from './merge-graphs.ts'
 import { unusedBuildArgs } from './plan/build-args.ts'
 import { type BuildPlanned, refuseUnsupportedSteps } from './plan-build.ts'
 import { recordCache } from './record-cache.ts'
+import { withShell } from './shell.ts'
 import type { StepResult, StepSource } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
 import { solve } from './solve/solver.ts'
@@ -97,10 +98,18 @@ async function buildTargets(
   const filesystems = openFilesystems(world)
   const bases = baseImages({ ...world, isMultiPlatform, onLayers: filesystems.addStack })
   const { dockerfile: file } = request
-  const dockerfile = parseDockerfile(file.text, file.name)
+  const parsed = parseDockerfile(file.text, file.name)
+  const { shellAt } = request
+  const { dockerfile, target } =
+    shellAt === undefined ? { dockerfile: parsed } : withShell(parsed, shellAt)
   const requests = platforms.map(targetPlatform => ({
     ...request,
-    plan: { ...request.plan, targetPlatform, isMultiPlatform },
+    plan: {
+      ...request.plan,
+      targetPlatform,
+      isMultiPlatform,
+      ...field('target', target ?? request.plan.target),
+    },
   }))
   const plans = await planChecked(dockerfile, requests, { bases, emit: world.emit })
   for (const planned of plans) refuseUnsupportedSteps(planned)
@@ -229,6 +238,7 @@ async function run(
     twins: twinResults(store, { takes: request.rerun !== 'all' }),
     inventories,
     secrets: world.secrets,
+    ...field('shell', world.shell),
     sandbox: world.sandbox,
     cacheMounts: cacheMountsOf(store),
     ...(world.cacheFrom.length === 0

@@ -84,6 +84,25 @@ test('a record that a crash cut short tells what it has, and that its build was 
   expect((await store.tsbuild(['logs', 'last', 'echo cut'])).stdout).toBe('cut\n')
 })
 
+test('diff tells what two steps differ in: mode, owner, size and content', async () => {
+  const directory = work.write('diff', {
+    Dockerfile:
+      'FROM busybox\nRUN mkdir /d && echo one > /d/f && echo x > /d/gone\nRUN echo three > /d/f && chmod 600 /d/f && rm /d/gone && echo new > /d/new && chown 5:6 /d/new\n',
+  })
+  await store.tsbuild(['build', directory])
+  const lines = (await why('--format', 'json'))
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  const [before, after] = lines.slice(-2).map(({ number }) => `#${number}`)
+  const { stdout } = await store.tsbuild(['diff', before ?? '', after ?? ''])
+  expect(stdout).toBe(
+    'C /d\nC /d/f  (mode 644 → 600, size 4 → 6, content)\nD /d/gone\nA /d/new  (644 5:6, 4B)\n',
+  )
+  const none = await store.attempt('tsbuild', ['diff', '#99', 'busybox'])
+  expect(none.stderr).toContain('has no step "99"')
+})
+
 test('a step, a build and a word that are not there are refused with what to do', async () => {
   const refused = async (...args: string[]) => (await store.attempt('tsbuild', args)).stderr
   expect(await refused('why', '99')).toContain('has no step "99"')

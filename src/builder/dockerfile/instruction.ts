@@ -61,6 +61,8 @@ export interface RunInstruction extends InstructionBase {
   readonly network: 'default' | 'none' | 'host'
   readonly security: 'sandbox' | 'insecure'
   readonly devices: readonly { readonly name: string; readonly required: boolean }[]
+  /** In no Dockerfile: the user wants a shell there. */
+  readonly isShell?: true
 }
 
 /** `--mount=…`, parsed once its variables are known; `from` cannot hold any. */

@@ -1,6 +1,7 @@
 /**
  * RUN → a step: its command line, environment and mounts (R01, R02, R09–R16, H05, H06).
  */
+import { field } from '../../oci/json.ts'
 import { baseName, cleanPath, resolvePath } from '../dockerfile/clean-path.ts'
 import { DockerfileError } from '../dockerfile/error.ts'
 import { goQuote } from '../dockerfile/go-quote.ts'
@@ -42,6 +43,7 @@ export function planRun(
     security,
     devices,
     mounts,
+    ...field('isShell', instruction.isShell),
     span: entry.span,
     displayName: numberedName(
       state,

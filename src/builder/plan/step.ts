@@ -88,6 +88,8 @@ export interface RunStep extends StepBase {
   readonly security: 'sandbox' | 'insecure'
   readonly devices: readonly Device[]
   readonly mounts: readonly RunMount[]
+  /** A shell for the user, which gives no result. */
+  readonly isShell?: true
 }
 
 export interface Device {

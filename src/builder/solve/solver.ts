@@ -11,6 +11,7 @@
 import { field } from '../../oci/json.ts'
 import type { EmitBuildEvent } from '../build-event.ts'
 import type { Miss } from '../explain/miss.ts'
+import { ShellEnded } from '../shell.ts'
 import { cacheKey } from './cache-key.ts'
 import { type CacheKey, chainOf, type KeyParts, type Node, type StepResult } from './graph.ts'
 import type { Semaphore } from './semaphore.ts'
@@ -111,6 +112,7 @@ function resultAlone({ layers, created }: StepResult): StepResult {
 
 function endOf(id: string, error: unknown, signal: AbortSignal) {
   if (signal.aborted) return { kind: 'canceled', id } as const
+  if (error instanceof ShellEnded) return { kind: 'done', id, how: 'worked' } as const
   const message = error instanceof Error ? error.message : String(error)
   return { kind: 'failed', id, message } as const
 }

@@ -7,10 +7,12 @@
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import { userInRoot } from '../../layerfs/runtime/user-in-root.ts'
 import { defaultSecurity, insecureSecurity } from '../../layerfs/sandbox/defaults.ts'
+import { mountAgain } from '../../layerfs/sandbox/mount-again.ts'
 import { runSandbox } from '../../layerfs/sandbox/run.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
 import type { RunMount, RunStep } from '../plan/step.ts'
+import { ShellEnded } from '../shell.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { ExecError } from './exec-error.ts'
 import { type MountInputs, mountParts } from './mount-sources.ts'
@@ -70,6 +72,16 @@ export function executeRun(
     work: async snapshot => {
       await using mounts = await prepareMounts(step, context)
       const spec = sandboxSpec(step, snapshot, { world, mounts })
+      const [program = '/bin/sh'] = step.command.form === 'shell' ? step.argv : []
+      const { stubs } = world.sandbox
+      const request = {
+        spec,
+        program,
+        id: `${context.nodeId}-${snapshot.key}-shell`,
+        stubs,
+        signal,
+      }
+      if (step.isShell === true) throw new ShellEnded((await world.shell?.open(request)) ?? 0)
       const status = await runSandbox(spec, {
         id: `${context.nodeId}-${snapshot.key}`,
         stdin: 'null',
@@ -78,7 +90,13 @@ export function executeRun(
         volatile: true,
         signal,
       })
-      if (status.code !== 0) throw new ExecError(step.argv, status)
+      if (status.code === 0) return
+      const failure = new ExecError(step.argv, status)
+      if (world.shell?.onError === true) {
+        mountAgain(spec.root)
+        await world.shell.open({ ...request, failure })
+      }
+      throw failure
     },
   })
 }

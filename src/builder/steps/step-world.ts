@@ -6,6 +6,7 @@ import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Inventories } from '../explain/inventory.ts'
 import type { Filesystems } from '../filesystems.ts'
 import type { GitSource } from '../plan/git-source.ts'
+import type { ShellSettings } from '../shell.ts'
 import type { TwinResults } from '../twin-results.ts'
 import type { DirectoryLook } from './cache-mount.ts'
 import type { SourceTree } from './source-tree.ts'
@@ -32,6 +33,7 @@ export interface StepWorld {
   readonly restoreMount?: (mount: MountPlace) => Promise<DirectoryLook | undefined>
   /** What `FROM scratch` looks like to a COPY that reads from it. */
   readonly emptyDirectory: string
+  readonly shell?: ShellSettings
   readonly log: (nodeId: string, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void
   readonly warn: (nodeId: string, message: string) => void
   readonly now: () => Date

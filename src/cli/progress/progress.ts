@@ -7,7 +7,7 @@
  * Disposing shows the last state, the last output of failed steps and the warnings, and gives the
  * terminal back; what is written to stderr afterwards comes below.
  */
-import type { EmitBuildEvent } from '../../builder/build-event.ts'
+import type { BuildEvent, EmitBuildEvent } from '../../builder/build-event.ts'
 import { usageError } from '../cli-error.ts'
 import type { CliContext } from '../command.ts'
 import type { Terminal } from '../terminal.ts'
@@ -31,6 +31,8 @@ export interface ProgressOptions {
 
 export interface Progress extends Disposable {
   readonly emit: EmitBuildEvent
+  /** Shows nothing until it is disposed: what comes meanwhile is shown then. */
+  suspend(): Disposable
 }
 
 /** Throws a usage error for mode `tty` without a terminal. */
@@ -39,18 +41,35 @@ export function openProgress(
   context: Pick<CliContext, 'stderr' | 'environment' | 'interrupts'>,
 ): Progress {
   const { stderr: out } = context
-  if (options.mode === 'none') return { emit: () => undefined, [Symbol.dispose]: () => undefined }
+  if (options.mode === 'none') return silent(() => undefined)
   if (options.mode === 'rawjson') {
-    return { emit: rawJsonWriter(out, () => new Date()), [Symbol.dispose]: () => undefined }
+    return silent(rawJsonWriter(out, () => new Date()))
   }
   const clock = options.clock ?? systemClock
   const trace = new Trace(clock.now())
   const renderer = rendererFor({ trace, clock }, options, context)
   let isOpen = true
+  let held: BuildEvent[] | undefined
+  const show = (event: BuildEvent) => {
+    const change = trace.apply(event, clock.now())
+    renderer?.update(change)
+  }
   return {
     emit: event => {
-      const change = trace.apply(event, clock.now())
-      renderer?.update(change)
+      if (held === undefined) show(event)
+      else held.push(event)
+    },
+    suspend: () => {
+      held ??= []
+      renderer?.suspend?.()
+      return {
+        [Symbol.dispose]: () => {
+          renderer?.resume?.()
+          const waiting = held ?? []
+          held = undefined
+          for (const event of waiting) show(event)
+        },
+      }
     },
     [Symbol.dispose]: () => {
       if (!isOpen) return
@@ -60,6 +79,11 @@ export function openProgress(
       if (options.mode !== 'quiet') out.write(warningList(trace.warnings, out))
     },
   }
+}
+
+function silent(emit: EmitBuildEvent): Progress {
+  const nothing = () => undefined
+  return { emit, suspend: () => ({ [Symbol.dispose]: nothing }), [Symbol.dispose]: nothing }
 }
 
 /** Shows what `work` emits; everything is shown when the promise settles. */

@@ -4,6 +4,9 @@ import type { Change, Trace } from './trace.ts'
 export interface Renderer {
   /** After `trace` has taken an event in. */
   update(change: Change): void
+  /** Gives the terminal to somebody else until it is resumed. */
+  suspend?(): void
+  resume?(): void
   /** Shows the last state and gives the terminal back. */
   close(): void
 }

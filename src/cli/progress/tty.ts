@@ -39,6 +39,7 @@ class TtyRenderer implements Renderer {
   readonly #restoreOnExit: Disposable
   /** The cells that each drawn line takes. */
   #drawn: readonly number[] = []
+  #isSuspended = false
 
   constructor({ trace, clock }: RendererInput, out: Terminal, options: TtyOptions) {
     this.#trace = trace
@@ -53,6 +54,19 @@ class TtyRenderer implements Renderer {
   /** Drawn at the next tick: however fast events come, frames do not. */
   update(): void {}
 
+  suspend(): void {
+    this.#draw('all')
+    this.#isSuspended = true
+    this.#out.write(showCursor)
+  }
+
+  resume(): void {
+    this.#isSuspended = false
+    this.#out.write(hideCursor)
+    // Below what was written meanwhile.
+    this.#drawn = []
+  }
+
   close(): void {
     this.#timer[Symbol.dispose]()
     this.#draw('all')
@@ -61,7 +75,7 @@ class TtyRenderer implements Renderer {
   }
 
   #draw(extent: 'fitting' | 'all'): void {
-    if (this.#trace.vertices.length === 0) return
+    if (this.#trace.vertices.length === 0 || this.#isSuspended) return
     const { columns, rows } = this.#out.size()
     const { title, tailLines } = this.#options
     const lines = frameLines(this.#trace, {

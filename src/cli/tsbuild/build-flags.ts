@@ -192,6 +192,14 @@ export const buildFlags = {
     help: 'CPUs that it may run on: 0-2,4',
   },
 
+  'on-error': {
+    kind: 'choice',
+    choices: ['fail', 'shell'],
+    default: 'fail',
+    group: steps,
+    help: 'When a RUN step fails: fail, or open a shell in its sandbox first',
+  },
+
   'no-cache': { kind: 'boolean', group: cache, help: 'Run every step' },
   'no-cache-filter': {
     kind: 'strings',

@@ -1,34 +1,26 @@
 import { buildPlatforms } from '../../builder/build.ts'
 import type { BuildEvent } from '../../builder/build-event.ts'
-import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
+import type { BuildRequest } from '../../builder/build-request.ts'
 import { exportCaches } from '../../builder/cache/export-cache.ts'
 import { exportResults, type Output } from '../../builder/export/output.ts'
 import type { BuildTitle } from '../../builder/history/recorder.ts'
-import { openContextDirectory } from '../../builder/sources/context-directory.ts'
-import { type ContextName, parseContextName } from '../../builder/sources/context-name.ts'
+import { parseContextName } from '../../builder/sources/context-name.ts'
 import { field } from '../../oci/json.ts'
-import type { Platform } from '../../oci/platform.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { openProgress } from '../progress/progress.ts'
-import { openWorld, type World } from '../world.ts'
+import { openWorld } from '../world.ts'
 import { type BuildFlags, buildFlags, unsupportedBuildFlags } from './build-flags.ts'
 import { parseCacheTo } from './cache/cache-to.ts'
 import { parseCall } from './call/call-flag.ts'
 import { runCall } from './call/run-call.ts'
 import { checkOutputs } from './check-outputs.ts'
-import { assertContext, readDockerfile } from './dockerfile-input.ts'
+import { assertContext } from './dockerfile-input.ts'
 import { recorded } from './history/recorded.ts'
 import { parseOutputs } from './outputs.ts'
-import { buildTwice, epochOf, reproducibleOutputs } from './reproducible.ts'
-import {
-  type BuildInvocation,
-  buildArgsOf,
-  buildRequest,
-  buildWorldOf,
-  parsePlatforms,
-} from './request.ts'
+import { buildTwice, reproducibleOutputs } from './reproducible.ts'
+import { type BuildInvocation, buildArgsOf, parsePlatforms } from './request.ts'
 import { writeResultFiles } from './result-files.ts'
+import { type BuildPlace, withRequest } from './with-request.ts'
 
 export const buildCommand: Command = defineCommand({
   name: 'build',
@@ -57,6 +49,9 @@ async function runBuild(invocation: BuildInvocation): Promise<number> {
   const platforms = parsePlatforms(flags.platform)
   const context = parseContextName(args[0] ?? '.')
   await assertContext(context, flags.file)
+  if (flags['on-error'] === 'shell' && (context.kind === 'stdin' || flags.file === '-')) {
+    throw usageError('Flag --on-error=shell needs standard input for the shell')
+  }
   const buildArgs = buildArgsOf(invocation)
   if (flags.offline) refuseOnline(asked, flags)
   const { asIndex } = checkOutputs(asked, { platforms, buildArgs })
@@ -77,13 +72,6 @@ function refuseOnline(outputs: readonly Output[], { pull }: BuildFlags): void {
     throw usageError('Flag --offline allows no network, and a push needs it')
   }
   if (pull === 'always') throw usageError('Flag --offline excludes --pull')
-}
-
-interface BuildPlace {
-  readonly world: World
-  readonly context: ContextName
-  readonly platforms: readonly Platform[]
-  readonly isReproducible: boolean
 }
 
 interface ImagePlace extends BuildPlace {
@@ -136,40 +124,4 @@ function titleOf({ flags, args }: BuildInvocation, { dockerfile }: BuildRequest)
     tags: flags.tag.join(','),
     ...field('target', flags.target),
   }
-}
-
-/** Shows the progress of `work`; the context is there until it ends. */
-async function withRequest<T>(
-  invocation: BuildInvocation,
-  { world, context: contextName, platforms, isReproducible }: BuildPlace,
-  work: (request: BuildRequest, world: BuildWorld) => Promise<T>,
-): Promise<T> {
-  const { flags, stdin } = invocation
-  const mode = flags.quiet ? 'quiet' : flags.progress
-  using progress = openProgress({ mode, title: 'Building' }, invocation)
-  const buildWorld = buildWorldOf(invocation, world, progress)
-  const buildArgs = buildArgsOf(invocation)
-  const keepGitDir = buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR') === '1'
-  await using context = await openContextDirectory(contextName, {
-    ...buildWorld,
-    stdin,
-    keepGitDir,
-  })
-  const dockerfile = await readDockerfile({ contextName, context, file: flags.file, stdin })
-  if (isReproducible && !buildArgs.has('SOURCE_DATE_EPOCH')) {
-    const { ignore } = dockerfile
-    const epoch = await epochOf(
-      { name: contextName, path: context.path, ignore, keepGitDir },
-      buildWorld,
-    )
-    buildArgs.set('SOURCE_DATE_EPOCH', epoch)
-  }
-  const request = buildRequest(invocation, {
-    dockerfile,
-    context,
-    contextName,
-    buildArgs,
-    platforms,
-  })
-  return await work(request, buildWorld)
 }

@@ -20,6 +20,7 @@ import type { DockerfileInput } from './dockerfile-input.ts'
 import { parseEntitlements } from './entitlement-flags.ts'
 import { parseAssignments } from './key-values.ts'
 import { secretSource } from './secrets.ts'
+import { shellOpener } from './shell/open-shell.ts'
 import { parseSshAgents } from './ssh-agents.ts'
 
 export type BuildInvocation = Invocation<typeof buildFlags>
@@ -97,11 +98,15 @@ function parseFilters(values: readonly string[]): string[] {
 }
 
 export function buildWorldOf(
-  { flags, environment, signal }: BuildInvocation,
+  invocation: BuildInvocation,
   { store, registry }: World,
-  { emit }: Progress,
+  progress: Progress,
 ): BuildWorld {
+  const { flags, environment, signal } = invocation
+  const { emit } = progress
+  const onError = flags['on-error'] === 'shell'
   return {
+    shell: { open: shellOpener(invocation, progress), onError },
     store,
     client: registry,
     contexts: parseBuildContexts(flags['build-context']),

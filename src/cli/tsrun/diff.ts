@@ -7,6 +7,7 @@ import {
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { printable } from '../../oci/errors.ts'
+import { field } from '../../oci/json.ts'
 import { usageError } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
@@ -15,9 +16,9 @@ import { type Filesystem, findFilesystem } from './filesystem.ts'
 
 export const diffCommand: Command = defineCommand({
   name: 'diff',
-  usage: '[FLAGS] CONTAINER|IMAGE [CONTAINER|IMAGE]',
+  usage: '[FLAGS] CONTAINER|IMAGE|#STEP [CONTAINER|IMAGE|#STEP]',
   summary: 'List what was added (A), changed (C) and deleted (D)',
-  examples: ['diff 3f2a9c', 'diff app', 'diff app:1 app:2', 'diff --layers app'],
+  examples: ['diff 3f2a9c', 'diff app', 'diff app:1 app:2', 'diff --layers app', 'diff #5 #7'],
   flags: {
     layers: { kind: 'boolean', help: 'By layer, lowest first, with its size' },
     format: {
@@ -54,7 +55,7 @@ type Print = (change: PathChange, layer?: number) => void
 const letters = { added: 'A', changed: 'C', deleted: 'D' } as const
 
 function printer({ stdout, signal }: CliContext, format: string): Print {
-  return ({ kind, path, size }, layer) => {
+  return ({ kind, path, size, mode, owner, differences }, layer) => {
     signal.throwIfAborted()
     const text = pathText(path)
     const letter = letters[kind]
@@ -65,10 +66,31 @@ function printer({ stdout, signal }: CliContext, format: string): Print {
             kind: letter,
             path: text,
             size,
+            ...field('mode', mode),
+            ...field('owner', owner),
+            ...field('differences', differences),
           })
-        : `${letter} ${printable(text, 4096)}`
+        : `${letter} ${printable(text, 4096)}${detailText({ kind, size, mode, owner, differences })}`
     stdout.write(`${line}\n`)
   }
+}
+
+/** Between two trees: what it is now, or in what it differs. */
+function detailText({
+  kind,
+  size,
+  mode,
+  owner,
+  differences,
+}: Pick<PathChange, 'kind' | 'size'> & {
+  readonly [Name in 'mode' | 'owner' | 'differences']: PathChange[Name] | undefined
+}): string {
+  if (kind === 'added') return mode === undefined ? '' : `  (${mode} ${owner}, ${humanSize(size)})`
+  if (differences === undefined) return ''
+  const told = differences.map(({ what, from, to }) =>
+    from === undefined ? what : `${what} ${printable(from)} → ${printable(to ?? '')}`,
+  )
+  return `  (${told.join(', ')})`
 }
 
 function* changesBetween(before: Filesystem, after: Filesystem): Generator<PathChange> {
@@ -114,6 +136,7 @@ function headOf(found: Filesystem, { number, count, size }: LayerHead): string {
   if (found.kind === 'container') {
     return number === count ? `${place}  the container's own  ${files}` : `${place}  ${files}`
   }
+  if (found.kind === 'step') return `${place}  ${files}`
   const { manifest, config } = found.image
   const packed = manifest.value.layers[number - 1]?.size ?? 0
   const diffId = config.value.rootfs.diff_ids[number - 1] ?? ''

@@ -9,6 +9,7 @@ import { syscalls } from '../native/syscalls.ts'
 import { type Found, isUnchanged } from './compare-files.ts'
 import { walkChanges } from './diff-walk.ts'
 import { findDirectoryAt } from './directory-cache.ts'
+import { type FileDifference, fileDifferences, modeText, ownerText } from './file-differences.ts'
 import { isDirectory, isFile, openAs } from './file-type.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { openWithoutLinks } from './open-in-root.ts'
@@ -23,6 +24,11 @@ export interface PathChange {
   readonly path: SafePath
   /** Bytes of a regular file as it is now. */
   readonly size: number
+  /** Between two trees, of what is there now. */
+  readonly mode?: string
+  readonly owner?: string
+  /** Between two trees, of what was there before. */
+  readonly differences?: readonly FileDifference[]
 }
 
 export interface ChangedLayer {
@@ -160,16 +166,15 @@ class TreeWalk {
     } else if (old !== undefined && isDirectory(old.stat) && isDirectory(now.stat)) {
       yield* this.#directory(path, old, now)
     } else if (old === undefined || !isSame(old, now)) {
-      const size = isFile(now.stat) ? now.stat.size : 0
-      yield* this.#say({ kind: old === undefined ? 'added' : 'changed', path, size })
+      yield* this.#say(treeChange(path, old, now))
       const after = isDirectory(now.stat) ? findDirectoryAt(now.fd, now.name) : undefined
       if (after !== undefined) this.#enter({ path, before: undefined, after }, undefined)
     }
   }
 
   *#directory(path: SafePath, old: Found, now: Found): Generator<PathChange> {
-    const change: PathChange = { kind: 'changed', path, size: 0 }
     const isAlike = isUnchanged(now, old)
+    const change = isAlike ? unchanged(path) : treeChange(path, old, now)
     if (isAlike) this.#unsaid.push(change)
     else yield* this.#say(change)
     const before = openDirectoryAt(old.fd, old.name)
@@ -180,6 +185,23 @@ class TreeWalk {
   *#say(change: PathChange): Generator<PathChange> {
     yield* this.#unsaid.splice(0)
     yield change
+  }
+}
+
+/** On the way to what changed in it. */
+function unchanged(path: SafePath): PathChange {
+  return { kind: 'changed', path, size: 0 }
+}
+
+function treeChange(path: SafePath, old: Found | undefined, now: Found): PathChange {
+  const { stat } = now
+  return {
+    kind: old === undefined ? 'added' : 'changed',
+    path,
+    size: isFile(stat) ? stat.size : 0,
+    mode: modeText(stat),
+    owner: ownerText(stat),
+    ...(old === undefined ? {} : { differences: fileDifferences(old, now) }),
   }
 }
 

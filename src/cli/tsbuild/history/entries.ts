@@ -5,6 +5,20 @@ const group = 'Building'
 
 export const historyCommands: readonly CommandEntry[] = [
   {
+    name: 'diff',
+    summary: 'List what is different between two steps or images',
+    group,
+    asRoot: true,
+    load: async () => (await import('../../tsrun/diff.ts')).diffCommand,
+  },
+  {
+    name: 'shell',
+    summary: 'Open a shell after any step of a Dockerfile',
+    group,
+    asRoot: true,
+    load: async () => (await import('../shell/shell.ts')).shellCommand,
+  },
+  {
     name: 'why',
     summary: 'Tell for each step of a build why it ran, or that it was cached',
     group,
