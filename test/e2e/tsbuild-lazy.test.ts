@@ -1,9 +1,11 @@
 /** What a build does not fetch, make or send. */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../support/requires.ts'
-import { openWorkspace, type Registry, type Store } from './workspace.ts'
+import { run } from './process.ts'
+import { checkout, openWorkspace, type Registry, type Store } from './workspace.ts'
 
 interface Manifest {
   readonly config: { readonly digest: string }
@@ -131,5 +133,34 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild, a base that is not in the s
       context,
     ])
     expect(stderr.match(/[0-9a-f]{12} \(already there\)/g)).toHaveLength(baseLayers.length + 2)
+  })
+})
+
+describeWith(['root', 'build', 'strace'], 'tsbuild, a context that did not change', () => {
+  const work = openWorkspace('unchanged')
+  afterAll(() => work.close())
+
+  test('K11 costs one lstat for each file, and reads none', async () => {
+    const count = 500
+    const names = Array.from({ length: count }, (_, index) => [`d/measured-${index}`, `${index}\n`])
+    const files = { Dockerfile: 'FROM scratch\nCOPY . /\n', ...Object.fromEntries(names) }
+    const context = work.write('context', files)
+    const store = work.store('store')
+    // What was changed a moment ago may change again unseen, so it is read again until then.
+    await delay(2100)
+    await store.tsbuild([context])
+    const trace = work.path('trace')
+    const program = join(checkout, 'dist/cli/tsbuild.js')
+    const calls = ['statx', 'openat', 'openat2', 'llistxattr', 'readlinkat'].join()
+    const words = ['-f', '-e', `trace=${calls}`, '-o', trace, process.execPath, program, context]
+    const { stderr } = await run('strace', words, {
+      env: { ...work.env, TSBUILD_ROOT: store.root },
+    })
+    expect(stderr).toContain('CACHED')
+    const lines = readFileSync(trace, 'utf8')
+      .split('\n')
+      .filter(line => line.includes('measured-'))
+    expect(lines.filter(line => line.includes('statx('))).toHaveLength(count)
+    expect(lines).toHaveLength(count)
   })
 })

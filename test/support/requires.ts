@@ -29,6 +29,7 @@ const checks = {
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),
   umoci: () => program('umoci', 'umoci'),
+  strace: () => program('strace', 'strace'),
   script: () => program('script', 'bsdutils'),
   mmdebstrap: () => program('mmdebstrap', 'mmdebstrap'),
   debian: () => debianMirror(),

@@ -136,9 +136,11 @@ async function digestPresent(
   const { stat } = file
   const { mode, owner } = options.appearance(stat)
   const [type, ...more] = typeFields(tree, file)
-  const attributes = xattrs(tree, file)
-  const body = isRegularFile(stat) ? await contentOf(tree, file, options) : ''
-  if (body === undefined) return []
+  const content = isRegularFile(stat)
+    ? await contentOf(tree, file, options)
+    : { body: '', attributes: xattrs(tree, file) }
+  if (content === undefined) return []
+  const { body, attributes } = content
   const digest = sha256([[mode, owner, type, ...more, ...attributes], body])
   const look = lookText({
     type: typeLetters.get(type) ?? 'o',
@@ -188,6 +190,21 @@ function xattrs(tree: SourceTree, { path, stat }: Located): string[] {
   }
 }
 
+interface FileContent {
+  readonly body: string
+  readonly attributes: readonly string[]
+}
+
+/** Few files have attributes; the digests of the others stay short. */
+function encodeContent({ body, attributes }: FileContent): string {
+  return attributes.length === 0 ? body : `${body}\n${JSON.stringify(attributes)}`
+}
+
+function decodeContent(text: string): FileContent {
+  const [body = '', attributes = '[]'] = text.split('\n')
+  return { body, attributes: JSON.parse(attributes) as string[] }
+}
+
 /**
  * From the cache when the file looks untouched since it was last hashed. `undefined`: what is there
  * by now is no regular file.
@@ -196,18 +213,21 @@ async function contentOf(
   tree: SourceTree,
   file: Located,
   { cache, signal }: DigestOptions,
-): Promise<string | undefined> {
+): Promise<FileContent | undefined> {
   const known = cache.find(file.stat)
-  if (known !== undefined) return known
+  if (known !== undefined) return decodeContent(known)
   using place = placeAt(tree, file.path)
   const how = resolve.beneath | resolve.noSymlinks
   const fd = syscalls().openat2(place.fd, place.name, [openAs.reading, 0, how])
   try {
     const stat = syscalls().statx(fd, '')
     if (!isRegularFile(stat)) return undefined
-    const digest = await bodyDigest(fd, stat, signal)
-    cache.put(file.stat, digest)
-    return digest
+    const content = {
+      body: await bodyDigest(fd, stat, signal),
+      attributes: xattrs(tree, file),
+    }
+    cache.put(file.stat, encodeContent(content))
+    return content
   } finally {
     closeSync(fd)
   }

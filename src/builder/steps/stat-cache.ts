@@ -1,8 +1,8 @@
 /**
- * StatCache: digests of file bodies by how the file looks to `lstat`, so that a context that did
- * not change costs no reading.
+ * StatCache: digests of file bodies, and extended attributes, by how the file looks to `lstat`, so
+ * that a context that did not change costs one such call for each file.
  *
- * A file whose bytes change gets a new ctime, which nobody can set back. But two changes within one
+ * A file whose bytes or attributes change gets a new ctime, which nobody can set back. But two changes within one
  * tick of the file system's clock look the same, so a file that was changed within
  * {@link settleSeconds} of being hashed is not remembered beyond this build.
  */
@@ -44,8 +44,11 @@ export function statCache(earlier: Readonly<Record<string, string>>, now: () => 
   }
 }
 
+/** Raised when what is kept for a file changes: what older programs kept is then not found. */
+const version = 2
+
 function keyOf(stat: FileStat): string {
   const { ino, size, mtime, ctime, devMajor, devMinor } = stat
   const times = `${mtime.seconds}.${mtime.nanoseconds}:${ctime.seconds}.${ctime.nanoseconds}`
-  return `${devMajor}:${devMinor}:${ino}:${size}:${times}`
+  return `${version}:${devMajor}:${devMinor}:${ino}:${size}:${times}`
 }
