@@ -15,17 +15,21 @@ const checks = {
     existsSync(new URL('../../dist/cli/tsbuild.js', import.meta.url)) ? undefined : 'npm run build',
   busybox: () => (existsSync('/bin/busybox') ? undefined : '/bin/busybox (busybox-static)'),
   containerd: () => program('containerd', 'containerd') ?? program('ctr', 'containerd'),
+  cosign: () => program('cosign', 'go install'),
+  crane: () => program('crane', 'go install'),
   docker: () => program('dockerd', 'docker.io') ?? program('docker', 'docker-cli'),
   buildkit: () =>
     findBuildingClient() === undefined
       ? 'docker with BuildKit (docker.io)'
       : program('dockerd', 'docker.io'),
   git: () => program('git', 'git'),
+  helm: () => program('helm', 'go install'),
   pasta: () => program('pasta', 'passt'),
   slirp4netns: () => program('slirp4netns', 'slirp4netns'),
   users: () =>
     command('setpriv', [...anyUser, 'unshare', '-U', 'true'], 'user namespaces for users'),
   podman: () => program('podman', 'podman'),
+  regctl: () => program('regctl', 'go install'),
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),
   umoci: () => program('umoci', 'umoci'),

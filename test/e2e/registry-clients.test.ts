@@ -1,0 +1,118 @@
+/** The clients that people script registries with, against ours: what each of them calls done is whole. */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeWith } from '../support/requires.ts'
+import { run } from './process.ts'
+import { fixture, openWorkspace, type Registry, type Store } from './workspace.ts'
+
+const work = openWorkspace('registry-clients')
+let store: Store
+let registry: Registry
+let image: string
+let digest: string
+
+beforeAll(async () => {
+  store = await work.storeWithBusybox('store')
+  registry = await work.serve()
+  image = `${registry.address}/clients/hello:1`
+  const metadata = work.path('metadata.json')
+  await store.tsbuild(['-t', image, '--push', '--metadata-file', metadata, fixture('hello')])
+  digest = JSON.parse(readFileSync(metadata, 'utf8'))['containerimage.digest']
+})
+afterAll(() => work.close())
+
+const call = async (program: string, ...args: string[]) =>
+  (await run(program, args, { env: work.env })).stdout.trim()
+
+describeWith(['root', 'build', 'busybox', 'crane'], 'crane', () => {
+  const crane = (command: string, ...args: string[]) =>
+    call('crane', command, '--insecure', ...args)
+
+  test('copies to another repository, which mounts every blob and keeps the digest', async () => {
+    const copy = `${registry.address}/clients/copied:2`
+    await crane('copy', image, copy)
+    expect(await crane('digest', copy)).toBe(digest)
+    expect(await crane('validate', '--remote', copy)).toContain('PASS')
+  })
+
+  test('appends a layer, exports it, tags it, lists and deletes the tag', async () => {
+    const layer = work.path('layer.tar')
+    work.write('layer', { added: 'by crane' })
+    await call('tar', '-cf', layer, '-C', work.path('layer'), 'added')
+    const appended = image.replace(/:1$/, ':appended')
+    await crane('append', '-b', image, '-f', layer, '-t', appended)
+    await crane('export', appended, work.path('exported.tar'))
+    expect(await call('tar', '-xOf', work.path('exported.tar'), 'added')).toBe('by crane')
+    await crane('tag', appended, 'also')
+    expect((await crane('ls', image.replace(/:1$/, ''))).split('\n')).toContain('also')
+    await crane('delete', image.replace(/:1$/, ':also'))
+    expect((await crane('ls', image.replace(/:1$/, ''))).split('\n')).not.toContain('also')
+  })
+})
+
+describeWith(['root', 'build', 'busybox', 'regctl'], 'regctl', () => {
+  const regctl = (...args: string[]) => call('regctl', ...args)
+  beforeAll(() => regctl('registry', 'set', '--tls', 'disabled', registry.address))
+
+  test('attaches an artifact, finds it as a referrer and takes it along with a copy', async () => {
+    const file = `${work.write('artifact', { statement: 'signed' })}/statement`
+    const type = 'application/vnd.example.statement'
+    await regctl('artifact', 'put', '--artifact-type', type, '--subject', image, '--file', file)
+    expect(await regctl('artifact', 'list', image)).toContain(type)
+    const copy = `${registry.address}/clients/regctl:1`
+    await regctl('image', 'copy', '--referrers', image, copy)
+    expect(await regctl('artifact', 'list', copy)).toContain(type)
+    expect(await regctl('artifact', 'get', '--subject', copy)).toBe('signed')
+  })
+
+  test('exports, imports and deletes by digest, with the tags that named it', async () => {
+    const archive = work.path('regctl.tar')
+    await regctl('image', 'export', image, archive)
+    const imported = `${registry.address}/clients/imported:1`
+    await regctl('image', 'import', imported, archive)
+    expect(await regctl('manifest', 'head', imported)).toBe(digest)
+    await regctl('manifest', 'delete', '--force-tag-dereference', imported)
+    expect(await regctl('tag', 'ls', imported.replace(/:1$/, ''))).toBe('')
+  })
+})
+
+describeWith(['root', 'build', 'helm'], 'helm', () => {
+  test('pushes a chart and pulls it again', async () => {
+    const chart = work.write('chart', {
+      'Chart.yaml': 'apiVersion: v2\nname: chart\nversion: 0.1.0\n',
+      'values.yaml': 'replicas: 3\n',
+    })
+    await call('helm', 'package', chart, '-d', work.directory)
+    const home = `oci://${registry.address}/charts`
+    await call('helm', 'push', '--plain-http', work.path('chart-0.1.0.tgz'), home)
+    mkdirSync(work.path('pulled'))
+    const to = ['--version', '0.1.0', '-d', work.path('pulled')]
+    await call('helm', 'pull', '--plain-http', `${home}/chart`, ...to)
+    const values = await call(
+      'tar',
+      '-xzOf',
+      work.path('pulled/chart-0.1.0.tgz'),
+      'chart/values.yaml',
+    )
+    expect(values).toBe('replicas: 3')
+  })
+})
+
+describeWith(['root', 'build', 'busybox', 'cosign'], 'cosign', () => {
+  const cosign = (...args: string[]) =>
+    run('cosign', args, { env: { ...work.env, COSIGN_PASSWORD: '' } })
+  const ours = ['--allow-insecure-registry', '--allow-http-registry']
+
+  test('signs with a key, and verifies what it signed alone', async () => {
+    const prefix = work.path('cosign')
+    await cosign('generate-key-pair', '--output-key-prefix', prefix)
+    const signed = `${image.replace(/:1$/, '')}@${digest}`
+    const offline = ['--tlog-upload=false', '--use-signing-config=false']
+    await cosign('sign', '--yes', '--key', `${prefix}.key`, ...offline, ...ours, signed)
+    const key = ['--key', `${prefix}.pub`, '--insecure-ignore-tlog=true']
+    expect((await cosign('verify', ...key, ...ours, signed)).stdout).toContain(digest)
+    const other = `${registry.address}/clients/unsigned:1`
+    await store.tsbuild(['-t', other, '--push', '--label', 'signed=no', fixture('hello')])
+    await expect(cosign('verify', ...key, ...ours, other)).rejects.toThrow(/no signatures found/)
+  })
+})
