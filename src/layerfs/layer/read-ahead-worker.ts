@@ -2,41 +2,57 @@
 import { createHash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
-import { failed, type ReadAheadJob, Ring } from './read-ahead.ts'
+import { GzipFile } from '../compression/gzip-file.ts'
+import { inflateWindow } from '../native/syscalls.ts'
+import {
+  failed,
+  type LayerFile,
+  type ReadAheadJob,
+  type ReadAheadReply,
+  Ring,
+} from './read-ahead.ts'
+import { failureOf } from './thread-failure.ts'
 
 const port = parentPort
 if (port === null) throw new Error('read-ahead-worker runs as a worker thread only')
 
 port.on('message', (job: ReadAheadJob) => {
-  readAhead(job)
-  port.postMessage('done')
+  port.postMessage(readAhead(job))
 })
 
-function readAhead({ fd, memory }: ReadAheadJob): void {
-  const ring = new Ring(memory)
+function readAhead(job: ReadAheadJob): ReadAheadReply {
+  const ring = new Ring(job.memory)
   const hash = createHash('sha256')
-  for (let index = 0, position = 0; ring.untilFree(index); index++) {
-    const length = readInto(ring.slot(index), { fd, position })
-    // Before it is hashed: the other thread works on the bytes meanwhile.
-    if (length !== 0) ring.fill(index, length)
-    if (length === failed) return
-    if (length === 0) {
-      ring.digest.set(hash.digest())
-      ring.fill(index, 0)
-      return
+  const readInto = readerOf(job)
+  let index = 0
+  try {
+    for (; ring.untilFree(index); index++) {
+      const slot = ring.slot(index)
+      const length = readInto(slot)
+      if (length === 0) break
+      // Before it is hashed: the other thread works on the bytes meanwhile.
+      ring.fill(index, length)
+      hash.update(slot.subarray(inflateWindow, inflateWindow + length))
     }
-    hash.update(ring.slot(index).subarray(0, length))
-    position += length
+    ring.digest.set(hash.digest())
+    ring.fill(index, 0)
+    return {}
+  } catch (error) {
+    ring.fill(index, failed)
+    return { failure: failureOf(error) }
   }
 }
 
-function readInto(
-  slot: Uint8Array,
-  { fd, position }: { readonly fd: number; readonly position: number },
-): number {
-  try {
-    return readSync(fd, slot, 0, slot.length, position)
-  } catch {
-    return failed
+/** What puts the next bytes behind the window of a slot, and says how many. */
+function readerOf({ fd, encoding }: LayerFile): (slot: Uint8Array) => number {
+  if (encoding === 'gzip') {
+    const file = new GzipFile(fd)
+    return slot => file.read(slot)
+  }
+  let position = 0
+  return slot => {
+    const length = readSync(fd, slot, inflateWindow, slot.length - inflateWindow, position)
+    position += length
+    return length
   }
 }

@@ -1,16 +1,18 @@
 /**
- * A file's bytes, read and hashed by another thread while this one works on those before them: of
- * unpacking a layer that is not compressed, that is a third of the work.
+ * A layer's tar, read, inflated and hashed by another thread while this one works on what came
+ * before: that is most of the work.
  *
- *   helper   wait for a free slot ─► read into it ─► hash it ─► …          read-ahead-worker.ts
+ *   helper   wait for a free slot ─► read or inflate into it ─► hash it ─► …   read-ahead-worker.ts
  *   here     wait for a full slot ─► yield it ─► free it ─► …
  *
- * Both share {@link Ring}, and sleep on its counters. Each thread that reads has one helper, which
- * ends with it.
+ * Both share a {@link Ring}, and sleep on its counters. Each thread that reads has one helper,
+ * which ends with it.
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { type DiffId, parseDiffId } from '../../oci/digest.ts'
+import { inflateWindow } from '../native/syscalls.ts'
+import { errorOf, type Failure } from './thread-failure.ts'
 
 export interface ReadAhead {
   /** Each is valid until the next one is asked for. */
@@ -19,14 +21,21 @@ export interface ReadAhead {
   diffId(): DiffId
 }
 
-export interface ReadAheadJob {
+export interface LayerFile {
   readonly fd: number
+  /** Bytes of the file. */
+  readonly size: number
+  readonly encoding: 'gzip' | 'none'
+}
+
+export interface ReadAheadJob extends LayerFile {
   readonly memory: SharedArrayBuffer
 }
 
 const slotCount = 4
-const slotSize = 512 * 1024
 const headerSize = 4096
+/** Before the content of each slot is room for what inflate refers back to. */
+export const slotSize: number = inflateWindow + 512 * 1024
 
 /** How far the helper came, how far this thread did, and what the slots hold. */
 export class Ring {
@@ -43,6 +52,7 @@ export class Ring {
     this.digest = new Uint8Array(memory, 1024, 32)
   }
 
+  /** With the room before its content. */
   slot(index: number): Uint8Array {
     return new Uint8Array(this.memory, headerSize + (index % slotCount) * slotSize, slotSize)
   }
@@ -92,8 +102,13 @@ const filledCounter = 0
 const releasedCounter = 1
 const abandoned = 2 ** 31 - 1
 
-/** Instead of a slot's length: the file could not be read. */
+/** Instead of a slot's length: the file could not be read. Why, its last message says. */
 export const failed = -1
+const helperFailed = new Error('A layer could not be read ahead')
+
+export interface ReadAheadReply {
+  readonly failure?: Failure
+}
 
 /** Below that, handing over costs more than it saves. */
 const smallest = 8 * 1024 * 1024
@@ -105,22 +120,28 @@ const workerFile = import.meta.url.endsWith('.ts')
 
 let helper: { readonly worker: Worker; isBusy: boolean } | undefined
 
-/** Calls `use` with the open file, of `size` bytes; `undefined`: reading it here is as good. */
+/** Calls `use` with what is read ahead; `undefined`: reading it here is as good. */
 export async function withReadAhead<T>(
-  { fd, size }: { readonly fd: number; readonly size: number },
-  use: (file: ReadAhead | undefined) => Promise<T>,
+  file: LayerFile,
+  use: (ahead: ReadAhead | undefined) => Promise<T>,
 ): Promise<T> {
-  if (workerFile === undefined || size < smallest || helper?.isBusy === true) return use(undefined)
+  if (workerFile === undefined || file.size < smallest || helper?.isBusy === true) {
+    return use(undefined)
+  }
   helper ??= { worker: await startHelper(workerFile), isBusy: false }
   const { worker } = helper
   const ring = new Ring()
   helper.isBusy = true
-  const job: ReadAheadJob = { fd, memory: ring.memory }
   worker.ref()
   const over = once(worker, 'message')
+  const job: ReadAheadJob = { ...file, memory: ring.memory }
+  worker.postMessage(job)
   try {
-    worker.postMessage(job)
     return await use({ chunks: chunksOf(ring), diffId: () => diffIdOf(ring) })
+  } catch (error) {
+    if (error !== helperFailed) throw error
+    const [reply] = (await over) as [ReadAheadReply]
+    throw reply.failure === undefined ? error : errorOf(reply.failure)
   } finally {
     ring.abandon()
     // It must not read from a descriptor that is closed and may be another file's.
@@ -141,9 +162,9 @@ async function startHelper(file: URL): Promise<Worker> {
 function* chunksOf(ring: Ring): Generator<Uint8Array> {
   for (let index = 0; ; index++) {
     const length = ring.untilFilled(index)
-    if (length === failed) throw new Error('The file could not be read')
+    if (length === failed) throw helperFailed
     if (length === 0) return
-    yield ring.slot(index).subarray(0, length)
+    yield ring.slot(index).subarray(inflateWindow, inflateWindow + length)
     ring.release(index)
   }
 }

@@ -17,9 +17,11 @@ import {
 import { OciError } from '../../oci/errors.ts'
 import type { Chunks } from '../compression/byte-source.ts'
 import { decompress, detectEncoding } from '../compression/decompress.ts'
+import { GzipFile } from '../compression/gzip-file.ts'
+import { inflateWindow } from '../native/syscalls.ts'
 import { defaultBudgets, type TarBudgets } from '../tar/entry.ts'
 import { TarReader, type TarVisitor } from '../tar/reader.ts'
-import { withReadAhead } from './read-ahead.ts'
+import { slotSize, withReadAhead } from './read-ahead.ts'
 
 export interface LayerBlob {
   /** The file that holds it. */
@@ -68,13 +70,13 @@ async function run(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<R
   const encoding = encodingOf(fd)
   const reader = new TarReader(visitor, { ...defaultBudgets, ...layer.budgets })
   const pass = { layer, reader }
-  if (encoding !== 'none') {
-    return passHashed(decompress(chunksOf(fd, 'new'), encoding), pass)
-  }
-  return withReadAhead({ fd, size: layer.expected.size }, async file => {
-    if (file === undefined) return passHashed(chunksOf(fd, 'reused'), pass)
-    const size = await passOn(file.chunks, pass)
-    return { diffId: file.diffId(), size }
+  if (encoding === 'zstd') return passHashed(decompress(chunksOf(fd), encoding), pass)
+  return withReadAhead({ fd, size: layer.expected.size, encoding }, async ahead => {
+    if (ahead === undefined) {
+      return passHashed(encoding === 'gzip' ? inflatedOf(fd) : chunksOf(fd), pass)
+    }
+    const size = await passOn(ahead.chunks, pass)
+    return { diffId: ahead.diffId(), size }
   })
 }
 
@@ -119,15 +121,22 @@ function encodingOf(fd: number): 'gzip' | 'zstd' | 'none' {
   return encoding
 }
 
-/** `reused`: a chunk is valid until the next one is asked for. */
-function* chunksOf(fd: number, buffers: 'new' | 'reused'): Generator<Uint8Array> {
-  let buffer = Buffer.allocUnsafe(chunkSize)
+function* chunksOf(fd: number): Generator<Uint8Array> {
   for (let position = 0; ; ) {
+    const buffer = Buffer.allocUnsafe(chunkSize)
     const length = readSync(fd, buffer, 0, chunkSize, position)
     if (length === 0) return
     position += length
     yield buffer.subarray(0, length)
-    if (buffers === 'new') buffer = Buffer.allocUnsafe(chunkSize)
+  }
+}
+
+/** A chunk is valid until the next one is asked for. */
+function* inflatedOf(fd: number): Generator<Uint8Array> {
+  const file = new GzipFile(fd)
+  const memory = Buffer.allocUnsafe(slotSize)
+  for (let length = file.read(memory); length > 0; length = file.read(memory)) {
+    yield memory.subarray(inflateWindow, inflateWindow + length)
   }
 }
 
@@ -143,7 +152,7 @@ function assertSize(fd: number, { expected }: LayerBlob): void {
 function assertBlob(fd: number, { expected }: LayerBlob): void {
   const algorithm = algorithmOf(expected.digest)
   const hash = createHash(algorithm)
-  for (const chunk of chunksOf(fd, 'reused')) hash.update(chunk)
+  for (const chunk of chunksOf(fd)) hash.update(chunk)
   assertSame('layer blob', expected.digest, finishDigest(hash, algorithm))
 }
 

@@ -10,7 +10,8 @@ import { Worker, type WorkerOptions } from 'node:worker_threads'
 import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply-request.ts'
 import { overlayUse } from './overlay-use.ts'
 import { settleLayer } from './settle-layer.ts'
-import { errorOf, runUnpackJob, type UnpackJob, type UnpackReply } from './unpack-job.ts'
+import { errorOf } from './thread-failure.ts'
+import { runUnpackJob, type UnpackJob, type UnpackReply } from './unpack-job.ts'
 
 export interface StagedLayer extends ExtractRequest {
   /** The layers below, **top first**, once they are applied; asked for when it matters. */

@@ -1,6 +1,6 @@
 /**
- * The system calls that Node lacks, one function each, without policy; and one for six of them,
- * for speed.
+ * The system calls that Node lacks, one function each, without policy; for speed also one for six
+ * of them, and inflate.
  *
  * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
  * error: `code: 'ENOENT'`, `errno`, `syscall: 'openat2'`. Names and targets are strings (UTF-8) or
@@ -129,7 +129,25 @@ export interface Syscalls {
   mountSetattr(fd: number, attributes: number): void
   moveMount(fromFd: number, toDirFd: number, toPath: Name): void
   umount2(path: Name, flags: number): void
+  /** A raw deflate stream (RFC 1951) at its beginning. */
+  newInflater(): Uint8Array
+  /**
+   * Decodes from `input` at `places[0]` into `output` at `places[1]`, and advances both: an
+   * {@link inflateStatus}. Input that is left is to be passed again, with more behind it; of the
+   * output before its place {@link inflateWindow} bytes are read.
+   */
+  inflate(
+    inflater: Uint8Array,
+    buffers: readonly [input: Uint8Array, output: Uint8Array],
+    places: Uint32Array,
+  ): number
 }
+
+/** What `inflate` answers: what it needs to go on, or how the stream ended. */
+export const inflateStatus = { needsInput: 0, needsOutput: 1, ended: 2, damaged: 3 } as const
+
+/** How far back a stream refers: what was put out last stands before the next output. */
+export const inflateWindow = 32 * 1024
 
 /** What `createFile` wants of a file, in this order: an array costs a tenth of an object. */
 export type FileNumbers = readonly [

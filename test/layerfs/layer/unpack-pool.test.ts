@@ -97,22 +97,21 @@ describe.each([
   })
 })
 
-describe('UnpackPool reads a large plain layer ahead in another thread', () => {
+describe.each([
+  ['plain', (tar: Buffer) => tar],
+  ['packed', (tar: Buffer) => gzipSync(tar, { level: 1 })],
+])('UnpackPool reads a large %s layer ahead in another thread', (_, pack) => {
   const contents = Array.from({ length: 40 }, (_, index) => randomBytes(400_000 + 13_331 * index))
   const large = () => {
     const tar = tarOf(contents.map((content, i) => file(`f${i}`, content)))
-    return stagedBlob(tar, { bytes: tar, lower: async () => [] })
+    return stagedBlob(tar, { bytes: pack(tar), lower: async () => [] })
   }
 
   test('and writes the same files, of one layer after the other', async () => {
     await using pool = threaded.openUnpackPool(1)
     for (let round = 0; round < 2; round++) {
       const layer = large()
-      const { diffId, size } = await pool.apply(layer)
-      expect({ diffId, size }).toEqual({
-        diffId: layer.expected.diffId,
-        size: layer.expected.size,
-      })
+      expect((await pool.apply(layer)).diffId).toBe(layer.expected.diffId)
       contents.forEach((content, i) => {
         expect(readFileSync(join(layer.target, `f${i}`)).equals(content)).toBe(true)
       })
