@@ -9,7 +9,7 @@ import { rememberedSteps } from './forget-steps.ts'
 
 export interface CachedLayer {
   readonly name: ChainId
-  /** When the last step that needs it was remembered. */
+  /** When a step that needs it was last made, or found. */
   readonly usedAt: Date
   /** Of the layer alone, on the disk. */
   readonly bytes: number
@@ -25,10 +25,10 @@ export async function cachedLayers(store: Store): Promise<CachedLayer[]> {
   for await (const info of store.snapshots.list()) all.set(info.name, info)
   const used = new Map<ChainId, Date>()
   const heads = new Set<ChainId>()
-  for await (const { chain, putAt } of rememberedSteps(store.records)) {
+  for await (const { chain, usedAt } of rememberedSteps(store.records)) {
     heads.add(chain)
     for (const name of withAncestors([chain], all)) {
-      if (putAt.getTime() >= (used.get(name)?.getTime() ?? 0)) used.set(name, putAt)
+      if (usedAt.getTime() >= (used.get(name)?.getTime() ?? 0)) used.set(name, usedAt)
     }
   }
   const images = await referredTo(await store.images.list(), store.content)

@@ -13,14 +13,14 @@ export interface RemainingCache {
   readonly chains: readonly ChainId[]
 }
 
-/** Forgets every step and every remembered digest that was last put before `before`. */
+/** Forgets every step and every remembered digest that was last of use before `before`. */
 export async function forgetSteps(records: Records, before: Date): Promise<RemainingCache> {
   const chains = new Set<ChainId>()
   const removed = { step: 0, made: 0, memo: 0, url: 0, inventory: 0, last: 0 }
   for (const kind of kinds) {
-    for await (const { hex, value, putAt } of records.list(kind)) {
+    for await (const { hex, value, usedAt } of records.list(kind)) {
       const chain = kind === 'step' ? chainIn(value) : undefined
-      if (putAt.getTime() < before.getTime()) {
+      if (usedAt.getTime() < before.getTime()) {
         await records.remove(kind, hex)
         removed[kind]++
       } else if (chain !== undefined) chains.add(chain)
@@ -32,14 +32,14 @@ export async function forgetSteps(records: Records, before: Date): Promise<Remai
 export interface RememberedStep {
   /** The filesystem that the step made. */
   readonly chain: ChainId
-  readonly putAt: Date
+  readonly usedAt: Date
 }
 
 /** Those that made a filesystem; whether it is still there is for the caller to see. */
 export async function* rememberedSteps(records: Records): AsyncGenerator<RememberedStep> {
-  for await (const { value, putAt } of records.list('step')) {
+  for await (const { value, usedAt } of records.list('step')) {
     const chain = chainIn(value)
-    if (chain !== undefined) yield { chain, putAt }
+    if (chain !== undefined) yield { chain, usedAt }
   }
 }
 

@@ -26,6 +26,8 @@ export function recordCache(
       const record = decode(await records.get('step', hexOf(key)))
       const chain = record === undefined ? undefined : chainOf(record)
       if (chain === undefined || (await snapshots.find(chain)) === undefined) return undefined
+      // What is used stays longest when the cache is made smaller.
+      await records.touch('step', hexOf(key))
       return record
     },
     put: async (key, record) => {

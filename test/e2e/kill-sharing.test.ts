@@ -104,7 +104,9 @@ describeWith(['root', 'busybox'], 'several processes on one store', () => {
       const ends: Ended[] = []
       while (isBuilding) {
         ends.push(await programs.start('tsbuild', ['rmi', '-f', 'app:pruned'], { store }).ended)
-        ends.push(await programs.start('tsbuild', ['prune', '-f', '-a'], { store }).ended)
+        ends.push(
+          await programs.start('tsbuild', ['prune', '-fa', '--timeout', '0s'], { store }).ended,
+        )
         await sleep(20)
       }
       return ends

@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { cachedLayers } from '../../builder/cache-use.ts'
 import { checkStore } from '../../layerfs/image/check-store.ts'
 import { type Problem, type Repair, repairStore } from '../../layerfs/image/repair-store.ts'
@@ -10,6 +9,7 @@ import { type CliContext, type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
 import { assertRoot } from '../privileges.ts'
 import { formatTable } from '../table.ts'
+import { whenFree } from './when-free.ts'
 
 export const fsckCommand: Command = defineCommand({
   name: 'fsck',
@@ -71,25 +71,13 @@ function isRemoved({ outcome }: Repair): boolean {
   return outcome === 'removed'
 }
 
-const attempts = 20
-const pauseMs = 500
-
-/** A pull or build that is about to end is waited for. */
 async function repaired(
   store: Store,
   problems: readonly Problem[],
-  { signal }: CliContext,
+  context: CliContext,
 ): Promise<Repair[]> {
   const faults = problems.filter(isFault)
-  if (faults.length === 0) return []
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await repairStore(store, faults)
-    } catch (error) {
-      if (!hasCode(error, 'conflict') || attempt === attempts) throw error
-    }
-    await pause(pauseMs, undefined, { signal })
-  }
+  return faults.length === 0 ? [] : await whenFree(() => repairStore(store, faults), context)
 }
 
 function asJson({ problems, use }: Found, repairs: readonly Repair[]): string {

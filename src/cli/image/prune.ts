@@ -8,19 +8,25 @@ import type { FlagTable, FlagValues } from '../flags.ts'
 import { humanSize } from '../human.ts'
 import { ask } from '../prompt.ts'
 import { removeUnused } from './remove-unused.ts'
+import { whenFree } from './when-free.ts'
 
 const flags = {
   all: { kind: 'boolean', short: 'a', help: 'Also the whole build cache' },
   filter: {
     kind: 'strings',
     value: 'until=TIME',
-    help: 'Also the build cache that is older: until=168h',
+    help: 'Also the build cache that was not used for so long: until=168h',
   },
   'max-used-space': {
     kind: 'size',
     value: 'SIZE',
     aliases: ['keep-storage'],
-    help: 'Also the oldest of the build cache, until the rest takes no more',
+    help: 'Also what was not used for longest of it, until the rest takes no more',
+  },
+  timeout: {
+    kind: 'duration',
+    value: 'TIME',
+    help: 'Wait so long for builds, pulls and loads to end (default 1m)',
   },
   force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
   verbose: { kind: 'boolean', help: 'List what is removed' },
@@ -47,7 +53,8 @@ export const pruneCommand: Command = defineCommand({
     const oldest = oldestKept(flags, new Date())
     if (!flags.force && !(await isConfirmed(flags.all, context))) return 0
     await using store = await openStore(context.environment.root)
-    const removed = await prune(store, await cutoff(store, oldest, flags))
+    const before = await cutoff(store, oldest, flags)
+    const removed = await prune(store, before, task => whenFree(task, context, flags.timeout))
     if (flags.verbose) context.stdout.write(removed.list)
     context.stdout.write(`${removed.summary}\n`)
     // Last: who creates files right after many were deleted waits for it (trash.ts).
@@ -100,12 +107,14 @@ interface Removed {
   readonly list: string
 }
 
+type Waiting = <T>(task: () => Promise<T>) => Promise<T>
+
 /** Containers, also ended ones, and mounted images keep what they were made from. */
-async function prune(store: Store, before: Date): Promise<Removed> {
-  await discardDownloads(store)
+async function prune(store: Store, before: Date, whenAlone: Waiting): Promise<Removed> {
+  await whenAlone(() => discardDownloads(store))
   const unnamed = (await store.images.list()).filter(({ reference }) => reference === undefined)
   for (const record of unnamed) await store.images.remove(record)
-  const { removedSteps, ...pruned } = await removeUnused(store, before)
+  const { removedSteps, ...pruned } = await whenAlone(() => removeUnused(store, before))
   const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
   const parts = [
     count(unnamed.length, 'image'),

@@ -6,21 +6,23 @@
  * A record is whole or absent. It is not synced: after a power failure it may be missing or
  * damaged, and both read as absent.
  */
-import { readFile, rm, stat } from 'node:fs/promises'
+import { readFile, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing, namesIn, sweepTemporaries, writeFileAtomic } from './atomic-file.ts'
 
 export interface Record {
   readonly hex: string
   readonly value: unknown
-  /** When it was last put. */
-  readonly putAt: Date
+  /** When it was last put or touched, to the minute. */
+  readonly usedAt: Date
 }
 
 export interface Records {
   /** `undefined` when absent. The value is as it was parsed: to be decoded by the caller. */
   get(kind: string, hex: string): Promise<unknown>
   put(kind: string, hex: string, value: object): Promise<void>
+  /** Notes that the record was of use; nothing when it is absent. */
+  touch(kind: string, hex: string): Promise<void>
   /** Idempotent. */
   remove(kind: string, hex: string): Promise<void>
   list(kind: string): AsyncIterable<Record>
@@ -38,9 +40,20 @@ export function openRecords(root: string): Records {
     get: async (kind, hex) => parseOrAbsent(await readText(pathOf(kind, hex))),
     put: (kind, hex, value) =>
       writeFileAtomic(pathOf(kind, hex), JSON.stringify(value), { durability: 'unsynced' }),
+    touch: (kind, hex) => touch(pathOf(kind, hex)),
     remove: (kind, hex) => rm(pathOf(kind, hex), { force: true }),
     list: kind => listRecords(directoryOf(root, kind)),
   }
+}
+
+/** Often used records are not written to each time. */
+const touchedMs = 60 * 1000
+
+async function touch(path: string): Promise<void> {
+  const info = await stat(path).catch(ignoreMissing)
+  const now = new Date()
+  if (info === undefined || now.getTime() - info.mtimeMs < touchedMs) return
+  await utimes(path, now, now).catch(ignoreMissing)
 }
 
 function directoryOf(root: string, kind: string): string {
@@ -56,7 +69,7 @@ async function* listRecords(directory: string): AsyncGenerator<Record> {
     const value = parseOrAbsent(await readText(path))
     const info = await stat(path).catch(ignoreMissing)
     if (value === undefined || info === undefined) continue
-    yield { hex: name.slice(0, -suffix.length), value, putAt: info.mtime }
+    yield { hex: name.slice(0, -suffix.length), value, usedAt: info.mtime }
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { openRecords } from '../../../src/layerfs/content/records.ts'
@@ -14,6 +14,19 @@ describe('openRecords', () => {
     expect(await records.get('steps', 'ab12')).toEqual({ layer: 2 })
     expect(await records.get('steps', 'ab13')).toBeUndefined()
     expect(await records.get('other', 'ab12')).toBeUndefined()
+  })
+
+  it('touch() makes a record as young as a new one, and none of nothing', async () => {
+    const root = freshDirectory()
+    const records = openRecords(root)
+    await records.put('steps', 'ab', { ok: true })
+    utimesSync(join(root, 'steps', 'ab.json'), 1000, 1000)
+    await records.touch('steps', 'ab')
+    await records.touch('steps', 'cd')
+    const found = []
+    for await (const { hex, usedAt } of records.list('steps')) found.push({ hex, usedAt })
+    expect(found.map(({ hex }) => hex)).toEqual(['ab'])
+    expect(Date.now() - (found[0]?.usedAt.getTime() ?? 0)).toBeLessThan(60_000)
   })
 
   it('a damaged record reads as absent, and can be put again', async () => {
@@ -34,9 +47,9 @@ describe('openRecords', () => {
     await records.remove('steps', 'b')
     await records.remove('steps', 'b')
     const found: string[] = []
-    for await (const { hex, value, putAt } of records.list('steps')) {
+    for await (const { hex, value, usedAt } of records.list('steps')) {
       expect(value).toEqual({ hex })
-      expect(Date.now() - putAt.getTime()).toBeLessThan(60_000)
+      expect(Date.now() - usedAt.getTime()).toBeLessThan(60_000)
       found.push(hex)
     }
     expect(found).toEqual(['a', 'c'])
