@@ -1,10 +1,11 @@
 /** A Docker engine's socket: the image is sent to it as `docker load` would. */
 
-import type { IncomingMessage, RequestOptions } from 'node:http'
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import { request } from 'node:http'
+import { request as requestTls } from 'node:https'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { OciError, printable } from '../../oci/errors.ts'
 
 /** `unix:///var/run/docker.sock`, `tcp://127.0.0.1:2375`. Throws `unsupported`, `invalid`. */
 export function parseEngineAddress(text: string): RequestOptions {
@@ -26,6 +27,20 @@ export function parseEngineAddress(text: string): RequestOptions {
   )
 }
 
+export interface Engine {
+  readonly address: string
+  /** Of an address that is a host and port: whether, and how, they are sure of each other. */
+  readonly tls?: EngineTls
+}
+
+/** What is in the files, as PEM. */
+export interface EngineTls {
+  readonly ca?: Buffer
+  readonly cert?: Buffer
+  readonly key?: Buffer
+  readonly verify: boolean
+}
+
 /** Long enough for what engines say; a broken one must not fill the memory. */
 const maxReply = 1024 * 1024
 
@@ -34,17 +49,11 @@ const maxReply = 1024 * 1024
  * engine names the image only after it has all of it.
  */
 export async function loadIntoEngine(
-  address: string,
+  engine: Engine,
   archive: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
-  const sent = request({
-    ...parseEngineAddress(address),
-    method: 'POST',
-    path: '/images/load?quiet=1',
-    headers: { 'content-type': 'application/x-tar', host: 'docker' },
-    signal,
-  })
+  const sent = openRequest(engine, signal)
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     sent.once('response', resolve)
     sent.once('error', reject)
@@ -62,25 +71,40 @@ export async function loadIntoEngine(
     await sending
   } catch (error) {
     if (signal.aborted || error instanceof OciError) throw error
-    const unreachable = [
-      'ENOENT',
-      'ECONNREFUSED',
-      'EACCES',
-      'ENOTFOUND',
-      'ECONNRESET',
-      'EPIPE',
-    ] as const
-    if (!unreachable.some(code => hasCode(error, code))) throw error
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new OciError(
-      'unavailable',
-      `Cannot reach the Docker engine at ${printable(address)}: ${reason}`,
-      {
-        cause: error,
-        hint: 'start it, or set DOCKER_HOST',
-      },
-    )
+    throw unreachable(engine, error)
   }
+}
+
+function openRequest({ address, tls }: Engine, signal: AbortSignal): ClientRequest {
+  const place = parseEngineAddress(address)
+  // Also the name that a certificate has to be for, where there is TLS.
+  const host = 'socketPath' in place ? { host: 'docker' } : {}
+  const options = {
+    ...place,
+    method: 'POST',
+    path: '/images/load?quiet=1',
+    headers: { 'content-type': 'application/x-tar', ...host },
+    signal,
+  }
+  if (tls === undefined) return request(options)
+  const { verify, ...certificates } = tls
+  return requestTls({ ...options, ...certificates, rejectUnauthorized: verify })
+}
+
+const networkCodes = ['ENOENT', 'ECONNREFUSED', 'EACCES', 'ENOTFOUND', 'ECONNRESET', 'EPIPE']
+
+/** As it is, when it is of something else than the way to the engine. */
+function unreachable({ address, tls }: Engine, error: unknown): unknown {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const isTls = /CERT|TLS|SSL|EPROTO|UNABLE_TO_/.test(code)
+  if (!isTls && !networkCodes.includes(code)) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  const check = tls === undefined ? '' : ', DOCKER_TLS_VERIFY and DOCKER_CERT_PATH'
+  return new OciError(
+    'unavailable',
+    `Cannot reach the Docker engine at ${printable(address)}: ${printable(reason, 500)}`,
+    { cause: error, hint: `start it, or set DOCKER_HOST${check}` },
+  )
 }
 
 async function replyText(reply: AsyncIterable<Buffer>): Promise<string> {

@@ -12,7 +12,7 @@ import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
 import { transferStatus } from '../transfer-status.ts'
 import { vertex } from '../vertex.ts'
-import { loadIntoEngine } from './docker-engine.ts'
+import { type Engine, loadIntoEngine } from './docker-engine.ts'
 import { changesLayers, type ImageOptions } from './image-options.ts'
 import { copyFiles, filesTar } from './rootfs.ts'
 import { type WriteOptions, type WrittenImage, writeImage } from './write-image.ts'
@@ -34,7 +34,7 @@ export type ImageOutput =
   | (Named & { readonly kind: 'archive'; readonly format: 'oci' | 'docker'; readonly sink: Sink })
   | (Named & { readonly kind: 'layout'; readonly directory: string })
   /** Into a Docker engine: `unix:///var/run/docker.sock`. */
-  | (Named & { readonly kind: 'engine'; readonly address: string })
+  | (Named & Engine & { readonly kind: 'engine' })
 
 /** `platformSplit`: a directory per platform also when there is one only. */
 export type FilesOutput =
@@ -163,7 +163,7 @@ async function exportImage(
       )
     case 'engine':
       return vertex('importing to docker', emit, () =>
-        loadIntoEngine(output.address, exportArchive({ ...request, format: 'docker' }), signal),
+        loadIntoEngine(output, exportArchive({ ...request, format: 'docker' }), signal),
       )
     default:
       return unreachable(output)

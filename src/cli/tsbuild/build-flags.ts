@@ -54,7 +54,11 @@ export const buildFlags = {
   },
 
   push: { kind: 'boolean', group: output, help: 'Push the image: --output type=registry' },
-  load: { kind: 'boolean', group: output, help: 'Load the image into Docker (DOCKER_HOST)' },
+  load: {
+    kind: 'boolean',
+    group: output,
+    help: 'Load the image into Docker (DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH)',
+  },
   output: {
     kind: 'strings',
     short: 'o',

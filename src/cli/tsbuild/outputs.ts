@@ -1,7 +1,6 @@
 /** `--output`, `--push`, `--load` and `--tag`: what becomes of the build. */
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { parseEngineAddress } from '../../builder/export/docker-engine.ts'
 import type { Annotation, ImageOptions } from '../../builder/export/image-options.ts'
 import type { ImageOutput, Output, Sink } from '../../builder/export/output.ts'
 import { parseReference, type Reference } from '../../oci/reference.ts'
@@ -9,6 +8,7 @@ import { usageError } from '../cli-error.ts'
 import type { EnvironmentLookup } from '../flags.ts'
 import { writeOutputFile } from '../output-file.ts'
 import type { BuildFlags } from './build-flags.ts'
+import { engineFrom } from './engine.ts'
 import {
   imageOptionKeys,
   parseAnnotation,
@@ -57,9 +57,7 @@ export function parseOutputs(flags: OutputFlags, { stdout, lookup }: OutputPlace
     outputs.push({ kind: 'registry', names: tags, byDigest: false, options })
   }
   if (flags.load) {
-    const address = lookup('DOCKER_HOST') ?? 'unix:///var/run/docker.sock'
-    parseEngineAddress(address)
-    outputs.push({ kind: 'engine', address, names: tags, options })
+    outputs.push({ kind: 'engine', ...engineFrom(lookup), names: tags, options })
   }
   if (annotations.length > 0 && !outputs.some(isImage)) {
     throw usageError('Flag --annotation is about an image, and no output is one')

@@ -18,7 +18,10 @@ interface Given {
 
 function outputsOf({ dockerHost, ...flags }: Given): Output[] {
   const all = { output: [], push: false, load: false, tag: [], annotation: [], ...flags }
-  return parseOutputs(all, { stdout: new PassThrough(), lookup: () => dockerHost })
+  return parseOutputs(all, {
+    stdout: new PassThrough(),
+    lookup: name => (name === 'DOCKER_HOST' ? dockerHost : undefined),
+  })
 }
 
 function optionsOf(given: Given): ImageOutput['options'] {
