@@ -57,8 +57,30 @@ function* withAncestors(
   }
 }
 
+export interface SpaceWishes {
+  readonly maxUsed: number | undefined
+  readonly minFree: number | undefined
+  /** Is left to the cache whatever the others say; alone it is the most that is left. */
+  readonly reserved: number | undefined
+  /** Of the disk, now. */
+  readonly freeBytes: number
+}
+
+/** How much the cache may hold that nothing else needs (BuildKit's GC policies). */
+export function mostBytes(
+  layers: readonly CachedLayer[],
+  { maxUsed, minFree, reserved, freeBytes }: SpaceWishes,
+): number {
+  const used = layers.reduce((sum, { isShared, bytes }) => sum + (isShared ? 0 : bytes), 0)
+  const toFree =
+    minFree === undefined ? undefined : Math.max(0, used - Math.max(0, minFree - freeBytes))
+  const limits = [maxUsed, toFree].filter(limit => limit !== undefined)
+  if (limits.length === 0) return reserved ?? Number.POSITIVE_INFINITY
+  return Math.max(reserved ?? 0, Math.min(...limits))
+}
+
 /**
- * Steps remembered before this have to be forgotten for the cache to hold at most `maxBytes` that
+ * Steps last used before this have to be forgotten for the cache to hold at most `maxBytes` that
  * nothing else needs. `layers`: latest first.
  */
 export function cutoffFor(layers: readonly CachedLayer[], maxBytes: number): Date {

@@ -3,9 +3,11 @@ import type { Records } from '../layerfs/content/records.ts'
 import { type ChainId, chainIds, parseDiffId } from '../oci/digest.ts'
 import { hasCode } from '../oci/errors.ts'
 import { asArray, asString, member } from '../oci/json.ts'
+import { inventoryKey } from './explain/inventory.ts'
 
 /** Of record-cache.ts, twin-results.ts, memo.ts, sources/url-fetcher.ts and explain/. */
-const kinds = ['step', 'made', 'memo', 'url', 'inventory', 'last'] as const
+/** Those that may refer to inventories stand before these. */
+const kinds = ['step', 'made', 'memo', 'url', 'last', 'inventory'] as const
 
 export interface RemainingCache {
   readonly removedSteps: number
@@ -13,20 +15,45 @@ export interface RemainingCache {
   readonly chains: readonly ChainId[]
 }
 
-/** Forgets every step and every remembered digest that was last of use before `before`. */
+/**
+ * Forgets every step and every remembered digest that was last put or used before `before`. What
+ * the steps that remain have read stays with them.
+ */
 export async function forgetSteps(records: Records, before: Date): Promise<RemainingCache> {
   const chains = new Set<ChainId>()
-  const removed = { step: 0, made: 0, memo: 0, url: 0, inventory: 0, last: 0 }
+  const needed = new Set<string>()
+  let removedSteps = 0
   for (const kind of kinds) {
     for await (const { hex, value, usedAt } of records.list(kind)) {
-      const chain = kind === 'step' ? chainIn(value) : undefined
-      if (usedAt.getTime() < before.getTime()) {
+      if (usedAt.getTime() < before.getTime() && !needed.has(hex)) {
         await records.remove(kind, hex)
-        removed[kind]++
-      } else if (chain !== undefined) chains.add(chain)
+        if (kind === 'step') removedSteps++
+      } else noteNeeds(kind, value, { chains, needed })
     }
   }
-  return { removedSteps: removed.step, chains: [...chains] }
+  return { removedSteps, chains: [...chains] }
+}
+
+interface Needs {
+  readonly chains: Set<ChainId>
+  /** Of inventories. */
+  readonly needed: Set<string>
+}
+
+function noteNeeds(kind: (typeof kinds)[number], value: unknown, { chains, needed }: Needs): void {
+  if (kind === 'inventory') return
+  for (const text of textsIn(value)) needed.add(inventoryKey(text))
+  const chain = kind === 'step' ? chainIn(value) : undefined
+  if (chain !== undefined) chains.add(chain)
+}
+
+/** The values of a key's parts, wherever a record has them. */
+function* textsIn(value: unknown): Generator<string> {
+  if (typeof value === 'string') {
+    if (value.startsWith('sha256:')) yield value
+  } else if (typeof value === 'object' && value !== null) {
+    for (const part of Object.values(value)) yield* textsIn(part)
+  }
 }
 
 export interface RememberedStep {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type CachedLayer, cutoffFor } from '../../src/builder/cache-use.ts'
+import { type CachedLayer, cutoffFor, mostBytes } from '../../src/builder/cache-use.ts'
 import { chainId, digestOf, parseDiffId } from '../../src/oci/digest.ts'
 
 const layer = (second: number, bytes: number, isShared = false): CachedLayer => ({
@@ -26,4 +26,19 @@ test.each([
 
 test('cutoffFor() an empty cache forgets nothing', () => {
   expect(cutoffFor([], 0)).toEqual(new Date(0))
+})
+
+const none = { maxUsed: undefined, minFree: undefined, reserved: undefined, freeBytes: 100 }
+
+test.each([
+  ['nothing that is asked', {}, Number.POSITIVE_INFINITY],
+  ['--max-used-space', { maxUsed: 40 }, 40],
+  ['--min-free-space that is free already', { minFree: 100 }, 60],
+  ['--min-free-space, of what it alone needs', { minFree: 125 }, 35],
+  ['--min-free-space of more than there is', { minFree: 1000 }, 0],
+  ['the less of the two', { minFree: 125, maxUsed: 50 }, 35],
+  ['--reserved-space, whatever the others say', { minFree: 1000, maxUsed: 5, reserved: 20 }, 20],
+  ['--reserved-space alone', { reserved: 20 }, 20],
+])('mostBytes() leaves the cache %s', (_what, wishes, bytes) => {
+  expect(mostBytes(layers, { ...none, ...wishes })).toBe(bytes)
 })

@@ -288,7 +288,7 @@ describeWith(['root', 'busybox'], 'the care of a store', () => {
   test('du tells what the build cache holds, and prune --max-used-space makes it fit', () => {
     const { works, tsbuild, tsrun } = built('cache')
     const du = works('du')
-    expect(du).toMatch(/^ID .*LAST STORED\n/)
+    expect(du).toMatch(/^ID .*LAST USED\n/)
     expect(du).toMatch(/Reclaimable: 0B\nTotal: [3-9][\d.]*MB\n$/)
     works('rmi', '-f', 'app')
     expect(works('du')).toMatch(/\nReclaimable: 3(\.\d+)?MB\nTotal: /)

@@ -56,15 +56,16 @@ export function openInventories(records: Records): Inventories {
     keep: async digests => {
       for (const digest of digests) {
         const inventory = held.get(digest)
-        if (inventory !== undefined) await records.put('inventory', keyOf(digest), inventory)
+        if (inventory !== undefined) await records.put('inventory', inventoryKey(digest), inventory)
       }
     },
-    find: async digest => held.get(digest) ?? decode(await records.get('inventory', keyOf(digest))),
+    find: async digest =>
+      held.get(digest) ?? decode(await records.get('inventory', inventoryKey(digest))),
   }
 }
 
-/** Values of a key are any text. */
-function keyOf(value: string): string {
+/** The record's name, of the part of a key that stands for it: any text. */
+export function inventoryKey(value: string): string {
   return hexOf(digestOf(value))
 }
 

@@ -107,7 +107,7 @@ const cacheColumns: readonly ListColumn[] = [
   { head: 'TYPE', field: 'Type' },
   { head: 'RECLAIMABLE', field: 'Reclaimable' },
   { head: 'SIZE', field: 'Size' },
-  { head: 'LAST STORED', field: 'Since' },
+  { head: 'LAST USED', field: 'Since' },
 ]
 
 function cacheRow(

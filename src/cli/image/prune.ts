@@ -1,4 +1,5 @@
-import { cachedLayers, cutoffFor } from '../../builder/cache-use.ts'
+import { statfs } from 'node:fs/promises'
+import { cachedLayers, cutoffFor, mostBytes } from '../../builder/cache-use.ts'
 import { discardDownloads, type Pruned } from '../../layerfs/image/prune.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { usageError } from '../cli-error.ts'
@@ -15,13 +16,23 @@ const flags = {
   filter: {
     kind: 'strings',
     value: 'until=TIME',
-    help: 'Also the build cache that was not used for so long: until=168h',
+    help: 'Also the build cache that nothing used for so long: until=168h (also unused-for=)',
   },
   'max-used-space': {
     kind: 'size',
     value: 'SIZE',
     aliases: ['keep-storage'],
-    help: 'Also what was not used for longest of it, until the rest takes no more',
+    help: 'Also of the build cache what was not used for longest, until the rest takes no more',
+  },
+  'min-free-space': {
+    kind: 'size',
+    value: 'SIZE',
+    help: 'The same, until that much of the disk is free',
+  },
+  'reserved-space': {
+    kind: 'size',
+    value: 'SIZE',
+    help: 'Leave the build cache at least that much, whatever the other flags say',
   },
   timeout: {
     kind: 'duration',
@@ -40,12 +51,11 @@ export const pruneCommand: Command = defineCommand({
     'prune',
     'prune --filter until=168h',
     'prune --max-used-space 10g',
+    'prune --min-free-space 20g --reserved-space 5g',
     'prune --all --force',
   ],
   flags,
   unsupported: {
-    'reserved-space': { reason: 'Use --max-used-space' },
-    'min-free-space': { reason: 'Use --max-used-space' },
     volumes: { reason: 'There are no volumes' },
   },
   arity: { min: 0, max: 0 },
@@ -77,21 +87,34 @@ function oldestKept(
 /** `until=24h` in milliseconds. Throws a usage error. */
 export function ageIn(text: string): number {
   const [name, value = ''] = text.split('=')
-  if (name !== 'until') {
+  if (name !== 'until' && name !== 'unused-for') {
     throw usageError(`Filter "${name}" is not supported yet`, 'There is until=TIME')
   }
   return parseAs(`filter "${text}"`, () => parseDuration(value))
 }
 
+type SpaceFlags = Pick<
+  FlagValues<typeof flags>,
+  'max-used-space' | 'min-free-space' | 'reserved-space'
+>
+
 /** By size, no younger than by age; nothing is before 1970. */
-async function cutoff(
-  store: Store,
-  oldest: Date | undefined,
-  { 'max-used-space': maxBytes }: Pick<FlagValues<typeof flags>, 'max-used-space'>,
-): Promise<Date> {
-  if (maxBytes === undefined) return oldest ?? new Date(0)
-  const bySize = cutoffFor(await cachedLayers(store), maxBytes)
+async function cutoff(store: Store, oldest: Date | undefined, space: SpaceFlags): Promise<Date> {
+  const wanted = Object.values(wishesOf(space)).some(value => value !== undefined)
+  if (!wanted) return oldest ?? new Date(0)
+  const layers = await cachedLayers(store)
+  const { bavail, bsize } = await statfs(store.root)
+  const most = mostBytes(layers, { ...wishesOf(space), freeBytes: bavail * bsize })
+  const bySize = cutoffFor(layers, most)
   return oldest === undefined || bySize < oldest ? bySize : oldest
+}
+
+function wishesOf(space: SpaceFlags) {
+  return {
+    maxUsed: space['max-used-space'],
+    minFree: space['min-free-space'],
+    reserved: space['reserved-space'],
+  }
 }
 
 async function isConfirmed(all: boolean, context: CliContext): Promise<boolean> {

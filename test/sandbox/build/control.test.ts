@@ -1,5 +1,8 @@
 /** Which steps run, which ARGs they see, and where images come from: --no-cache-filter, --run-args, --pull. */
+import { readdirSync, utimesSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { forgetSteps } from '../../../src/builder/forget-steps.ts'
 import { openWorkshop, type Workshop } from '../../support/build.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -72,6 +75,33 @@ describe.skipIf(!isRoot)('control over steps (needs root)', () => {
         'unknown directive "# tsbuild: run-arg=named"',
       )
     })
+  })
+
+  it('K01 keeps through a prune what was used lately, however old, and what explains it', async () => {
+    shop.write({ old: '1' })
+    const dockerfile = 'FROM busybox AS old\nCOPY old /old'
+    const age = async () => {
+      const records = join(shop.store.root, 'records')
+      for (const kind of ['step', 'inventory', 'last']) {
+        for (const name of readdirSync(join(records, kind)))
+          utimesSync(join(records, kind, name), 1, 1)
+      }
+    }
+    const hourAgo = new Date(Date.now() - 3_600_000)
+    using _first = await shop.build(dockerfile)
+    await age()
+    using used = await shop.build(dockerfile)
+    expect(used.worked).toEqual([])
+    await forgetSteps(shop.store.records, hourAgo)
+    using again = await shop.build(dockerfile)
+    expect(again.worked).toEqual([])
+    shop.write({ old: '2' })
+    using changed = await shop.build(dockerfile)
+    expect(changed.misses).toEqual(['old: content'])
+    await age()
+    await forgetSteps(shop.store.records, hourAgo)
+    using forgotten = await shop.build(dockerfile)
+    expect(forgotten.misses).toEqual(['never built here before'])
   })
 
   it('never asks a registry with --pull=never, and uses what it has with newer', async () => {
