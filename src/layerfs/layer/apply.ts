@@ -15,7 +15,7 @@ import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from 
 import { copiedTree } from './copied-tree.ts'
 import { openMount } from './detached-mount.ts'
 import { Extraction } from './extraction.ts'
-import { FlatFormat, UpperDirectory } from './flat-format.ts'
+import { FlatFormat, RememberedPaths } from './flat-format.ts'
 import { LayerFormat } from './layer-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'
 import { overlayFormat } from './overlay-format.ts'
@@ -64,47 +64,44 @@ export async function extractLayer(request: ExtractRequest): Promise<ExtractedLa
  * would see and the kernel records the difference in `target`. Errors as {@link applyLayer}.
  */
 export async function replayLayer(request: ApplyRequest): Promise<AppliedLayer> {
-  if (overlayUse() === 'copy') return replayCopied(request)
   const { target, lower } = request
+  emptyTarget(target)
+  inheritRoot({ target, lower })
+  if (overlayUse() === 'copy') return replayCopied(request)
   const work = `${target}.work`
-  const upperFd = openTarget(target)
   try {
-    emptyDirectory(upperFd, '.')
     rmSync(work, { recursive: true, force: true })
     mkdirSync(work, { mode: 0o700 })
-    inheritRoot({ target, lower })
-    return await extractMerged(request, { upperFd, work })
+    return await extractMerged(request, work)
   } finally {
-    closeSync(upperFd)
     rmSync(work, { recursive: true, force: true })
+  }
+}
+
+function emptyTarget(target: string): void {
+  const fd = openTarget(target)
+  try {
+    emptyDirectory(fd, '.')
+  } finally {
+    closeSync(fd)
   }
 }
 
 /** Where there is no overlay: into a copy of the layers below, whose changes become the layer. */
 async function replayCopied(request: ApplyRequest): Promise<AppliedLayer> {
   const { target: upper, lower } = request
-  const targetFd = openTarget(upper)
-  try {
-    emptyDirectory(targetFd, '.')
-  } finally {
-    closeSync(targetFd)
-  }
-  inheritRoot({ target: upper, lower })
   const tree = copiedTree({ kind: 'overlay', lower, upper })
   const applied = await applyFlat({ ...request, target: tree })
   recordChanges({ upper, lower })
   return applied
 }
 
-async function extractMerged(
-  request: ApplyRequest,
-  { upperFd, work }: { readonly upperFd: number; readonly work: string },
-): Promise<AppliedLayer> {
+async function extractMerged(request: ApplyRequest, work: string): Promise<AppliedLayer> {
   const { lower, target } = request
   const rootFd = openMount({ kind: 'overlay', lower, upper: target, work })
   try {
     const overlay = overlayFormat()
-    const own = new UpperDirectory(upperFd)
+    const own = new RememberedPaths()
     const format = new FlatFormat({ rootFd, kind: 'overlay', overlay, own })
     const budgets = { ...defaultBudgets, ...request.budgets }
     using extraction = new Extraction({ rootFd, format, budgets })

@@ -10,25 +10,20 @@ import { openUnlessMissing } from './directory-cache.ts'
 import { fileType, isDirectory, openAs } from './file-type.ts'
 import { NameBudget } from './name-budget.ts'
 import { openInRoot } from './open-in-root.ts'
-import { isWhiteout, type OverlayFormat } from './overlay-format.ts'
+import type { OverlayFormat } from './overlay-format.ts'
 import { keepingTime } from './parent-directories.ts'
 import { bytesOf, joinPath, nameOf, parentOf, type SafePath } from './path-bytes.ts'
 import { openListing, removeTree } from './remove-tree.ts'
 import type { Spot, TreeFormat } from './tree-format.ts'
 import { findAt } from './walk-in-root.ts'
 
-/** Knows which paths of the tree are this layer's own: a whiteout never takes those (row A3). */
-export interface Ownership {
-  add(path: SafePath): void
-  has(path: SafePath): boolean
-}
-
 export interface FlatTree {
   readonly rootFd: number
   /** Whether the tree is an overlay, or plain. */
   readonly kind: 'overlay' | 'plain'
   readonly overlay: OverlayFormat
-  readonly own: Ownership
+  /** The layer's own paths: a whiteout never takes those (row A3). */
+  readonly own: RememberedPaths
 }
 
 export class FlatFormat implements TreeFormat {
@@ -114,8 +109,11 @@ export class FlatFormat implements TreeFormat {
   }
 }
 
-/** Remembers every path placed, and the directories above it. */
-export class RememberedPaths implements Ownership {
+/**
+ * Remembers every path placed, and the directories above it. What an overlay's upper directory has
+ * does not tell: the kernel puts directories there in which something was only removed.
+ */
+export class RememberedPaths {
   readonly #paths = new Set<SafePath>()
   readonly #names = new NameBudget(defaultBudgets.names)
 
@@ -128,33 +126,5 @@ export class RememberedPaths implements Ownership {
 
   has(path: SafePath): boolean {
     return this.#paths.has(path)
-  }
-}
-
-/**
- * What an overlay's upper directory has is the layer's own. Only looks: nobody may change an upper
- * directory below a mounted overlay.
- */
-export class UpperDirectory implements Ownership {
-  readonly #fd: number
-
-  /** `fd`: the upper directory; stays the caller's. */
-  constructor(fd: number) {
-    this.#fd = fd
-  }
-
-  add(): void {}
-
-  has(path: SafePath): boolean {
-    const parent = openUnlessMissing(() =>
-      openInRoot(this.#fd, parentOf(path), openAs.directoryNoFollow),
-    )
-    if (parent === undefined) return false
-    try {
-      const stat = findAt(parent, nameOf(path))
-      return stat !== undefined && !isWhiteout(stat)
-    } finally {
-      closeSync(parent)
-    }
   }
 }
