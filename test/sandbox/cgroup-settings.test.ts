@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { cgroupHierarchies } from '../../src/layerfs/sandbox/cgroup-hierarchies.ts'
-import { cgroupSettings, cpuWeight } from '../../src/layerfs/sandbox/cgroup-settings.ts'
+import {
+  cgroupSettings,
+  cpuWeight,
+  unifiedIoWeight,
+} from '../../src/layerfs/sandbox/cgroup-settings.ts'
 import type { Limits } from '../../src/layerfs/sandbox/spec.ts'
 
 function files(limits: Limits): Record<'v1' | 'v2', string[]> {
@@ -14,6 +18,23 @@ describe('cgroupSettings()', () => {
   test('has nothing to set without limits', () => {
     expect(cgroupSettings({})).toEqual([])
     expect(cgroupSettings({ memorySwap: 1 })).toEqual([])
+  })
+
+  test('I/O: one file for each rate in version 1, one for all in version 2', () => {
+    const disk = { major: 8, minor: 16 }
+    const ioRates = [
+      { ...disk, kind: 'read-bps', rate: 1000 },
+      { ...disk, kind: 'write-iops', rate: 5 },
+    ] as const
+    expect(files({ ioWeight: 500, ioRates })).toEqual({
+      v1: [
+        'blkio.weight 500',
+        'blkio.throttle.read_bps_device 8:16 1000',
+        'blkio.throttle.write_iops_device 8:16 5',
+      ],
+      v2: ['io.weight 4950', 'io.max 8:16 rbps=1000', 'io.max 8:16 wiops=5'],
+    })
+    expect([10, 1000].map(unifiedIoWeight)).toEqual([1, 10_000])
   })
 
   test('memory: as much again in swap, which version 1 counts together', () => {

@@ -1,6 +1,7 @@
 /** What `tsrun run` can ask of the sandbox beyond the defaults, seen from inside. */
-import { readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { hostname, release } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createCgroup } from '../../src/layerfs/sandbox/cgroup.ts'
 import { cgroupHierarchies } from '../../src/layerfs/sandbox/cgroup-hierarchies.ts'
@@ -163,6 +164,22 @@ describe.skipIf(missing !== undefined)('limits of cgroups', () => {
       expect(read(memory, 'memory.memsw.limit_in_bytes')).toBe(String(96 << 20))
     }
     if (cpuset !== undefined) expect(read(cpuset, 'cpuset.cpus')).toBe('0')
+  })
+
+  const [disk] = existsSync('/sys/block') ? readdirSync('/sys/block') : []
+  const hasIo = disk !== undefined && hierarchies.v1['blkio'] !== undefined
+  test.runIf(hasIo)('I/O rates reach the file of their disk; what a kernel lacks is named', () => {
+    const numbers = readFileSync(`/sys/block/${disk}/dev`, 'utf8').trim()
+    const [major = 0, minor = 0] = numbers.split(':').map(Number)
+    const ioRates = [{ kind: 'write-bps', major, minor, rate: 1 << 20 }] as const
+    using cgroup = createCgroup(`io-${process.pid}`, { limits: { ioRates }, devices: 'all' })
+    const [directory = ''] = cgroup.directories
+    const file = join(directory, 'blkio.throttle.write_bps_device')
+    expect(readFileSync(file, 'utf8')).toBe(`${numbers} ${1 << 20}\n`)
+    if (existsSync(join(directory, 'blkio.weight'))) return
+    expect(() =>
+      createCgroup(`io-${process.pid}-2`, { limits: { ioWeight: 300 }, devices: 'all' }),
+    ).toThrow('Cannot limit the I/O weight: this kernel has no "blkio.weight"')
   })
 
   test('that cannot be set are errors that name them, and leave nothing', () => {

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findNetworkHelper } from '../../src/layerfs/sandbox/network-helper.ts'
 import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
 import { describeWith } from '../support/requires.ts'
 import { type Box, makeBox } from './box.ts'
 
@@ -44,7 +43,7 @@ describeWith(['root', 'busybox', 'users', 'pasta', 'slirp4netns'], 'without root
     const define = `tsrun() { sh ${compiled.dist}/cli/tsrun.js "$@"; }\n`
     const run = spawnSync('unshare', ['-m', 'sh', '-c', prepare, 'sh', define + script], {
       encoding: 'utf8',
-      env: { ...nativeEnvironment, PATH, HOME: join(box.directory, 'home') },
+      env: { PATH, HOME: join(box.directory, 'home') },
       timeout: 60_000,
     })
     return { status: run.status, stdout: run.stdout, stderr: run.stderr }

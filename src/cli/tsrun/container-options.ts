@@ -9,7 +9,7 @@ import { usageError } from '../cli-error.ts'
 import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
 import { parsePublish } from './publish-options.ts'
-import { limitOptions, resourceOptions } from './resource-options.ts'
+import { ioOptions, limitOptions, resourceOptions } from './resource-options.ts'
 import type { RunFlags } from './run-flags.ts'
 import { securityOptions } from './security-options.ts'
 
@@ -35,7 +35,7 @@ export async function containerOptions(
     terminal: flags.tty,
     readOnly: flags['read-only'],
     security: await securityOptions(flags),
-    limits: limitOptions(flags),
+    limits: { ...limitOptions(flags), ...ioOptions(flags) },
     extraHosts: flags['add-host'].map(parseExtraHost),
     dns: flags.dns.map(parseAddress),
     shmSize: flags['shm-size'],

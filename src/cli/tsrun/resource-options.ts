@@ -2,9 +2,9 @@
 import { posix } from 'node:path'
 import type { ContainerExtras, ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
 import { checkSysctl } from '../../layerfs/runtime/namespaced-sysctls.ts'
-import { expandDevice, hostDevices } from '../../layerfs/sandbox/devices.ts'
+import { deviceRuleOf, expandDevice, hostDevices } from '../../layerfs/sandbox/devices.ts'
 import { resourceNumber } from '../../layerfs/sandbox/resource-limits.ts'
-import type { ResourceLimit, SandboxDevice } from '../../layerfs/sandbox/spec.ts'
+import type { IoRate, ResourceLimit, SandboxDevice } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseInteger, parseSize } from '../flag-values.ts'
@@ -49,6 +49,39 @@ function checkLimits(flags: LimitFlags): void {
   if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(cpuset)) {
     throw refuse('cpuset-cpus', `expected a list like 0-2,4, not "${printable(cpuset)}"`)
   }
+}
+
+/** Throws a usage error that names the flag, and what {@link deviceRuleOf} throws. */
+export function ioOptions(
+  flags: Pick<RunFlags, 'blkio-weight' | `device-${IoRate['kind']}`>,
+): Pick<ContainerOptions['limits'], 'ioWeight' | 'ioRates'> {
+  const weight = flags['blkio-weight'] ?? 0
+  if (weight !== 0 && (weight < 10 || weight > 1000)) {
+    throw usageError('Cannot use flag --blkio-weight: expected a number from 10 to 1000')
+  }
+  const rates = ioKinds.flatMap(kind => flags[`device-${kind}`].map(text => parseRate(kind, text)))
+  return {
+    ...(weight === 0 ? {} : { ioWeight: weight }),
+    ...(rates.length === 0 ? {} : { ioRates: rates }),
+  }
+}
+
+const ioKinds = ['read-bps', 'write-bps', 'read-iops', 'write-iops'] as const
+
+/** `/dev/sda:10m`. */
+function parseRate(kind: IoRate['kind'], text: string): IoRate {
+  const subject = `flag --device-${kind}`
+  const [, disk = '', value = ''] = /^(\/[^:]+):([^:]+)$/.exec(text) ?? []
+  if (disk === '') {
+    throw usageError(`Cannot use ${subject}: expected DISK:RATE, found "${printable(text)}"`)
+  }
+  const rate = parseAs(subject, () =>
+    kind.endsWith('bps') ? parseSize(value) : parseInteger(value),
+  )
+  if (rate <= 0) throw usageError(`Cannot use ${subject}: the rate is more than 0`)
+  const { type, major = 0, minor = 0 } = deviceRuleOf({ source: disk, target: disk, access: 'r' })
+  if (type === 'block') return { kind, major, minor, rate }
+  throw usageError(`Cannot use ${subject}: "${printable(disk)}" is no disk`)
 }
 
 /** As docker: 0 is as if it was not there. */

@@ -10,7 +10,7 @@ import {
   mismatch,
   optional,
 } from '../../oci/json.ts'
-import { cpuWeight, type Setting, type Value } from '../sandbox/cgroup-settings.ts'
+import { cpuWeight, type Setting, unifiedIoWeight, type Value } from '../sandbox/cgroup-settings.ts'
 import { asInteger, asLimit, asText, refuse } from './json-values.ts'
 
 /** Throws `invalid` with the path of the field, and `unsupported` for what we do not have. */
@@ -149,14 +149,15 @@ function blockSettings(node: JsonNode): Setting[] {
   for (const key of ['leafWeight']) refuse(node, key)
   const { setting, add } = builder('blkio', { unified: 'io' })
   const weight = optional(member(node, 'weight'), asSize) ?? 0
-  if (weight > 0) add('I/O weight', ['blkio.weight', weight], ['io.weight', ioWeight(weight)])
+  if (weight > 0)
+    add('I/O weight', ['blkio.weight', weight], ['io.weight', unifiedIoWeight(weight)])
   for (const device of optional(member(node, 'weightDevice'), asArray) ?? []) {
     const own = asSize(member(device, 'weight'))
     const name = deviceNumbers(device)
     add(
       'I/O weight',
       ['blkio.weight_device', `${name} ${own}`],
-      ['io.weight', `${name} ${ioWeight(own)}`],
+      ['io.weight', `${name} ${unifiedIoWeight(own)}`],
     )
   }
   for (const [key, file, word] of throttles) {
@@ -167,11 +168,6 @@ function blockSettings(node: JsonNode): Setting[] {
     }
   }
   return [setting]
-}
-
-/** From 10–1000 to 1–10000. */
-function ioWeight(weight: number): number {
-  return Math.max(1, Math.trunc(1 + ((weight - 10) * 9999) / 990))
 }
 
 function deviceNumbers(node: JsonNode): string {

@@ -1,7 +1,7 @@
 /**
  * Where a setting is made: the directory of a cgroup in the hierarchy that has its controller.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { Hierarchies } from './cgroup-hierarchies.ts'
@@ -51,12 +51,19 @@ function words(file: string): string[] {
 export function applySetting(place: CgroupPlace): void {
   inWords(place.setting.controller, () => makeDirectory(place))
   for (const { file, value, limit, need } of place.values) {
+    const path = join(place.directory, file)
     try {
-      inWords(limit, () => writeFileSync(join(place.directory, file), String(value)))
+      inWords(limit, () => writeFileSync(path, String(value)))
     } catch (error) {
       const { cause } = error as Error
-      if (need !== 'optional' || !(hasCode(cause, 'ENOENT') || hasCode(cause, 'EACCES')))
-        throw error
+      // The file system of cgroups answers EACCES also for a file that it has not.
+      const isMissing = !existsSync(path) && (hasCode(cause, 'ENOENT') || hasCode(cause, 'EACCES'))
+      if (need === 'optional' && (isMissing || hasCode(cause, 'EACCES'))) continue
+      if (!isMissing) throw error
+      throw new OciError('unsupported', `Cannot limit ${limit}: this kernel has no "${file}"`, {
+        cause: error,
+        hint: 'Run without this limit',
+      })
     }
   }
 }

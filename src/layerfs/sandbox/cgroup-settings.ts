@@ -34,6 +34,7 @@ export function cgroupSettings(limits: Limits): Setting[] {
     cpuSetting(limits),
     cpusetSetting(limits),
     pidsSetting(limits),
+    ioSetting(limits),
   ]
   return settings.filter(({ v1 }) => v1.length > 0)
 }
@@ -117,4 +118,34 @@ function pidsSetting({ pids }: Limits): Setting {
   const values: Value[] =
     pids === undefined ? [] : [{ file: 'pids.max', value: pids, limit: 'processes' }]
   return { controller: 'pids', v1: values, v2: values }
+}
+
+/** In version 2 one file has all rates of a disk, and a write changes only those it names. */
+const rateFiles = {
+  'read-bps': { file: 'blkio.throttle.read_bps_device', word: 'rbps' },
+  'write-bps': { file: 'blkio.throttle.write_bps_device', word: 'wbps' },
+  'read-iops': { file: 'blkio.throttle.read_iops_device', word: 'riops' },
+  'write-iops': { file: 'blkio.throttle.write_iops_device', word: 'wiops' },
+} as const
+
+function ioSetting({ ioWeight, ioRates = [] }: Limits): Setting {
+  const v1: Value[] = []
+  const v2: Value[] = []
+  if (ioWeight !== undefined) {
+    const limit = 'the I/O weight'
+    v1.push({ file: 'blkio.weight', value: ioWeight, limit })
+    v2.push({ file: 'io.weight', value: unifiedIoWeight(ioWeight), limit })
+  }
+  for (const { major, minor, kind, rate } of ioRates) {
+    const limit = `the I/O rate (${kind})`
+    const { file, word } = rateFiles[kind]
+    v1.push({ file, value: `${major}:${minor} ${rate}`, limit })
+    v2.push({ file: 'io.max', value: `${major}:${minor} ${word}=${rate}`, limit })
+  }
+  return { controller: 'blkio', unified: 'io', v1, v2 }
+}
+
+/** From 10–1000 to 1–10000, as the OCI runtimes agreed. */
+export function unifiedIoWeight(weight: number): number {
+  return Math.max(1, Math.trunc(1 + ((weight - 10) * 9999) / 990))
 }

@@ -81,8 +81,10 @@ export function createCgroup(
 
 /** Wherever an earlier run may have made cgroups, whatever this one needs. */
 function ourParents({ v1, v2 }: Hierarchies): Set<string> {
-  const { memory, cpu, cpuset, pids, devices } = v1
-  const mounts = [v2, memory, cpu, cpuset, pids, devices].filter(mount => mount !== undefined)
+  const { memory, cpu, cpuset, pids, devices, blkio } = v1
+  const mounts = [v2, memory, cpu, cpuset, pids, devices, blkio].filter(
+    mount => mount !== undefined,
+  )
   return new Set(mounts.map(mount => join(mount, 'tsbuild')))
 }
 

@@ -147,9 +147,21 @@ export interface Limits {
   readonly cpuShares?: number
   /** `0-1,3`: the CPUs it may run on. */
   readonly cpuset?: string
+  /** Weight against others when a disk is busy: 10 to 1000, usually 500. */
+  readonly ioWeight?: number
+  readonly ioRates?: readonly IoRate[]
   /** CPUs' worth of time: 1.5. */
   readonly cpus?: number
   readonly pids?: number
+}
+
+/** How much it may read or write of a disk in a second. */
+export interface IoRate {
+  readonly major: number
+  readonly minor: number
+  readonly kind: 'read-bps' | 'write-bps' | 'read-iops' | 'write-iops'
+  /** Bytes or operations. */
+  readonly rate: number
 }
 
 /** How the process ended. `code` is what a shell would report: 128+n after signal n. */
