@@ -121,7 +121,7 @@ describe('TarReader', () => {
     ])
   })
 
-  test('A28 the size in a PAX header decides where the next header is (TARmageddon)', () => {
+  test('A28 the size in a PAX header decides where the next header is (TARmageddon, CVE-2025-62518)', () => {
     const inner = Buffer.concat([rawHeader({ name: 'hidden', size: octal(0) }), end])
     const names = named(
       extension('x', paxRecord('size', String(inner.length))),
