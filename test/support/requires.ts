@@ -34,6 +34,7 @@ const checks = {
   skopeo: () => program('skopeo', 'skopeo'),
   umoci: () => program('umoci', 'umoci'),
   strace: () => program('strace', 'strace'),
+  tmux: () => program('tmux', 'tmux'),
   script: () => program('script', 'bsdutils'),
   mmdebstrap: () => program('mmdebstrap', 'mmdebstrap'),
   debian: () => debianMirror(),

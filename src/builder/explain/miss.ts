@@ -72,10 +72,8 @@ export function missOf(causes: readonly Cause[], root?: RootCause): Miss {
 export function missText({ causes, more, root }: Miss): string {
   const own = causesText(causes, more)
   if (root === undefined) return own
-  const began = causesText(root.causes, root.more)
-  const [only] = causes
-  const isNamed = causes.length === 1 && only?.kind === 'parent' && only.subject === root.step
-  return isNamed ? `${own}: ${began}` : `${own}, because of ${root.step}: ${began}`
+  const began = `${root.step} changed: ${causesText(root.causes, root.more)}`
+  return causes.every(({ kind }) => kind === 'parent') ? began : `${own}, because ${began}`
 }
 
 function causesText(causes: readonly Cause[], more: number): string {

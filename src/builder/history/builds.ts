@@ -22,8 +22,8 @@ export function directoryOf(store: HistoryStore, id: string): string {
   return join(buildsDirectory(store), id)
 }
 
-/** `20261120-172106-3fa9`: names sort by time. */
-const idPattern = /^\d{8}-\d{6}-[0-9a-f]{4}$/
+/** `20261120-172106-4753f`: names sort by time. */
+const idPattern = /^\d{8}-\d{6}-\d{3}[0-9a-f]{2}$/
 
 export function isBuildId(text: string): boolean {
   return idPattern.test(text)

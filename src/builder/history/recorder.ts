@@ -35,7 +35,9 @@ export async function openRecorder(
 
 function newId(time: Date): string {
   const digits = time.toISOString().replace(/\D/g, '')
-  return `${digits.slice(0, 8)}-${digits.slice(8, 14)}-${randomBytes(2).toString('hex')}`
+  const milliseconds = digits.slice(14, 17)
+  const day = digits.slice(0, 8)
+  return `${day}-${digits.slice(8, 14)}-${milliseconds}${randomBytes(1).toString('hex')}`
 }
 
 interface Vertex {

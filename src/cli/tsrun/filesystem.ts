@@ -38,7 +38,7 @@ export async function findFilesystem(
   return { kind: 'image', layers, image }
 }
 
-/** `#7` of the last build, or `20261120-172106-3fa9#7`. */
+/** `#7` of the last build, or `20261120-172106-4753f#7`. */
 const stepName = /^([^#]*)#(\d+)$/
 
 async function stepCalled(store: Store, text: string): Promise<ChainId | undefined> {

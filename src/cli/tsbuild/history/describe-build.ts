@@ -9,7 +9,7 @@ export const buildFlag = {
   help: 'Of this build instead of the last one; "history" lists them',
 } as const
 
-/** `Build 20261120-172106-3fa9 of . (Dockerfile), 2 minutes ago: failed`. */
+/** `Build 20261120-172106-4753f of . (Dockerfile), 2 minutes ago: failed`. */
 export function buildTitle(build: RecordedBuild, now: Date): string {
   const { id, context, dockerfile, startedAt } = build
   const from = `${printable(context, 200)} (${printable(dockerfile, 200)})`

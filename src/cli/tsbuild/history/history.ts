@@ -13,7 +13,7 @@ export const historyCommand: Command = defineCommand({
   name: 'history',
   usage: '[ls | rm BUILD… | rm --all]',
   summary: 'List the builds whose steps and output are remembered, or forget some',
-  examples: ['history', 'history rm 20261120-172106-3fa9', 'history rm --all'],
+  examples: ['history', 'history rm 20261120-172106-4753f', 'history rm --all'],
   flags: {
     all: { kind: 'boolean', help: 'With rm: forget all builds that do not run' },
     quiet: listFlags.quiet,

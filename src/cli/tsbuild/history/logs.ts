@@ -16,7 +16,7 @@ export const logsCommand: Command = defineCommand({
     'logs',
     'logs 7',
     'logs build:12',
-    'logs 20261120-172106-3fa9 7',
+    'logs 20261120-172106-4753f 7',
     'logs last "npm ci"',
   ],
   flags: {},

@@ -18,7 +18,7 @@ export const whyCommand: Command = defineCommand({
   name: 'why',
   usage: '[FLAGS] [STEP]',
   summary: 'Tell for each step of a build why it ran, or that it was cached',
-  examples: ['why', 'why 7', 'why build:12', 'why "npm ci"', 'why --build 20261120-172106-3fa9'],
+  examples: ['why', 'why 7', 'why build:12', 'why "npm ci"', 'why --build 20261120-172106-4753f'],
   flags: {
     build: buildFlag,
     format: {
