@@ -1,8 +1,10 @@
-// Makes native/sandbox/seccomp-table.h of seccomp-table.txt: rules by name become spans of numbers.
+// Makes of seccomp-table.txt what the programs read: native/sandbox/seccomp-table.h, in which rules by
+// name have become spans of numbers, and sandbox/seccomp/default-rules.ts, the names by their rules.
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const table = new URL('seccomp-table.txt', import.meta.url)
 const header = new URL('../src/layerfs/native/sandbox/seccomp-table.h', import.meta.url)
+const list = new URL('../src/layerfs/sandbox/seccomp/default-rules.ts', import.meta.url)
 
 /** In the order of the table's columns. */
 const architectures = ['x86_64', 'i386', 'aarch64']
@@ -70,3 +72,30 @@ const arrays = architectures.map((name, column) => {
 })
 const top = `/* Made by scripts/generate-seccomp.mjs from scripts/seccomp-table.txt; change that and run it. */\n`
 writeFileSync(header, `${top}${arrays.join('')}`)
+
+/** Lines of at most 100 columns. */
+function wrap(words) {
+  const lines = ['']
+  for (const word of words) {
+    const line = lines.at(-1)
+    if (line.length + word.length > 90) lines.push(`    ${word}`)
+    else lines[lines.length - 1] = line === '' ? `    ${word}` : `${line} ${word}`
+  }
+  return lines.join('\n')
+}
+
+const byRule = new Map()
+for (const { name, rule } of calls) byRule.set(rule, [...(byRule.get(rule) ?? []), name])
+const entries = Array.from(byRule, ([rule, names]) => {
+  return `  [\n    '${rule}',\n    \`\n${wrap(names)}\n    \`,\n  ],\n`
+})
+writeFileSync(
+  list,
+  [
+    '/**\n * Docker’s rules for system calls, as names by rule. Made by scripts/generate-seccomp.mjs from\n',
+    ' * scripts/seccomp-table.txt, which says what the rules mean; change that and run it.\n */\n',
+    'export const defaultRules: readonly (readonly [rule: string, names: string])[] = [\n',
+    ...entries,
+    ']\n',
+  ].join(''),
+)

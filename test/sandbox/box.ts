@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { defaultPath, defaultSecurity, defaultShmSize } from '../../src/layerfs/sandbox/defaults.ts'
+import { findRuntime } from '../../src/layerfs/sandbox/find-runtime.ts'
 import { runSandbox, type SandboxIo } from '../../src/layerfs/sandbox/run.ts'
 import type { ExitStatus, SandboxSpec } from '../../src/layerfs/sandbox/spec.ts'
 
@@ -45,6 +46,13 @@ export interface Finished extends ExitStatus {
 }
 
 let runs = 0
+
+/** The long lane runs the same tests on what crun or runc makes: CONTRIBUTING.md. */
+export const isNative: boolean = process.env['TSBUILD_TEST_ISOLATION'] !== 'oci'
+
+const otherRuntime = !isNative
+  ? { runtime: findRuntime(process.env['PATH'] ?? '', process.env['TSBUILD_OCI_RUNTIME']) }
+  : {}
 
 export function makeBox(): Box {
   const directory = mkdtempSync('/tmp/sandbox-test-')
@@ -149,6 +157,7 @@ export async function run(
     stdin: 'null',
     output: (stream, chunk) => printed[stream].push(Buffer.from(chunk)),
     stubs: box.stubs,
+    ...otherRuntime,
     id: `test-${process.pid}-${runs++}`,
     ...io,
   })

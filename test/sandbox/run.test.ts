@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { makeBox, missing, run } from './box.ts'
+import { isNative, makeBox, missing, run } from './box.ts'
 
 describe.skipIf(missing !== undefined)(`runSandbox()${missing ? ` (${missing})` : ''}`, () => {
   test('runs a program as PID 1 with its host name', async () => {
@@ -91,16 +91,19 @@ describe.skipIf(missing !== undefined)(`runSandbox()${missing ? ` (${missing})` 
 })
 
 describe.skipIf(missing !== undefined)('the way to the program', () => {
-  test('finds the first word of argv in the PATH of env, inside the root', async () => {
-    using box = makeBox()
-    const env = ['PATH=/nowhere::/bin', 'A=1']
-    expect(await run(box, '', { argv: ['env'], env })).toMatchObject({
-      code: 0,
-      stdout: 'PATH=/nowhere::/bin\nA=1\n',
-    })
-  })
+  test.runIf(isNative)(
+    'finds the first word of argv in the PATH of env, inside the root',
+    async () => {
+      using box = makeBox()
+      const env = ['PATH=/nowhere::/bin', 'A=1']
+      expect(await run(box, '', { argv: ['env'], env })).toMatchObject({
+        code: 0,
+        stdout: 'PATH=/nowhere::/bin\nA=1\n',
+      })
+    },
+  )
 
-  test('tells a program that is not there (127) by name and by path', async () => {
+  test.runIf(isNative)('tells a program that is not there (127) by name and by path', async () => {
     using box = makeBox()
     await expect(run(box, '', { argv: ['nope'] })).rejects.toMatchObject({
       code: 'not-found',
@@ -113,25 +116,28 @@ describe.skipIf(missing !== undefined)('the way to the program', () => {
     })
   })
 
-  test('tells a program that cannot run (126): directory, no right, no interpreter, no format', async () => {
-    using box = makeBox()
-    box.write('bin/plain', 'x', 0o644)
-    box.write('bin/lost', '#!/no/such/interpreter\n', 0o755)
-    box.write('bin/noise', 'no header', 0o755)
-    const cases = [
-      ['/bin', 'Cannot run "/bin": illegal operation on a directory (EISDIR)'],
-      ['/bin/plain', 'Cannot run "/bin/plain": permission denied (EACCES)'],
-      ['plain', 'Cannot run "plain": permission denied (EACCES)'],
-      ['/bin/lost', expect.stringContaining('its interpreter')],
-      ['/bin/noise', expect.stringContaining('(ENOEXEC)')],
-    ] as const
-    for (const [program, message] of cases) {
-      await expect(run(box, '', { argv: [program] })).rejects.toMatchObject({
-        exitCode: 126,
-        message,
-      })
-    }
-  })
+  test.runIf(isNative)(
+    'tells a program that cannot run (126): directory, no right, no interpreter, no format',
+    async () => {
+      using box = makeBox()
+      box.write('bin/plain', 'x', 0o644)
+      box.write('bin/lost', '#!/no/such/interpreter\n', 0o755)
+      box.write('bin/noise', 'no header', 0o755)
+      const cases = [
+        ['/bin', 'Cannot run "/bin": illegal operation on a directory (EISDIR)'],
+        ['/bin/plain', 'Cannot run "/bin/plain": permission denied (EACCES)'],
+        ['plain', 'Cannot run "plain": permission denied (EACCES)'],
+        ['/bin/lost', expect.stringContaining('its interpreter')],
+        ['/bin/noise', expect.stringContaining('(ENOEXEC)')],
+      ] as const
+      for (const [program, message] of cases) {
+        await expect(run(box, '', { argv: [program] })).rejects.toMatchObject({
+          exitCode: 126,
+          message,
+        })
+      }
+    },
+  )
 
   test('makes a working directory that is missing', async () => {
     using box = makeBox()
@@ -149,17 +155,21 @@ describe.skipIf(missing !== undefined)('the way to the program', () => {
     expect((await run(box, 'pwd', { cwd: '/root', user })).stdout).toBe('/root\n')
   })
 
-  test('refuses a working directory outside: /proc/self/fd/N (CVE-2024-21626)', async () => {
-    using box = makeBox()
-    box.link('escape', '/proc/self/fd')
-    for (const base of ['/proc/self/fd', '/proc/1/fd', '/escape']) {
-      for (let fd = 3; fd < 16; fd++) {
-        await expect(run(box, 'pwd', { cwd: `${base}/${fd}` })).rejects.toMatchObject({
-          step: 'change the working directory',
-        })
+  test.runIf(isNative)(
+    'refuses a working directory outside: /proc/self/fd/N (CVE-2024-21626)',
+    async () => {
+      using box = makeBox()
+      box.link('escape', '/proc/self/fd')
+      for (const base of ['/proc/self/fd', '/proc/1/fd', '/escape']) {
+        for (let fd = 3; fd < 16; fd++) {
+          await expect(run(box, 'pwd', { cwd: `${base}/${fd}` })).rejects.toMatchObject({
+            step: 'change the working directory',
+          })
+        }
       }
-    }
-  }, 30_000)
+    },
+    30_000,
+  )
 
   test('refuses a text with a NUL', async () => {
     using box = makeBox()

@@ -87,6 +87,7 @@ export function executeRun(
         stdin: 'null',
         output: (stream, bytes) => world.log(context.nodeId, stream, bytes),
         stubs: world.sandbox.stubs,
+        ...(world.sandbox.runtime === undefined ? {} : { runtime: world.sandbox.runtime }),
         volatile: true,
         signal,
       })

@@ -103,4 +103,6 @@ export interface SandboxSettings {
   readonly limits: SandboxSpec['limits']
   /** See `layerfs/store.ts`. */
   readonly stubs: string
+  /** The path of another runtime that makes them; absent: we do. */
+  readonly runtime?: string
 }

@@ -1,5 +1,6 @@
 /** The flags of `tsbuild build`, as `docker buildx build` spells them, and those refused by name. */
 import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
+import { isolationFlag } from '../isolation.ts'
 import { progressModes } from '../progress/progress.ts'
 import { registryFlags } from '../world.ts'
 
@@ -112,6 +113,7 @@ export const buildFlags = {
     group: steps,
     help: 'Network of RUN steps',
   },
+  isolation: { ...isolationFlag, group: steps },
   allow: {
     kind: 'strings',
     value: 'ENTITLEMENT',
@@ -247,7 +249,6 @@ export const unsupportedBuildFlags: Readonly<Record<string, UnsupportedFlag>> = 
   'cpuset-mems': {},
   'disable-content-trust': {},
   'force-rm': { reason: 'A step leaves no container' },
-  isolation: { reason: 'Every step runs in a sandbox of Linux' },
   policy: {},
   rm: { reason: 'A step leaves no container' },
   'security-opt': {

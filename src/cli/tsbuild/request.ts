@@ -8,6 +8,7 @@ import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform.ts'
 import { usageError } from '../cli-error.ts'
 import type { Invocation } from '../command.ts'
+import { isolationRuntime } from '../isolation.ts'
 import type { Progress } from '../progress/progress.ts'
 import { parseExtraHost } from '../tsrun/container-options.ts'
 import { limitOptions, parseUlimit } from '../tsrun/resource-options.ts'
@@ -125,6 +126,7 @@ export function buildWorldOf(
       resourceLimits: flags.ulimit.map(parseUlimit),
       limits: limitsOf(flags),
       stubs: store.stubs,
+      ...isolationRuntime(flags, environment),
     },
     variables: environment.variables,
     parallelism: availableParallelism(),

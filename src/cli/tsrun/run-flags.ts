@@ -1,5 +1,6 @@
 /** The flags of `tsrun run`, as `docker run` spells them, and those that are refused by name. */
 import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
+import { isolationFlag } from '../isolation.ts'
 
 const resources = 'Resources'
 const network = 'Network'
@@ -238,6 +239,7 @@ export const runFlags = {
     group: security,
     help: 'All capabilities and devices, no system call filter, nothing hidden',
   },
+  isolation: { ...isolationFlag, group: security },
   'security-opt': {
     kind: 'strings',
     value: 'OPTION',
@@ -290,7 +292,6 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   'no-healthcheck': {},
   cidfile: {},
   'detach-keys': {},
-  isolation: {},
   runtime: {},
   'sig-proxy': { reason: 'Signals always reach the container' },
   'storage-opt': {},

@@ -5,9 +5,10 @@ import { startContainer } from '../../layerfs/runtime/start-container.ts'
 import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import type { RunConfig } from '../../oci/image-config.ts'
-import { CliError, exitCodes } from '../cli-error.ts'
+import { CliError, exitCodes, usageError } from '../cli-error.ts'
 import type { CliContext, Invocation } from '../command.ts'
 import { provideImage, provideLayers, type WantedImage } from '../image/provide-image.ts'
+import { isolationRuntime } from '../isolation.ts'
 import { assertRoot } from '../privileges.ts'
 import { containerOptions } from './container-options.ts'
 import { exposedPorts } from './publish-options.ts'
@@ -24,6 +25,9 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
   } = invocation
   assertRoot('run a container')
   assertTerminal(flags, context)
+  if (flags.detach && flags.isolation === 'oci') {
+    throw usageError('Cannot use --detach with --isolation oci')
+  }
   const options = await containerOptions(flags, command, context.environment.lookup)
   await using store = await openStore(context.environment.root)
   const wanted = wantedImage(imageName, flags)
@@ -118,6 +122,7 @@ async function runInForeground(
     signal: stop.signal,
     now: () => new Date(),
     onStarted: handle => signals.start(handle),
+    ...isolationRuntime(flags, context.environment),
   })
   if (status.outOfMemory) {
     context.stderr.write('The container reached its memory limit and was killed\n')

@@ -2,7 +2,7 @@
  * What a process that joins a container takes over from it: `join.json` beside its record, written
  * before it runs. Nothing in it outlives the container, so it is not synced.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { ResourceLimit, SandboxSpec, SandboxUser, Security } from '../sandbox/spec.ts'
@@ -18,6 +18,11 @@ export interface JoinRecord {
 }
 
 const fileOf = (directory: string) => join(directory, 'join.json')
+
+/** What nobody of ours may join: its first process is not the one that we know of. */
+export function removeJoinRecord(directory: string): void {
+  rmSync(fileOf(directory), { force: true })
+}
 
 export function writeJoinRecord(directory: string, spec: SandboxSpec): void {
   const { env, cwd, user, security, resourceLimits = [] } = spec
@@ -37,7 +42,10 @@ export function readJoinRecord(directory: string): JoinRecord {
     text = readFileSync(fileOf(directory), 'utf8')
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
-    throw new OciError('not-found', 'Cannot join the container: an earlier version started it')
+    throw new OciError(
+      'not-found',
+      'Cannot join the container: another runtime made it, or an earlier version',
+    )
   }
   const record = JSON.parse(text) as Omit<JoinRecord, 'seccomp'> & {
     readonly seccomp: 'default' | 'unconfined' | { readonly program: string }

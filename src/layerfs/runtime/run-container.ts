@@ -18,8 +18,9 @@ import {
   prepareContainer,
   startedRecord,
 } from './create-container.ts'
+import { removeJoinRecord } from './join-record.ts'
 
-export interface ContainerIo extends Pick<SandboxIo, 'stdin' | 'output' | 'signal'> {
+export interface ContainerIo extends Pick<SandboxIo, 'stdin' | 'output' | 'signal' | 'runtime'> {
   readonly onStarted?: (handle: RunningSandbox) => void
   readonly now: () => Date
 }
@@ -44,6 +45,7 @@ export async function runContainer(
   let isEnded = false
   try {
     const spec = prepareContainer(container, request)
+    if (io.runtime !== undefined) removeJoinRecord(container.path)
     const control = openControl(container.path)
     open.push(control)
     const end = openEmpty(endFile(container.path))
@@ -56,6 +58,7 @@ export async function runContainer(
       output: io.output,
       shared: { lock: container.lockFd, control, end },
       ...(io.signal === undefined ? {} : { signal: io.signal }),
+      ...(io.runtime === undefined ? {} : { runtime: io.runtime }),
       onStarted: handle => {
         noted = container.setRecord(startedRecord(record, handle))
         // Awaited below; until then nobody else hears of it.

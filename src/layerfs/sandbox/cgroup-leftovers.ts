@@ -4,11 +4,18 @@
 import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../oci/errors.ts'
+import { cgroupHierarchies, type Hierarchies } from './cgroup-hierarchies.ts'
 import { processStart } from './process-start.ts'
 
 /** `pid.start`: names a process for ever, though its number will be used again. */
 export function ownerMark(): string {
   return `${process.pid}.${processStart(process.pid) ?? 0}`
+}
+
+/** Wherever a run of ours may have made cgroups. */
+export function removeAllLeftovers({ v1, v2 }: Hierarchies = cgroupHierarchies()): void {
+  const mounts = new Set([...(v2 === undefined ? [] : [v2]), ...Object.values(v1)])
+  for (const mount of mounts) removeLeftovers(join(mount, 'tsbuild'))
 }
 
 /** Removes the cgroups in `parent`, which need not exist, whose owner is gone. */

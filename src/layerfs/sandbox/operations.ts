@@ -16,6 +16,7 @@ import { hostnameFile, hostsFile } from './host-files.ts'
 import type { NetworkHelper } from './network-helper.ts'
 import { isLittleEndian } from './records.ts'
 import { resourceNumber } from './resource-limits.ts'
+import { networkSysctlPaths } from './runtime-bundle.ts'
 import type { SandboxMount, SandboxSpec } from './spec.ts'
 
 /** What a run adds to a spec. */
@@ -108,6 +109,22 @@ function keepingOperations({ logs, cgroups, memoryEvents, discard }: Keeping): O
     ...cgroups.map(path => ['own-cgroup', path] as const),
     ...(memoryEvents === undefined ? [] : [['memory-events', memoryEvents] as const]),
     ...(discard === undefined ? [] : [['discard', discard.from, discard.to] as const]),
+  ]
+}
+
+/** What is made before another runtime begins, which does the rest: by-runtime.ts. */
+export function runtimeOperations(spec: SandboxSpec, around: Surroundings): Operation[] {
+  const network = networkOperations(spec, around).filter(([name]) => name !== 'sysctl')
+  return [
+    ...rootOperations(spec.root, around).filter(operation => operation !== readOnly),
+    ...standardFiles(spec, around.resolvConf),
+    ...spec.mounts.flatMap(mountOperations),
+    ...network,
+    ...networkSysctlPaths(spec).map(([path, value]) => ['sysctl', path, value] as const),
+    ['hostname', spec.hostname],
+    ...(spec.domainname === undefined ? [] : [['domainname', spec.domainname] as const]),
+    ...processOperations(spec),
+    ...(around.keeping === undefined ? [] : keepingOperations(around.keeping)),
   ]
 }
 

@@ -2,6 +2,7 @@
  * Runs one program in a sandbox made for it, to its end. A killed process of ours leaves nothing
  * running and nothing mounted: see monitor.ts.
  */
+import { runByRuntime } from './by-runtime.ts'
 import { removeCreated } from './created-targets.ts'
 import type { DetachedIo } from './detached.ts'
 import {
@@ -18,6 +19,8 @@ import { writtenDirectory } from './with-copies.ts'
 
 export interface SandboxIo extends SandboxPlace {
   readonly stdin: 'null' | 'inherit'
+  /** The path of another runtime that is to make it; absent: we do. */
+  readonly runtime?: string
   /** Called in the order of each stream; what it throws ends the run with that error. */
   readonly output: MonitorIo['output']
   /** Kills everything; the run then rejects with the signal's reason, after all is gone. */
@@ -35,6 +38,7 @@ export interface SandboxIo extends SandboxPlace {
  */
 export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<ExitStatus> {
   io.signal?.throwIfAborted()
+  if (io.runtime !== undefined) return await runByRuntime(spec, io, io.runtime)
   const { stdin, output, shared } = io
   const prepared = prepareSandbox(spec, io, shared === undefined ? 'nothing' : 'end')
   using cgroup = prepared.cgroup

@@ -15,7 +15,7 @@ export class SandboxError extends OciError {
     const kind = kinds[failure.step] ?? otherKind
     super(kind.code, kind.message(failure), hintFor(failure))
     this.step = failure.step
-    this.exitCode = kind.exitCode
+    this.exitCode = kind.exitCodeFor?.(failure) ?? kind.exitCode
   }
 }
 
@@ -30,6 +30,7 @@ export interface SandboxFailure {
 interface Kind {
   readonly code: ErrorCode
   readonly exitCode: 125 | 126 | 127
+  readonly exitCodeFor?: (failure: SandboxFailure) => 125 | 126 | 127
   readonly message: (failure: SandboxFailure) => string
 }
 
@@ -46,6 +47,17 @@ const networkHelper: Kind = {
   exitCode: 125,
   message: ({ step, detail }) =>
     `Cannot connect the container to a network: ${step.replace('start ', '')} ended: ${printable(detail)}`,
+}
+
+/** Another's words, which say what a shell would want to know. */
+const ofRuntime: Kind = {
+  code: 'unavailable',
+  exitCode: 125,
+  exitCodeFor: ({ detail }) => {
+    if (/executable file .*not found|no such file or directory/i.test(detail)) return 127
+    return /permission denied/i.test(detail) ? 126 : 125
+  },
+  message: ({ detail }) => `Cannot start the container: the runtime says: ${printable(detail)}`,
 }
 
 const kinds: Readonly<Record<string, Kind>> = {
@@ -76,6 +88,8 @@ const kinds: Readonly<Record<string, Kind>> = {
         ? `Bind for ${printable(detail)} failed: port is already allocated`
         : `Cannot publish port ${printable(detail)}: ${describeErrno(errno)}`,
   },
+  'let the runtime create a container': ofRuntime,
+  'let the runtime start a container': ofRuntime,
   'run the hook': {
     code: 'unavailable',
     exitCode: 125,

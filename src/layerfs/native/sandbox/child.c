@@ -41,7 +41,7 @@ static void enter_cgroups(void) {
   if (unshare(CLONE_NEWCGROUP) != 0 && errno != EINVAL) fail("create namespaces", errno, "cgroup");
 }
 
-static void start_loopback(void) {
+void start_loopback(void) {
   if (sandbox.network != NETWORK_NONE && sandbox.network != NETWORK_USER) return;
   if (network_loopback_up() != 0) fail("start the loopback device", errno, "lo");
 }
@@ -56,7 +56,7 @@ static void name_host(void) {
 }
 
 /* Until the network stands. The message is the container's address, or empty without a bridge. */
-static void wait_for_monitor(int monitor) {
+void wait_for_monitor(int monitor) {
   char address[64];
   ssize_t size;
   do {

@@ -113,6 +113,7 @@ static void set_id_maps(const struct word *w) {
   sandbox.uid_map = w[0].text;
   sandbox.gid_map = w[1].text;
 }
+static void set_runtime(const struct word *w) { sandbox.runtime = w; }
 static void set_time_offset(const struct word *w) { append(&sandbox.time_offsets, w[0].text); }
 static void set_start_socket(const struct word *w) { sandbox.start_socket = w[0].text; }
 static void set_console_socket(const struct word *w) { sandbox.console_socket = w[0].text; }
@@ -209,6 +210,8 @@ static const struct operation {
     {"cwd", 1, set_cwd, NULL},                         /* */
     {"argument", 1, set_argument, NULL},               /* */
     {"variable", 1, set_variable, NULL},               /* */
+
+    {"runtime", 3, set_runtime, NULL},                 /* program, bundle, id: by-runtime.c */
 
     /* Of bundles: bundle.h. The first makes the container one. */
     {"namespaces", 1, set_namespaces, NULL},           /* CLONE_NEW*, all that are its own */

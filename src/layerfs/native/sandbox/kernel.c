@@ -141,6 +141,11 @@ void hide_paths(void) {
   }
 }
 
+void mount_own_proc(void) {
+  proc_fd = new_filesystem("proc", no_options, inert);
+  if (sys_move_mount(proc_fd, AT_FDCWD, "/proc", 0) != 0) fail("mount", errno, "/proc");
+}
+
 void write_sysctls(void) {
   /* CVE-2025-52881: a bundle's own /proc may be anything by now. */
   if (sandbox.bundle && sandbox.sysctls.count > 0) proc_fd = new_filesystem("proc", no_options, inert);

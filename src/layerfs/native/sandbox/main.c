@@ -15,8 +15,9 @@
 static uint64_t namespaces(void) {
   /* Made once its cgroups are entered. */
   if (sandbox.bundle) return sandbox.namespaces & ~(uint64_t)CLONE_NEWCGROUP;
-  return CLONE_NEWNS | CLONE_NEWPID | (sandbox.host_uts ? 0 : CLONE_NEWUTS) |
-         (sandbox.host_ipc ? 0 : CLONE_NEWIPC) |
+  const bool ours = sandbox.runtime == NULL;
+  return CLONE_NEWNS | CLONE_NEWPID | (!ours || sandbox.host_uts ? 0 : CLONE_NEWUTS) |
+         (!ours || sandbox.host_ipc ? 0 : CLONE_NEWIPC) |
          (sandbox.network == NETWORK_HOST ? 0 : CLONE_NEWNET);
 }
 
@@ -24,7 +25,7 @@ static uint64_t namespaces(void) {
  * them (before 5.6, or by configuration) say EINVAL; the clocks are then the host's, as before. And
  * only it lets a process begin in a cgroup: to enter one later takes the kernel milliseconds. */
 static pid_t start_child(int cgroup) {
-  const uint64_t time = sandbox.bundle ? 0 : CLONE_NEWTIME;
+  const uint64_t time = sandbox.bundle || sandbox.runtime != NULL ? 0 : CLONE_NEWTIME;
   struct clone_args args = {.flags = namespaces() | time, .exit_signal = SIGCHLD};
   if (cgroup >= 0) {
     args.flags |= CLONE_INTO_CGROUP;
@@ -60,6 +61,7 @@ static void prepare_bundle(void) {
 static _Noreturn void become_child(int monitor) {
   if (sandbox.joins_container) become_joined(monitor);
   if (sandbox.bundle) become_bundle(monitor);
+  if (sandbox.runtime != NULL) become_runtime_container(monitor);
   become_container(monitor);
 }
 

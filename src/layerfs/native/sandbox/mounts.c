@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <linux/limits.h>
 #include <linux/magic.h>
 
 /* A detached mount of a new file system. Options end with a NULL key; a NULL value is a flag. */
@@ -37,7 +38,10 @@ static int parking = -1;
 void make_parking(void) {
   const char *const options[][2] = {{"mode", "0700"}, {NULL, NULL}};
   parking = new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-  if (sys_move_mount(parking, AT_FDCWD, "/", 0) != 0) fail("mount", errno, "/");
+  char place[PATH_MAX] = "/";
+  /* Another runtime leaves the host's root by its own way, over which nothing may lie. */
+  if (sandbox.runtime != NULL) snprintf(place, sizeof place, "%s/parking", sandbox.runtime[1].text);
+  if (sys_move_mount(parking, AT_FDCWD, place, 0) != 0) fail("mount", errno, place);
 }
 
 void park(int mount) {

@@ -114,11 +114,14 @@ static void mount_root(void) {
   } else {
     if (!sandbox.overlay_classic) root_fd = mount_overlay(&sandbox.lower, sandbox.upper, sandbox.work);
     if (root_fd < 0) {
+      if (sandbox.runtime != NULL) fail("mount the root", ENOSYS, "overlay");
       root_fd = mount_overlay_classic();
       return;
     }
   }
-  if (sys_move_mount(root_fd, AT_FDCWD, "/", 0) != 0) fail("mount the root", errno, "/");
+  char place[PATH_MAX] = "/";
+  if (sandbox.runtime != NULL) snprintf(place, sizeof place, "%s/rootfs", sandbox.runtime[1].text);
+  if (sys_move_mount(root_fd, AT_FDCWD, place, 0) != 0) fail("mount the root", errno, place);
 }
 
 void make_root(void) {

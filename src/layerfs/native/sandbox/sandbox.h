@@ -102,6 +102,8 @@ struct sandbox {
   bool borrow_sys;   /* the caller's /sys, as nobody here may mount one */
   bool bind_devices; /* no cgroup bounds the devices: none works but those of /dev */
 
+  const struct word *runtime; /* program, bundle, id: by-runtime.c */
+
   /* A container of a bundle, or a process that joins one (bundle.h). */
   bool bundle, joins_container, detached;
   uint64_t namespaces;     /* CLONE_NEW*, all that a bundle's container has of its own */
@@ -149,6 +151,12 @@ void report_made(pid_t pid);
 _Noreturn void become_container(int monitor);
 /* Loopback device and names of the namespaces. */
 void set_up_host_parts(void);
+void start_loopback(void);
+/* Until the network stands. */
+void wait_for_monitor(int monitor);
+
+/* by-runtime.c */
+_Noreturn void become_runtime_container(int monitor);
 
 /* root.c */
 extern int root_fd;
@@ -191,6 +199,8 @@ void hide_paths(void);
 /* A directory of the root that no symbolic link leads to; made when the image lacks it. */
 int open_fixed(const char *path);
 void write_sysctls(void);
+/* Of our own process namespace, over the host's. */
+void mount_own_proc(void);
 
 /* dev.c */
 extern int dev_fd;
