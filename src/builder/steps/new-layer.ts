@@ -4,7 +4,7 @@
  * A step that changes nothing still gives a layer, so that layers and history agree (R18, O01). One
  * that changes what it changed before gives the layer of then: see twin-results.ts.
  */
-import { hashDiff } from '../../layerfs/layer/diff.ts'
+import { hashLayer } from '../../layerfs/layer/hash-layer.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
 import { chainId } from '../../oci/digest.ts'
 import { chainOf, type StepResult } from '../solve/graph.ts'
@@ -24,7 +24,7 @@ export async function makeLayer(
   signal.throwIfAborted()
   active.record()
   const lower = chain === undefined ? [] : await snapshots.layers(chain)
-  const { diffId } = await hashDiff({ upper: active.upper, lower })
+  const { diffId } = await hashLayer({ upper: active.upper, lower }, signal)
   const { upper } = active
   const twin = await twins.find({ parent: chain, upper, lower, diffId, signal })
   if (twin !== undefined) return { layers: [...parent.layers, twin.diffId], created: twin.created }

@@ -51,14 +51,37 @@ export function* diffLayer(request: DiffRequest): Generator<Uint8Array> {
   yield* coalesced(tarParts(request, { entries: 0 }))
 }
 
-/** What {@link diffLayer} would give, hashed; other work goes on in between. Throws the same. */
-export async function hashDiff(request: DiffRequest): Promise<HashedDiff> {
+/**
+ * What {@link diffLayer} would give, hashed; other work goes on in between. Throws the same, and soon
+ * after the first element of `stop` becomes other than 0.
+ */
+export async function hashDiff(request: DiffRequest, stop?: Int32Array): Promise<HashedDiff> {
+  const limit = Number.POSITIVE_INFINITY
+  const hashed = await hashDiffUpTo(request, { limit, ...(stop === undefined ? {} : { stop }) })
+  if (hashed === undefined) throw new Error('A tar is larger than infinity')
+  return hashed
+}
+
+export interface HashLimits {
+  /** Bytes of the tar. */
+  readonly limit: number
+  /** Hashing ends with an error soon after its first element becomes other than 0. */
+  readonly stop?: Int32Array
+}
+
+/** As {@link hashDiff}; `undefined` for a tar larger than `limit`, as soon as that is known. */
+export async function hashDiffUpTo(
+  request: DiffRequest,
+  { limit, stop }: HashLimits,
+): Promise<HashedDiff | undefined> {
   const hash = createHash('sha256')
   const count = { entries: 0 }
   let size = 0
   for (const chunk of coalesced(tarParts(request, count))) {
+    if (stop?.[0] === 1) throw new Error('Stopped')
     hash.update(chunk)
     size += chunk.length
+    if (size > limit) return undefined
     await setImmediate()
   }
   return {

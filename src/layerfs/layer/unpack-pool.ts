@@ -1,5 +1,5 @@
 /**
- * UnpackPool: threads that apply layers side by side, one layer to a thread at a time. Threads are
+ * UnpackPool: threads that apply and hash layers side by side, one layer to a thread at a time. Threads are
  * started when there is work for them, and ended with the pool.
  *
  * Run from TypeScript sources, which no thread of Node 20 can load, it works in its own thread.
@@ -8,10 +8,11 @@ import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply-request.ts'
+import type { DiffRequest, HashedDiff } from './diff.ts'
 import { overlayUse } from './overlay-use.ts'
 import { settleLayer } from './settle-layer.ts'
 import { errorOf } from './thread-failure.ts'
-import { runUnpackJob, type UnpackJob, type UnpackReply } from './unpack-job.ts'
+import { runUnpackJob, type UnpackJob, type UnpackReply, type UnpackResult } from './unpack-job.ts'
 
 export interface StagedLayer extends ExtractRequest {
   /** The layers below, **top first**, once they are applied; asked for when it matters. */
@@ -28,6 +29,8 @@ export interface UnpackPool extends AsyncDisposable {
   apply(layer: StagedLayer): Promise<AppliedLayer>
   /** {@link applyFlat} in a thread, with its errors. */
   applyFlat(request: ExtractRequest, signal?: AbortSignal): Promise<AppliedLayer>
+  /** {@link hashDiff} in a thread, with its errors. */
+  hash(request: DiffRequest, signal: AbortSignal): Promise<HashedDiff>
 }
 
 /** `size`: threads at most; absent: one for each processor, up to four. */
@@ -36,7 +39,12 @@ export function openUnpackPool(size: number = Math.min(availableParallelism(), 4
   return {
     apply: layer => applyWith(threads, layer),
     applyFlat: (request, signal) =>
-      threads.run({ kind: 'flat', request: { ...request, stop: stopFlag(signal) } }, signal),
+      threads.run<AppliedLayer>(
+        { kind: 'flat', request: { ...request, stop: stopFlag(signal) } },
+        signal,
+      ),
+    hash: (request, signal) =>
+      threads.run<HashedDiff>({ kind: 'hash', request, stop: stopFlag(signal) }, signal),
     [Symbol.asyncDispose]: () => threads.close(),
   }
 }
@@ -44,13 +52,13 @@ export function openUnpackPool(size: number = Math.min(availableParallelism(), 4
 async function applyWith(threads: Threads, layer: StagedLayer): Promise<AppliedLayer> {
   const { lower: lowerWhenReady, signal, ...rest } = layer
   const request: ExtractRequest = { ...rest, stop: stopFlag(signal) }
-  const extracted = (await threads.run({ kind: 'extract', request }, signal)) as ExtractedLayer
+  const extracted = await threads.run<ExtractedLayer>({ kind: 'extract', request }, signal)
   const lower = await lowerWhenReady()
   signal?.throwIfAborted()
   const { questions, ...applied } = extracted
   if (settleLayer({ target: request.target, lower }, questions) === 'settled') return applied
   const replay: ApplyRequest = { ...request, lower }
-  return threads.run({ kind: 'replay', request: replay }, signal)
+  return threads.run<AppliedLayer>({ kind: 'replay', request: replay }, signal)
 }
 
 const workerFile = import.meta.url.endsWith('.ts')
@@ -67,7 +75,8 @@ class Threads {
     this.#size = size
   }
 
-  async run(job: UnpackJob, signal?: AbortSignal): Promise<ExtractedLayer | AppliedLayer> {
+  /** `Result`: what a job of that kind gives. */
+  async run<Result extends UnpackResult>(job: UnpackJob, signal?: AbortSignal): Promise<Result> {
     signal?.throwIfAborted()
     while (this.#busy >= this.#size) await new Promise<void>(resolve => this.#waiting.push(resolve))
     this.#busy += 1
@@ -76,7 +85,7 @@ class Threads {
       const reply = await this.#reply(job)
       signal?.throwIfAborted()
       if (reply.kind === 'failed') throw errorOf(reply.failure)
-      return reply.result
+      return reply.result as Result
     } finally {
       this.#busy -= 1
       this.#waiting.shift()?.()
