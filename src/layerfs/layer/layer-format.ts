@@ -22,6 +22,8 @@ export interface OpenQuestions {
   readonly whiteouts: readonly SafePath[]
   /** Directories that no entry described: a lower layer may know their attributes (row A11). */
   readonly implied: readonly { readonly path: SafePath; readonly time: Timestamp }[]
+  /** Directories that were described only after something was put into them: as those before. */
+  readonly describedLate: readonly SafePath[]
   /** Whiteouts in directories that this layer does not have. */
   readonly strayMarkers: readonly Marker[]
   /** Directories that hide what is below them; nothing in them depends on lower layers. */
@@ -51,6 +53,7 @@ export class LayerFormat implements TreeFormat {
   readonly #prefix: string
   readonly #whiteouts = new Set<SafePath>()
   readonly #implied = new Map<SafePath, Timestamp>()
+  readonly #describedLate = new Set<SafePath>()
   #strayMarkers: Marker[] = []
   readonly #opaque = new Set<SafePath>()
   #needsMergedView = false
@@ -69,6 +72,7 @@ export class LayerFormat implements TreeFormat {
     return {
       whiteouts: [...this.#whiteouts],
       implied: [...this.#implied].map(([path, time]) => ({ path, time })),
+      describedLate: [...this.#describedLate],
       strayMarkers: this.#strayMarkers,
       opaque: [...this.#opaque],
       ...found,
@@ -93,7 +97,8 @@ export class LayerFormat implements TreeFormat {
 
   onPlaced({ path }: Spot): void {
     this.#whiteouts.delete(path)
-    this.#implied.delete(path)
+    // What was put there before may have gone through a lower layer's link of that name (A12).
+    if (this.#implied.delete(path)) this.#describedLate.add(path)
   }
 
   onImplied(path: SafePath, time: TarTime): void {

@@ -40,7 +40,8 @@ export function settleLayer(
   using layer = openRoot({ kind: 'directory', path: target, readOnly: false })
   using below = lower.length > 0 ? openRoot({ kind: 'overlay', lower }) : undefined
   const view: View = { layer, below, opaque: new Set(questions.opaque) }
-  const paths = [...questions.implied, ...questions.strayMarkers].map(({ path }) => path)
+  const placed = [...questions.implied, ...questions.strayMarkers].map(({ path }) => path)
+  const paths = [...placed, ...questions.describedLate]
   if (paths.some(path => isBehindLink(view, path))) return 'replay'
   hideRoot(view)
   for (const path of questions.whiteouts) {

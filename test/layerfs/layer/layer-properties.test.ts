@@ -193,3 +193,16 @@ test('A12 a link to a directory that the same layer removes leads nowhere', asyn
   const expected = flat(bench, layers)
   expect(await overlaid(bench, layers)).toEqual(expected)
 })
+
+test('A12 what went through a link of a lower layer stays there when a directory then replaces the link', async () => {
+  using bench = layerBench()
+  const layers = [
+    [
+      { path: 'a', type: 'directory' },
+      { path: 'c', type: 'symlink', link: 'a' },
+    ],
+    [{ path: 'c/a' }, { path: 'c', type: 'directory' }],
+  ] satisfies EntryDraft[][]
+  const expected = flat(bench, layers)
+  expect(await overlaid(bench, layers)).toEqual(expected)
+})
