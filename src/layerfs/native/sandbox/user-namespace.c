@@ -22,8 +22,30 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const char make_namespace[] = "make a user namespace";
+
+/* What keeps users from it that is no setting: the command line has asked those. */
+static const struct {
+  const char *step;
+  int error;
+  const char *hint;
+} hints[] = {
+    {make_namespace, EPERM,
+     "A system call filter forbids unshare(2), as in most containers: allow it there, or use sudo"},
+    {make_namespace, ENOSPC, "Raise the sysctl user.max_user_namespaces, or use sudo"},
+    {"newuidmap", EPERM,
+     "It must be set-uid root or have cap_setuid, and /etc/subuid must give you these ids"},
+    {"newgidmap", EPERM,
+     "It must be set-uid root or have cap_setgid, and /etc/subgid must give you these ids"},
+};
+
 static _Noreturn void refuse(const char *step) {
-  fprintf(stderr, "ERROR: Cannot run without root: %s: %s\n", step, strerror(errno));
+  const int error = errno;
+  fprintf(stderr, "ERROR: Cannot run without root: %s: %s\n", step, strerror(error));
+  for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+    if (hints[i].error != error || strcmp(hints[i].step, step) != 0) continue;
+    fprintf(stderr, "%s\n", hints[i].hint);
+  }
   _exit(125);
 }
 
@@ -76,7 +98,7 @@ static void map_by_tools(char *uid_map, char *gid_map) {
   if (pipe2(ends, O_CLOEXEC) != 0) refuse("pipe");
   const pid_t helper = start_helper(ends[0], uid_map, gid_map);
   if (helper < 0) refuse("fork");
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) refuse("make a user namespace");
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) refuse(make_namespace);
   if (write(ends[1], "", 1) != 1 || waitpid(helper, &status, 0) != helper) refuse("wait");
   if (status != 0) {
     errno = EPERM;
@@ -93,7 +115,7 @@ int enter_user_namespace(int count, char **words) {
   if (single) {
     const uid_t uid = geteuid();
     const gid_t gid = getegid();
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) refuse("make a user namespace");
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) refuse(make_namespace);
     map_own_ids(uid, gid);
   } else {
     map_by_tools(words[0], words[1]);
