@@ -252,9 +252,12 @@ async function run(
   const last = await readLastBuild(store.records, scope)
   const explain = explainer({ nodes, last, inventories })
   await using _remembered = {
-    // A full disk costs the next build an explanation, no more.
-    [Symbol.asyncDispose]: () =>
-      writeLastBuild(store.records, scope, explain.steps()).catch(() => {}),
+    [Symbol.asyncDispose]: async () => {
+      // What comes to a shell is part of a build, with a step that no other has.
+      if (request.shellAt !== undefined) return
+      // A full disk costs the next build an explanation, no more.
+      await writeLastBuild(store.records, scope, explain.steps()).catch(() => {})
+    },
   }
   const executor = stepExecutor(stepWorld)
   const { buildPlatform: host } = request.plan

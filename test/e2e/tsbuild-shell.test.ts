@@ -62,6 +62,16 @@ test('shell opens one after any line or stage, from the cache, and leaves nothin
   expect((await store.tsbuild(['shell', '--help'])).stdout).not.toContain('--push')
 })
 
+test('K01 a shell is no build that the next one is compared with', async () => {
+  const directory = work.write('compared', { Dockerfile: 'FROM busybox\nRUN echo a\nRUN echo b\n' })
+  await store.tsbuild(['build', directory])
+  await store.attempt('tsbuild', ['shell', ':2', directory], { stdin: '' })
+  await store.tsbuild(['build', '--no-cache-filter', ':3', directory])
+  work.write('compared', { Dockerfile: 'FROM busybox\nRUN echo a\nRUN echo c\n' })
+  const { stderr } = await store.tsbuild(['build', '--progress', 'plain', directory])
+  expect(stderr).toContain('not cached: the instruction changed, it was RUN echo b')
+})
+
 test('a shell that an image does not have is an error, not a crash', async () => {
   const directory = work.write('bare', { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' })
   const { code, stderr } = await store.attempt('tsbuild', ['shell', '0', directory])

@@ -33,6 +33,12 @@ export function formatAmount({ current, total }: ProgressItem): string {
   return current > 0 ? ` ${formatBytes(current)}` : ''
 }
 
+/** ` 12.30MB/s`, on average; nothing before a second has passed. */
+export function formatRate({ current }: ProgressItem, milliseconds: number): string {
+  if (milliseconds < 1000 || current === 0) return ''
+  return ` ${formatBytes(Math.round((current * 1000) / milliseconds))}/s`
+}
+
 export function formatLogLine(
   { seconds, text }: LogLine,
   terminal: { readonly hasColor: boolean },

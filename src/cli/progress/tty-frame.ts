@@ -11,7 +11,7 @@
  */
 import { type Style, styled } from '../terminal.ts'
 import { displayWidth, padTo, truncate } from './display-width.ts'
-import { formatAmount, formatSeconds } from './format.ts'
+import { formatAmount, formatRate, formatSeconds } from './format.ts'
 import { safeLine } from './log-lines.ts'
 import type { Outcome, ProgressItem, Trace, Vertex } from './trace.ts'
 
@@ -106,7 +106,10 @@ function itemLine(item: ProgressItem, { end }: Vertex, options: FrameOptions): s
   const isOver = item.isDone || end !== undefined
   const time = (isOver ? item.updatedAt : options.now) - item.startedAt
   const text = ` => => ${item.name}`
-  const amount = formatAmount(item)
+  const rate = isOver ? '' : formatRate(item, time)
+  const whole = `${formatAmount(item)}${rate}`
+  // The name is worth more than the rate where there is no room for both.
+  const amount = whole.length > options.columns / 2 ? formatAmount(item) : whole
   const room = options.columns - displayWidth(amount) - formatSeconds(time).length - 1
   const style = isOver ? 'blue' : undefined
   return columnsLine(`${truncate(text, room)}${amount}`, { time, style }, options)
