@@ -4,9 +4,11 @@
  *   HEAD ─200─► there already
  *     └404─► POST ?mount&from ─201─► mounted
  *              └202 (or POST) ─► PUT bytes ─201─► uploaded
- *                                  └─ broken, 5xx, session gone ─► POST again, from the start
+ *                                  └─ broken, 5xx ─► GET ─204─► PUT the rest
+ *                                       │             └─ anything else: POST again, from the start
+ *                                       └─ session gone, rest refused ─► the same
  *
- * No client resumes uploads: registries keep too little, and the bytes are on this disk anyway.
+ * A registry that tells what it has of an upload gets the rest of it.
  */
 import type { BlobReader } from '../../layerfs/content/content-store.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
@@ -157,18 +159,60 @@ async function uploadBlob(
     const action = actionOf(to, upload.descriptor)
     throw new OciError('not-found', `Cannot ${action}: the blob is not in the local store`)
   }
-  let { session } = upload
+  let place = upload.session && { session: upload.session, start: 0 }
   for (let failures = 1; ; failures++) {
-    session ??= await openSession(client, to, upload)
+    place ??= { session: await openSession(client, to, upload), start: 0 }
+    const { session, start } = place
     try {
-      return await putBytes(client, to, { ...upload, session })
+      return await putBytes(client, to, { ...upload, session, start })
     } catch (error) {
-      const isWorthAnother = isTransient(error) || lostSession(error)
-      const pauseMs = isWorthAnother ? pauseOf(client.retry, failures, error) : undefined
+      const pauseMs = isWorthAnother(error, start)
+        ? pauseOf(client.retry, failures, error)
+        : undefined
       if (pauseMs === undefined) throw error
       await pause(pauseMs, upload.signal)
-      session = undefined
+      place = isTransient(error) ? await receivedOf(client, to, { ...upload, session }) : undefined
     }
+  }
+}
+
+/** Also a refusal of the rest: what the registry said of itself may be wrong. */
+function isWorthAnother(error: unknown, start: number): boolean {
+  return isTransient(error) || lostSession(error) || (start > 0 && error instanceof RegistryError)
+}
+
+interface UploadPlace {
+  readonly session: URL
+  /** How many of the bytes the registry has. */
+  readonly start: number
+}
+
+/** `undefined` where the registry does not tell, or has nothing. */
+async function receivedOf(
+  client: RegistryClient,
+  to: Repository,
+  { descriptor, session, signal }: BlobUpload & { readonly session: URL },
+): Promise<UploadPlace | undefined> {
+  const action = actionOf(to, descriptor)
+  try {
+    await using response = await sendRequest(client, to, {
+      method: 'GET',
+      path: session,
+      action,
+      access: 'push',
+      expect: [204],
+      onFailure: 'once',
+      signal,
+    })
+    const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.header('range') ?? '')?.[1]
+    // "0-0" is said of nothing, too.
+    const start = Number(last ?? 0) === 0 ? 0 : Number(last) + 1
+    if (start === 0 || start > descriptor.size) return undefined
+    return { session: locationOf(action, response), start }
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (error instanceof OciError) return undefined
+    throw error
   }
 }
 
@@ -194,24 +238,30 @@ const commitPatience = 10
 async function putBytes(
   client: RegistryClient,
   to: Repository,
-  upload: BlobUpload & { readonly session: URL },
+  upload: BlobUpload & UploadPlace,
 ): Promise<void> {
-  const { descriptor, from, onEvent, session, signal } = upload
+  const { descriptor, from, onEvent, session, start, signal } = upload
   const { digest, size: total } = descriptor
+  const left = total - start
   const url = new URL(session)
   url.searchParams.set('digest', digest)
   const body = () =>
-    countBytes(from.open(digest), bytes =>
-      onEvent?.({ kind: 'blob-progress', digest, bytes, total, direction: 'push' }),
+    countBytes(from.open(digest, start === 0 ? undefined : { start }), bytes =>
+      onEvent?.({ kind: 'blob-progress', digest, bytes: start + bytes, total, direction: 'push' }),
     )
+  const range = start === 0 || left === 0 ? {} : { 'content-range': `${start}-${total - 1}` }
   await using _ = await sendRequest(client, to, {
     method: 'PUT',
     path: url,
     action: actionOf(to, descriptor),
     access: 'push',
-    headers: { 'content-type': 'application/octet-stream', 'content-length': `${total}` },
+    headers: {
+      'content-type': 'application/octet-stream',
+      'content-length': `${left}`,
+      ...range,
+    },
     // An empty stream would be sent chunked.
-    body: total === 0 ? new Uint8Array() : body,
+    body: left === 0 ? new Uint8Array() : body,
     expect: [201, 204],
     onFailure: 'once',
     headersMs: client.timeouts.headersMs * commitPatience,

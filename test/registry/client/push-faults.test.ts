@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { pushImage } from '../../../src/registry/client/push.ts'
@@ -74,6 +75,74 @@ describe('uploads', () => {
     }, image)
     expect(error).toBeUndefined()
     expect(registry.blobs.has(image.layers[0]!.digest)).toBe(true)
+  })
+
+  const broken = bytesOf(2_000_000, 1)
+
+  /** The first upload of the image's layer breaks off; then the registry says it has `range`. */
+  function breakingOnce(
+    image: Image,
+    range: string | undefined,
+    receive: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
+  ): Before {
+    const digest = encodeURIComponent(image.layers[0]!.digest)
+    let uploads = 0
+    const upload = async (request: IncomingMessage, response: ServerResponse) => {
+      if (uploads++ > 0) return receive(request, response)
+      request.once('data', () => response.socket?.destroy())
+    }
+    return async (request, response) => {
+      const { method, url = '' } = request
+      if (!url.includes('/uploads/')) return false
+      if (method === 'GET') response.writeHead(204, told(url, range)).end()
+      else if (method === 'PUT' && url.includes(digest)) await upload(request, response)
+      else return false
+      return true
+    }
+  }
+
+  const told = (url: string, range: string | undefined) => ({
+    location: `${url.split('?')[0]}?state=new`,
+    ...(range === undefined ? {} : { range }),
+  })
+
+  test.each([
+    ['goes on where the registry stopped', '0-999999', 1_000_000],
+    ['sends nothing more when all arrived', '0-1999999', 0],
+    ['begins again when it has nothing', '0-0', 2_000_000],
+    ['begins again when what it says cannot be', '0-2000000', 2_000_000],
+    ['begins again when it says nothing', undefined, 2_000_000],
+  ])('%s', async (_, range, sent) => {
+    const image = await makeImage([broken])
+    const received: { readonly range: string | undefined; readonly size: number }[] = []
+    const { error, lines } = await pushTo(
+      breakingOnce(image, range, async (request, response) => {
+        const { length: size } = await bodyOf(request)
+        received.push({ range: request.headers['content-range'], size })
+        response.writeHead(201).end()
+      }),
+      image,
+    )
+    expect(error).toBeUndefined()
+    const isRest = sent > 0 && sent < broken.length
+    expect(received).toEqual([{ range: isRest ? '1000000-1999999' : undefined, size: sent }])
+    expect(lines.filter(line => line.startsWith('POST'))).toHaveLength(
+      sent === broken.length ? 3 : 2,
+    )
+  })
+
+  test('begins again when the rest is refused', async () => {
+    const image = await makeImage([broken])
+    const sizes: number[] = []
+    const { error } = await pushTo(
+      breakingOnce(image, '0-999999', async (request, response) => {
+        sizes.push((await bodyOf(request)).length)
+        response.writeHead(sizes.length === 1 ? 400 : 201).end()
+      }),
+      image,
+    )
+    expect(error).toBeUndefined()
+    expect(sizes).toEqual([1_000_000, 2_000_000])
   })
 
   test('give up after the last attempt, and no manifest is put', async () => {
