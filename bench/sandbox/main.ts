@@ -10,6 +10,7 @@
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { runSandbox } from '../../src/layerfs/sandbox/run.ts'
+import { type DockerDaemon, startDocker } from '../../test/e2e/docker-daemon.ts'
 import { cleanEnvironment, command, contest, isThere, median, table } from '../measure.ts'
 import { makePlace, type Place } from './place.ts'
 
@@ -127,8 +128,30 @@ function leftovers(): Record<string, number> {
   }
 }
 
+/** The whole of Docker: its command line, its daemon, containerd and runc. */
+async function dockerContestant(
+  place: Place,
+  daemon: DockerDaemon,
+): Promise<[string, () => Promise<unknown>]> {
+  const archive = `${place.directory}/image.tar`
+  command('tar', ['-C', place.layer, '-cf', archive, '.'])
+  await daemon.docker(['import', archive, 'bench'])
+  return ['docker run', () => daemon.docker(['run', '--rm', '--network', 'none', 'bench', '/true'])]
+}
+
 async function measure(place: Place): Promise<void> {
-  const list = await usable(contestants(place))
+  const daemon = isThere('dockerd')
+    ? await startDocker({ path: name => `${place.directory}/${name}`, env: cleanEnvironment })
+    : undefined
+  try {
+    const docker = daemon === undefined ? [] : [await dockerContestant(place, daemon)]
+    await compete(await usable([...contestants(place), ...docker]))
+  } finally {
+    await daemon?.stop()
+  }
+}
+
+async function compete(list: readonly [string, () => Promise<unknown>][]): Promise<void> {
   const runs = isQuick ? 20 : 100
   const times: number[][] = []
   // Each by itself: what one leaves for the kernel to take down would slow the next.

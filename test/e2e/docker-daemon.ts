@@ -11,7 +11,10 @@ export interface DockerDaemon {
   stop(): Promise<void>
 }
 
-export async function startDocker({ path, env }: Workspace): Promise<DockerDaemon> {
+export async function startDocker({
+  path,
+  env,
+}: Pick<Workspace, 'path' | 'env'>): Promise<DockerDaemon> {
   const socket = path('docker.sock')
   const daemon = start(
     'dockerd',
