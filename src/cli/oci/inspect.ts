@@ -1,5 +1,3 @@
-import { execFileSync } from 'node:child_process'
-import { listProcesses } from '../../layerfs/oci-runtime/lifecycle.ts'
 import {
   type ContainerState,
   listStates,
@@ -7,7 +5,6 @@ import {
   specState,
   statusOf,
 } from '../../layerfs/oci-runtime/state.ts'
-import { formatTable } from '../table.ts'
 import { defineRuntimeCommand, type RuntimeCommand } from './runtime-command.ts'
 
 const format = {
@@ -47,6 +44,7 @@ export const listCommand: RuntimeCommand = defineRuntimeCommand({
         const pid = status === 'stopped' ? '0' : String(state.pid)
         return [state.id, pid, status, state.bundle, state.created]
       })
+      const { formatTable } = await import('../table.ts')
       print(formatTable(['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED'], rows))
     }
     return 0
@@ -58,11 +56,13 @@ export const psCommand: RuntimeCommand = defineRuntimeCommand({
   positionals: 'first-ends-flags',
   arity: { min: 1, max: 100 },
   run: async ({ root, id, flags, args, print }) => {
+    const { listProcesses } = await import('../../layerfs/oci-runtime/lifecycle.ts')
     const pids = listProcesses(root, id)
     if (flags.format === 'json') {
       print(`${JSON.stringify(pids)}\n`)
       return 0
     }
+    const { execFileSync } = await import('node:child_process')
     const words = args.length > 1 ? args.slice(1) : ['-ef']
     const [head = '', ...lines] = execFileSync('ps', words, { encoding: 'utf8' }).split('\n')
     const column = head.trim().split(/\s+/).indexOf('PID')

@@ -3,7 +3,7 @@ import { posix, resolve } from 'node:path'
 import { OciError, printable } from '../../oci/errors.ts'
 import { cgroupHierarchies } from '../sandbox/cgroup-hierarchies.ts'
 import type { Operation } from '../sandbox/operations.ts'
-import type { ContainerCgroup } from './container-cgroup.ts'
+import type { ContainerCgroup } from './freezer.ts'
 import { unusedByBinds } from './mount-options.ts'
 import type { ConfigMount, RuntimeConfig } from './runtime-config.ts'
 

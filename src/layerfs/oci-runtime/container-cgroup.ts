@@ -14,14 +14,7 @@ import { removeCgroup } from '../sandbox/cgroup-leftovers.ts'
 import { applySetting, placeOf } from '../sandbox/cgroup-place.ts'
 import type { Setting } from '../sandbox/cgroup-settings.ts'
 import { type DeviceRule, deviceProgram, deviceRuleLine } from '../sandbox/device-rules.ts'
-
-/** What is remembered of it: nothing, where none can be made. */
-export interface ContainerCgroup {
-  /** Absolute path of the directory of version 2. */
-  readonly unified?: string
-  /** Of those of version 1, by controller; some share a hierarchy. */
-  readonly classic: Readonly<Record<string, string>>
-}
+import type { ContainerCgroup } from './freezer.ts'
 
 export interface CgroupWishes {
   readonly path: string
@@ -169,27 +162,6 @@ export function signalAll(cgroup: ContainerCgroup, signal: number): void {
       if (!hasCode(error, 'ESRCH')) throw error
     }
   }
-}
-
-/** Throws `unsupported` where nothing can freeze. */
-export function freeze(cgroup: ContainerCgroup, isFrozen: boolean): void {
-  const { unified, classic } = cgroup
-  if (unified !== undefined) {
-    writeFileSync(join(unified, 'cgroup.freeze'), isFrozen ? '1' : '0')
-  } else if (classic['freezer'] !== undefined) {
-    writeFileSync(join(classic['freezer'], 'freezer.state'), isFrozen ? 'FROZEN' : 'THAWED')
-  } else {
-    throw new OciError('unsupported', 'Cannot pause: no cgroup of the container can freeze')
-  }
-}
-
-export function isFrozen({ unified, classic }: ContainerCgroup): boolean {
-  const file =
-    unified === undefined
-      ? classic['freezer'] && join(classic['freezer'], 'freezer.state')
-      : join(unified, 'cgroup.freeze')
-  if (file === undefined || !existsSync(file)) return false
-  return !['0', 'THAWED'].includes(readFileSync(file, 'utf8').trim())
 }
 
 /** With what the container has made below; one that others are in stays. */

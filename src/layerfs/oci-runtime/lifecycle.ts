@@ -8,12 +8,12 @@ import { RecordReader } from '../sandbox/records.ts'
 import { SandboxError } from '../sandbox/sandbox-error.ts'
 import {
   directoriesOf,
-  freeze,
   mainDirectory,
   processesIn,
   removeContainerCgroup,
   signalAll,
 } from './container-cgroup.ts'
+import { freeze } from './freezer.ts'
 import { type Hooks, hooksFrom } from './hooks-config.ts'
 import { tryHooks } from './run-hooks.ts'
 import {

@@ -23,7 +23,7 @@ import {
 import { join } from 'node:path'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { processStart } from '../sandbox/process-start.ts'
-import { type ContainerCgroup, isFrozen } from './container-cgroup.ts'
+import { type ContainerCgroup, isFrozen } from './freezer.ts'
 
 export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped'
 
