@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-/** tsregistry: an OCI registry over a folder. */
+/** tsregistry: an OCI registry over a folder or a bucket. */
 import { runProgram } from './main.ts'
 
 await runProgram({
   name: 'tsregistry',
-  summary: 'An OCI registry: container images and artifacts over HTTP, stored in a folder',
+  summary:
+    'An OCI registry: container images and artifacts over HTTP, stored in a folder or a bucket',
   examples: [
     'tsregistry serve',
     'tsregistry serve --addr 0.0.0.0:5000 --root /srv/registry',
@@ -25,6 +26,11 @@ await runProgram({
       name: 'scrub',
       summary: 'Read everything stored and find what is damaged',
       load: async () => (await import('./tsregistry/scrub.ts')).scrubCommand,
+    },
+    {
+      name: 'copy',
+      summary: 'Copy everything from one storage to another',
+      load: async () => (await import('./tsregistry/copy.ts')).copyCommand,
     },
     {
       name: 'tags',

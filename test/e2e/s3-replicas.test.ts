@@ -3,16 +3,24 @@
  * our own client, many at once, and a soak with kills. TSREGISTRY_S3_SOAK_MS makes that longer.
  */
 import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import { type Content, content, imageOf } from '../registry/server/contents.ts'
 import { missing } from '../support/requires.ts'
 import { type RoundRobin, startRoundRobin } from '../support/round-robin.ts'
 import { type Replica, startReplicas } from '../support/s3-replicas.ts'
-import { findFullS3Server, startS3Server, type TestS3Server } from '../support/s3-server.ts'
+import {
+  findFullS3Server,
+  freePort,
+  startS3Server,
+  type TestS3Server,
+} from '../support/s3-server.ts'
 import { startDocker } from './docker-daemon.ts'
-import { openWorkspace } from './workspace.ts'
+import { start } from './process.ts'
+import { checkout, openWorkspace } from './workspace.ts'
 
 const { TSREGISTRY_S3_SOAK_MS = '5000' } = process.env
 const soakMs = Number(TSREGISTRY_S3_SOAK_MS)
@@ -72,6 +80,11 @@ describe.skipIf(lacks !== undefined)(
       expect(Math.min(...balancer.sent)).toBeGreaterThan(0)
     })
 
+    test('say that they are ready, and on what', async () => {
+      const answer = await send('GET', '/readyz')
+      expect([answer.status, await answer.text()]).toEqual([200, 'storage: s3, full\n'])
+    })
+
     test('lose none of 200 tags that are pushed at once', async () => {
       const config = content(JSON.stringify({ os: 'linux', architecture: 'amd64' }))
       expect((await pushBlob('tags', config)).status).toBe(201)
@@ -79,7 +92,7 @@ describe.skipIf(lacks !== undefined)(
       const answers = await Promise.all(
         names.map((tag, i) => {
           // Some of one image: what they push is the same object, by several replicas at once.
-          const annotations = { n: `${i % 20 === 0 ? 0 : i}` }
+          const annotations = { n: `${i % 50 === 0 ? 0 : i}` }
           return pushManifest('tags', tag, imageOf([], { annotations }))
         }),
       )
@@ -115,6 +128,56 @@ describe.skipIf(lacks !== undefined)(
         await two.tsbuild(['inspect', '--format', '{{.Id}}', image]),
       ]
       expect(pulled.stdout).toBe(pushed.stdout)
+    })
+
+    test('are filled from a folder by copy, which goes on where it was', async () => {
+      const registry = await work.serve()
+      const blob = content(randomBytes(100_000))
+      const image = imageOf([blob])
+      const config = content(JSON.stringify({ os: 'linux', architecture: 'amd64' }))
+      const base = `http://${registry.address}/v2/moved`
+      for (const { digest, bytes } of [blob, config]) {
+        const body = new Uint8Array(bytes)
+        await fetch(`${base}/blobs/uploads/?digest=${digest}`, { method: 'POST', body })
+      }
+      const headers = { 'content-type': image.mediaType }
+      const body = new Uint8Array(image.bytes)
+      await fetch(`${base}/manifests/v1`, { method: 'PUT', headers, body })
+      const places = ['--from', `filesystem:${work.path('registry-0')}`, '--to', server.address]
+      const copy = () =>
+        work.store('copier').attempt('tsregistry', ['copy', ...places], { env: server.environment })
+      expect((await copy()).stdout).toMatch(/Copied 2 blobs .*, 1 manifests, 1 tags; 0 damaged/)
+      expect((await copy()).stdout).toBe(
+        'Copied 0 blobs (0B), 0 manifests, 0 tags; 0 damaged at the source\n',
+      )
+      const pulled = await send('GET', '/v2/moved/manifests/v1')
+      expect(digestOf(Buffer.from(await pulled.arrayBuffer()))).toBe(image.digest)
+    })
+
+    const noNginx = missing(['nginx'])
+    test.skipIf(noNginx !== undefined)('stand behind nginx as deploy/compose has it', async () => {
+      const port = await freePort()
+      const ports = replicas.map(replica => replica.port)
+      const given = readFileSync(join(checkout, 'deploy/compose/nginx.conf'), 'utf8')
+      const config = given
+        .replace(/replica-([123]):5000/g, (_, n: string) => `127.0.0.1:${ports[Number(n) - 1]}`)
+        .replace('listen 5000', `listen 127.0.0.1:${port}`)
+      const folder = work.write('nginx', { 'nginx.conf': config })
+      const quiet = `daemon off; pid ${folder}/pid; error_log ${folder}/errors;`
+      const nginx = start('nginx', ['-p', folder, '-c', `${folder}/nginx.conf`, '-g', quiet])
+      try {
+        const base = `http://127.0.0.1:${port}/v2/`
+        await vi.waitUntil(() => fetch(base).catch(() => undefined), 5000)
+        const bytes = randomBytes(12 * MiB)
+        const blob = `nginx/blobs/uploads/?digest=${digestOf(bytes)}`
+        const sent = await fetch(base + blob, { method: 'POST', body: new Uint8Array(bytes) })
+        expect(sent.status).toBe(201)
+        const back = await fetch(`${base}nginx/blobs/${digestOf(bytes)}`)
+        expect(digestOf(Buffer.from(await back.arrayBuffer()))).toBe(digestOf(bytes))
+      } finally {
+        nginx.child.kill('SIGQUIT')
+        await nginx.finished
+      }
     })
 
     const noDocker = missing(['root', 'busybox', 'docker'])

@@ -28,6 +28,7 @@ const checks = {
   slirp4netns: () => program('slirp4netns', 'slirp4netns'),
   users: () =>
     command('setpriv', [...anyUser, 'unshare', '-U', 'true'], 'user namespaces for users'),
+  nginx: () => program('nginx', 'nginx'),
   podman: () => program('podman', 'podman'),
   regctl: () => program('regctl', 'go install'),
   runc: () => program('runc', 'runc'),

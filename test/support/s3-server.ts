@@ -66,6 +66,8 @@ export function findFullS3Server(): S3Product | undefined {
 export interface TestS3Server extends AsyncDisposable {
   readonly options: S3Options
   readonly port: number
+  /** Where its data is. */
+  readonly root: string
   /** As `serve --storage` takes it. */
   readonly address: string
   /** Of a program that stores in it. */
@@ -95,6 +97,7 @@ export async function startS3Server(product: S3Product): Promise<TestS3Server> {
   return {
     options,
     port,
+    root,
     address: `s3://${bucketName}?endpoint=http://127.0.0.1:${port}`,
     environment: {
       AWS_ACCESS_KEY_ID: credentials.accessKeyId,

@@ -100,6 +100,7 @@ export const serveCommand: Command = defineCommand({
         storage,
         access: openAccess,
         redirects,
+        ...(store.findings === undefined ? {} : { storageMode: `s3, ${store.findings.mode}` }),
         onError: error => log.error({ err: error }, 'request failed'),
         onRequest: entry => log.info(entry, 'request'),
       }),

@@ -3,6 +3,8 @@ import { Readable } from 'node:stream'
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
+import { leaderKey } from '../storage/keys.ts'
+import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { dispatch, type IncomingRequest, type Registry } from './dispatch.ts'
 import type { Reply, ReplyBody } from './exchange.ts'
 import { createPermits, type PermitOptions } from './permits.ts'
@@ -22,6 +24,8 @@ export interface RequestLogEntry {
 
 export interface ApplicationOptions extends Registry {
   readonly onRequest: (entry: RequestLogEntry) => void
+  /** For `/readyz`: what kind of storage it is. */
+  readonly storageMode?: string
   /** Whether the client at this address fetches blobs from the storage itself; default: none. */
   readonly redirects?: (remote: string | undefined) => boolean
   /** Default: 16 KiB a minute. */
@@ -61,16 +65,16 @@ export function createApplication(options: ApplicationOptions): Koa {
     if (body.isHeldBack()) ctx.set('Connection', 'close')
     sendReply(ctx, reply)
   })
-  app.use(pages().routes())
+  app.use(pages(options).routes())
   return app
 }
 
 /** Everything else is the registry's, its own 404 included. */
 function isPage(target: string): boolean {
-  return ['/', '/healthz'].includes(target.split('?', 1)[0] ?? '')
+  return ['/', '/healthz', '/readyz'].includes(target.split('?', 1)[0] ?? '')
 }
 
-function pages(): Router {
+function pages({ storage, storageMode = 'filesystem' }: ApplicationOptions): Router {
   const router = new Router()
   router.get('/', ctx => {
     ctx.set(commonHeaders)
@@ -80,7 +84,28 @@ function pages(): Router {
     ctx.set(commonHeaders)
     ctx.body = 'ok\n'
   })
+  router.get('/readyz', async ctx => {
+    ctx.set(commonHeaders)
+    const isReady = await answersSoon(storage)
+    ctx.status = isReady ? 200 : 503
+    ctx.body = `storage: ${storageMode}${isReady ? '' : ', unavailable'}\n`
+  })
   return router
+}
+
+/** Shorter than what waits for the page gives it. */
+const readyMs = 2000
+
+/** Whether the storage answers a question, whatever it answers. */
+async function answersSoon({ objects }: RegistryStorage): Promise<boolean> {
+  const late = new Promise<boolean>(resolve => {
+    setTimeout(() => resolve(false), readyMs).unref()
+  })
+  const asked = objects.size(leaderKey).then(
+    () => true,
+    () => false,
+  )
+  return await Promise.race([asked, late])
 }
 
 function headOf(ctx: Koa.Context): Pick<IncomingRequest, 'method' | 'target' | 'header'> {

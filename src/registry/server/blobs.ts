@@ -21,8 +21,11 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
   if (blob === undefined) throw unknownBlob(repository, digest)
   const headers = blobHeaders(blob)
   if (listsDigest(request.header('if-none-match'), digest)) return { status: 304, headers }
-  if (request.isRedirected && storage.objects.urlOf !== undefined) {
-    return redirectTo(await storage.objects.urlOf(blob.key, redirectSeconds), headers)
+  const { objects } = storage
+  if (request.isRedirected && objects.urlOf !== undefined) {
+    // Nobody is sent to bytes that are gone: below they may be found elsewhere.
+    const isThere = (await objects.size(blob.key)) === blob.size
+    if (isThere) return redirectTo(await objects.urlOf(blob.key, redirectSeconds), headers)
   }
   const answer = parseByteRange(rangeFor(blob, request.header), blob.size)
   switch (answer.kind) {
@@ -68,7 +71,7 @@ function redirectTo(location: string, headers: Reply['headers']): Reply {
 /** A client that is told here that the blob is there will not upload it: the answer is a promise. */
 export const headBlob: Handler<BlobEndpoint> = async (request, storage) => {
   const { repository, digest } = request.endpoint
-  const blob = await holdBlob(storage, repository, digest)
+  const blob = await holdBlob(storage, repository, { digest })
   if (blob === undefined) throw unknownBlob(repository, digest)
   const headers = blobHeaders(blob)
   const isKnown = listsDigest(request.header('if-none-match'), blob.digest)

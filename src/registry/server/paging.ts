@@ -9,7 +9,8 @@ export interface PageRequest {
   readonly last: string
 }
 
-const maxPageSize = 1000
+/** With the one more that is asked for, what a bucket lists at once. */
+const maxPageSize = 999
 
 /** Throws `invalid` of the page when `n` is no whole number. */
 export function pageRequest(query: URLSearchParams): PageRequest {

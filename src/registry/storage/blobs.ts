@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto'
 import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
-import { rescue } from './condemn.ts'
+import { makeOrRescue, rescue } from './condemn.ts'
 import { blobLinkKey, blobRecordKey, holderKey, holdersPrefix, nameFromListed } from './keys.ts'
 import type { ObjectRange, StoredObject } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
@@ -40,17 +40,20 @@ export async function findBlob(
 
 /**
  * As {@link findBlob}, and a promise: a manifest that names the blob may be pushed within the time
- * of grace. What was to be collected is rescued.
+ * of grace. What was to be collected is rescued. `seen` is the link, when it was read just now.
  */
 export async function holdBlob(
   storage: RegistryStorage,
   repository: RepositoryName,
-  digest: Digest,
+  { digest, seen }: { readonly digest: Digest; readonly seen?: StoredObject | undefined },
 ): Promise<StoredBlob | undefined> {
-  const link = await rescue(storage, blobLinkKey(repository, digest))
+  const link = await rescue(storage, blobLinkKey(repository, digest), seen)
   if (blobFrom(digest, link) === undefined) return undefined
   const record = blobFrom(digest, await rescue(storage, blobRecordKey(digest)))
-  return record !== undefined && (await isWhole(storage, record)) ? record : undefined
+  if (record === undefined) return undefined
+  // Who asks whether to send the blob hears the truth of the bytes; who has sent it knows of them.
+  const isTrusted = seen !== undefined && storage.objects.isReliable
+  return isTrusted || (await hasBytes(storage, record)) ? record : undefined
 }
 
 export function unknownBlob(repository: RepositoryName, digest: Digest): ResourceError {
@@ -67,10 +70,16 @@ export async function openBlob(
   blob: StoredBlob,
   range?: ObjectRange,
 ): Promise<AsyncIterable<Uint8Array>> {
+  const wanted = range ?? { start: 0, end: blob.size }
   try {
-    return await storage.objects.open(blob.key, range ?? { start: 0, end: blob.size })
+    return await storage.objects.open(blob.key, wanted)
   } catch (cause) {
     if (!hasCode(cause, 'not-found')) throw cause
+    // A push to another repository may have replaced the bytes.
+    const record = await readBlob(storage, blobRecordKey(blob.digest), blob.digest)
+    if (record?.size === blob.size && record.key !== blob.key) {
+      return openBlob(storage, record, wanted)
+    }
     throw new ResourceError('not-found blob', `Cannot find the bytes of blob "${blob.digest}"`, {
       cause,
       detail: { digest: blob.digest },
@@ -103,14 +112,17 @@ export async function linkBlob(
   blob: StoredBlob,
 ): Promise<boolean> {
   const hint = holderKey(blob.digest, repository)
-  do {
+  let named = blob
+  for (;;) {
     // The hint first: whoever has the link is found by it.
-    if ((await rescue(storage, hint)) === undefined) {
-      await storage.objects.put(hint, new Uint8Array())
-    }
-    await putLink(storage, blobLinkKey(repository, blob.digest), blob)
-  } while ((await rescue(storage, hint)) === undefined)
-  return (await rescue(storage, blobRecordKey(blob.digest))) !== undefined
+    await makeOrRescue(storage, hint, new Uint8Array())
+    await putLink(storage, blobLinkKey(repository, blob.digest), named)
+    if ((await rescue(storage, hint)) === undefined) continue
+    const record = blobFrom(blob.digest, await rescue(storage, blobRecordKey(blob.digest)))
+    if (record === undefined || record.key === named.key) return record !== undefined
+    // The blob was collected and pushed again in between: its bytes are others now.
+    named = record
+  }
 }
 
 /**
@@ -142,10 +154,13 @@ export async function* holdersOf(
 
 /** Writes the link unless it is there already, live and the same. */
 async function putLink(storage: RegistryStorage, key: string, blob: StoredBlob): Promise<void> {
-  const current = blobFrom(blob.digest, await rescue(storage, key))
-  if (current?.key === blob.key && current.size === blob.size) return
   const linkedAt = storage.now().getTime()
-  await storage.objects.put(key, encodeRecord({ size: blob.size, key: blob.key, linkedAt }))
+  const link = encodeRecord({ size: blob.size, key: blob.key, linkedAt })
+  const existing = await makeOrRescue(storage, key, link)
+  if (existing === undefined) return
+  const current = blobFrom(blob.digest, existing)
+  if (current?.key === blob.key && current.size === blob.size) return
+  await storage.objects.put(key, link)
 }
 
 /**
@@ -157,31 +172,45 @@ async function keepRecord(storage: RegistryStorage, blob: StoredBlob): Promise<S
   const { objects } = storage
   const key = blobRecordKey(blob.digest)
   const bytes = encodeRecord({ size: blob.size, key: blob.key })
-  for (;;) {
-    const object = await objects.get(key)
+  for (let isFirst = true; ; isFirst = false) {
+    // At first as if there were none: mostly there is none, and the write itself says so.
+    const object = isFirst ? undefined : await objects.get(key)
     const existing = blobFrom(blob.digest, object)
     if (existing?.size === blob.size && (await isSound(storage, existing))) return existing
-    const condition =
-      object === undefined
-        ? ({ kind: 'absent' } as const)
-        : ({ kind: 'matches', etag: object.etag } as const)
-    try {
-      await objects.put(key, bytes, { condition })
-      if (existing !== undefined && existing.key !== blob.key) await objects.delete(existing.key)
-      return blob
-    } catch (error) {
-      if (!hasCode(error, 'conflict')) throw error
-    }
+    if (!(await swapRecord(storage, key, { bytes, etag: object?.etag }))) continue
+    if (existing !== undefined && existing.key !== blob.key) await objects.delete(existing.key)
+    return blob
+  }
+}
+
+/** Whether the record was still the version `etag`, or still absent, and is ours now. */
+async function swapRecord(
+  { objects }: RegistryStorage,
+  key: string,
+  { bytes, etag }: { readonly bytes: Uint8Array; readonly etag: string | undefined },
+): Promise<boolean> {
+  const condition =
+    etag === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'matches', etag } as const)
+  try {
+    await objects.put(key, bytes, { condition })
+    return true
+  } catch (error) {
+    if (hasCode(error, 'conflict')) return false
+    throw error
   }
 }
 
 async function isWhole(storage: RegistryStorage, blob: StoredBlob): Promise<boolean> {
+  return storage.objects.isReliable || hasBytes(storage, blob)
+}
+
+async function hasBytes(storage: RegistryStorage, blob: StoredBlob): Promise<boolean> {
   return (await storage.objects.size(blob.key)) === blob.size
 }
 
 /** Whether the stored bytes still are what the digest says. Reads them all. */
 export async function isSound(storage: RegistryStorage, blob: StoredBlob): Promise<boolean> {
-  if (!(await isWhole(storage, blob))) return false
+  if (!(await hasBytes(storage, blob))) return false
   const algorithm = algorithmOf(blob.digest)
   const hash = createHash(algorithm)
   try {

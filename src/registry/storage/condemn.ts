@@ -37,17 +37,39 @@ export function sentenceOf(bytes: Uint8Array): Sentence | undefined {
   return typeof at === 'number' && typeof id === 'string' ? { at, id } : undefined
 }
 
-/** The object, live; `undefined` when it is gone. */
+/** The object, live; `undefined` when it is gone. `seen` is what the caller read just now. */
 export async function rescue(
   storage: RegistryStorage,
   key: string,
+  seen?: StoredObject,
 ): Promise<StoredObject | undefined> {
-  for (;;) {
-    const object = await storage.objects.get(key)
+  for (let object = seen; ; object = undefined) {
+    object ??= await storage.objects.get(key)
     if (object === undefined || sentenceOf(object.bytes) === undefined) return object
     const bytes = withHeader(object.bytes, ({ condemned: _, ...header }) => header)
     const etag = await replaced(storage, { key, bytes, etag: object.etag })
     if (etag !== undefined) return { bytes, etag }
+  }
+}
+
+/**
+ * The object that is there under the key, live, after it was made of `bytes` when there was none;
+ * `undefined` for the one made here. One request in the usual case, which is that there is none.
+ */
+export async function makeOrRescue(
+  storage: RegistryStorage,
+  key: string,
+  bytes: Uint8Array,
+): Promise<StoredObject | undefined> {
+  for (;;) {
+    try {
+      await storage.objects.put(key, bytes, { condition: { kind: 'absent' } })
+      return undefined
+    } catch (error) {
+      if (!hasCode(error, 'conflict')) throw error
+    }
+    const existing = await rescue(storage, key)
+    if (existing !== undefined) return existing
   }
 }
 

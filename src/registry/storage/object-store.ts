@@ -122,6 +122,11 @@ export interface ObjectAppender {
 export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender {
   /** Whether other processes serve requests over the same objects: each must find all it needs there. */
   readonly isShared: boolean
+  /**
+   * Whether an object is as it was completed or not there at all, and never completed twice: no
+   * disk of ours is below that may cut it. Its size need not be asked again.
+   */
+  readonly isReliable: boolean
   /** An address that lets whoever has it read the object for `seconds`, where there is such a thing. */
   urlOf?(key: string, seconds: number): Promise<string>
 }

@@ -4,6 +4,7 @@ import { holdBlob } from './blobs.ts'
 import { rescue } from './condemn.ts'
 import { blobLinkKey, manifestKey } from './keys.ts'
 import type { ManifestDocument, ReferredContent } from './manifest-document.ts'
+import type { StoredObject } from './object-store.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { MissingReferencesError } from './resource-error.ts'
 
@@ -41,17 +42,17 @@ async function holdOrForgo(
       ? manifestKey(repository, reference.digest)
       : blobLinkKey(repository, reference.digest)
   // One look, before the rescue: never there is fine, gone while we look is not.
-  if ((await storage.objects.size(key)) === undefined) return true
-  return hold(storage, repository, reference)
+  const seen = await storage.objects.get(key)
+  return seen === undefined || hold(storage, repository, { ...reference, seen })
 }
 
 async function hold(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { kind, digest, size }: ReferredContent,
+  { kind, digest, size, seen }: ReferredContent & { readonly seen?: StoredObject },
 ): Promise<boolean> {
   if (kind === 'manifest') {
-    return (await rescue(storage, manifestKey(repository, digest))) !== undefined
+    return (await rescue(storage, manifestKey(repository, digest), seen)) !== undefined
   }
-  return (await holdBlob(storage, repository, digest))?.size === size
+  return (await holdBlob(storage, repository, { digest, seen }))?.size === size
 }

@@ -9,7 +9,7 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
-import { removeVersion, rescue } from './condemn.ts'
+import { makeOrRescue, removeVersion, rescue } from './condemn.ts'
 import { tagHintKey, tagHintsPrefix, tagKey, tagsPrefix } from './keys.ts'
 import { listAll } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
@@ -72,7 +72,7 @@ export async function putTag(
 ): Promise<void> {
   const { tag, manifest, by } = write
   const hint = tagHintKey(repository, manifest.digest, tag)
-  if ((await rescue(storage, hint)) === undefined) await storage.objects.put(hint, new Uint8Array())
+  await makeOrRescue(storage, hint, new Uint8Array())
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const object = await storage.objects.get(tagKey(repository, tag))
     const found = tagFrom(object)

@@ -98,17 +98,22 @@ export async function readSession(
     : { ...session, etag: record.etag }
 }
 
-/** Throws `not-found` of the upload, or a range conflict while another request writes. */
+/**
+ * Throws `not-found` of the upload, or a range conflict while another request writes. One that is to
+ * `finish` the upload need not tell others: of several that complete the object one succeeds.
+ */
 export async function takeTurn(
   storage: RegistryStorage,
   address: UploadAddress,
+  purpose: 'append' | 'finish' = 'append',
 ): Promise<UploadTurn> {
   const { busy } = storage.uploads
   const before = await findSession(storage, address)
   if (busy.has(address.id)) throw lostTurn(before)
   busy.add(address.id)
   try {
-    const session = await swapSession(storage, before)
+    const isDecided = purpose === 'finish' && storage.objects.isReliable
+    const session = isDecided ? before : await swapSession(storage, before)
     return { session, [Symbol.dispose]: () => busy.delete(address.id) }
   } catch (error) {
     busy.delete(address.id)
@@ -127,11 +132,15 @@ export function keepTurn(
   return swapSession(storage, { ...session, key, seen: undefined, ...progress })
 }
 
-/** Lets nobody write any more. Throws a range conflict when another writer took it over. */
-export function closeSession(
+/**
+ * Lets nobody write any more. Throws a range conflict when another writer took it over. Where an
+ * object is completed once and never cut, there is nothing to let.
+ */
+export async function closeSession(
   storage: RegistryStorage,
   session: UploadSession,
 ): Promise<UploadSession> {
+  if (storage.objects.isReliable) return session
   return swapSession(storage, { ...session, isClosed: true })
 }
 

@@ -88,7 +88,7 @@ export async function finishUpload(
   address: UploadAddress,
   finish: Finish,
 ): Promise<StoredBlob> {
-  using turn = await takeTurn(storage, address)
+  using turn = await takeTurn(storage, address, 'finish')
   const { session } = turn
   mustStartAtEnd(session, finish.chunk)
   const algorithm = algorithmOf(finish.digest)
@@ -101,8 +101,17 @@ export async function finishUpload(
   const closed = await closeSession(storage, session)
   await mustBe(storage, { blob: { ...blob, size }, actual, session: closed })
   await commitBlob(storage, session.repository, { ...blob, size })
-  await endSession(storage, closed)
+  await forgetSession(storage, closed)
   return { ...blob, size }
+}
+
+/** The blob is there: a session that another request changed meanwhile expires by itself. */
+async function forgetSession(storage: RegistryStorage, session: UploadSession): Promise<void> {
+  try {
+    await endSession(storage, session)
+  } catch (error) {
+    if (!(error instanceof UploadRangeError)) throw error
+  }
 }
 
 /** Cancels. Throws `not-found` of the upload, or a range conflict while a request writes to it. */
@@ -141,7 +150,7 @@ export async function uploadWhole(
   const actual = await digestOfStored(storage, blob, { hash })
   await mustBe(storage, { blob, actual, session: closed })
   await commitBlob(storage, repository, blob)
-  await endSession(storage, closed)
+  await forgetSession(storage, closed)
   return blob
 }
 

@@ -23,6 +23,7 @@ function fullDisk(): FullDisk {
   }
   const objects: ObjectStore = {
     isShared: false,
+    isReliable: false,
     unfinished: prefix => store.unfinished(prefix),
     get: key => store.get(key),
     size: key => store.size(key),

@@ -95,6 +95,7 @@ async function enter(temporary: string): Promise<FileLock> {
 
 class FileObjectStore implements ObjectStore {
   readonly isShared = false
+  readonly isReliable = false
   readonly #root: string
   readonly #temporary: string
   readonly #locks: KeyLocks

@@ -35,17 +35,14 @@ export async function probe(client: S3Client): Promise<Findings> {
     prefix: `g/probe/${randomUUID()}/`,
     keys: [],
   }
-  try {
-    await mustKeepBytes(trial)
-    const [lacks, isOrdered] = await Promise.all([missingConditions(trial), listsInOrder(trial)])
-    return {
-      mode: lacks.length === 0 ? 'full' : 'single-writer',
-      listing: isOrdered ? 'ordered' : 'unordered',
-      lacks: isOrdered ? lacks : [...lacks, 'listing in the order of bytes after any key'],
-    }
-  } finally {
-    // What stays is a few bytes; why the probe failed is what the operator must hear.
-    await removePieces(client, trial.keys).catch(() => {})
+  await mustKeepBytes(trial)
+  const [lacks, isOrdered] = await Promise.all([missingConditions(trial), listsInOrder(trial)])
+  // What stays behind after a failure is a few bytes; why it failed is what the operator must hear.
+  await removePieces(client, trial.keys).catch(() => {})
+  return {
+    mode: lacks.length === 0 ? 'full' : 'single-writer',
+    listing: isOrdered ? 'ordered' : 'unordered',
+    lacks: isOrdered ? lacks : [...lacks, 'listing in the order of bytes after any key'],
   }
 }
 

@@ -46,6 +46,7 @@ const writerHeader = 'x-amz-meta-writer'
 
 export class S3ObjectStore implements ObjectStore {
   readonly isShared = true
+  readonly isReliable = true
   readonly #store: S3Store
 
   constructor(store: S3Store) {

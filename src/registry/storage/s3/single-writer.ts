@@ -102,6 +102,7 @@ async function ageOf(client: S3Client): Promise<number | undefined> {
 /** The bucket as its only writer sees it: conditions are decided here, one write of a key at a time. */
 export class SingleWriterStore implements ObjectStore {
   readonly isShared = false
+  readonly isReliable = true
   readonly #objects: ObjectStore
   readonly #lease: WriterLease
   readonly #mutex = new KeyedMutex()

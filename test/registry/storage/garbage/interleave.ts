@@ -292,6 +292,7 @@ class World {
     }
     return {
       isShared: true,
+      isReliable: true,
       unfinished: prefix => objects.unfinished(prefix),
       get: key => turn(`get ${key}`, () => objects.get(key)),
       size: key => turn(`size ${key}`, () => objects.size(key)),

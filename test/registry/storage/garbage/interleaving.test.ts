@@ -6,10 +6,16 @@
  * is proved depends on a clock.
  */
 import { describe, expect, it } from 'vitest'
-import type { Digest } from '../../../../src/oci/digest.ts'
+import { type Digest, digestOf } from '../../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag } from '../../../../src/oci/reference.ts'
-import { findBlob, holdBlob, isSound, linkBlob } from '../../../../src/registry/storage/blobs.ts'
+import {
+  findBlob,
+  holdBlob,
+  linkBlob,
+  openBlob,
+  type StoredBlob,
+} from '../../../../src/registry/storage/blobs.ts'
 import { collectGarbage } from '../../../../src/registry/storage/garbage/collect-garbage.ts'
 import { KeyedMutex } from '../../../../src/registry/storage/keyed-mutex.ts'
 import { leaderKey } from '../../../../src/registry/storage/keys.ts'
@@ -131,7 +137,7 @@ const actors = {
     name: 'reuser',
     run: async objects => {
       const storage = world.storageOf(objects, 'reuser')
-      const found = await holdBlob(storage, repository, layer.digest)
+      const found = await holdBlob(storage, repository, { digest: layer.digest })
       if (found === undefined) await upload(storage, layer)
       await push(storage, world, { manifest: image('reused'), tag: 'x' })
     },
@@ -162,7 +168,7 @@ const actors = {
     name: 'restorer',
     run: async objects => {
       const storage = world.storageOf(objects, 'restorer')
-      if ((await holdBlob(storage, repository, layer.digest)) === undefined) {
+      if ((await holdBlob(storage, repository, { digest: layer.digest })) === undefined) {
         await upload(storage, layer)
       }
       await push(storage, world, { manifest: old, tag: 'again' })
@@ -264,12 +270,19 @@ async function expectWhole(storage: RegistryStorage, { acknowledged }: World): P
       await readManifest(storage, repository, { kind: 'tag', tag: parseTag(tag) })
     for (const digest of blobs) {
       const blob = await findBlob(storage, repository, digest)
-      if (blob === undefined || !(await isSound(storage, blob)))
+      if (blob === undefined || !(await isPulled(storage, blob)))
         throw new Error(`missing ${digest}`)
     }
     const listed = await listRepositories(storage, { last: '', max: 10 })
     if (!listed.includes(repository)) throw new Error('not in the catalog')
   }
+}
+
+/** As a client gets it. */
+async function isPulled(storage: RegistryStorage, blob: StoredBlob): Promise<boolean> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of await openBlob(storage, blob)) chunks.push(chunk)
+  return digestOf(Buffer.concat(chunks)) === blob.digest
 }
 
 /** With all time passed, nothing is left that no manifest leads to, except sessions of the dead. */
