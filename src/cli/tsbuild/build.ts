@@ -87,6 +87,7 @@ async function buildImage(
   const cacheTo = parseCacheTo(flags['cache-to'], {
     client: place.world.registry,
     lookup: environment.lookup,
+    offline: flags.offline,
   })
   const warnings: Extract<BuildEvent, { kind: 'warning' }>[] = []
   const { image, caches } = await withRequest(invocation, place, (request, buildWorld) =>

@@ -114,6 +114,7 @@ export function buildWorldOf(
     cacheFrom: parseCacheFrom(flags['cache-from'], {
       client: registry,
       lookup: environment.lookup,
+      offline: flags.offline,
     }),
     pull: flags.pull,
     offline: flags.offline,

@@ -6,6 +6,7 @@ import { createRegistryClient } from '../../../src/registry/client/client.ts'
 const world = {
   client: createRegistryClient({ userAgent: 'tsbuild/test' }),
   lookup: () => undefined,
+  offline: false,
 }
 
 describe('--cache-from and --cache-to', () => {
@@ -29,6 +30,19 @@ describe('--cache-from and --cache-to', () => {
       },
     ])
     expect(parseCacheTo(['type=inline', text], world).inline).toBe(true)
+  })
+
+  test('--offline: nothing goes to the network, and a bucket is not there', async () => {
+    const offline = { ...world, offline: true }
+    for (const text of ['a.b/c', 'type=s3,bucket=abc']) {
+      expect(() => parseCacheTo([text], offline)).toThrow('allows no network')
+    }
+    expect(parseCacheTo(['type=local,dest=/x', 'type=inline'], offline).destinations).toHaveLength(
+      1,
+    )
+    const [bucket] = parseCacheFrom(['type=s3,bucket=abc'], offline)
+    const { signal } = new AbortController()
+    await expect(bucket?.read({ platforms: [], signal })).rejects.toThrow('no network')
   })
 
   test('a bucket is named with its prefix', () => {

@@ -15,6 +15,8 @@ import { s3Place } from './s3-flag.ts'
 export interface CacheWorld {
   readonly client: RegistryClient
   readonly lookup: EnvironmentLookup
+  /** The registry client then sends nothing by itself. */
+  readonly offline: boolean
 }
 
 export interface CacheFlag {

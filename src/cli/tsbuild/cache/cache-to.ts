@@ -48,6 +48,10 @@ export function parseCacheTo(texts: readonly string[], world: CacheWorld): Cache
     )
   }
   const others = flags.filter(({ type }) => type !== 'inline')
+  const far = world.offline ? others.find(({ type }) => type !== 'local') : undefined
+  if (far !== undefined) {
+    throw usageError(`Flag --offline allows no network, and ${far.subject} needs it`)
+  }
   return {
     inline: inline.length > 0,
     destinations: others.map(flag => destinationOf(flag, world)),
