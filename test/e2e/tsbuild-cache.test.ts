@@ -112,10 +112,8 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild --cache-to, --cache-from', (
     expect(blobsIn(directory)).toEqual(before)
     const { cached } = await build(freshStore(), '--cache-from', `type=local,src=${directory}`)
     expect(cached).toHaveLength(4)
-    for (let turn = 0; turn < 2; turn++) {
-      writeFileSync(join(context, 'file'), `turn ${turn}\n`)
-      await build(first, '--cache-to', to)
-    }
+    writeFileSync(join(context, 'file'), 'another\n')
+    await build(first, '--cache-to', to)
     writeFileSync(join(context, 'file'), 'one\n')
     expect(blobsIn(directory)).toHaveLength(before.length)
     await build(first, '--cache-to', `${to},tag=other`)
@@ -133,17 +131,11 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild --cache-to, --cache-from', (
     expect(filesOf(store)).toEqual([])
   })
 
-  test.each([
-    ['image-manifest=false', 'application/vnd.oci.image.index.v1+json'],
-    ['oci-mediatypes=false', 'application/vnd.docker.distribution.manifest.list.v2+json'],
-  ])('%s writes a list, as older registries want it', async (option, mediaType) => {
+  test('oci-mediatypes=false writes a list, as older registries want it', async () => {
     const ref = `${registry.address}/app:list`
-    const { cache } = await build(
-      first,
-      '--cache-to',
-      `type=registry,ref=${ref},mode=max,${option}`,
-    )
-    expect(cache.mediaType).toBe(mediaType)
+    const to = `type=registry,ref=${ref},mode=max,oci-mediatypes=false`
+    const { cache } = await build(first, '--cache-to', to)
+    expect(cache.mediaType).toBe('application/vnd.docker.distribution.manifest.list.v2+json')
     const { cached } = await build(freshStore(), '--cache-from', ref)
     expect(cached).toHaveLength(4)
   })

@@ -126,7 +126,7 @@ function runMount(state: StageState, mount: Mount, origin: Origin): RunMount {
     case 'cache':
       return {
         kind: 'cache',
-        id: mount.id === '' ? cleanPath(mount.target) : mount.id,
+        id: cacheId(state, mount.id === '' ? cleanPath(mount.target) : mount.id),
         from: origin.kind === 'context' ? { kind: 'scratch' } : origin,
         source: cleanPath(`/${mount.source}`),
         target: mountTarget(state, mount),
@@ -143,6 +143,12 @@ function runMount(state: StageState, mount: Mount, origin: Origin): RunMount {
         readOnly: mount.readOnly,
       }
   }
+}
+
+/** A namespace keeps the caches of one project from those of another. */
+function cacheId({ plan }: StageState, id: string): string {
+  const namespace = plan.options.buildArgs.get('BUILDKIT_CACHE_MOUNT_NS') ?? ''
+  return namespace === '' ? id : cleanPath(`${namespace}/${id}`)
 }
 
 function mountTarget(state: StageState, mount: Mount): string {

@@ -167,6 +167,13 @@ describe('mounts', () => {
     expect(step.mounts).toMatchObject([{ target: '/w/x' }, { target: '/w/y' }])
   })
 
+  test('R10, A09: BUILDKIT_CACHE_MOUNT_NS sets caches apart', () => {
+    const buildArgs = { BUILDKIT_CACHE_MOUNT_NS: 'team' }
+    expect(run('RUN --mount=type=cache,target=/c x', { buildArgs }).mounts).toMatchObject([
+      { id: 'team/c' },
+    ])
+  })
+
   test('V09: option values are expanded', () => {
     expect(run('ARG D=/d\nRUN --mount=type=cache,target=$D/c b').mounts).toMatchObject([
       { target: '/d/c', id: '/d/c' },
