@@ -1,10 +1,10 @@
 /**
  * A bundle as the list of operations that the native program reads; native/sandbox/input.c has the
- * table. Nothing is done here but names of cgroup directories being looked at.
+ * table. Nothing is done here.
  */
 import { release } from 'node:os'
 import { isInUserNamespace } from '../layer/overlay-format.ts'
-import { allCapabilities, capabilityNumber } from '../sandbox/defaults.ts'
+import { capabilityNumber } from '../sandbox/defaults.ts'
 import type { Operation } from '../sandbox/operations.ts'
 import { resourceNumber } from '../sandbox/resource-limits.ts'
 import { compileSeccomp } from '../sandbox/seccomp/compile.ts'
@@ -192,7 +192,7 @@ export function seccompProgram({ linux, process }: RuntimeConfig): Uint8Array | 
   const { seccomp } = linux
   if (seccomp.value === undefined || seccomp.value === null) return undefined
   return compileSeccomp(seccompProfileFrom(seccomp), {
-    capabilities: process.capabilities?.bounding ?? allCapabilities.slice(0, 0),
+    capabilities: process.capabilities?.bounding ?? [],
     machine: globalThis.process.arch,
     kernel: release(),
   })

@@ -155,17 +155,12 @@ export async function deleteContainer(
 /** Processes that outlive the first one, too: without a process namespace of its own they do. */
 async function endAll(root: string, state: ContainerState): Promise<void> {
   const isAlive = () => !['stopped', 'creating'].includes(statusOf(root, state))
-  const left = () => directoriesOf(state.cgroup).some(path => ownProcesses(path).length > 0)
+  const left = () => directoriesOf(state.cgroup).some(path => processesIn(path).length > 0)
   if (isAlive()) signalFirst(state, constants.signals.SIGKILL)
   for (let attempt = 0; attempt < 500 && (isAlive() || left()); attempt++) {
     if (left()) endProcesses(state)
     await sleep(attempt < 20 ? 2 : 20)
   }
-}
-
-/** Those of others, further down, are none of ours: podman's monitor of this container. */
-function ownProcesses(directory: string): number[] {
-  return processesIn(directory)
 }
 
 function endProcesses(state: ContainerState): void {
