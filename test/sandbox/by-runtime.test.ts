@@ -16,7 +16,7 @@ test('a runtime that is not there is named', () => {
   expect(() => findRuntime('/nowhere', undefined)).toThrow(/no "(crun|runc)" or "(crun|runc)"/)
 })
 
-describeWith(['root', 'busybox', 'runc'], '--isolation oci', () => {
+describeWith(['root', 'build', 'busybox', 'runc'], '--isolation oci', () => {
   let box: Box
   let runtime: string
   beforeAll(() => {
