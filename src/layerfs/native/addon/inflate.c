@@ -202,6 +202,8 @@ static enum inflate_status decode_one(struct inflater *inflater, struct reader *
 
 static enum inflate_status decode(struct inflater *inflater, struct reader *in,
                                   struct inflate_io *io) {
+  /* A caller that kept less than it promised gets no bytes from before its memory. */
+  if (inflater->match_left > 0 && inflater->match_distance > io->output_at) return DAMAGED;
   enum inflate_status status = copy_match(inflater, io);
   while (status == ENDED && inflater->phase == IN_CODES) {
     if (in->end - in->at >= FAST_INPUT && io->output_size - io->output_at > FAST_OUTPUT) {
