@@ -1,12 +1,12 @@
 /** `tsregistry serve`: storage, server and log put together, until a signal stops them. */
 import type { Logger } from 'pino'
-import { openAccess } from '../../registry/server/access.ts'
 import { type Listener, listen } from '../../registry/server/listen.ts'
 import { parseImmutableTags } from '../../registry/storage/immutable-tags.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import type { Findings } from '../../registry/storage/s3/probe.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
+import { accessFlags, accessOptions, openAccessFrom } from './access-flags.ts'
 import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
 import { collectFlags, collectOptions } from './collect-flags.ts'
 import { startHousekeeping } from './housekeeping.ts'
@@ -21,6 +21,7 @@ export const serveCommand: Command = defineCommand({
   examples: [
     'tsregistry serve',
     'tsregistry serve --addr 127.0.0.1:0 --root ./registry',
+    'tsregistry serve --htpasswd users --policy policy.yaml',
     'tsregistry serve --storage s3://bucket/prefix?region=eu-central-1',
   ],
   arity: { min: 0, max: 0 },
@@ -34,6 +35,7 @@ export const serveCommand: Command = defineCommand({
     },
     ...storageFlags,
     redirect: redirectFlag,
+    ...accessFlags,
     'log-level': {
       kind: 'choice',
       choices: ['error', 'warn', 'info', 'debug'],
@@ -86,6 +88,7 @@ export const serveCommand: Command = defineCommand({
     const isImmutable = parseAs('flag --immutable-tags', () =>
       parseImmutableTags(flags['immutable-tags']),
     )
+    const accessing = accessOptions(flags, { given, isMutual: false })
     const collecting = await collectOptions(flags)
     const log = createLog(flags['log-level'])
     await using store = await openStorage(place, { as: 'server' })
@@ -94,11 +97,12 @@ export const serveCommand: Command = defineCommand({
       isImmutable,
       verifyReads: flags['verify-reads'] / 100,
     })
+    await using access = await openAccessFrom(accessing, { objects: store.objects, log })
     const listener = await explainListenFailure(flags.addr, () =>
       listen({
         ...address,
         storage,
-        access: openAccess,
+        access,
         redirects,
         ...(store.findings === undefined ? {} : { storageMode: `s3, ${store.findings.mode}` }),
         onError: error => log.error({ err: error }, 'request failed'),
@@ -107,7 +111,7 @@ export const serveCommand: Command = defineCommand({
     )
     stdout.write(`Listening on ${urlOf(listener)}, storing in ${store.name}\n`)
     if (store.findings !== undefined) logFindings(log, store.findings)
-    if (!isLoopback(listener.host)) {
+    if (accessing === undefined && !isLoopback(listener.host)) {
       log.warn('everybody who can reach this address may pull, push and delete')
     }
     await using _ = startHousekeeping(storage, {

@@ -5,11 +5,14 @@ import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
 import { leaderKey } from '../storage/keys.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
-import { dispatch, type IncomingRequest, type Registry } from './dispatch.ts'
+import { clientOf } from './client-of.ts'
+import { dispatch, type Registry } from './dispatch.ts'
 import type { Reply, ReplyBody } from './exchange.ts'
 import { createPermits, type PermitOptions } from './permits.ts'
 import { commonHeaders } from './reply.ts'
 import { openRequestBody, type Pace } from './request-body.ts'
+import { splitTarget } from './request-path.ts'
+import { answerTokenRequest, readForm, tokenPath } from './token-page.ts'
 
 export interface RequestLogEntry {
   readonly method: string
@@ -20,6 +23,8 @@ export interface RequestLogEntry {
   readonly length: number | undefined
   readonly remote: string | undefined
   readonly agent: string | undefined
+  /** Who it was, where that is known. */
+  readonly user: string | undefined
 }
 
 export interface ApplicationOptions extends Registry {
@@ -54,14 +59,32 @@ export function createApplication(options: ApplicationOptions): Koa {
   })
   app.use(async (ctx, next) => {
     if (isPage(ctx.req.url ?? '')) return next()
+    const client = clientOf(ctx.req)
     const body = openRequestBody(ctx, options.slowestSender ?? slowestSender)
     const reply = await dispatch(options, {
-      ...headOf(ctx),
+      method: ctx.req.method ?? 'GET',
+      target: ctx.req.url ?? '/',
+      header: client.header,
       body: body.bytes,
+      client,
+      onAdmitted: ({ name }) => {
+        ctx.state['user'] = name
+      },
       isRedirected: options.redirects?.(ctx.req.socket.remoteAddress) ?? false,
       reserveMemory: () => permits.acquire(),
     })
     // Else its next request would be read as the body that never came.
+    if (body.isHeldBack()) ctx.set('Connection', 'close')
+    sendReply(ctx, reply)
+  })
+  app.use(async (ctx, next) => {
+    const { path, query } = splitTarget(ctx.req.url ?? '')
+    if (path !== tokenPath) return next()
+    const client = clientOf(ctx.req)
+    const body = openRequestBody(ctx, options.slowestSender ?? slowestSender)
+    const form = () => readForm(client.header('content-type'), body.bytes)
+    const method = ctx.req.method ?? 'GET'
+    const reply = await answerTokenRequest(options, { method, query, form, client })
     if (body.isHeldBack()) ctx.set('Connection', 'close')
     sendReply(ctx, reply)
   })
@@ -71,7 +94,7 @@ export function createApplication(options: ApplicationOptions): Koa {
 
 /** Everything else is the registry's, its own 404 included. */
 function isPage(target: string): boolean {
-  return ['/', '/healthz', '/readyz'].includes(target.split('?', 1)[0] ?? '')
+  return ['/', '/healthz', '/readyz', tokenPath].includes(target.split('?', 1)[0] ?? '')
 }
 
 function pages({ storage, storageMode = 'filesystem' }: ApplicationOptions): Router {
@@ -106,17 +129,6 @@ async function answersSoon({ objects }: RegistryStorage): Promise<boolean> {
     () => false,
   )
   return await Promise.race([asked, late])
-}
-
-function headOf(ctx: Koa.Context): Pick<IncomingRequest, 'method' | 'target' | 'header'> {
-  return {
-    method: ctx.req.method ?? 'GET',
-    target: ctx.req.url ?? '/',
-    header: (name: string) => {
-      const value = ctx.req.headers[name]
-      return Array.isArray(value) ? value.join(', ') : value
-    },
-  }
 }
 
 function sendReply(ctx: Koa.Context, reply: Reply): void {
@@ -171,5 +183,6 @@ function logEntry(ctx: Koa.Context, ms: number): RequestLogEntry {
     length: Number.isNaN(length) ? undefined : length,
     remote: ctx.req.socket.remoteAddress,
     agent: ctx.req.headers['user-agent'] && printable(ctx.req.headers['user-agent']),
+    user: ctx.state['user'],
   }
 }

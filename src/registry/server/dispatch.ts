@@ -1,8 +1,9 @@
 /** One request through the registry: parse, find the route, ask for access, handle, reply. */
-import { hasCode } from '../../oci/errors.ts'
+import { parseRepositoryName } from '../../oci/reference.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { ResourceError } from '../storage/resource-error.ts'
-import type { Access, AccessRequest } from './access.ts'
+import type { Access, AccessRequest, Client } from './access/access.ts'
+import type { Session } from './access/session.ts'
 import type { RegistryRequest, Reply } from './exchange.ts'
 import { isInternal, replyToError } from './reply.ts'
 import { type Endpoint, parseRequestPath, splitTarget } from './request-path.ts'
@@ -21,6 +22,9 @@ export type IncomingRequest = Pick<
 > & {
   /** The request target as it was sent. */
   readonly target: string
+  readonly client: Client
+  /** Told who it is, for the log. */
+  readonly onAdmitted?: (session: Session) => void
 }
 
 /** Never throws, except what the body throws while it is sent. */
@@ -31,10 +35,10 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
     endpoint = parseRequestPath(path)
     const route = findRoute(incoming.method, endpoint.kind)
     if (route === undefined) return methodNotAllowed(incoming.method, endpoint)
-    await registry.access.check(accessRequest(route, endpoint, incoming.header))
-    const mayPull = (repository: string) =>
-      mayAccess(registry.access, { action: 'pull', repository, header: incoming.header })
-    return await route.handle({ ...incoming, endpoint, query, mayPull }, registry.storage)
+    const wanted = accessRequest(route, endpoint, query)
+    const session = await registry.access.admit(incoming.client, wanted)
+    incoming.onAdmitted?.(session)
+    return await route.handle({ ...incoming, endpoint, query, session }, registry.storage)
   } catch (error) {
     if (isInternal(error)) registry.onError(error)
     return replyToError(error, endpoint)
@@ -50,19 +54,20 @@ function methodNotAllowed(method: string, endpoint: Endpoint): Reply {
 function accessRequest(
   { action }: Route,
   endpoint: Endpoint,
-  header: AccessRequest['header'],
+  query: URLSearchParams,
 ): AccessRequest {
-  return 'repository' in endpoint
-    ? { action, repository: endpoint.repository, header }
-    : { action, header }
+  if (!('repository' in endpoint)) return { action }
+  const { repository } = endpoint
+  const source = endpoint.kind === 'uploads' ? mountSource(query) : undefined
+  return { action, repository, ...(source === undefined ? {} : { source }) }
 }
 
-async function mayAccess(access: Access, request: AccessRequest): Promise<boolean> {
+/** As far as it is a repository's name; what else it may be is the handler's to refuse. */
+function mountSource(query: URLSearchParams): string | undefined {
+  const from = query.has('mount') ? query.get('from') : null
   try {
-    await access.check(request)
-    return true
-  } catch (error) {
-    if (hasCode(error, 'denied') || hasCode(error, 'unauthenticated')) return false
-    throw error
+    return from === null ? undefined : parseRepositoryName(from)
+  } catch {
+    return undefined
   }
 }

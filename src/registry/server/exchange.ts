@@ -1,6 +1,7 @@
 /** What handlers see of HTTP: a request value and a reply value. Sockets stay in `listen.ts`. */
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { ResourceError } from '../storage/resource-error.ts'
+import type { Session } from './access/session.ts'
 import type { Endpoint } from './request-path.ts'
 
 export interface RegistryRequest<E extends Endpoint = Endpoint> {
@@ -11,8 +12,8 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
   readonly header: (name: string) => string | undefined
   /** Read at most once. Fails when the client goes away. */
   readonly body: AsyncIterable<Uint8Array>
-  /** Whether the client may read a repository that its path does not name: a mount's source. */
-  readonly mayPull: (repository: string) => Promise<boolean>
+  /** Who asks, and what they may do in repositories that the path does not name: a mount's source. */
+  readonly session: Session
   /** Whether this client fetches blobs from the storage itself, where that has addresses. */
   readonly isRedirected: boolean
   /**
@@ -49,6 +50,11 @@ export function single(query: URLSearchParams, name: string): string | undefined
   const values = query.getAll(name)
   if (values.length <= 1) return values[0]
   throw new ResourceError('invalid parameter', `Cannot use query parameter "${name}": given twice`)
+}
+
+/** For the history of tags. */
+export function author({ name }: Session): { readonly by?: string } {
+  return name === undefined ? {} : { by: name }
 }
 
 /** Whether `If-None-Match` or the like lists the digest; the marks around it do not matter here. */

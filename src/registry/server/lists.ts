@@ -31,8 +31,7 @@ export const getCatalog: Handler<Extract<Endpoint, { kind: 'catalog' }>> = async
   const page = await pageOf(asked, max => listRepositories(storage, { last: asked.last, max }))
   const last = page.entries.at(-1) ?? ''
   const next = page.more ? linkTo('/v2/_catalog', { n: `${asked.size}`, last }) : {}
-  const names: string[] = []
-  for (const name of page.entries) if (await request.mayPull(name)) names.push(name)
+  const names = page.entries.filter(name => request.session.may('pull', name))
   return jsonReply(200, { repositories: names }, next)
 }
 

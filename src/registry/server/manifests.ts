@@ -10,6 +10,7 @@ import { ResourceError } from '../storage/resource-error.ts'
 import type { StoredManifest } from '../storage/stored-manifest.ts'
 import { deleteTag, type TagCondition } from '../storage/tags.ts'
 import {
+  author,
   entityTags,
   type Handler,
   listsDigest,
@@ -61,8 +62,9 @@ export const putManifest: Handler<ManifestEndpoint> = async (request, storage) =
 /** A tag is removed alone; a digest with all its tags. */
 export const deleteManifest: Handler<ManifestEndpoint> = async (request, storage) => {
   const { repository, reference } = request.endpoint
-  if (reference.kind === 'tag') await deleteTag(storage, repository, reference)
-  else await deleteStored(storage, repository, reference)
+  const by = author(request.session)
+  if (reference.kind === 'tag') await deleteTag(storage, repository, { ...reference, ...by })
+  else await deleteStored(storage, repository, { ...reference, ...by })
   return { status: 202, headers: { 'Content-Length': '0' } }
 }
 
@@ -81,11 +83,13 @@ function pushOf(
   request: RegistryRequest<ManifestEndpoint>,
   tags: readonly Tag[],
 ): Omit<ManifestPush, 'bytes'> {
-  const { reference } = request.endpoint
+  const { repository, reference } = request.endpoint
   const condition = conditionOf(request)
   const contentType = contentTypeOf(request.header('content-type'))
   return {
     contentType,
+    ...author(request.session),
+    mayOverwrite: request.session.may('overwrite', repository),
     tags: reference.kind === 'tag' ? [reference.tag] : tags,
     ...(reference.kind === 'digest' ? { digest: reference.digest } : {}),
     ...(condition === undefined ? {} : { condition }),

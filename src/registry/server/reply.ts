@@ -9,6 +9,7 @@ import {
   ResourceError,
   UploadRangeError,
 } from '../storage/resource-error.ts'
+import { LoginNeeded } from './access/access.ts'
 import { jsonReply, type Reply } from './exchange.ts'
 import type { Endpoint } from './request-path.ts'
 import { uploadHeaders } from './uploads.ts'
@@ -40,6 +41,7 @@ const answers: Readonly<Partial<Record<Failure, Answer>>> = {
   'digest-mismatch manifest': { status: 400, code: 'DIGEST_INVALID' },
   'conflict range': { status: 416, code: 'RANGE_INVALID' },
   'conflict tag': { status: 409, code: 'DENIED' },
+  'denied tag': { status: 403, code: 'DENIED' },
   'conflict precondition': { status: 412, code: 'PRECONDITION_FAILED' },
   'too-large manifest': { status: 413, code: 'SIZE_INVALID' },
   'too-large parameter': { status: 414, code: 'UNSUPPORTED' },
@@ -72,7 +74,7 @@ export function replyToError(error: unknown, endpoint: Endpoint | undefined): Re
   return jsonReply(
     answer.status,
     { errors: errorsOf(error, answer.code) },
-    { ...positionHeaders(error, endpoint), ...retryHeaders(answer) },
+    { ...positionHeaders(error, endpoint), ...loginHeaders(error), ...retryHeaders(answer) },
   )
 }
 
@@ -101,6 +103,10 @@ function errorsOf(error: OciError, code: string): object[] {
 function positionHeaders(error: unknown, endpoint: Endpoint | undefined): Reply['headers'] {
   if (!(error instanceof UploadRangeError) || endpoint?.kind !== 'upload') return {}
   return uploadHeaders(endpoint, error.received)
+}
+
+function loginHeaders(error: unknown): Reply['headers'] {
+  return error instanceof LoginNeeded ? { 'WWW-Authenticate': error.challenge } : {}
 }
 
 function retryHeaders({ status }: Answer): Reply['headers'] {

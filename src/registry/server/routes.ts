@@ -2,6 +2,7 @@
  * Every endpoint: the spec's id, the method, what the client must be allowed to do, the handler.
  * A method that is not here for a path is answered 405; nothing is reachable that is not listed.
  */
+import type { Action } from './access/action.ts'
 import { getBase, getExtensions } from './base.ts'
 import { deleteBlob, getBlob, headBlob } from './blobs.ts'
 import type { Handler, RegistryRequest } from './exchange.ts'
@@ -10,9 +11,6 @@ import { deleteManifest, getManifest, putManifest } from './manifests.ts'
 import type { Endpoint } from './request-path.ts'
 import { getTagHistory, postTagUndo } from './tag-changes.ts'
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from './uploads.ts'
-
-/** What a request does to its repository; `list` is of the registry, `none` of nothing. */
-export type Action = 'none' | 'list' | 'pull' | 'push' | 'delete'
 
 export interface Route {
   readonly id: string
@@ -45,7 +43,7 @@ export const routes: readonly Route[] = [
   route('end-12a, end-12b', 'GET referrers', 'pull', getReferrers),
   route('end-12a, end-12b', 'HEAD referrers', 'pull', getReferrers),
   route('extension', 'GET tag-history', 'pull', getTagHistory),
-  route('extension', 'POST tag-undo', 'push', postTagUndo),
+  route('extension', 'POST tag-undo', 'undo', postTagUndo),
 ]
 
 export function findRoute(method: string, kind: Endpoint['kind']): Route | undefined {

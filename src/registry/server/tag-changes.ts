@@ -1,7 +1,7 @@
 /** Our extension: the history of a tag, and its undo. Spec: distribution-spec, Extensions. */
 import { listTagChanges } from '../storage/tag-history.ts'
 import { undoTag } from '../storage/undo-tag.ts'
-import { type Handler, jsonReply } from './exchange.ts'
+import { author, type Handler, jsonReply } from './exchange.ts'
 import type { Endpoint } from './request-path.ts'
 
 /** Newest first: `{name, tag, changes: [{at, by?, from?, to?}]}`. */
@@ -19,9 +19,9 @@ export const getTagHistory: Handler<Extract<Endpoint, { kind: 'tag-history' }>> 
 
 /** Answers with what the tag points at now; `digest` is absent when it is gone. */
 export const postTagUndo: Handler<Extract<Endpoint, { kind: 'tag-undo' }>> = async (
-  { endpoint: { repository, tag } },
+  { endpoint: { repository, tag }, session },
   storage,
 ) => {
-  const { from } = await undoTag(storage, repository, { tag })
+  const { from } = await undoTag(storage, repository, { tag, ...author(session) })
   return jsonReply(200, { name: repository, tag, ...(from === undefined ? {} : { digest: from }) })
 }

@@ -107,7 +107,7 @@ async function mountBlob(
   digest: Digest,
 ): Promise<boolean> {
   for await (const source of mountSources(request, storage, digest)) {
-    if (!(await request.mayPull(source))) continue
+    if (!request.session.may('pull', source)) continue
     const blob = await findBlob(storage, source, digest)
     if (blob === undefined) continue
     if (await linkBlob(storage, request.endpoint.repository, blob)) return true

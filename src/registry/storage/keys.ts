@@ -13,6 +13,7 @@
  *   x/<alg>/<hh>/<hex>/<listed>     the repository may have the blob: a hint, checked against `_b`
  *   c/<listed>                      the repository is in the catalog
  *   u/<uuid>                        upload session
+ *   a/robot/<name>                  a robot key: {hash, groups, createdAt, expiresAt}
  *   g/leader                        who collects garbage, until when
  *   q/<alg>/<hh>/<hex>/<id>         bytes that were found rotten
  *
@@ -103,6 +104,12 @@ export const catalogPrefix = 'c/'
 
 export function catalogKey(repository: RepositoryName): string {
   return catalogPrefix + listedName(repository)
+}
+
+export const robotsPrefix = 'a/robot/'
+
+export function robotKey(name: string): string {
+  return robotsPrefix + name
 }
 
 export const uploadsPrefix = 'u/'

@@ -30,6 +30,7 @@ import {
   removeTagsOf,
   renewTag,
   type TagCondition,
+  type TagWrite,
 } from './tags.ts'
 
 export interface ManifestPush {
@@ -42,6 +43,8 @@ export interface ManifestPush {
   readonly condition?: TagCondition
   /** Who pushes, when that is known. */
   readonly by?: string
+  /** Whether tags that exist may be moved; default: they may. */
+  readonly mayOverwrite?: boolean
 }
 
 export type ManifestReference =
@@ -56,7 +59,8 @@ const politeAfter = 2
 
 /**
  * Stores a manifest and points the tags at it. Throws `invalid` or `digest-mismatch` of the
- * manifest, `MissingReferencesError`, or a conflict of the precondition or of an immutable tag; of
+ * manifest, `MissingReferencesError`, a conflict of the precondition or of an immutable tag, or `denied`
+ * of a tag that exists and may not be overwritten; of
  * several tags, those before the one in conflict are set.
  */
 export async function pushManifest(
@@ -78,7 +82,7 @@ export async function pushManifest(
   }
   // Nothing is stored for a push that cannot succeed; what decides is the write of the tag.
   for (const tag of push.tags) {
-    await mayPutTag(storage, repository, { tag, manifest, condition: push.condition })
+    await mayPutTag(storage, repository, { tag, manifest, ...termsOf(push) })
   }
   await storage.pushes.run(manifestKey(repository, digest), () =>
     settle(storage, repository, { push, document, manifest }),
@@ -104,14 +108,20 @@ async function settle(
     const { etag, isNew } = await putManifest(storage, repository, manifest)
     await vouch(storage, repository, { document, manifest, newVersion: isNew ? etag : undefined })
     for (const tag of push.tags) {
-      const { condition, by } = push
-      const write = { tag, manifest, condition, by }
+      const write = { tag, manifest, ...termsOf(push), by: push.by }
       await (attempt === 0 ? putTag : renewTag)(storage, repository, write)
     }
     if ((await storage.objects.get(manifestKey(repository, digest)))?.etag === etag) return
     if (attempt >= politeAfter) await pause(Math.random() * Math.min(1000, 20 * 2 ** attempt))
   }
   throw new OciError('unavailable', `Cannot store manifest "${digest}": it is pushed too often`)
+}
+
+function termsOf({
+  condition,
+  mayOverwrite,
+}: ManifestPush): Pick<TagWrite, 'condition' | 'mayOverwrite'> {
+  return { condition, mayOverwrite }
 }
 
 /** After the manifest is there: all that it needs. When that fails, a `newVersion` goes again. */

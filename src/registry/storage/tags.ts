@@ -38,6 +38,8 @@ export interface TagWrite {
     readonly bytes: Uint8Array
   }
   readonly condition?: TagCondition | undefined
+  /** Whether a tag that exists may be moved; default: it may. */
+  readonly mayOverwrite?: boolean | undefined
   readonly by?: string | undefined
 }
 
@@ -51,7 +53,7 @@ export async function findTag(
 
 /**
  * Whether {@link putTag} could set the tag as it is now. Throws a conflict of the precondition, or
- * of the tag when it is immutable and points elsewhere.
+ * of the tag when it is immutable and points elsewhere, or `denied` when the writer may not move it.
  */
 export async function mayPutTag(
   storage: RegistryStorage,
@@ -205,7 +207,13 @@ async function swapTag(
 function mustAllow(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { tag, manifest, condition, found }: TagWrite & { readonly found: StoredTag | undefined },
+  {
+    tag,
+    manifest,
+    condition,
+    mayOverwrite,
+    found,
+  }: TagWrite & { readonly found: StoredTag | undefined },
 ): void {
   if (condition?.kind === 'absent' && found !== undefined) throw preconditionFailed(tag)
   if (condition?.kind === 'points-at') {
@@ -216,6 +224,7 @@ function mustAllow(
   // Once more the same is no change: a client that lost the answer may repeat its push.
   if (found === undefined || found.digest === manifest.digest) return
   if (storage.policy.isImmutable(repository, tag)) throw isImmutable(tag)
+  if (mayOverwrite === false) throw isNotTheirs(tag)
 }
 
 function tagFrom(
@@ -239,6 +248,14 @@ function isImmutable(tag: Tag): ResourceError {
   return new ResourceError('conflict tag', `Cannot change tag "${tag}": it is immutable`, {
     detail: { tag },
   })
+}
+
+function isNotTheirs(tag: Tag): ResourceError {
+  return new ResourceError(
+    'denied tag',
+    `Cannot change tag "${tag}": it exists, and you may create tags but not overwrite them`,
+    { detail: { tag } },
+  )
 }
 
 function preconditionFailed(tag: Tag): ResourceError {

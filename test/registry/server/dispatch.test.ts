@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
-import { openAccess } from '../../../src/registry/server/access.ts'
+import { openAccess } from '../../../src/registry/server/access/access.ts'
 import { dispatch, type IncomingRequest } from '../../../src/registry/server/dispatch.ts'
 import { MemoryObjectStore } from '../../../src/registry/storage/memory.ts'
 import { createRegistryStorage } from '../../../src/registry/storage/registry-storage.ts'
@@ -75,6 +75,7 @@ const request = fc
       method: verb,
       target: `/v2/${parts.join('/')}${search === '' ? '' : `?${search}`}`,
       header: key => values.get(key),
+      client: { header: key => values.get(key) },
       body: (async function* () {
         yield bytes
       })(),

@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
 import { OciError } from '../../../src/oci/errors.ts'
+import { openAccess } from '../../../src/registry/server/access/access.ts'
 import { routes } from '../../../src/registry/server/routes.ts'
 import { content, imageOf, pushBlob, pushManifest, startUpload } from './contents.ts'
 import { startRegistry, type TestRegistry } from './registry-server.ts'
@@ -95,9 +96,11 @@ describe('access', () => {
     const asked: string[] = []
     await using guarded = await startRegistry({
       access: {
-        check: async ({ action, repository }) => {
+        ...openAccess,
+        admit: async (_, { action, repository }) => {
           asked.push(`${action} ${repository ?? '-'}`)
           if (action !== 'none') throw new OciError('denied', 'No')
+          return { may: () => false }
         },
       },
     })
@@ -128,11 +131,7 @@ describe('access', () => {
   it('to the source of a mount is asked for; without it the blob is not there', async () => {
     const blob = content('private')
     await using guarded = await startRegistry({
-      access: {
-        check: async ({ action, repository }) => {
-          if (repository === 'secret' && action === 'pull') throw new OciError('denied', 'No')
-        },
-      },
+      access: { ...openAccess, admit: async () => ({ may: (_, name) => name !== 'secret' }) },
     })
     await pushBlob(guarded, 'secret', blob)
     for (const from of ['', '&from=secret']) {
@@ -147,11 +146,7 @@ describe('access', () => {
 
   it('decides what the catalog shows', async () => {
     await using guarded = await startRegistry({
-      access: {
-        check: async ({ action, repository }) => {
-          if (repository === 'secret' && action === 'pull') throw new OciError('denied', 'No')
-        },
-      },
+      access: { ...openAccess, admit: async () => ({ may: (_, name) => name !== 'secret' }) },
     })
     for (const repository of ['open', 'secret']) {
       await pushManifest(guarded, { repository, reference: 'x' }, imageOf([]))

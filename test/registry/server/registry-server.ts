@@ -1,7 +1,7 @@
 /** A registry on a free port of the loopback, and the few ways tests speak to it. */
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
-import { openAccess } from '../../../src/registry/server/access.ts'
+import { openAccess } from '../../../src/registry/server/access/access.ts'
 import { type ListenOptions, listen } from '../../../src/registry/server/listen.ts'
 import { MemoryObjectStore } from '../../../src/registry/storage/memory.ts'
 import type { ObjectStore } from '../../../src/registry/storage/object-store.ts'

@@ -1,0 +1,31 @@
+/** A small document from an address of the configuration: no redirects, little time, few bytes. */
+import { request } from 'undici'
+
+const maxBytes = 256 * 1024
+const maxMs = 5000
+
+/** Throws when it is not had whole, with status 200. */
+export async function fetchDocument(url: URL): Promise<string> {
+  const { statusCode, body } = await request(url, {
+    headers: { accept: 'application/json' },
+    signal: AbortSignal.timeout(maxMs),
+  })
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    size += chunk.length
+    // Leaving the loop closes the connection.
+    if (statusCode !== 200 || size > maxBytes) break
+    chunks.push(chunk)
+  }
+  if (statusCode !== 200 || size > maxBytes) {
+    throw new Error(`Cannot use ${url.href}: status ${statusCode}, ${size} bytes`)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** Keys that come over a network that others share would let them make tokens. */
+export function isSafeAddress({ protocol, hostname }: URL): boolean {
+  const isLocal = ['localhost', '[::1]'].includes(hostname) || hostname.startsWith('127.')
+  return protocol === 'https:' || (protocol === 'http:' && isLocal)
+}
