@@ -12,20 +12,16 @@ import { type Content, content, imageOf } from '../registry/server/contents.ts'
 import { missing } from '../support/requires.ts'
 import { type RoundRobin, startRoundRobin } from '../support/round-robin.ts'
 import { type Replica, startReplicas } from '../support/s3-replicas.ts'
-import {
-  findFullS3Server,
-  freePort,
-  startS3Server,
-  type TestS3Server,
-} from '../support/s3-server.ts'
+import { findS3Server, freePort, startS3Server, type TestS3Server } from '../support/s3-server.ts'
 import { startDocker } from './docker-daemon.ts'
 import { start } from './process.ts'
 import { checkout, openWorkspace } from './workspace.ts'
 
 const { TSREGISTRY_S3_SOAK_MS = '5000' } = process.env
 const soakMs = Number(TSREGISTRY_S3_SOAK_MS)
-const product = findFullS3Server()
-const lacks = product === undefined ? 'an S3 server' : missing(['build'])
+/** One that keeps its data when it is killed. */
+const product = 'versitygw'
+const lacks = findS3Server(product) === undefined ? product : missing(['build'])
 const MiB = 1024 * 1024
 
 describe.skipIf(lacks !== undefined)(
@@ -36,7 +32,7 @@ describe.skipIf(lacks !== undefined)(
     let replicas: readonly Replica[] = []
     let balancer: RoundRobin
     beforeAll(async () => {
-      server = await startS3Server(product ?? 'moto')
+      server = await startS3Server(product)
       const collecting = ['--gc-interval', '1s', '--gc-grace', '2s']
       replicas = await startReplicas(server, 3, [...collecting, '--missing-references', 'refuse'])
       balancer = await startRoundRobin(() => replicas.map(({ port }) => port))
