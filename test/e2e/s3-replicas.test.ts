@@ -17,7 +17,7 @@ import { startDocker } from './docker-daemon.ts'
 import { start } from './process.ts'
 import { checkout, openWorkspace } from './workspace.ts'
 
-const { TSREGISTRY_S3_SOAK_MS = '5000' } = process.env
+const { TSREGISTRY_S3_SOAK_MS = '3000' } = process.env
 const soakMs = Number(TSREGISTRY_S3_SOAK_MS)
 /** One that keeps its data when it is killed. */
 const product = 'versitygw'
