@@ -8,7 +8,7 @@
  *    the rename. The lock is among all processes of the machine that have the folder open.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
+import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -38,6 +38,7 @@ import {
 import { appendToFile } from './file-append.ts'
 import { KeyLocks } from './key-locks.ts'
 import { listKeys } from './listing.ts'
+import { ObjectCache } from './object-cache.ts'
 import { lockRoot } from './root-lock.ts'
 
 /** Large enough that a read costs little beside its bytes, small enough for many readers. */
@@ -100,6 +101,7 @@ class FileObjectStore implements ObjectStore {
   readonly #temporary: string
   readonly #locks: KeyLocks
   readonly #directories = new DirectoryCache()
+  readonly #recent = new ObjectCache()
 
   constructor(layout: { readonly objects: string; readonly temporary: string }, locks: KeyLocks) {
     this.#root = layout.objects
@@ -108,11 +110,16 @@ class FileObjectStore implements ObjectStore {
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
-    const opened = await openToRead(this.#pathOf(key))
+    const path = this.#pathOf(key)
+    const known = this.#recent.find(path)
+    if (known !== undefined) return known
+    const opened = await openToRead(path)
     if (opened === undefined) return undefined
     try {
       const bytes = await readWhole(opened)
-      return { bytes, etag: etagOf(bytes) }
+      const object = { bytes, etag: etagOf(bytes) }
+      this.#recent.keep(path, object, opened.stat)
+      return object
     } finally {
       await opened.file.close()
     }
@@ -228,7 +235,7 @@ function etagOf(bytes: Uint8Array): string {
 
 interface OpenFile {
   readonly file: FileHandle
-  readonly size: number
+  readonly stat: BigIntStats
 }
 
 async function openToRead(path: string): Promise<OpenFile | undefined> {
@@ -240,8 +247,8 @@ async function openToRead(path: string): Promise<OpenFile | undefined> {
     throw error
   }
   try {
-    const stat = await file.stat()
-    if (stat.isFile()) return { file, size: stat.size }
+    const stat = await file.stat({ bigint: true })
+    if (stat.isFile()) return { file, stat }
   } catch (error) {
     await file.close()
     throw error
@@ -251,7 +258,8 @@ async function openToRead(path: string): Promise<OpenFile | undefined> {
 }
 
 /** In as few calls as there can be: a small object's cost is the calls. Its file never changes. */
-async function readWhole({ file, size }: OpenFile): Promise<Uint8Array> {
+async function readWhole({ file, stat }: OpenFile): Promise<Uint8Array> {
+  const size = Number(stat.size)
   const bytes = Buffer.allocUnsafe(size)
   let filled = 0
   while (filled < size) {
