@@ -16,7 +16,7 @@ beforeAll(async () => {
   compiled = compileSources()
   root = await mkdtemp(join(tmpdir(), 'tsregistry-tools-'))
   registry = await serveRegistry(compiled.dist, root, ['--gc-interval', '0'])
-})
+}, 60_000)
 afterAll(async () => {
   await registry.stop('SIGTERM')
   compiled[Symbol.dispose]()
