@@ -24,6 +24,7 @@ import {
   setConfig,
   setEntrypoint,
   setHealthcheck,
+  setUser,
   shellCommand,
 } from './image-config.ts'
 import { applyArg, applyPairs } from './plan-variables.ts'
@@ -169,7 +170,7 @@ function applyText(state: StageState, instruction: TextInstruction): string {
     checkStopSignal(value)
     setConfig(state.image, { StopSignal: value })
   } else {
-    setConfig(state.image, { User: value })
+    setUser(state.image, value)
   }
   return `${kind.toUpperCase()} ${value}`
 }
