@@ -20,6 +20,7 @@ import {
   conditionFailed,
   type DeleteOptions,
   type ListPage,
+  type ObjectBytes,
   type ObjectRange,
   type ObjectStore,
   type PutOptions,
@@ -36,13 +37,14 @@ import {
   writeNewFile,
 } from './durable-files.ts'
 import { appendToFile } from './file-append.ts'
+import { fileBytes } from './file-bytes.ts'
 import { KeyLocks } from './key-locks.ts'
 import { listKeys } from './listing.ts'
 import { ObjectCache } from './object-cache.ts'
 import { lockRoot } from './root-lock.ts'
 
-/** Large enough that a read costs little beside its bytes, small enough for many readers. */
-const readSize = 512 * 1024
+/** Read at once: of images most blobs are smaller. */
+const smallSize = 512 * 1024
 
 export interface OpenFileObjectStore extends AsyncDisposable {
   readonly objects: ObjectStore
@@ -135,23 +137,13 @@ class FileObjectStore implements ObjectStore {
     }
   }
 
-  async open(key: string, range?: ObjectRange): Promise<AsyncIterable<Uint8Array>> {
+  async open(key: string, range?: ObjectRange): Promise<ObjectBytes> {
     const { file } = (await openToRead(this.#pathOf(key))) ?? {}
     if (file === undefined) throw new OciError('not-found', `Cannot open object "${key}": none`)
-    const start = range?.start ?? 0
-    // createReadStream's `end` is inclusive: an empty range has no form in it.
-    if (range !== undefined && range.end <= start) {
-      await file.close()
-      return nothing()
+    if (range !== undefined && range.end - range.start <= smallSize) {
+      return once(await readPiece(file, range))
     }
-    if (range !== undefined && range.end - start <= readSize) {
-      return once(await readPiece(file, { start, end: range.end }))
-    }
-    return file.createReadStream({
-      start,
-      highWaterMark: readSize,
-      ...(range === undefined ? {} : { end: range.end - 1 }),
-    })
+    return fileBytes(file, range ?? { start: 0 })
   }
 
   list(prefix: string, page: ListPage): Promise<readonly string[]> {
@@ -283,10 +275,10 @@ async function unlinkIfThere(path: string): Promise<void> {
   }
 }
 
-/** Costs a fraction of a stream; of images most blobs are small. Closes the file. */
+/** Costs a fraction of a stream. Closes the file. */
 async function readPiece(file: FileHandle, { start, end }: ObjectRange): Promise<Uint8Array> {
   try {
-    const bytes = Buffer.allocUnsafe(end - start)
+    const bytes = Buffer.allocUnsafe(Math.max(0, end - start))
     let filled = 0
     while (filled < bytes.length) {
       const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled)
@@ -301,8 +293,4 @@ async function readPiece(file: FileHandle, { start, end }: ObjectRange): Promise
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes
-}
-
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  // No bytes.
 }
