@@ -15,6 +15,8 @@ export interface Interrupts extends Disposable {
     handler: (signal: NodeJS.Signals) => void,
     signals: readonly NodeJS.Signals[],
   ): Disposable
+  /** Until disposed, SIGHUP reaches `handler` and stops nothing: servers read their files again. */
+  onHangup(handler: () => void): Disposable
   /** Runs `restore` when the process ends in whatever way it can notice; until disposed. */
   onExit(restore: () => void): Disposable
 }
@@ -22,7 +24,12 @@ export interface Interrupts extends Disposable {
 export function catchInterrupts(): Interrupts {
   const controller = new AbortController()
   let receiver: ((signal: NodeJS.Signals) => void) | undefined
+  let hangup: (() => void) | undefined
   const interrupt = (signal: NodeJS.Signals) => {
+    if (signal === 'SIGHUP' && hangup !== undefined) {
+      hangup()
+      return
+    }
     if (receiver !== undefined) {
       receiver(signal)
       return
@@ -43,6 +50,14 @@ export function catchInterrupts(): Interrupts {
         [Symbol.dispose]: () => {
           receiver = undefined
           for (const signal of others) process.off(signal, handler)
+        },
+      }
+    },
+    onHangup: handler => {
+      hangup = handler
+      return {
+        [Symbol.dispose]: () => {
+          hangup = undefined
         },
       }
     },

@@ -18,6 +18,11 @@ await runProgram({
       load: async () => (await import('./tsregistry/serve.ts')).serveCommand,
     },
     {
+      name: 'config',
+      summary: 'Check a config.yml, or print its schema',
+      load: async () => (await import('./tsregistry/config.ts')).configCommand,
+    },
+    {
       name: 'garbage-collect',
       summary: 'Remove what no manifest and no tag needs any more',
       load: async () => (await import('./tsregistry/garbage-collect.ts')).garbageCollectCommand,
@@ -31,11 +36,6 @@ await runProgram({
       name: 'copy',
       summary: 'Copy everything from one storage to another',
       load: async () => (await import('./tsregistry/copy.ts')).copyCommand,
-    },
-    {
-      name: 'robot',
-      summary: 'Make, list and revoke keys for machines',
-      load: async () => (await import('./tsregistry/robot.ts')).robotCommand,
     },
     {
       name: 'tags',

@@ -104,6 +104,7 @@ async function run(words: string[], variables: Record<string, string> = {}, of =
     interrupts: {
       signal: controller.signal,
       forwardTo: () => ({ [Symbol.dispose]: () => undefined }),
+      onHangup: () => ({ [Symbol.dispose]: () => undefined }),
       onExit: () => ({ [Symbol.dispose]: () => undefined }),
       [Symbol.dispose]: () => undefined,
     },

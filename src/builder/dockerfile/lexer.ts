@@ -35,14 +35,10 @@ export class WordList {
   private word = ''
 
   split(text: string): void {
-    let start = 0
-    for (let at = 0; at < text.length; at++) {
-      if (!isSpace(text.charAt(at))) continue
-      this.word += text.slice(start, at)
-      this.finish()
-      start = at + 1
+    for (const char of text) {
+      if (isSpace(char)) this.finish()
+      else this.word += char
     }
-    this.word += text.slice(start)
   }
 
   add(text: string): void {

@@ -24,7 +24,6 @@ import {
   setConfig,
   setEntrypoint,
   setHealthcheck,
-  setUser,
   shellCommand,
 } from './image-config.ts'
 import { applyArg, applyPairs } from './plan-variables.ts'
@@ -170,7 +169,7 @@ function applyText(state: StageState, instruction: TextInstruction): string {
     checkStopSignal(value)
     setConfig(state.image, { StopSignal: value })
   } else {
-    setUser(state.image, value)
+    setConfig(state.image, { User: value })
   }
   return `${kind.toUpperCase()} ${value}`
 }
@@ -188,8 +187,8 @@ function applyList(state: StageState, instruction: ListInstruction): string {
   return `VOLUME [${volumes.join(' ')}]`
 }
 
-/** What a port takes in history, config and memory, about: a range of a few characters is 65,536. */
-const portLength = 100
+/** Characters of a port in history, about: `65535/tcp`. */
+const portLength = 10
 
 /** A variable may hold several ports: its value is split into words (V09). */
 function applyExpose(state: StageState, instruction: ListInstruction): string {

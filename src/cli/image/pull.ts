@@ -60,7 +60,6 @@ async function pullFromRegistry(
     {
       reference,
       platform: wantedPlatform(flags.platform),
-      layers: 'packed',
       progress: flags.quiet ? 'quiet' : 'auto',
     },
     context,

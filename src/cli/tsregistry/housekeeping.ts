@@ -1,6 +1,9 @@
 /** What the server does by itself: collects garbage, at the start and then again and again. */
 import type { Logger } from 'pino'
-import { collectGarbage } from '../../registry/storage/garbage/collect-garbage.ts'
+import {
+  collectGarbage,
+  type GarbageReport,
+} from '../../registry/storage/garbage/collect-garbage.ts'
 import type { CollectOptions } from '../../registry/storage/garbage/collection.ts'
 import type { RegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { expireUploads } from '../../registry/storage/upload-expiry.ts'
@@ -9,6 +12,9 @@ export interface HousekeepingOptions extends CollectOptions {
   /** Between the end of one run and the start of the next; 0: garbage is not collected. */
   readonly intervalMs: number
   readonly log: Logger
+  /** Asked before each run; default: never. */
+  readonly isPaused?: () => boolean
+  readonly onCollected?: (report: Pick<GarbageReport, 'removed' | 'freed'>) => void
 }
 
 /** Without garbage collection uploads expire all the same. */
@@ -22,6 +28,7 @@ export function startHousekeeping(
   const { intervalMs, log } = options
   const stop = new AbortController()
   const tidy = async () => {
+    if (options.isPaused?.() === true) return
     try {
       if (intervalMs === 0) await expireUploads(storage, options.uploadExpiryMs)
       else await collect(storage, { ...options, signal: stop.signal })
@@ -47,6 +54,7 @@ async function collect(storage: RegistryStorage, options: HousekeepingOptions): 
   const { log } = options
   const report = await collectGarbage(storage, options)
   if (report === undefined) return
+  options.onCollected?.(report)
   const { removed, condemned, freed, damaged } = report
   if (Object.keys(removed).length + condemned > 0) {
     log.info({ removed, condemned, freed }, 'collected garbage')

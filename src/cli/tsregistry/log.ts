@@ -1,11 +1,14 @@
 /** The server's log: JSON lines on stderr, without secrets. */
 import { type Logger, pino } from 'pino'
 
-export function createLog(level: 'error' | 'warn' | 'info' | 'debug'): Logger {
+export function createLog(
+  level: 'error' | 'warn' | 'info' | 'debug',
+  fields: Readonly<Record<string, unknown>> = {},
+): Logger {
   return pino(
     {
       level,
-      base: null,
+      base: fields,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: label => ({ level: label }) },
       redact: {

@@ -1,132 +1,171 @@
 /** `tsregistry serve`: storage, server and log put together, until a signal stops them. */
 import type { Logger } from 'pino'
+import type { AccessControl } from '../../registry/server/access/open-access-control.ts'
 import { type Listener, listen } from '../../registry/server/listen.ts'
+import { createHealth } from '../../registry/server/operation/health.ts'
+import { measuredStore } from '../../registry/server/operation/measured-store.ts'
+import { createMetrics, type Metrics } from '../../registry/server/operation/metrics.ts'
 import { parseImmutableTags } from '../../registry/storage/immutable-tags.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import type { Findings } from '../../registry/storage/s3/probe.ts'
-import { type Command, defineCommand } from '../command.ts'
+import { type CliContext, type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
-import { accessFlags, accessOptions, openAccessFrom } from './access-flags.ts'
+import { programVersion } from '../version.ts'
+import { accessOptions, openAccessFrom } from './access-flags.ts'
 import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
-import { collectFlags, collectOptions } from './collect-flags.ts'
+import { openAuditLog } from './audit-log.ts'
+import { collectOptions } from './collect-flags.ts'
+import { type Configured, configure, type Given } from './config/apply-config.ts'
+import { serveDebug } from './debug-server.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { createLog } from './log.ts'
-import { redirectFlag, redirectsFrom } from './redirects.ts'
-import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
+import { redirectsFrom } from './redirects.ts'
+import { keepReloading, LiveSettings } from './reload.ts'
+import { serveFlags } from './serve-flags.ts'
+import { type OpenStorage, openStorage } from './storage-place.ts'
+import { readTls } from './tls-flags.ts'
 
 export const serveCommand: Command = defineCommand({
   name: 'serve',
-  usage: '[FLAGS]',
+  usage: '[FLAGS] [CONFIG.YML]',
   summary: 'Serve the registry until stopped',
   examples: [
     'tsregistry serve',
+    'tsregistry serve /etc/tsregistry/config.yml',
     'tsregistry serve --addr 127.0.0.1:0 --root ./registry',
     'tsregistry serve --htpasswd users --policy policy.yaml',
     'tsregistry serve --storage s3://bucket/prefix?region=eu-central-1',
   ],
-  arity: { min: 0, max: 0 },
-  flags: {
-    addr: {
-      kind: 'string',
-      value: 'HOST:PORT',
-      help: 'Where to listen; port 0 chooses a free one',
-      env: 'TSREGISTRY_ADDR',
-      default: '127.0.0.1:5000',
+  arity: { min: 0, max: 1 },
+  flags: serveFlags,
+  run: async ({ flags, args, ...context }) => {
+    const [config = flags.config] = args
+    const source = { ...context, flags: { ...flags, config } }
+    return await serve(await configure(source), source)
+  },
+})
+
+async function serve(configured: Configured, context: Given & CliContext): Promise<number> {
+  const { flags, place } = configured
+  const parts = await readParts(configured)
+  const log = createLog(flags['log-level'], fieldsOf(configured))
+  for (const line of configured.withoutEffect) log.warn(`configuration: without effect: ${line}`)
+  const audit = openAuditLog(flags['audit-log'])
+  const metrics = flags['debug-addr'] === undefined ? undefined : createMetrics(programVersion())
+  await using store = await openStorage(place, { as: 'server' })
+  const storage = createRegistryStorage(measured(store, place.kind, metrics), parts.storage)
+  await using access = await openAccessFrom(parts.access, { objects: store.objects, log })
+  const health = createHealth(store.objects)
+  const live = new LiveSettings(configured)
+  const listener = await explainListenFailure(flags.addr, () =>
+    listen({
+      ...parts.listen,
+      ...serverParts({ live, log, metrics, store, access }),
+      storage,
+      health,
+      onRequest: entry => {
+        audit.take(entry)
+        if (configured.accessLog) log.info(entry, 'request')
+      },
+    }),
+  )
+  await using debug = await serveDebug(flags, { health, metrics })
+  announce(listener, { store, debug, log, isOpen: parts.access === undefined, context })
+  await using _housekeeping = startHousekeeping(storage, {
+    ...parts.housekeeping,
+    isPaused: () => live.isReadOnly,
+    onCollected: report => metrics?.collected(report),
+    log,
+  })
+  await using _reloading = await keepReloading({
+    context,
+    configured,
+    listener,
+    access,
+    log,
+    live,
+    metrics,
+  })
+  await aborted(context.signal)
+  health.drain()
+  log.info('stopping: waiting for requests under way')
+  await listener.close(flags['drain-timeout'])
+  log.info('stopped')
+  return 0
+}
+
+/** All that flags can be wrong about, before anything is opened. Throws usage errors and `invalid`. */
+export async function readParts({ flags, given, place }: Configured) {
+  const isImmutable = parseAs('flag --immutable-tags', () =>
+    parseImmutableTags(flags['immutable-tags']),
+  )
+  return {
+    access: accessOptions(flags, { given, isMutual: flags['client-ca'].length > 0 }),
+    listen: {
+      ...parseAddress(flags.addr),
+      redirects: redirectsFrom(flags.redirect, place),
+      tls: await readTls(flags),
     },
-    ...storageFlags,
-    redirect: redirectFlag,
-    ...accessFlags,
-    'log-level': {
-      kind: 'choice',
-      choices: ['error', 'warn', 'info', 'debug'],
-      help: 'What to log; info has one line per request',
-      env: 'TSREGISTRY_LOG_LEVEL',
-      default: 'info',
-    },
-    'drain-timeout': {
-      kind: 'duration',
-      value: 'TIME',
-      help: 'How long to wait for requests under way when stopped',
-      default: 60_000,
-    },
-    'upload-expiry': {
-      kind: 'duration',
-      value: 'TIME',
-      help: 'After which an upload that nobody goes on with is removed',
-      default: 7 * 24 * 3600_000,
-    },
-    'missing-references': {
-      kind: 'choice',
-      choices: ['accept', 'refuse'],
-      help: 'Manifests that name blobs which the repository does not have',
-      default: 'accept',
-    },
-    'immutable-tags': {
-      kind: 'strings',
-      value: 'REPOSITORIES:TAGS',
-      help: 'Tags that are set once and stay, by patterns such as "app/**:v*"',
-    },
-    'verify-reads': {
-      kind: 'number',
-      value: 'PERCENT',
-      help: 'Of the blobs that are sent whole, how many are checked on the way out',
-      default: 1,
-    },
-    'gc-interval': {
-      kind: 'duration',
-      value: 'TIME',
-      help: 'How often to collect garbage; 0: never',
-      env: 'TSREGISTRY_GC_INTERVAL',
-      default: 3600_000,
-    },
-    ...collectFlags,
-  } as const,
-  run: async ({ flags, given, environment, signal, stdout }) => {
-    const address = parseAddress(flags.addr)
-    const place = storagePlace(flags, given, environment)
-    const redirects = redirectsFrom(flags.redirect, place)
-    const isImmutable = parseAs('flag --immutable-tags', () =>
-      parseImmutableTags(flags['immutable-tags']),
-    )
-    const accessing = accessOptions(flags, { given, isMutual: false })
-    const collecting = await collectOptions(flags)
-    const log = createLog(flags['log-level'])
-    await using store = await openStorage(place, { as: 'server' })
-    const storage = createRegistryStorage(store.objects, {
+    storage: {
       missingReferences: flags['missing-references'],
       isImmutable,
       verifyReads: flags['verify-reads'] / 100,
-    })
-    await using access = await openAccessFrom(accessing, { objects: store.objects, log })
-    const listener = await explainListenFailure(flags.addr, () =>
-      listen({
-        ...address,
-        storage,
-        access,
-        redirects,
-        ...(store.findings === undefined ? {} : { storageMode: `s3, ${store.findings.mode}` }),
-        onError: error => log.error({ err: error }, 'request failed'),
-        onRequest: entry => log.info(entry, 'request'),
-      }),
-    )
-    stdout.write(`Listening on ${urlOf(listener)}, storing in ${store.name}\n`)
-    if (store.findings !== undefined) logFindings(log, store.findings)
-    if (accessing === undefined && !isLoopback(listener.host)) {
-      log.warn('everybody who can reach this address may pull, push and delete')
-    }
-    await using _ = startHousekeeping(storage, {
-      ...collecting,
+    },
+    housekeeping: {
+      ...(await collectOptions(flags)),
       intervalMs: flags['gc-interval'],
       uploadExpiryMs: flags['upload-expiry'],
-      log,
-    })
-    await aborted(signal)
-    log.info('stopping: waiting for requests under way')
-    await listener.close(flags['drain-timeout'])
-    log.info('stopped')
-    return 0
-  },
-})
+    },
+  }
+}
+
+function fieldsOf({ logFields }: Configured): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(logFields).map(([name, texts]) => [name, texts.length === 1 ? texts[0] : texts]),
+  )
+}
+
+interface ServerParts {
+  readonly live: LiveSettings
+  readonly log: Logger
+  readonly metrics: Metrics | undefined
+  readonly store: OpenStorage
+  readonly access: AccessControl
+}
+
+function serverParts({ live, log, metrics, store: { findings }, access }: ServerParts) {
+  return {
+    access,
+    metrics,
+    isOffered: live.isOffered,
+    headers: () => live.headers,
+    ...(findings === undefined ? {} : { storageMode: `s3, ${findings.mode}` }),
+    onError: (error: unknown) => log.error({ err: error }, 'request failed'),
+  }
+}
+
+function measured({ objects }: OpenStorage, kind: string, metrics: Metrics | undefined) {
+  if (metrics === undefined) return objects
+  return measuredStore(objects, kind === 's3' ? 's3aws' : kind, metrics)
+}
+
+interface Announced {
+  readonly store: OpenStorage
+  readonly debug: { readonly url: string | undefined }
+  readonly log: Logger
+  /** Whether nobody has to log in. */
+  readonly isOpen: boolean
+  readonly context: Pick<CliContext, 'stdout'>
+}
+
+function announce(listener: Listener, { store, debug, log, isOpen, context }: Announced): void {
+  context.stdout.write(`Listening on ${urlOf(listener)}, storing in ${store.name}\n`)
+  if (debug.url !== undefined) context.stdout.write(`Probes and metrics on ${debug.url}\n`)
+  if (store.findings !== undefined) logFindings(log, store.findings)
+  if (isOpen && !isLoopback(listener.host)) {
+    log.warn('everybody who can reach this address may pull, push and delete')
+  }
+}
 
 function logFindings(log: Logger, { mode, listing, lacks }: Findings): void {
   const entry = { mode, listing, lacks }
@@ -134,8 +173,8 @@ function logFindings(log: Logger, { mode, listing, lacks }: Findings): void {
   else log.warn(entry, 'the storage decides no conditions: this process alone may write')
 }
 
-function urlOf({ host, port }: Listener): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+function urlOf({ host, port, isEncrypted }: Listener): string {
+  return `http${isEncrypted ? 's' : ''}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

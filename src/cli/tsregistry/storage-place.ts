@@ -96,7 +96,7 @@ export async function openStorage(
 }
 
 /** As Amazon's own programs read them. */
-function s3Defaults({ lookup }: Environment): S3Defaults {
+export function s3Defaults({ lookup }: Environment): S3Defaults {
   const accessKeyId = lookup('AWS_ACCESS_KEY_ID')
   const secretAccessKey = lookup('AWS_SECRET_ACCESS_KEY')
   const sessionToken = lookup('AWS_SESSION_TOKEN')

@@ -1,17 +1,17 @@
 /** The Koa application: `/v2/` to the registry, a few pages for people and probes by @koa/router. */
+import { Readable } from 'node:stream'
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
-import { leaderKey } from '../storage/keys.ts'
-import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { clientOf } from './client-of.ts'
 import { dispatch, type Registry } from './dispatch.ts'
 import type { Reply, ReplyBody } from './exchange.ts'
+import { createHealth, type Health } from './operation/health.ts'
+import type { Metrics } from './operation/metrics.ts'
 import { createPermits, type PermitOptions } from './permits.ts'
 import { commonHeaders } from './reply.ts'
 import { openRequestBody, type Pace } from './request-body.ts'
 import { splitTarget } from './request-path.ts'
-import { sendChunks } from './send-chunks.ts'
 import { answerTokenRequest, readForm, tokenPath } from './token-page.ts'
 
 export interface RequestLogEntry {
@@ -31,6 +31,11 @@ export interface ApplicationOptions extends Registry {
   readonly onRequest: (entry: RequestLogEntry) => void
   /** For `/readyz`: what kind of storage it is. */
   readonly storageMode?: string
+  /** Default: one of its own. */
+  readonly health?: Health
+  readonly metrics?: Pick<Metrics, 'request'> | undefined
+  /** Of every reply, unless the reply says otherwise. Asked each time. */
+  readonly headers?: () => Readonly<Record<string, readonly string[]>>
   /** Whether the client at this address fetches blobs from the storage itself; default: none. */
   readonly redirects?: (remote: string | undefined) => boolean
   /** Default: 16 KiB a minute. */
@@ -55,6 +60,9 @@ export function createApplication(options: ApplicationOptions): Koa {
     const started = performance.now()
     // At the end of the reply, however it ends: a download that was cut is in the log too.
     ctx.res.once('close', () => options.onRequest(logEntry(ctx, performance.now() - started)))
+    if (options.metrics !== undefined) measure(ctx, options.metrics)
+    for (const [name, values] of Object.entries(options.headers?.() ?? {}))
+      ctx.set(name, [...values])
     await next()
   })
   app.use(async (ctx, next) => {
@@ -94,41 +102,41 @@ export function createApplication(options: ApplicationOptions): Koa {
 
 /** Everything else is the registry's, its own 404 included. */
 function isPage(target: string): boolean {
-  return ['/', '/healthz', '/readyz', tokenPath].includes(target.split('?', 1)[0] ?? '')
+  return ['/', '/healthz', '/livez', '/readyz', tokenPath].includes(target.split('?', 1)[0] ?? '')
 }
 
-function pages({ storage, storageMode = 'filesystem' }: ApplicationOptions): Router {
+function pages(options: ApplicationOptions): Router {
+  const { storage, storageMode = 'filesystem', health = createHealth(storage.objects) } = options
   const router = new Router()
   router.get('/', ctx => {
     ctx.set(commonHeaders)
     ctx.body = 'tsregistry: an OCI registry. Its API is under /v2/\n'
   })
-  router.get('/healthz', ctx => {
+  router.get(['/healthz', '/livez'], ctx => {
     ctx.set(commonHeaders)
     ctx.body = 'ok\n'
   })
   router.get('/readyz', async ctx => {
     ctx.set(commonHeaders)
-    const isReady = await answersSoon(storage)
-    ctx.status = isReady ? 200 : 503
-    ctx.body = `storage: ${storageMode}${isReady ? '' : ', unavailable'}\n`
+    const reason = await health.whyNotReady()
+    ctx.status = reason === undefined ? 200 : 503
+    ctx.body = `storage: ${storageMode}${reason === undefined ? '' : `, ${reason}`}\n`
   })
   return router
 }
 
-/** Shorter than what waits for the page gives it. */
-const readyMs = 2000
-
-/** Whether the storage answers a question, whatever it answers. */
-async function answersSoon({ objects }: RegistryStorage): Promise<boolean> {
-  const late = new Promise<boolean>(resolve => {
-    setTimeout(() => resolve(false), readyMs).unref()
-  })
-  const asked = objects.size(leaderKey).then(
-    () => true,
-    () => false,
+/** On a connection that stays, the bytes of the requests before are not of this one. */
+function measure({ req, res }: Koa.Context, metrics: Pick<Metrics, 'request'>): void {
+  const { socket } = req
+  const before = { read: socket.bytesRead, written: socket.bytesWritten }
+  const finish = metrics.request(req.method ?? '', req.url ?? '')
+  res.once('close', () =>
+    finish({
+      status: res.statusCode,
+      received: Math.max(0, socket.bytesRead - before.read),
+      sent: Math.max(0, socket.bytesWritten - before.written),
+    }),
   )
-  return await Promise.race([asked, late])
 }
 
 function sendReply(ctx: Koa.Context, reply: Reply): void {
@@ -164,10 +172,13 @@ function sendHead(ctx: Koa.Context, status: number, body: string | Uint8Array | 
   ctx.res.end()
 }
 
+/** A stream that breaks after the head was sent can only be told by breaking the connection. */
 function sendStream(ctx: Koa.Context, reply: Reply, body: AsyncIterable<Uint8Array>): void {
-  ctx.respond = false
-  ctx.res.statusCode = reply.status
-  void sendChunks(ctx.res, body)
+  const stream = body instanceof Readable ? body : Readable.from(body, { objectMode: false })
+  stream.once('error', () => ctx.res.destroy())
+  ctx.status = reply.status
+  ctx.body = stream
+  ctx.set(reply.headers)
 }
 
 function logEntry(ctx: Koa.Context, ms: number): RequestLogEntry {

@@ -3,6 +3,7 @@ import { parseRepositoryName } from '../../oci/reference.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { ResourceError } from '../storage/resource-error.ts'
 import type { Access, AccessRequest, Client } from './access/access.ts'
+import type { Action } from './access/action.ts'
 import type { Session } from './access/session.ts'
 import type { RegistryRequest, Reply } from './exchange.ts'
 import { isInternal, replyToError } from './reply.ts'
@@ -12,6 +13,8 @@ import { findRoute, methodsOf, type Route } from './routes.ts'
 export interface Registry {
   readonly storage: RegistryStorage
   readonly access: Access
+  /** What the operator lets be done at all, by whomever; default: everything. */
+  readonly isOffered?: (action: Action) => boolean
   /** Told of failures that are not the client's. */
   readonly onError: (error: unknown) => void
 }
@@ -38,6 +41,7 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
     const wanted = accessRequest(route, endpoint, query)
     const session = await registry.access.admit(incoming.client, wanted)
     incoming.onAdmitted?.(session)
+    if (registry.isOffered?.(route.action) === false) return notOffered(route, endpoint)
     return await route.handle({ ...incoming, endpoint, query, session }, registry.storage)
   } catch (error) {
     if (isInternal(error)) registry.onError(error)
@@ -49,6 +53,12 @@ function methodNotAllowed(method: string, endpoint: Endpoint): Reply {
   const error = new ResourceError('unsupported method', `Cannot ${method} this resource`)
   const reply = replyToError(error, endpoint)
   return { ...reply, headers: { ...reply.headers, Allow: methodsOf(endpoint.kind).join(', ') } }
+}
+
+/** As distribution answers where deleting is off or the registry is read-only. */
+function notOffered({ method }: Route, endpoint: Endpoint): Reply {
+  const message = `Cannot ${method} this: the registry is set up not to ${method === 'DELETE' ? 'delete' : 'change'} anything`
+  return replyToError(new ResourceError('unsupported method', message), endpoint)
 }
 
 function accessRequest(

@@ -6,20 +6,36 @@
  *   rest of the body is read and dropped, up to a limit, before the connection is closed.
  * - Closing lets requests under way finish.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import {
+  createServer as createTlsServer,
+  type ServerOptions,
+  type Server as TlsServer,
+} from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { SecureContextOptions } from 'node:tls'
 import { type ApplicationOptions, createApplication } from './application.ts'
+
+/** Certificates, and whether clients must have one: as Node takes them. */
+export type TlsOptions = SecureContextOptions &
+  Pick<ServerOptions, 'requestCert' | 'rejectUnauthorized'>
 
 export interface ListenOptions extends ApplicationOptions {
   /** Empty: every address of the machine. */
   readonly host: string
   /** 0 chooses a free one. */
   readonly port: number
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsOptions | undefined
 }
 
 export interface Listener {
   readonly host: string
   readonly port: number
+  readonly isEncrypted: boolean
+  /** For connections from now on; those that are there stay as they are. */
+  useCertificates(tls: TlsOptions): void
   /** Stops accepting, waits for requests under way, and after `drainMs` cuts what is left. */
   close(drainMs: number): Promise<void>
 }
@@ -27,18 +43,10 @@ export interface Listener {
 /** Throws the system's error when the address cannot be had. */
 export async function listen(options: ListenOptions): Promise<Listener> {
   const handle = createApplication(options).callback()
-  const server = createServer({
-    // Ours is by pace, not by time: a large layer takes as long as it takes.
-    requestTimeout: 0,
-    headersTimeout: 20_000,
-    // Longer than load balancers keep theirs, so it is never we who close under a request.
-    keepAliveTimeout: 75_000,
-    connectionsCheckingInterval: 5_000,
-    insecureHTTPParser: false,
-  })
+  const server = createListening(options.tls)
   const silent = trackSilent(server)
   const serve = (req: IncomingMessage, res: ServerResponse) => {
-    silent.delete(req.socket)
+    silent.delete(peerOf(req.socket))
     boundUnreadBody(req, res)
     boundSlowReader(res)
     res.once('close', () => {
@@ -50,7 +58,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.on('request', serve)
   // `Expect: 100-continue`: the body is asked for when it is first read (request-body.ts).
   server.on('checkContinue', serve)
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     if (!socket.writable) socket.destroy()
     // Destroyed as well: a client that never closes its side would keep the connection.
     else socket.end(badRequest(error.code), () => socket.destroy())
@@ -63,7 +71,31 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.removeAllListeners('error')
   server.on('error', options.onError)
   const { address, port } = server.address() as AddressInfo
-  return { host: address, port, close: drainMs => close(server, silent, drainMs) }
+  return {
+    host: address,
+    port,
+    isEncrypted: options.tls !== undefined,
+    useCertificates: tls => {
+      if ('setSecureContext' in server) server.setSecureContext(tls)
+    },
+    close: drainMs => close(server, silent, drainMs),
+  }
+}
+
+type Server = ReturnType<typeof createServer> | TlsServer
+
+function createListening(tls: TlsOptions | undefined): Server {
+  const pace = {
+    // Ours is by pace, not by time: a large layer takes as long as it takes.
+    requestTimeout: 0,
+    headersTimeout: 20_000,
+    // Longer than load balancers keep theirs, so it is never we who close under a request.
+    keepAliveTimeout: 75_000,
+    connectionsCheckingInterval: 5_000,
+    insecureHTTPParser: false,
+  }
+  if (tls === undefined) return createServer(pace)
+  return createTlsServer({ ...pace, ...tls, handshakeTimeout: 20_000 })
 }
 
 const badRequestLines: Readonly<Record<string, string>> = {
@@ -80,16 +112,28 @@ function badRequest(code: string | undefined): string {
  * Connections that have not made a request: opened in advance, or to see whether we are there. Node
  * counts them neither as idle nor as done, and would wait for them when it closes.
  */
-function trackSilent(server: Server): Set<Socket> {
-  const silent = new Set<Socket>()
-  server.on('connection', socket => {
-    silent.add(socket)
-    socket.once('close', () => silent.delete(socket))
+function trackSilent(server: Server): Map<string, Socket> {
+  const silent = new Map<string, Socket>()
+  server.on('connection', (socket: Socket) => {
+    const peer = peerOf(socket)
+    silent.set(peer, socket)
+    socket.once('close', () => {
+      if (silent.get(peer) === socket) silent.delete(peer)
+    })
   })
   return silent
 }
 
-function close(server: Server, silent: ReadonlySet<Socket>, drainMs: number): Promise<void> {
+/** The same for the TLS socket of a request and for the connection below it. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
+}
+
+function close(
+  server: Server,
+  silent: ReadonlyMap<string, Socket>,
+  drainMs: number,
+): Promise<void> {
   return new Promise(resolve => {
     const timer = setTimeout(() => server.closeAllConnections(), drainMs)
     server.close(() => {
@@ -97,7 +141,10 @@ function close(server: Server, silent: ReadonlySet<Socket>, drainMs: number): Pr
       resolve()
     })
     server.closeIdleConnections()
-    for (const socket of silent) socket.destroy()
+    // What a client has sent already becomes a request first.
+    setTimeout(() => {
+      for (const socket of silent.values()) socket.destroy()
+    }, 100)
   })
 }
 

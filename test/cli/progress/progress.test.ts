@@ -27,6 +27,7 @@ function open(mode: ProgressMode, columns = 80, rows = 24) {
       interrupts: {
         signal: new AbortController().signal,
         forwardTo: () => ({ [Symbol.dispose]: () => undefined }),
+        onHangup: () => ({ [Symbol.dispose]: () => undefined }),
         onExit: restore => {
           exits.push(restore)
           return { [Symbol.dispose]: () => void exits.pop() }

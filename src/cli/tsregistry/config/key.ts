@@ -1,0 +1,39 @@
+/** A row of the table of keys (`keys.ts`). */
+import type { ServeFlag } from '../serve-flags.ts'
+
+export type KeyType =
+  | 'string'
+  | 'boolean'
+  | 'integer'
+  | 'number'
+  /** Go's form, `90s`, or a number of nanoseconds, which nobody means: refused. */
+  | 'duration'
+  | 'strings'
+  /** Names to a text or to a list of texts. */
+  | 'map'
+  /** Anything: it is not looked into. */
+  | 'any'
+  | readonly string[]
+
+interface KeyBase {
+  readonly path: string
+  readonly type: KeyType
+  /** One line, no final period. */
+  readonly help: string
+}
+
+export type Key = KeyBase &
+  (
+    | {
+        readonly use: 'taken'
+        /** The flag of `tsregistry serve` that it is another way to give. */
+        readonly flag?: ServeFlag
+        readonly default?: string | number | boolean
+        /** Whether SIGHUP takes a new value. */
+        readonly reload?: true
+      }
+    /** It changes nothing here, for the reason that `help` gives. */
+    | { readonly use: 'accepted' }
+    /** It cannot be had; values that ask for nothing are let through. */
+    | { readonly use: 'refused'; readonly unless?: readonly unknown[] }
+  )

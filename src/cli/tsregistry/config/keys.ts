@@ -1,0 +1,181 @@
+/**
+ * Every key of `config.yml`, in distribution's shape: its type, what it does here, whether a reload
+ * takes it. The reader, the variables, the JSON Schema and the page of the manual follow this table.
+ */
+import type { Key } from './key.ts'
+import { httpKeys, logKeys } from './server-keys.ts'
+import { storageKeys } from './storage-keys.ts'
+
+const auth: readonly Key[] = [
+  {
+    path: 'auth.htpasswd.path',
+    type: 'string',
+    use: 'taken',
+    flag: 'htpasswd',
+    help: 'Users and their passwords, as made by htpasswd -B; read again when it changes',
+  },
+  {
+    path: 'auth.htpasswd.realm',
+    type: 'string',
+    use: 'taken',
+    flag: 'realm',
+    default: 'tsregistry',
+    help: 'What users log in to, and what tokens are for',
+  },
+  {
+    path: 'auth.token',
+    type: 'any',
+    use: 'refused',
+    help: 'Name the token server in tsregistry.tokenurl and its keys in a policy file; see docs/access.md',
+  },
+  {
+    path: 'auth.silly',
+    type: 'any',
+    use: 'refused',
+    help: 'It lets everybody in: leave auth out for that',
+  },
+]
+
+const elsewhere: readonly Key[] = [
+  {
+    path: 'health.storagedriver',
+    type: 'any',
+    use: 'accepted',
+    help: 'Uploads and pulls tell by themselves when the storage is away: 503 with Retry-After',
+  },
+  ...['health.file', 'health.http', 'health.tcp'].map(
+    (path): Key => ({ path, type: 'any', use: 'refused', help: 'Check it with a tool of its own' }),
+  ),
+  {
+    path: 'catalog.maxentries',
+    type: 'integer',
+    use: 'refused',
+    unless: [1000],
+    help: 'A page of the catalog has up to 1000 entries',
+  },
+  ...(
+    [
+      ['middleware', 'Redirects are storage.redirect; leave the others out'],
+      ['notifications', 'Events are not sent'],
+      ['proxy', 'Pulling through from another registry is not supported'],
+      ['redis', 'Nothing needs it: any number of replicas serve one bucket without'],
+      ['validation', 'See tsregistry.missingreferences'],
+    ] as const
+  ).map(([path, help]): Key => ({ path, type: 'any', use: 'refused', help })),
+]
+
+/** Not in distribution: the rest of the flags of `tsregistry serve`. */
+const ours: readonly Key[] = [
+  {
+    path: 'tsregistry.immutabletags',
+    type: 'strings',
+    use: 'taken',
+    flag: 'immutable-tags',
+    help: 'Tags that are set once and stay, by patterns such as "app/**:v*"',
+  },
+  {
+    path: 'tsregistry.missingreferences',
+    type: ['accept', 'refuse'],
+    use: 'taken',
+    flag: 'missing-references',
+    default: 'accept',
+    help: 'Manifests that name blobs which the repository does not have',
+  },
+  {
+    path: 'tsregistry.verifyreads',
+    type: 'number',
+    use: 'taken',
+    flag: 'verify-reads',
+    default: 1,
+    help: 'Of the blobs that are sent whole, how many percent are checked on the way out',
+  },
+  {
+    path: 'tsregistry.redirect',
+    type: 'strings',
+    use: 'taken',
+    flag: 'redirect',
+    help: 'Networks of clients that fetch blobs from the bucket itself',
+  },
+  {
+    path: 'tsregistry.policy',
+    type: 'string',
+    use: 'taken',
+    flag: 'policy',
+    help: 'Who may do what in which repositories; a file, read again when it changes',
+  },
+  {
+    path: 'tsregistry.tokenkey',
+    type: 'string',
+    use: 'taken',
+    flag: 'token-key',
+    help: 'A folder of keys that tokens are signed with, shared by all replicas',
+  },
+  {
+    path: 'tsregistry.tokenurl',
+    type: 'string',
+    use: 'taken',
+    flag: 'token-url',
+    help: 'A token server elsewhere that clients are sent to',
+  },
+  {
+    path: 'tsregistry.auditlog',
+    type: 'string',
+    use: 'taken',
+    flag: 'audit-log',
+    help: 'A file that gets one JSON line for each change; "-": stdout',
+  },
+  {
+    path: 'tsregistry.gc.interval',
+    type: 'duration',
+    use: 'taken',
+    flag: 'gc-interval',
+    default: '1h',
+    help: 'How often to collect garbage; 0: never',
+  },
+  {
+    path: 'tsregistry.gc.grace',
+    type: 'duration',
+    use: 'taken',
+    flag: 'gc-grace',
+    default: '24h',
+    help: 'How long garbage is left alone, and again before it is removed',
+  },
+  {
+    path: 'tsregistry.gc.deleteuntagged',
+    type: 'boolean',
+    use: 'taken',
+    flag: 'delete-untagged',
+    default: false,
+    help: 'Remove manifests too that no tag, index or subject leads to',
+  },
+  {
+    path: 'tsregistry.gc.retention',
+    type: 'string',
+    use: 'taken',
+    flag: 'retention',
+    help: 'A file of rules that say which tags stay',
+  },
+  {
+    path: 'tsregistry.gc.historyexpiry',
+    type: 'duration',
+    use: 'taken',
+    flag: 'history-expiry',
+    default: '720h',
+    help: 'For how long a tag can be set back to what it pointed at',
+  },
+]
+
+export const keys: readonly Key[] = [
+  {
+    path: 'version',
+    type: ['0.1'],
+    use: 'taken',
+    help: 'The version of the file; required',
+  },
+  ...logKeys,
+  ...storageKeys,
+  ...httpKeys,
+  ...auth,
+  ...elsewhere,
+  ...ours,
+]

@@ -1,0 +1,45 @@
+/** An ObjectStore that tells how long each call took, by the names of distribution's drivers. */
+import type { Append, ObjectStore } from '../../storage/object-store.ts'
+import type { Metrics } from './metrics.ts'
+
+export function measuredStore(
+  store: ObjectStore,
+  driver: string,
+  metrics: Pick<Metrics, 'storageAction'>,
+): ObjectStore {
+  const timed = async <T>(action: string, run: () => Promise<T>): Promise<T> => {
+    const done = metrics.storageAction(driver, action)
+    try {
+      return await run()
+    } finally {
+      done()
+    }
+  }
+  const append = (inner: Append): Append => ({
+    write: chunks => timed('Write', () => inner.write(chunks)),
+    checkpoint: () => timed('Commit', () => inner.checkpoint()),
+    complete: () => timed('Commit', () => inner.complete()),
+    [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
+  })
+  return {
+    isShared: store.isShared,
+    isReliable: store.isReliable,
+    get: key => timed('GetContent', () => store.get(key)),
+    size: key => timed('Stat', () => store.size(key)),
+    open: (key, range) => timed('Reader', () => store.open(key, range)),
+    list: (prefix, page) => timed('List', () => store.list(prefix, page)),
+    put: (key, bytes, options) => timed('PutContent', () => store.put(key, bytes, options)),
+    delete: (key, options) => timed('Delete', () => store.delete(key, options)),
+    append: (key, from, expected) =>
+      timed('Writer', async () => append(await store.append(key, from, expected))),
+    discard: (key, from) => timed('Delete', () => store.discard(key, from)),
+    unfinished: prefix => store.unfinished(prefix),
+    ...(store.urlOf === undefined
+      ? {}
+      : { urlOf: (key: string, seconds: number) => store.urlOf?.(key, seconds) ?? noUrl() }),
+  }
+}
+
+function noUrl(): never {
+  throw new Error('The store gives addresses no more')
+}
