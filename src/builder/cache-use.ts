@@ -1,17 +1,16 @@
 /** What the build cache holds: filesystems that steps made, their age and their size on the disk. */
-import { dirname } from 'node:path'
 import { DiskMeter } from '../layerfs/content/disk-use.ts'
 import { referredTo } from '../layerfs/image/prune.ts'
 import type { SnapshotInfo } from '../layerfs/snapshot/snapshotter.ts'
 import type { Store } from '../layerfs/store.ts'
-import type { ChainId } from '../oci/digest.ts'
+import type { ChainId, DiffId } from '../oci/digest.ts'
 import { rememberedSteps } from './forget-steps.ts'
 
 export interface CachedLayer {
   readonly name: ChainId
   /** When a step that needs it was last made, or found. */
   readonly usedAt: Date
-  /** Of the layer alone, on the disk. */
+  /** Of the layer alone and its compressed forms, on the disk. */
   readonly bytes: number
   /** Whether an image, a container or a running build needs it too: then forgetting frees nothing. */
   readonly isShared: boolean
@@ -37,12 +36,24 @@ export async function cachedLayers(store: Store): Promise<CachedLayer[]> {
   )
   const layers: CachedLayer[] = []
   for (const [name, usedAt] of used) {
-    const [path = ''] = await store.snapshots.layers(name)
-    const { bytes } = new DiskMeter().measure(dirname(path))
+    const bytes = await bytesOf(store, name, all.get(name)?.diffId)
     const kind = heads.has(name) ? 'step' : 'base'
     layers.push({ name, usedAt, bytes, isShared: shared.has(name), kind })
   }
   return layers.sort((a, b) => b.usedAt.getTime() - a.usedAt.getTime())
+}
+
+async function bytesOf(
+  { snapshots, layers, content }: Store,
+  name: ChainId,
+  diffId: DiffId | undefined,
+): Promise<number> {
+  const meter = new DiskMeter()
+  let bytes = await snapshots.bytesOf(name)
+  for (const { digest } of diffId === undefined ? [] : await layers.blobsOf(diffId)) {
+    bytes += meter.measureOne(content.pathOf(digest)).bytes
+  }
+  return bytes
 }
 
 function* withAncestors(

@@ -67,6 +67,8 @@ export interface Store extends AsyncDisposable {
   stopWriting(): void
   /** Runs `task` while no other process brings anything in. Throws `conflict` when one does. */
   exclusively<T>(task: () => Promise<T>): Promise<T>
+  /** The same, and what this process brings in stays its own: it may go on meanwhile. */
+  exclusivelyAtWork<T>(task: () => Promise<T>): Promise<T>
   /** A directory of this process, gone when it is disposed or the process dies. */
   tempDir(): Promise<OwnedDirectory>
 }
@@ -164,6 +166,7 @@ function compose(root: string, writing: Writing): Store {
     stubs: join(root, 'stubs'),
     stopWriting: writing.stop,
     exclusively: writing.exclusively,
+    exclusivelyAtWork: writing.exclusivelyAtWork,
     tempDir: () => openOwned(join(root, 'tmp'), trash),
     [Symbol.asyncDispose]: async () => {
       snapshots.settle()

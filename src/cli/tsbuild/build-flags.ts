@@ -228,6 +228,13 @@ export const buildFlags = {
     group: cache,
     help: 'When to ask the registry for base images; newer uses what is here if it does not answer',
   },
+  'max-used-space': {
+    kind: 'size',
+    value: 'SIZE',
+    env: 'TSBUILD_MAX_USED_SPACE',
+    group: cache,
+    help: 'What the build cache may take of the disk; what was not used for longest goes (default 80 % of the disk, 100g at most)',
+  },
   offline: {
     kind: 'boolean',
     group: cache,

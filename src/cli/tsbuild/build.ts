@@ -2,6 +2,7 @@ import { buildPlatforms } from '../../builder/build.ts'
 import type { BuildEvent } from '../../builder/build-event.ts'
 import type { BuildRequest } from '../../builder/build-request.ts'
 import { exportCaches } from '../../builder/cache/export-cache.ts'
+import { cacheKeeper } from '../../builder/cache-limit.ts'
 import { exportResults, type Output } from '../../builder/export/output.ts'
 import type { BuildTitle } from '../../builder/history/recorder.ts'
 import { parseContextName } from '../../builder/sources/context-name.ts'
@@ -89,6 +90,8 @@ async function buildImage(
     lookup: environment.lookup,
     offline: flags.offline,
   })
+  const keeper = cacheKeeper(place.world.store, { maxUsed: flags['max-used-space'] })
+  await keeper.keep('before')
   const warnings: Extract<BuildEvent, { kind: 'warning' }>[] = []
   const { image, caches } = await withRequest(invocation, place, (request, buildWorld) =>
     recorded(titleOf(invocation, request), buildWorld, async ({ emit, ...world }) => {
@@ -98,6 +101,7 @@ async function buildImage(
         inlineCache: cacheTo.inline || buildArgsOf(invocation).get('BUILDKIT_INLINE_CACHE') === '1',
         emit: (event: BuildEvent) => {
           if (event.kind === 'warning') warnings.push(event)
+          if (event.kind === 'done' && event.how === 'worked') keeper.grown()
           emit(event)
         },
       }
@@ -115,6 +119,7 @@ async function buildImage(
     ...(environment.lookup('BUILDX_METADATA_WARNINGS') === undefined ? {} : { warnings }),
   })
   if (image !== undefined && flags.quiet) stdout.write(`${image.id}\n`)
+  await keeper.keep('after')
   return 0
 }
 

@@ -4,6 +4,7 @@
  *   snapshots/<chain hex>/fs          a committed layer, in overlayfs's own format
  *                        /meta.json   its name, parent and diff ID
  *                        /synced      it has reached the disk: see durability.ts
+ *                        /bytes       what it takes on the disk, once somebody asked
  *                        /fs.tree     where overlayfs cannot be had: see copied-tree.ts
  *   active/<key>/fs, work             a layer being written, locked by its owner
  *              /parent                what it builds on
@@ -19,7 +20,8 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
+import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { DiskMeter } from '../content/disk-use.ts'
 import { type FileLock, withLock } from '../content/file-lock.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import { inheritRoot } from '../layer/settle-layer.ts'
@@ -37,8 +39,13 @@ export interface OverlayActive extends ActiveSnapshot {
 
 export interface OverlaySnapshotter extends Snapshotter {
   prepare(parent: ChainId | undefined): Promise<OverlayActive>
-  /** Removes all that is neither in `keep` nor below something that is kept, active or a container. */
-  prune(keep: Iterable<ChainId>): Promise<SnapshotInfo[]>
+  /**
+   * Removes all that is neither in `keep` nor below something that is kept, active or a container.
+   * `at-work`: nor below what this object was asked for, for who goes on using that meanwhile.
+   */
+  prune(keep: Iterable<ChainId>, mode?: 'alone' | 'at-work'): Promise<SnapshotInfo[]>
+  /** What the layer takes on the disk; of all it is the files that are looked at once, ever. */
+  bytesOf(name: ChainId): Promise<number>
   /** What active layers, containers and mounted images build on. */
   parentsInUse(): Promise<ChainId[]>
   /** Discards what dead processes left active and what a power failure may have damaged. */
@@ -62,6 +69,10 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   readonly #lock: string
   /** Directories committed since the last {@link settle}. */
   readonly #unsettled = new Set<string>()
+  /** What somebody in this process counts on. */
+  readonly #asked = new Set<ChainId>()
+  /** What a prune has decided on: from then on it is not found. */
+  readonly #leaving = new Set<ChainId>()
 
   constructor(root: string, trash: Trash) {
     this.#root = root
@@ -72,7 +83,10 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   async find(name: ChainId): Promise<SnapshotInfo | undefined> {
-    return findSnapshotRecord(this.#directoryOf(name))
+    if (this.#leaving.has(name)) return undefined
+    const info = findSnapshotRecord(this.#directoryOf(name))
+    if (info !== undefined) this.#asked.add(name)
+    return info
   }
 
   async prepare(parent: ChainId | undefined): Promise<OverlayActive> {
@@ -110,6 +124,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
 
   async commit(active: StagedLayer, info: SnapshotInfo): Promise<void> {
     assertConsistent(info)
+    this.#asked.add(info.name)
     await withLock(this.#lock, 'shared', async () => {
       if (info.parent !== undefined) await this.#get(info.parent)
       await this.#publish(join(this.#active, active.key), info)
@@ -178,21 +193,43 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     })
   }
 
-  async prune(keep: Iterable<ChainId>): Promise<SnapshotInfo[]> {
+  async prune(keep: Iterable<ChainId>, mode = 'alone'): Promise<SnapshotInfo[]> {
     return withLock(this.#lock, 'exclusive', async () => {
       const all = new Map<ChainId, SnapshotInfo>()
       for await (const info of this.list()) all.set(info.name, info)
       // A set visits what is added during the walk, so this reaches every ancestor.
-      const kept = new Set([...keep, ...(await this.parentsInUse())])
+      const parents = await this.parentsInUse()
+      // From here until all that goes is marked nothing waits, so nobody can ask in between.
+      const asked = mode === 'at-work' ? this.#asked : []
+      const kept = new Set([...keep, ...parents, ...asked])
       for (const name of kept) {
         const parent = all.get(name)?.parent
         if (parent !== undefined) kept.add(parent)
       }
       const removed = [...all.values()].filter(({ name }) => !kept.has(name))
-      for (const { name } of removed) await this.#trash.discard(this.#directoryOf(name))
+      await this.#discardAll(removed)
       await this.#discardRecordless()
       return removed
     })
+  }
+
+  async #discardAll(removed: readonly SnapshotInfo[]): Promise<void> {
+    for (const { name } of removed) this.#leaving.add(name)
+    try {
+      for (const { name } of removed) await this.#trash.discard(this.#directoryOf(name))
+    } finally {
+      for (const { name } of removed) this.#leaving.delete(name)
+    }
+  }
+
+  async bytesOf(name: ChainId): Promise<number> {
+    const directory = this.#directoryOf(name)
+    const path = join(directory, 'bytes')
+    const known = Number.parseInt((await readFile(path, 'utf8').catch(ignoreMissing)) ?? '', 10)
+    if (known >= 0) return known
+    const { bytes } = new DiskMeter().measure(directory)
+    await writeFileAtomic(path, `${bytes}\n`, { durability: 'unsynced' }).catch(() => {})
+    return bytes
   }
 
   /** What has no record is no snapshot: a commit writes it before the directory has its name. */
