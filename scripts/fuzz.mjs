@@ -3,7 +3,7 @@
 //
 // A thread runs inputs, keeps those that reach code no other reached, and makes the next ones out of
 // them. This process watches it: an input that crashes the thread, exhausts its memory or takes
-// longer than `hangSeconds` is found too. What is found is written to a file, and ends the run with 1.
+// more than `hangSeconds` is found too. What is found is written to a file, and ends the run with 1.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -55,11 +55,13 @@ worker.on('exit', code => {
   if (!finished && process.exitCode === undefined) report(`The thread ended with code ${code}`)
 })
 
-let last = { count: -1, since: Date.now() }
+// Of processor time: on a busy machine a thread may wait that long for its turn.
+const usedSeconds = () => process.cpuUsage().user / 1e6
+let last = { count: -1, since: usedSeconds() }
 const watch = setInterval(() => {
   const count = Atomics.load(counter, 0)
-  if (count !== last.count) last = { count, since: Date.now() }
-  else if (Date.now() - last.since > 1000 * hangSeconds) {
+  if (count !== last.count) last = { count, since: usedSeconds() }
+  else if (usedSeconds() - last.since > hangSeconds) {
     report(`No answer within ${hangSeconds} s`)
     void worker.terminate()
   }

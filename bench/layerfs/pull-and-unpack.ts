@@ -10,10 +10,10 @@ const [root = '', name = ''] = process.argv.slice(2)
 await using store = await openStore(root)
 await using client = createRegistryClient({ userAgent: 'bench' })
 const reference = parseReference(name)
-const { descriptor, manifest, config } = await pullImage(client, reference, {
+const { descriptor } = await pullImage(client, reference, {
   platform: hostPlatform(process.arch),
   into: store.content,
   layers: 'all',
+  use: ({ manifest, config, ...ways }) => unpackImage({ manifest, config }, store, ways),
 })
-await unpackImage({ manifest: manifest.value, config: config.value }, store)
 await store.images.set({ reference, target: descriptor })

@@ -1,9 +1,9 @@
-/** The registries that are compared: ours, built, and Debian's docker-registry (distribution 2.8). */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+/** The registries that are compared: ours, built, and CNCF Distribution, as Debian has it and newer. */
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -13,6 +13,8 @@ export interface MeasuredServer extends AsyncDisposable {
   readonly root: string
   /** Resident memory now, in MiB. */
   rss(): number
+  /** What all its threads have used so far. */
+  processorMs(): number
 }
 
 /** Compiled beside the benchmark (scripts/bench.mjs). */
@@ -31,9 +33,25 @@ export async function startOurs(
   return serving('tsregistry', child, { port, root })
 }
 
-/** `undefined` when it is not installed. */
-export async function startDistribution(): Promise<MeasuredServer | undefined> {
-  if (spawnSync('docker-registry', ['--version']).status !== 0) return undefined
+/** `docker-registry` is Debian's, `registry` what Go installs: those that this machine has. */
+export async function startDistributions(): Promise<
+  AsyncDisposable & { readonly servers: readonly MeasuredServer[] }
+> {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), join(homedir(), 'go/bin')]
+  const servers: MeasuredServer[] = []
+  for (const name of ['docker-registry', 'registry']) {
+    const path = folders.map(folder => join(folder, name)).find(existsSync)
+    if (path !== undefined) servers.push(await startDistribution(name, path))
+  }
+  return {
+    servers,
+    [Symbol.asyncDispose]: async () => {
+      for (const server of servers) await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function startDistribution(name: string, path: string): Promise<MeasuredServer> {
   const root = newRoot()
   const port = await freePort()
   const config = join(root, 'config.yml')
@@ -45,8 +63,9 @@ storage: {filesystem: {rootdirectory: ${root}/data}, delete: {enabled: true}}
 http: {addr: "127.0.0.1:${port}"}
 `,
   )
-  const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' })
-  return serving('docker-registry', child, { port, root })
+  const environment = { ...process.env, OTEL_TRACES_EXPORTER: 'none' }
+  const child = spawn(path, ['serve', config], { stdio: 'ignore', env: environment })
+  return serving(name, child, { port, root })
 }
 
 async function serving(
@@ -70,6 +89,11 @@ async function serving(
     rss: () => {
       const status = readFileSync(`/proc/${pid}/status`, 'utf8')
       return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024
+    },
+    processorMs: () => {
+      const threads = readdirSync(`/proc/${pid}/task`)
+      const times = threads.map(id => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8'))
+      return times.reduce((sum, time) => sum + Number(time.split(' ', 1)[0]) / 1e6, 0)
     },
     [Symbol.asyncDispose]: async () => {
       const ended = once(child, 'exit')

@@ -9,6 +9,7 @@
  * 2. What is fetched has the digest, what is unpacked the diff ID that it is known by.
  */
 import type { BlobReader, ContentStore } from '../layerfs/content/content-store.ts'
+import { type OnBlob, whileArriving } from '../layerfs/content/while-arriving.ts'
 import { countUnpacked, type StackedLayer, unpackStack } from '../layerfs/image/unpack.ts'
 import type { Store } from '../layerfs/store.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
@@ -19,7 +20,7 @@ import { type LazyBlob, lazyBlobs } from '../registry/client/registry-blobs.ts'
 import type { Repository } from '../registry/client/request.ts'
 import type { OnTransfer } from '../registry/client/transfer-event.ts'
 import type { EmitBuildEvent } from './build-event.ts'
-import { transferStatus } from './transfer-status.ts'
+import { transferStatus, unpackStatus } from './transfer-status.ts'
 import { vertex } from './vertex.ts'
 
 /** Where blobs are that the store lacks. */
@@ -33,6 +34,8 @@ export interface BlobSource {
 }
 
 export interface FetchOptions {
+  /** Is told of each blob as soon as the store has it. */
+  readonly onBlob?: OnBlob
   readonly onEvent: OnTransfer
   readonly signal: AbortSignal
 }
@@ -113,7 +116,7 @@ export function openFilesystems(place: Place): Filesystems {
     },
     fetchLayers: async (layers, signal) => {
       const wanted = layers.flatMap(layer => known.find(layer) ?? [])
-      await fetchMissing(wanted, { ...place, signal })
+      await fetchBlobs(await missingBlobs(wanted, place.store), { ...place, signal })
     },
     find: layer => known.find(layer),
     madeAs: chain => laid.get(chain)?.own ?? chain,
@@ -173,25 +176,39 @@ interface Work extends Place {
 async function bringLayers(layers: readonly KnownLayer[], work: Work): Promise<void> {
   const { store, emit, signal } = work
   const diffIds = layers.map(({ diffId }) => diffId)
-  const there = await countUnpacked(diffIds, store)
-  await fetchMissing(layers.slice(there), work)
-  const title = layers.at(-1)?.stack.title('unpack') ?? ''
-  await vertex(title, emit, async () => {
-    await unpackStack(layers, store, { signal })
+  const missing = await missingBlobs(layers.slice(await countUnpacked(diffIds, store)), store)
+  const name = layers.at(-1)?.stack.title('unpack') ?? ''
+  await whileArriving({
+    coming: [...missing.values()].flat().map(({ digest }) => digest),
+    bring: (onBlob, stop) => fetchBlobs(missing, { ...work, onBlob, signal: stop }),
+    use: (arrived, stop) =>
+      vertex({ name, signal: stop }, emit, async id => {
+        const onEvent = unpackStatus(id, emit)
+        await unpackStack(layers, store, { signal: stop, arrived, onEvent })
+      }),
+    signal,
   })
 }
 
-async function fetchMissing(layers: readonly KnownLayer[], work: Work): Promise<void> {
-  const { store, emit, signal } = work
+type MissingBlobs = ReadonlyMap<LayerStack, readonly Descriptor[]>
+
+async function missingBlobs(layers: readonly KnownLayer[], { content }: Store) {
   const missing = new Map<LayerStack, Descriptor[]>()
   for (const { descriptor, stack } of layers) {
-    if ((await store.content.find(descriptor.digest)) !== undefined) continue
+    if ((await content.find(descriptor.digest)) !== undefined) continue
     missing.set(stack, [...(missing.get(stack) ?? []), descriptor])
   }
+  return missing
+}
+
+async function fetchBlobs(
+  missing: MissingBlobs,
+  { store, emit, ...options }: Work & { readonly onBlob?: OnBlob },
+): Promise<void> {
   for (const [{ source, title }, blobs] of missing) {
     if (source === undefined) throw nowhere(title('pull'))
     await vertex(title('pull'), emit, async id => {
-      await source.fetch(blobs, store.content, { onEvent: transferStatus(id, emit), signal })
+      await source.fetch(blobs, store.content, { ...options, onEvent: transferStatus(id, emit) })
     })
   }
 }

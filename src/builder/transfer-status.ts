@@ -1,3 +1,4 @@
+import type { UnpackEvent } from '../layerfs/image/unpack.ts'
 import { unreachable } from '../oci/errors.ts'
 import type { OnTransfer } from '../registry/client/transfer-event.ts'
 import type { EmitBuildEvent } from './build-event.ts'
@@ -35,6 +36,14 @@ export function transferStatus(id: string, emit: EmitBuildEvent): OnTransfer {
       default:
         unreachable(event)
     }
+  }
+}
+
+/** What unpacking tells, as items of the vertex `id`: one per layer. */
+export function unpackStatus(id: string, emit: EmitBuildEvent): (event: UnpackEvent) => void {
+  return ({ kind, layer }) => {
+    const item = `unpacking ${short(layer.digest)}`
+    emit({ kind: 'status', id, item, current: 0, isDone: kind === 'unpacked' })
   }
 }
 

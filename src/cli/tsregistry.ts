@@ -38,6 +38,11 @@ await runProgram({
       load: async () => (await import('./tsregistry/copy.ts')).copyCommand,
     },
     {
+      name: 'robot',
+      summary: 'Make, list and revoke keys for machines',
+      load: async () => (await import('./tsregistry/robot.ts')).robotCommand,
+    },
+    {
       name: 'tags',
       summary: 'Show what a tag pointed at, or set it back',
       load: async () => (await import('./tsregistry/tags.ts')).tagsCommand,

@@ -64,7 +64,7 @@ describe.each(['tsbuild', 'tsrun'])('%s', name => {
     })
   })
 
-  test('has a help for every command', () => {
+  test('has a help for every command', { timeout: 60_000 }, async () => {
     const commands = run(name, '--help').stdout.matchAll(/^ {2}([a-z]+) {2,}\S/gm)
     const names = Array.from(commands, match => match[1] ?? '')
     expect(names.length).toBeGreaterThan(10)

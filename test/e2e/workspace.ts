@@ -54,7 +54,7 @@ export interface Workspace {
   store(name: string): Store
   /** A store with an image `busybox`. */
   storeWithBusybox(name: string): Promise<Store>
-  serve(): Promise<Registry>
+  serve(flags?: readonly string[]): Promise<Registry>
   /** Stops what was started and removes all; throws when something was left behind. */
   close(): Promise<void>
 }
@@ -90,8 +90,9 @@ export function openWorkspace(title: string): Workspace {
       await filled.tsbuild(['import', busyboxTar(path('busybox')), 'busybox'])
       return filled
     },
-    async serve() {
-      const registry = await serveRegistry(path(`registry-${registries.size}`), env)
+    async serve(flags = []) {
+      const root = path(`registry-${registries.size}`)
+      const registry = await serveRegistry(['--root', root, ...flags], env)
       registries.add(registry)
       return registry
     },
@@ -124,8 +125,8 @@ function storeAt(root: string, env: Workspace['env']): Store {
   }
 }
 
-async function serveRegistry(root: string, env: Workspace['env']): Promise<Registry> {
-  const args = ['serve', '--addr', '127.0.0.1:0', '--root', root]
+async function serveRegistry(flags: readonly string[], env: Workspace['env']): Promise<Registry> {
+  const args = ['serve', '--addr', '127.0.0.1:0', ...flags]
   const server = start(builtProgram('tsregistry'), args, { env, timeoutMs: 600_000 })
   const [, address = ''] = await server.said(/Listening on http:\/\/(127\.0\.0\.1:\d+),/)
   return {

@@ -33,6 +33,7 @@ const checks = {
   podman: () => program('podman', 'podman'),
   promtool: () => program('promtool', 'prometheus'),
   regctl: () => program('regctl', 'go install'),
+  openssl: () => command('openssl', ['version'], 'openssl'),
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),
   umoci: () => program('umoci', 'umoci'),

@@ -94,11 +94,12 @@ async function read({ directory, tag, digest }: LayoutCache): Promise<StoredCach
 function sourceOf(blobs: BlobReader): CacheSource {
   return {
     has: async ({ digest, size }) => (await blobs.find(digest))?.size === size,
-    fetch: async (wanted, into, { onEvent, signal }) => {
+    fetch: async (wanted, into, { onEvent, onBlob, signal }) => {
       for (const { digest, size } of wanted) {
         signal.throwIfAborted()
         await putBlob(into, blobs.open(digest), { digest, size })
         onEvent({ kind: 'blob-done', digest, total: size, direction: 'pull' })
+        onBlob?.(digest)
       }
     },
     open: ({ digest }) => blobs.open(digest),

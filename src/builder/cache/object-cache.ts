@@ -76,11 +76,12 @@ function sourceOf(
   return {
     open,
     has: async blob => (await objects.size(keyOf(blob))) === blob.size,
-    fetch: (blobs, into, { onEvent, signal }) =>
+    fetch: (blobs, into, { onEvent, onBlob, signal }) =>
       parallel(blobs, { limit: parallelism, signal }, async blob => {
         const { digest, size } = blob
         await putBlob(into, open(blob), { digest, size })
         onEvent({ kind: 'blob-done', digest, total: size, direction: 'pull' })
+        onBlob?.(digest)
       }),
   }
 }

@@ -45,7 +45,8 @@ export function outlineOf({ plan, stages }: Pick<BuildPlanned, 'plan' | 'stages'
 }
 
 function firstOfEach<T extends { readonly name: string; readonly span: Span }>(all: readonly T[]) {
-  const firsts = new Map(all.toReversed().map(one => [one.name, one]))
+  const firsts = new Map<string, T>()
+  for (const one of all) if (!firsts.has(one.name)) firsts.set(one.name, one)
   return [...firsts.values()].toSorted((a, b) => a.span.startLine - b.span.startLine)
 }
 

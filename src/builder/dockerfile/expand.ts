@@ -30,8 +30,6 @@ export interface ExpandOptions {
 
 export interface Expansion {
   readonly text: string
-  /** The text split at blanks that were neither quoted nor escaped. */
-  readonly words: readonly string[]
   /** Names that were looked up and set. */
   readonly matched: ReadonlySet<string>
   /** Names that were looked up and not set. */
@@ -47,14 +45,26 @@ export function expandWord(word: string, lookup: Lookup, options: ExpandOptions 
   return expand(word, lookup, options).text
 }
 
-/** As {@link expandWord}, split into words afterwards: blanks from a variable split too. */
+/**
+ * As {@link expandWord}, split at blanks that were neither quoted nor escaped: those from a
+ * variable split too.
+ */
 export function expandWords(word: string, lookup: Lookup, options: ExpandOptions = {}): string[] {
-  return [...expand(word, lookup, options).words]
+  const words = new WordList()
+  read(word, openLexer(word, lookup, options), { words })
+  return words.finish()
 }
 
 /** Everything there is to know about one expansion. Throws DockerfileError, quoting the word. */
 export function expand(word: string, lookup: Lookup, options: ExpandOptions = {}): Expansion {
-  const lexer: Lexer = {
+  const lexer = openLexer(word, lookup, options)
+  const text = read(word, lexer, {})
+  const { matched, unmatched, missing } = lexer
+  return { text, matched, unmatched, missing }
+}
+
+function openLexer(word: string, lookup: Lookup, options: ExpandOptions): Lexer {
+  return {
     source: word,
     at: 0,
     lookup,
@@ -69,11 +79,11 @@ export function expand(word: string, lookup: Lookup, options: ExpandOptions = {}
     missing: new Set(),
     read: readUntil,
   }
+}
+
+function read(word: string, lexer: Lexer, reading: Reading): string {
   try {
-    const words = new WordList()
-    const text = readUntil(lexer, { words })
-    const { matched, unmatched, missing } = lexer
-    return { text, words: words.finish(), matched, unmatched, missing }
+    return readUntil(lexer, reading)
   } catch (error) {
     if (!(error instanceof DockerfileError)) throw error
     throw new DockerfileError(`failed to process ${goQuote(word)}: ${error.message}`)

@@ -35,10 +35,14 @@ export class WordList {
   private word = ''
 
   split(text: string): void {
-    for (const char of text) {
-      if (isSpace(char)) this.finish()
-      else this.word += char
+    let start = 0
+    for (let at = 0; at < text.length; at++) {
+      if (!isSpace(text.charAt(at))) continue
+      this.word += text.slice(start, at)
+      this.finish()
+      start = at + 1
     }
+    this.word += text.slice(start)
   }
 
   add(text: string): void {

@@ -177,7 +177,8 @@ function json(rest: string): Arguments | undefined {
       'when using JSON array syntax, arrays must be comprised of strings only',
     )
   }
-  return { form: 'json', values: strings }
+  // Half a character cannot be written as UTF-8: as in Go, U+FFFD stands for it.
+  return { form: 'json', values: strings.map(item => Buffer.from(item).toString()) }
 }
 
 /** ENV and LABEL: `k=v …`, or the old `KEY rest of the line` (L15). */

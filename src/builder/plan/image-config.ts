@@ -129,6 +129,12 @@ export function setConfig(draft: ImageDraft, change: ImageDraft['config']): void
   draft.config = { ...draft.config, ...change }
 }
 
+/** An empty name is none, as in the config of an image that never had one. */
+export function setUser(draft: ImageDraft, user: string): void {
+  const { User: _replaced, ...config } = draft.config
+  draft.config = user === '' ? config : { ...config, User: user }
+}
+
 /** Exec form as it is, shell form with the shell in front (I01, I04). */
 export function setCmd(draft: ImageDraft, argv: readonly string[]): void {
   const { Cmd: _replaced, ...config } = draft.config

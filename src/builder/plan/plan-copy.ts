@@ -80,7 +80,7 @@ function optionalParts(
   const checksum = agreed(parts.words.checksum || undefined, git, 'checksum')
   const keepGitDir = agreed(instruction.keepGitDir, git, 'keepGitDir')
   return {
-    ...(parts.words.chown === '' ? {} : { chown: parts.words.chown }),
+    ...(parts.words.chown === '' ? {} : { chown: ownerOf(parts.words.chown, instruction) }),
     ...(parts.chmod === undefined ? {} : { chmod: parts.chmod }),
     ...(checksum === undefined ? {} : { checksum }),
     ...(keepGitDir === undefined ? {} : { keepGitDir }),
@@ -165,12 +165,17 @@ function destination(workdir: string, dest: string): string {
   return isDirectory && path !== '/' ? `${path}/` : path
 }
 
+/** There is no passwd below such a layer to look names up in; but root is 0 everywhere (C20). */
 function refuseNamesWithLink(chown: string, instruction: CopyInstruction): void {
   if (!instruction.link || chown === '') return
-  if (chown.split(':').every(part => /^\d*$/.test(part))) return
+  if (chown.split(':').every(part => /^(?:\d*|root)$/.test(part))) return
   throw new DockerfileError(
     `--chown=${chown}: user and group names can't be resolved when used with --link, use numeric uid[:gid] instead`,
   )
+}
+
+function ownerOf(chown: string, { link }: CopyInstruction): string {
+  return link ? chown.replaceAll('root', '0') : chown
 }
 
 const digestLengths: Readonly<Record<string, number>> = { sha256: 64, sha384: 96, sha512: 128 }

@@ -24,6 +24,7 @@ import {
   setConfig,
   setEntrypoint,
   setHealthcheck,
+  setUser,
   shellCommand,
 } from './image-config.ts'
 import { applyArg, applyPairs } from './plan-variables.ts'
@@ -169,7 +170,7 @@ function applyText(state: StageState, instruction: TextInstruction): string {
     checkStopSignal(value)
     setConfig(state.image, { StopSignal: value })
   } else {
-    setConfig(state.image, { User: value })
+    setUser(state.image, value)
   }
   return `${kind.toUpperCase()} ${value}`
 }
@@ -187,8 +188,8 @@ function applyList(state: StageState, instruction: ListInstruction): string {
   return `VOLUME [${volumes.join(' ')}]`
 }
 
-/** Characters of a port in history, about: `65535/tcp`. */
-const portLength = 10
+/** What a port takes in history, config and memory, about: a range of a few characters is 65,536. */
+const portLength = 100
 
 /** A variable may hold several ports: its value is split into words (V09). */
 function applyExpose(state: StageState, instruction: ListInstruction): string {

@@ -126,7 +126,7 @@ function runMount(state: StageState, mount: Mount, origin: Origin): RunMount {
     case 'cache':
       return {
         kind: 'cache',
-        id: cacheId(state, mount.id === '' ? cleanPath(mount.target) : mount.id),
+        id: cacheId(state, mount),
         from: origin.kind === 'context' ? { kind: 'scratch' } : origin,
         source: cleanPath(`/${mount.source}`),
         target: mountTarget(state, mount),
@@ -145,10 +145,17 @@ function runMount(state: StageState, mount: Mount, origin: Origin): RunMount {
   }
 }
 
-/** A namespace keeps the caches of one project from those of another. */
-function cacheId({ plan }: StageState, id: string): string {
+/**
+ * A namespace keeps the caches of one project from those of another. Owner and mode are part of
+ * what a cache is: one asked for as another user's is another (R10).
+ */
+function cacheId({ plan }: StageState, mount: Mount): string {
+  const id = mount.id === '' ? cleanPath(mount.target) : mount.id
   const namespace = plan.options.buildArgs.get('BUILDKIT_CACHE_MOUNT_NS') ?? ''
-  return namespace === '' ? id : cleanPath(`${namespace}/${id}`)
+  const named = namespace === '' ? id : cleanPath(`${namespace}/${id}`)
+  const { uid, gid, mode } = mount
+  if (uid === undefined && gid === undefined && mode === undefined) return named
+  return `${named} (${uid ?? 0}:${gid ?? 0} ${(mode ?? 0o755).toString(8)})`
 }
 
 function mountTarget(state: StageState, mount: Mount): string {

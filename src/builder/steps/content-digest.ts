@@ -5,7 +5,7 @@
  * size, link target, device, portable extended attributes and bytes. No times, no path of the
  * source itself. Reference: C21, K03–K05, K09.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { closeSync, constants } from 'node:fs'
 import { openAs } from '../../layerfs/layer/file-type.ts'
 import { procPath } from '../../layerfs/layer/open-in-root.ts'
@@ -46,7 +46,7 @@ export interface DigestOptions {
 export interface DigestedFile extends SourceFile {
   readonly digest: string
   /** What a person is told when it changes. */
-  readonly look: string
+  look(): string
 }
 
 interface SourceFile extends Located {
@@ -88,6 +88,7 @@ async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk)
   if (depth > maxDepth) {
     throw new OciError('too-large', `Cannot copy from ${tree.name}: more than ${maxDepth} levels`)
   }
+  options.signal.throwIfAborted()
   for (const entry of listDirectory(tree, directory.path)) {
     const name = entry.path.subarray(entry.path.lastIndexOf('/') + 1)
     const relative = joinPath(walk.relative, name)
@@ -95,7 +96,11 @@ async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk)
     const taken = options.filter(relative.toString(), isDir)
     if (taken === 'drop') continue
     const file = { ...entry, relative }
-    if (taken === 'keep') files.push(...(await digestFile(tree, file, options)))
+    if (taken === 'keep') {
+      const known = knownFile(file, options)
+      if (known !== undefined) files.push(known)
+      else files.push(...(await digestFile(tree, file, options)))
+    }
     if (!isDir) continue
     const before = files.length
     await digestDirectory(tree, entry, { relative, depth, files, options })
@@ -104,6 +109,17 @@ async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk)
       files.push(...(await digestFile(tree, file, options)))
     }
   }
+}
+
+/** Of a file that is as it was: `lstat` has been asked, and no other call is made. */
+function knownFile(file: SourceFile, options: DigestOptions): DigestedFile | undefined {
+  if (!isRegularFile(file.stat)) return undefined
+  const known = options.cache.find(file.stat)
+  if (known === undefined) return undefined
+  return digested(file, [constants.S_IFREG, file.stat.size], {
+    ...decodeContent(known),
+    appearance: options.appearance(file.stat),
+  })
 }
 
 /** None when it vanished, or became something else, since it was listed (X08). */
@@ -134,26 +150,42 @@ async function digestPresent(
   options: DigestOptions,
 ): Promise<DigestedFile[]> {
   const { stat } = file
-  const { mode, owner } = options.appearance(stat)
-  const [type, ...more] = typeFields(tree, file)
+  const fields = typeFields(tree, file)
   const content = isRegularFile(stat)
     ? await contentOf(tree, file, options)
     : { body: '', attributes: xattrs(tree, file) }
   if (content === undefined) return []
-  const { body, attributes } = content
-  const digest = sha256([[mode, owner, type, ...more, ...attributes], body])
-  const look = lookText({
-    type: typeLetters.get(type) ?? 'o',
-    mode,
-    owner,
-    content: isRegularFile(stat) ? body : isDirectory(stat) ? '' : sha256(more),
-    attributes: attributes.join(' '),
-  })
-  return [{ ...file, digest, look }]
+  return [digested(file, fields, { ...content, appearance: options.appearance(stat) })]
+}
+
+interface FoundContent extends FileContent {
+  readonly appearance: Appearance
+}
+
+function digested(
+  file: SourceFile,
+  [type, ...more]: readonly (string | number)[],
+  { body, attributes, appearance: { mode, owner } }: FoundContent,
+): DigestedFile {
+  const { path, stat, relative } = file
+  return {
+    path,
+    stat,
+    relative,
+    digest: sha256([[mode, owner, type, ...more, ...attributes], body]),
+    look: () =>
+      lookText({
+        type: typeLetters.get(type) ?? 'o',
+        mode,
+        owner,
+        content: isRegularFile(stat) ? body : isDirectory(stat) ? '' : sha256(more),
+        attributes: attributes.join(' '),
+      }),
+  }
 }
 
 function sha256(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex')
+  return hash('sha256', JSON.stringify(value))
 }
 
 const typeLetters = new Map<string | number | undefined, string>([
@@ -201,8 +233,9 @@ function encodeContent({ body, attributes }: FileContent): string {
 }
 
 function decodeContent(text: string): FileContent {
-  const [body = '', attributes = '[]'] = text.split('\n')
-  return { body, attributes: JSON.parse(attributes) as string[] }
+  const end = text.indexOf('\n')
+  if (end === -1) return { body: text, attributes: [] }
+  return { body: text.slice(0, end), attributes: JSON.parse(text.slice(end + 1)) as string[] }
 }
 
 /**

@@ -80,7 +80,7 @@ interface DigestContext {
 interface Sources {
   readonly parts: Record<string, string>
   readonly digests: Record<string, string>
-  readonly looks: Record<string, string>
+  readonly looks: Record<string, () => string>
 }
 
 /** All files are one part, so that a record stays small; what it stands for is in the inventory. */
@@ -93,8 +93,13 @@ async function digestSources(
   for (const source of step.sources) await digestOne(step, source, { tree, found, ...context })
   if (Object.keys(found.digests).length === 0) return found.parts
   const files = cacheKey(found.digests)
-  context.inventories.hold(files, found.looks)
+  context.inventories.hold(files, () => inventoryOf(found.looks))
   return { ...found.parts, files }
+}
+
+/** Most builds find what they look for, and need none. */
+function inventoryOf(looks: Sources['looks']): Record<string, string> {
+  return Object.fromEntries(Object.entries(looks).map(([path, look]) => [path, look()]))
 }
 
 async function digestOne(
@@ -110,7 +115,7 @@ async function digestOne(
   if (source.kind === 'heredoc') {
     const { path, content } = source.file
     digests[path] = JSON.stringify(content)
-    looks[path] = lookText({ ...heredocLook, content: hexOf(digestOf(content)) })
+    looks[path] = () => lookText({ ...heredocLook, content: hexOf(digestOf(content)) })
     return
   }
   if (source.kind === 'url') {

@@ -105,6 +105,7 @@ function writeHeredoc({ path: name, content }: InlineFile, into: ItemCopy): void
   writeFileInto({ root: copy.root, path }, Buffer.from(content), {
     ...(owner ?? { uid: 0, gid: 0 }),
     mode: step.chmod === undefined ? 0o644 : applyMode(step.chmod, 0o644, false),
+    ...field('impliedMode', impliedMode(step.chmod)),
     time: copy.context.world.now(),
   })
 }
@@ -171,8 +172,17 @@ function fileTarget({ path, isDirectory: isDir }: Destination, name: Buffer): Bu
 function attributes({ step: { chmod }, owner }: ItemCopy): CopyOptions {
   return {
     ...field('owner', owner),
+    ...field('impliedMode', impliedMode(chmod)),
     ...(chmod === undefined
       ? {}
       : { mode: (mode, kind) => applyMode(chmod, mode, kind === 'directory') }),
   }
+}
+
+/**
+ * Of directories made for the destination: a mode in letters changes what is copied alone, one in
+ * digits also what is made, but for the special bits.
+ */
+function impliedMode(chmod: CopyStep['chmod']): number | undefined {
+  return chmod?.kind === 'octal' ? chmod.mode & 0o777 : undefined
 }

@@ -80,8 +80,8 @@ async function contentOf(
     ({ relative, digest }) => [`file ${pathText(relative)}`, digest] as const,
   )
   const content = cacheKey(Object.fromEntries(digests))
-  const looks = files.map(({ relative, look }) => [pathText(relative), look] as const)
-  world.inventories.hold(content, Object.fromEntries(looks))
+  const looks = files.map(({ relative, look }) => [pathText(relative), look()] as const)
+  world.inventories.hold(content, () => Object.fromEntries(looks))
   await world.inventories.keep([content])
   await world.memo.put(memoKey, { content })
   return content

@@ -155,12 +155,19 @@ function scriptMount({ path, content }: InlineFile): SandboxMount {
   }
 }
 
-/** Without an agent of that id there is nothing, unless one is required (R13). */
+/**
+ * Without an agent of that id nothing is at the target, unless one is required; the variable names
+ * it all the same, as in BuildKit (R13).
+ */
 async function prepareAgent(
   mount: Extract<RunMount, { kind: 'ssh' }>,
   into: Prepared,
   { world, agent: number }: MountContext,
 ): Promise<void> {
+  const target = mount.target ?? `/run/buildkit/ssh_agent.${number}`
+  if (!into.env.some(pair => pair.startsWith('SSH_AUTH_SOCK='))) {
+    into.env.push(`SSH_AUTH_SOCK=${target}`)
+  }
   const agent = world.sandbox.agents.get(mount.id)
   if (agent === undefined) {
     if (!mount.required) return
@@ -170,7 +177,6 @@ async function prepareAgent(
     })
   }
   const { mode = 0o600, uid = 0, gid = 0 } = mount
-  const target = mount.target ?? `/run/buildkit/ssh_agent.${number}`
   const place = await world.snapshots.stage()
   into.discarded.push(place)
   const forwarded = await forwardAgent(agent, place.upper, { mode, uid, gid })
@@ -182,9 +188,6 @@ async function prepareAgent(
     readOnly: true,
     recursive: false,
   })
-  if (!into.env.some(pair => pair.startsWith('SSH_AUTH_SOCK='))) {
-    into.env.push(`SSH_AUTH_SOCK=${target}`)
-  }
 }
 
 /** BuildKit's limit; a secret is a key, not a file tree. */

@@ -4,6 +4,7 @@
  * Every path is resolved inside the tree's root by the kernel (openat2 RESOLVE_IN_ROOT): `..` and
  * symbolic links, also absolute ones, never lead outside (C03, C09, X09). File names are bytes.
  */
+import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, readlinkSync } from 'node:fs'
 import { openAs } from '../../layerfs/layer/file-type.ts'
 import { openWithoutLinks } from '../../layerfs/layer/open-in-root.ts'
@@ -154,7 +155,7 @@ export function placeAt(tree: SourceTree, path: Buffer): FilePlace {
  */
 export function pathText(path: Buffer): string {
   const text = path.toString()
-  return Buffer.from(text).equals(path) ? text : `${text}//${path.toString('hex')}`
+  return isUtf8(path) ? text : `${text}//${path.toString('hex')}`
 }
 
 /** `undefined` when the entry vanished since it was listed. */

@@ -28,7 +28,8 @@ export const mountCommand: Command = defineCommand({
     if (directory === undefined) throw usageError('"mount" takes no argument, or 2, got 1')
     assertRoot('mount an image')
     const { platform, pull, quiet } = flags
-    const wanted: WantedImage = { name, platform, pull, progress: quiet ? 'quiet' : 'auto' }
+    const progress = quiet ? 'quiet' : 'auto'
+    const wanted: WantedImage = { name, platform, pull, layers: 'unpacked', progress }
     const image = await provideImage(store, wanted, context)
     const chain = await provideLayers(store, image, { wanted, context })
     const mode = flags.rw ? 'scratch' : 'read-only'

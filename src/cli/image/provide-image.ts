@@ -16,6 +16,8 @@ export interface WantedImage {
   /** As it was typed; only an image for it will do. */
   readonly platform?: string | undefined
   readonly pull: 'always' | 'missing' | 'never'
+  /** Of an image that has to be pulled; `unpacked` spares {@link provideLayers} the work. */
+  readonly layers: 'packed' | 'unpacked'
   readonly progress: 'auto' | 'quiet'
 }
 
@@ -40,7 +42,7 @@ export async function provideImage(
 }
 
 interface Manner {
-  readonly wanted: Pick<WantedImage, 'platform' | 'progress'>
+  readonly wanted: Pick<WantedImage, 'platform' | 'layers' | 'progress'>
   readonly context: CliContext
 }
 
@@ -50,7 +52,7 @@ async function pull(store: Store, reference: Reference, manner: Manner): Promise
   const { pullIntoStore } = await import('./pull-image.ts')
   const platform = wantedPlatform(wanted.platform)
   await using world = await openWorld(context.environment)
-  const request = { reference, platform, progress: wanted.progress }
+  const request = { reference, platform, layers: wanted.layers, progress: wanted.progress }
   const target = await pullIntoStore(world, request, context)
   return await localImage(store, { target, reference }, platform)
 }
@@ -132,6 +134,7 @@ export async function withMissingBlobs<T>(
       {
         reference: { registry, repository, digest: image.descriptor.digest },
         platform: wantedPlatform(wanted.platform),
+        layers: wanted.layers,
         progress: wanted.progress,
       },
       context,

@@ -60,6 +60,7 @@ async function pullFromRegistry(
     {
       reference,
       platform: wantedPlatform(flags.platform),
+      layers: 'packed',
       progress: flags.quiet ? 'quiet' : 'auto',
     },
     context,

@@ -34,7 +34,8 @@ export const unpackCommand: Command = defineCommand({
   run: async ({ flags, args: [name = '', directory = ''], ...context }) => {
     assertRoot('unpack an image')
     const { platform, pull, quiet } = flags
-    const wanted: WantedImage = { name, platform, pull, progress: quiet ? 'quiet' : 'auto' }
+    const progress = quiet ? 'quiet' : 'auto'
+    const wanted: WantedImage = { name, platform, pull, layers: 'packed', progress }
     await using store = await openStore(context.environment.root)
     const image = await provideImage(store, wanted, context)
     const documents = { manifest: image.manifest.value, config: image.config.value }

@@ -32,7 +32,8 @@ export async function findFilesystem(
     return { kind: 'container', layers: [upper, ...lower] }
   }
   const image = await imageCalled(store, text)
-  const wanted: WantedImage = { name: text, pull: 'missing', progress: 'auto' }
+  const how = { pull: 'missing', layers: 'unpacked', progress: 'auto' } as const
+  const wanted: WantedImage = { name: text, ...how }
   const chain = await provideLayers(store, image, { wanted, context })
   const layers = chain === undefined ? [] : await store.snapshots.layers(chain)
   return { kind: 'image', layers, image }

@@ -75,7 +75,7 @@ function withExposedPorts(
 }
 
 function wantedImage(name: string, { platform, pull, quiet }: RunFlags): WantedImage {
-  return { name, platform, pull, progress: quiet ? 'quiet' : 'auto' }
+  return { name, platform, pull, layers: 'unpacked', progress: quiet ? 'quiet' : 'auto' }
 }
 
 /** As docker says it. */

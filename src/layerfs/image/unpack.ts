@@ -1,14 +1,15 @@
 /**
  * Unpacking: the layers of an image from blobs to committed snapshots.
  *
- *   layer 1  lock ─► stage ─► extract ────────► settle ─► commit ─┐
- *   layer 2  lock ─► stage ─► extract ── waits for 1 ─────────────► settle ─► commit ─┐
- *   layer 3  lock ─► stage ─► extract …
+ *   layer 1  arrived ─► lock ─► stage ─► extract ────────► settle ─► commit ─┐
+ *   layer 2  arrived ─► lock ─► stage ─► extract ── waits for 1 ─────────────► settle ─► commit ─┐
+ *   layer 3  arrived ─► lock ─► stage ─► extract …
  *
  * 1. Layers are extracted side by side, in threads, each into a directory of its own; what depends
  *    on the layers below is settled once those are committed (layer/unpack-pool.ts).
  * 2. A layer is unpacked once, however many processes ask: its lock is held until it is committed.
- *    No two wait for each other: a layer waits only for lower ones, whose locks were asked for first.
+ *    It is asked for once the blob is here. No two wait for each other: who holds one waits for
+ *    lower layers alone, and a download for no layer.
  * 3. Only a layer whose bytes hash to the config's diff ID is committed.
  * 4. After a failure the layers below it that were finished stay, and nothing else.
  */
@@ -22,6 +23,7 @@ import type { Manifest } from '../../oci/manifest.ts'
 import { isIntact } from '../content/blob-file.ts'
 import type { ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
+import type { UntilArrived } from '../content/while-arriving.ts'
 import { openUnpackPool, type UnpackPool } from '../layer/unpack-pool.ts'
 import type { SnapshotInfo, Snapshotter } from '../snapshot/snapshotter.ts'
 import type { LayerBlobs } from './layer-blobs.ts'
@@ -40,6 +42,8 @@ export type UnpackEvent =
 
 export interface UnpackOptions {
   readonly signal?: AbortSignal
+  /** Waits for blobs that are still on their way; absent: all are here. */
+  readonly arrived?: UntilArrived
   readonly onEvent?: (event: UnpackEvent) => void
 }
 
@@ -172,6 +176,7 @@ async function unpackLayer(layer: Layer, below: Promise<void>, job: UnpackJob): 
   const { place, options } = job
   const { info, descriptor } = layer
   const lock = join(place.locks, `unpack-${hexOf(info.name)}`)
+  await options.arrived?.(descriptor.digest, options.signal)
   options.onEvent?.({ kind: 'unpacking', layer: descriptor })
   await withLock(lock, { mode: 'exclusive', signal: options.signal }, async () => {
     // Another process may have been first.

@@ -23,8 +23,10 @@ export interface CopyEnd {
 export interface CopyOptions {
   /** Absent: each file keeps its own. */
   readonly owner?: { readonly uid: number; readonly gid: number }
-  /** The permission bits that a file or directory gets; not asked for links. */
+  /** The permission bits that a file or directory of the source gets; not asked for links. */
   readonly mode?: (mode: number, kind: 'directory' | 'other') => number
+  /** The permission bits of directories that the destination lacks; absent: 0755 (C05, C13). */
+  readonly impliedMode?: number
   /** What to take of a directory, by path below it; absent: all. */
   readonly filter?: CopyFilter
   /** What is passed over, by what it is. */
@@ -49,12 +51,9 @@ export interface Copied {
   readonly entries: number
 }
 
-/** Of directories that the destination needs and no source describes (C05, C13). */
-const impliedMode = 0o755
-
 /**
- * Copies `from` to exactly `to`. Directories missing above `to` are created 0755 with the owner
- * given, else root's.
+ * Copies `from` to exactly `to`. Directories missing above `to`, and `to` itself, are created with
+ * `impliedMode` and the owner given, else root's.
  *
  * Throws `not-found` when there is no source, `invalid` where a directory and a file would replace
  * each other. What was copied until then stays.
@@ -66,7 +65,7 @@ export function copyTree(from: CopyEnd, to: CopyEnd, options: CopyOptions = {}):
     throw new OciError('not-found', `Cannot copy "${shown(latin1Of(from.path))}": not found`)
   }
   const implied = {
-    mode: options.mode?.(impliedMode, 'directory') ?? impliedMode,
+    mode: options.impliedMode ?? 0o755,
     uid: options.owner?.uid ?? 0,
     gid: options.owner?.gid ?? 0,
     ...(options.mtime === undefined ? {} : { time: options.mtime }),

@@ -16,12 +16,7 @@ export class NameBudget {
 
   /** Throws `too-large` when `path` is one too many. */
   spend(path: SafePath): void {
-    this.spendBytes(path.length)
-  }
-
-  /** Of what else is remembered with a path. */
-  spendBytes(bytes: number): void {
-    this.#spent += bytes
+    this.#spent += path.length
     if (this.#spent <= this.#limit) return
     throw new OciError(
       'too-large',

@@ -6,15 +6,13 @@
  *   here     wait for a full slot ─► yield it ─► free it ─► …
  *
  * Both share a {@link Ring}, and sleep on its counters. Each thread that reads has one helper,
- * which ends with it. Should the helper end first, for want of memory, nobody advances the counter:
- * who sleeps on it looks now and then whether the kernel still has that thread.
+ * which ends with it.
  */
-import { existsSync } from 'node:fs'
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { type DiffId, parseDiffId } from '../../oci/digest.ts'
-import { OciError } from '../../oci/errors.ts'
 import { inflateWindow } from '../native/syscalls.ts'
-import { errorOf, type Failure, failureOf } from './thread-failure.ts'
+import { errorOf, type Failure } from './thread-failure.ts'
 
 export interface ReadAhead {
   /** Each is valid until the next one is asked for. */
@@ -65,12 +63,9 @@ export class Ring {
     this.#advance(filledCounter, index + 1)
   }
 
-  /** Waits for slot `index`: its length. {@link failed} once `isAlive` denies that it will come. */
-  untilFilled(index: number, isAlive: () => boolean): number {
-    while (!this.#wait(filledCounter, index, patienceMs)) {
-      // It may have filled the slot with its last breath.
-      if (!isAlive() && !this.#wait(filledCounter, index, 0)) return failed
-    }
+  /** Waits for slot `index`: its length. */
+  untilFilled(index: number): number {
+    this.#wait(filledCounter, index)
     return Atomics.load(this.#lengths, index % slotCount)
   }
 
@@ -93,17 +88,15 @@ export class Ring {
     Atomics.notify(this.#counters, counter)
   }
 
-  /** Until the counter is above `value`; `false` when nothing happened to it for so long. */
-  #wait(counter: number, value: number, ms = Number.POSITIVE_INFINITY): boolean {
+  /** Until the counter is above `value`. */
+  #wait(counter: number, value: number): void {
     for (;;) {
       const now = Atomics.load(this.#counters, counter)
-      if (now > value) return true
-      if (Atomics.wait(this.#counters, counter, now, ms) === 'timed-out') return false
+      if (now > value) return
+      Atomics.wait(this.#counters, counter, now)
     }
   }
 }
-
-const patienceMs = 500
 
 const filledCounter = 0
 const releasedCounter = 1
@@ -125,88 +118,50 @@ const workerFile = import.meta.url.endsWith('.ts')
   ? undefined
   : new URL('./read-ahead-worker.js', import.meta.url)
 
-interface Helper {
-  readonly worker: Worker
-  /** What the kernel shows of its thread, for as long as that runs. */
-  readonly task: string
-  /** Never, or why it ended. */
-  readonly ended: Promise<ReadAheadReply>
-  isBusy: boolean
-}
+let helper: { readonly worker: Worker; isBusy: boolean } | undefined
 
-let helper: Helper | undefined
-
-/**
- * Calls `use` with what is read ahead; `undefined`: reading it here is as good. Throws what reading
- * throws, and `unavailable` when the helper ends.
- */
+/** Calls `use` with what is read ahead; `undefined`: reading it here is as good. */
 export async function withReadAhead<T>(
   file: LayerFile,
   use: (ahead: ReadAhead | undefined) => Promise<T>,
-  program: URL | undefined = workerFile,
 ): Promise<T> {
-  if (program === undefined || file.size < smallest || helper?.isBusy === true) {
+  if (workerFile === undefined || file.size < smallest || helper?.isBusy === true) {
     return use(undefined)
   }
-  const mine = helper ?? (await startHelper(program))
-  helper = mine
-  const { worker, task } = mine
+  helper ??= { worker: await startHelper(workerFile), isBusy: false }
+  const { worker } = helper
   const ring = new Ring()
-  mine.isBusy = true
+  helper.isBusy = true
   worker.ref()
-  const over = Promise.race([nextMessage(worker) as Promise<ReadAheadReply>, mine.ended])
+  const over = once(worker, 'message')
   const job: ReadAheadJob = { ...file, memory: ring.memory }
   worker.postMessage(job)
   try {
-    const chunks = chunksOf(ring, () => existsSync(task))
-    return await use({ chunks, diffId: () => diffIdOf(ring) })
+    return await use({ chunks: chunksOf(ring), diffId: () => diffIdOf(ring) })
   } catch (error) {
     if (error !== helperFailed) throw error
-    const reply = await over
+    const [reply] = (await over) as [ReadAheadReply]
     throw reply.failure === undefined ? error : errorOf(reply.failure)
   } finally {
     ring.abandon()
     // It must not read from a descriptor that is closed and may be another file's.
     await over
     worker.unref()
-    mine.isBusy = false
+    helper.isBusy = false
   }
 }
 
-/** Waits until it has said which thread it is. */
-async function startHelper(file: URL): Promise<Helper> {
+/** Waits until it runs: a thread that never starts would leave us waiting for its first chunk. */
+async function startHelper(file: URL): Promise<Worker> {
   const worker = new Worker(file, { trackUnmanagedFds: false })
-  const ended = endOf(worker).then(reply => {
-    if (helper?.worker === worker) helper = undefined
-    return reply
-  })
-  const first = await Promise.race([nextMessage(worker) as Promise<string>, ended])
-  if (typeof first !== 'string') throw errorOf(first.failure as Failure)
+  await once(worker, 'online')
   worker.unref()
-  return { worker, task: `/proc/${first}`, ended, isBusy: false }
+  return worker
 }
 
-function nextMessage(worker: Worker): Promise<unknown> {
-  return new Promise(resolve => {
-    worker.once('message', resolve)
-  })
-}
-
-function endOf(worker: Worker): Promise<ReadAheadReply> {
-  return new Promise(resolve => {
-    const end = (reason: string) => {
-      const message = `Cannot read a layer: the thread that reads ahead of it ended: ${reason}`
-      const hint = 'the machine may be short of memory; try again'
-      resolve({ failure: failureOf(new OciError('unavailable', message, { hint })) })
-    }
-    worker.on('error', error => end(error instanceof Error ? error.message : String(error)))
-    worker.once('exit', code => end(`exit code ${code}`))
-  })
-}
-
-function* chunksOf(ring: Ring, isAlive: () => boolean): Generator<Uint8Array> {
+function* chunksOf(ring: Ring): Generator<Uint8Array> {
   for (let index = 0; ; index++) {
-    const length = ring.untilFilled(index, isAlive)
+    const length = ring.untilFilled(index)
     if (length === failed) throw helperFailed
     if (length === 0) return
     yield ring.slot(index).subarray(inflateWindow, inflateWindow + length)

@@ -13,11 +13,13 @@ export interface NewFile {
   readonly uid: number
   readonly gid: number
   readonly time: Date
+  /** Of directories that are missing above it; absent: 0755. */
+  readonly impliedMode?: number
 }
 
 /** Missing directories are made. Throws `invalid` when a directory stands there. */
 export function writeFileInto(target: CopyEnd, content: Uint8Array, file: NewFile): void {
-  const missing = { mode: 0o755, uid: file.uid, gid: file.gid }
+  const missing = { mode: file.impliedMode ?? 0o755, uid: file.uid, gid: file.gid }
   using place = target.root.openParent(target.path, 'follow', missing)
   const name = bytesOf(place.name)
   const existing = findAt(place.fd, place.name)

@@ -21,7 +21,7 @@ export interface UserFiles {
 
 /** Nothing is root. Throws `not-found` for an unknown name, `invalid` for an id out of range. */
 export function resolveUser(text: string, files: UserFiles): ResolvedUser {
-  const [user = '', group = ''] = text.split(':', 2)
+  const [user = '', group = ''] = text.split(/:(.*)/s, 2)
   const account = findAccount(user, files.passwd)
   const groups = parseGroups(files.group)
   const gid = group === '' ? account.gid : findGroup(group, groups)

@@ -4,7 +4,7 @@
  * undici itself is imported with the first request: it takes longer to load than most commands
  * that never talk to a registry take to run.
  */
-import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
+import type { SecureContext } from 'node:tls'
 import type { Dispatcher } from 'undici'
 import { type HostSet, includesHost } from './endpoint.ts'
 import { type ProxySettings, proxyFor } from './proxy.ts'
@@ -31,7 +31,7 @@ export interface Dispatchers {
 
 export function createDispatchers(options: DispatcherOptions): Dispatchers {
   const pools = new Map<string, Promise<Dispatcher>>()
-  const trust = { verified: tlsOptions(options, true), unverified: tlsOptions(options, false) }
+  const trustOf = trustLevels(options)
 
   return {
     dispatcherFor(url) {
@@ -40,7 +40,7 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
       const key = `${level} ${proxy?.href ?? 'direct'}`
       const known = pools.get(key)
       if (known !== undefined) return known
-      const made = makeDispatcher(options, trust[level], proxy)
+      const made = makeDispatcher(options, trustOf(level), proxy)
       pools.set(key, made)
       return made
     },
@@ -58,20 +58,35 @@ interface TlsOptions {
   readonly timeout: number
 }
 
-/** One context for all connections: parsing some hundred authorities each time costs more. */
-function tlsOptions(options: DispatcherOptions, rejectUnauthorized: boolean): TlsOptions {
+type TrustLevel = 'verified' | 'unverified'
+
+/** One context for all connections: parsing some hundred authorities costs more than a build. */
+function trustLevels(options: DispatcherOptions): (level: TrustLevel) => Promise<TlsOptions> {
+  const known = new Map<TrustLevel, Promise<TlsOptions>>()
+  return level => {
+    const made = known.get(level) ?? tlsOptions(options, level === 'verified')
+    known.set(level, made)
+    return made
+  }
+}
+
+async function tlsOptions(
+  options: DispatcherOptions,
+  rejectUnauthorized: boolean,
+): Promise<TlsOptions> {
   const base = { rejectUnauthorized, timeout: options.connectMs }
   if (options.ca === undefined || options.ca.length === 0) return base
+  const { createSecureContext, rootCertificates } = await import('node:tls')
   const ca = [...rootCertificates, ...options.ca.map(pem => Buffer.from(pem))]
   return { ...base, secureContext: createSecureContext({ ca }) }
 }
 
 async function makeDispatcher(
   options: DispatcherOptions,
-  tls: TlsOptions,
+  trust: Promise<TlsOptions>,
   proxy: URL | undefined,
 ): Promise<Dispatcher> {
-  const { Agent, ProxyAgent } = await import('undici')
+  const [tls, { Agent, ProxyAgent }] = await Promise.all([trust, import('undici')])
   const connections = options.connectionsPerHost
   if (proxy === undefined) return new Agent({ connections, connect: tls })
   return new ProxyAgent({

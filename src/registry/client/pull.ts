@@ -7,6 +7,11 @@
  * one, of any process, fetches only the rest.
  */
 import { type ContentStore, putBlob } from '../../layerfs/content/content-store.ts'
+import {
+  type OnBlob,
+  type UntilArrived,
+  whileArriving,
+} from '../../layerfs/content/while-arriving.ts'
 import type { Descriptor, Document } from '../../oci/descriptor.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
@@ -30,7 +35,19 @@ export interface PullOptions {
   /** Blobs at a time; default 4. */
   readonly concurrency?: number
   readonly onEvent?: OnTransfer
+  /**
+   * Works on layers while others arrive; begins once the config is there. It fails together with
+   * the download: what stops one stops the other.
+   */
+  readonly use?: (image: ArrivingImage) => Promise<unknown>
   readonly signal?: AbortSignal
+}
+
+export interface ArrivingImage {
+  readonly manifest: Manifest
+  readonly config: ImageConfig
+  readonly arrived: UntilArrived
+  readonly signal: AbortSignal
 }
 
 export interface PulledImage {
@@ -46,8 +63,8 @@ const defaultConcurrency = 4
 const maxConfigSize = 8 * 1024 * 1024
 
 /**
- * Throws as `resolveImage` and `streamBlob` do; `unsupported` for what is no image, or has layers
- * that no registry stores; `digest-mismatch`, leaving nothing of that blob.
+ * Throws as `resolveImage` and `streamBlob` do, and what `use` throws; `unsupported` for what is no
+ * image, or has layers that no registry stores; `digest-mismatch`, leaving nothing of that blob.
  */
 export async function pullImage(
   client: RegistryClient,
@@ -59,15 +76,40 @@ export async function pullImage(
   const manifest = image.document
   checkImage(reference, manifest.value)
 
-  const layers = options.layers === 'all' ? manifest.value.layers : []
-  await pullBlobs(client, reference, { ...options, blobs: [manifest.value.config, ...layers] })
-  const config = parseImageConfig(await into.read(manifest.value.config.digest, maxConfigSize))
-
+  const config = await pullConfigAndLayers(client, reference, {
+    ...options,
+    manifest: manifest.value,
+  })
   for (const { document } of [image, ...[...image.indexes].reverse()]) {
     await putBlob(into, [document.bytes], { digest: document.digest })
     onEvent?.({ kind: 'manifest', digest: document.digest, direction: 'pull' })
   }
   return { descriptor: image.descriptor, manifest, config, indexes: image.indexes }
+}
+
+async function pullConfigAndLayers(
+  client: RegistryClient,
+  from: Repository,
+  { manifest, use, ...options }: PullOptions & { readonly manifest: Manifest },
+): Promise<Document<ImageConfig>> {
+  const { digest } = manifest.config
+  const blobs = [manifest.config, ...(options.layers === 'all' ? manifest.layers : [])]
+  return await whileArriving({
+    coming: blobs.map(blob => blob.digest),
+    bring: (onBlob, signal) => pullBlobs(client, from, { ...options, blobs, onBlob, signal }),
+    use: async (arrived, signal) => {
+      await arrived(digest, signal)
+      const config = parseImageConfig(await options.into.read(digest, maxConfigSize))
+      await use?.({ manifest, config: config.value, arrived, signal })
+      return config
+    },
+    signal: options.signal,
+  })
+}
+
+export interface BlobPullOptions extends Omit<PullOptions, 'platform' | 'layers' | 'use'> {
+  readonly blobs: readonly Descriptor[]
+  readonly onBlob?: OnBlob
 }
 
 /**
@@ -77,17 +119,13 @@ export async function pullImage(
 export async function pullBlobs(
   client: RegistryClient,
   from: Repository,
-  {
-    blobs,
-    into,
-    onEvent,
-    ...options
-  }: Omit<PullOptions, 'platform' | 'layers'> & { readonly blobs: readonly Descriptor[] },
+  { blobs, into, onEvent, onBlob, ...options }: BlobPullOptions,
 ): Promise<void> {
   const limit = options.concurrency ?? defaultConcurrency
   const limits = { limit, signal: options.signal }
   await parallel(uniqueBlobs(blobs), limits, async (descriptor, stop) => {
     await pullBlob(client, from, { descriptor, into, onEvent, signal: stop })
+    onBlob?.(descriptor.digest)
   })
 }
 

@@ -1,5 +1,4 @@
 /** The Koa application: `/v2/` to the registry, a few pages for people and probes by @koa/router. */
-import { Readable } from 'node:stream'
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
@@ -12,6 +11,7 @@ import { createPermits, type PermitOptions } from './permits.ts'
 import { commonHeaders } from './reply.ts'
 import { openRequestBody, type Pace } from './request-body.ts'
 import { splitTarget } from './request-path.ts'
+import { sendChunks } from './send-chunks.ts'
 import { answerTokenRequest, readForm, tokenPath } from './token-page.ts'
 
 export interface RequestLogEntry {
@@ -172,13 +172,10 @@ function sendHead(ctx: Koa.Context, status: number, body: string | Uint8Array | 
   ctx.res.end()
 }
 
-/** A stream that breaks after the head was sent can only be told by breaking the connection. */
 function sendStream(ctx: Koa.Context, reply: Reply, body: AsyncIterable<Uint8Array>): void {
-  const stream = body instanceof Readable ? body : Readable.from(body, { objectMode: false })
-  stream.once('error', () => ctx.res.destroy())
-  ctx.status = reply.status
-  ctx.body = stream
-  ctx.set(reply.headers)
+  ctx.respond = false
+  ctx.res.statusCode = reply.status
+  void sendChunks(ctx.res, body)
 }
 
 function logEntry(ctx: Koa.Context, ms: number): RequestLogEntry {

@@ -13,7 +13,7 @@ import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { makeOrRescue, rescue } from './condemn.ts'
 import { blobLinkKey, blobRecordKey, holderKey, holdersPrefix, nameFromListed } from './keys.ts'
-import type { ObjectRange, StoredObject } from './object-store.ts'
+import type { ObjectBytes, ObjectRange, StoredObject } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
@@ -69,7 +69,7 @@ export async function openBlob(
   storage: RegistryStorage,
   blob: StoredBlob,
   range?: ObjectRange,
-): Promise<AsyncIterable<Uint8Array>> {
+): Promise<ObjectBytes> {
   const wanted = range ?? { start: 0, end: blob.size }
   try {
     return await storage.objects.open(blob.key, wanted)

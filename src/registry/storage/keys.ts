@@ -15,7 +15,9 @@
  *   u/<uuid>                        upload session
  *   a/robot/<name>                  a robot key: {hash, groups, createdAt, expiresAt}
  *   g/leader                        who collects garbage, until when
+ *   g/writer                        in a bucket: the one process that writes (s3/single-writer.ts)
  *   q/<alg>/<hh>/<hex>/<id>         bytes that were found rotten
+ *   w/<key>/<id>                    in a bucket: bytes of an unfinished object (s3/pieces.ts)
  *
  * A component of a repository's name never starts with `_`, so `_b` and the others collide with no
  * repository, and no key is the directory of another.

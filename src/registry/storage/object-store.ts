@@ -52,13 +52,22 @@ export interface ListPage {
   readonly max: number
 }
 
+/** A large object, to be read once. */
+export interface ObjectBytes extends AsyncIterable<Uint8Array> {
+  /**
+   * The same, for less: each chunk may be read until the next but one is asked for, and is other
+   * bytes from then on.
+   */
+  readonly lent?: AsyncIterable<Uint8Array>
+}
+
 export interface ObjectReader {
   /** For objects of a few MiB: the bytes are held in memory. */
   get(key: string): Promise<StoredObject | undefined>
   /** Bytes of the object; `undefined` when there is none. */
   size(key: string): Promise<number | undefined>
   /** Opened when the promise resolves, which throws `not-found`. Closed by ending the iteration. */
-  open(key: string, range?: ObjectRange): Promise<AsyncIterable<Uint8Array>>
+  open(key: string, range?: ObjectRange): Promise<ObjectBytes>
   /** Up to `page.max` keys that start with `prefix`, which ends in `/`. */
   list(prefix: string, page: ListPage): Promise<readonly string[]>
 }

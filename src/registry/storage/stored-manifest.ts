@@ -4,7 +4,7 @@ import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { sentenceOf } from './condemn.ts'
 import { manifestKey } from './keys.ts'
-import type { Condition } from './object-store.ts'
+import type { Condition, StoredObject } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 
@@ -31,8 +31,16 @@ export async function findManifest(
   digest: Digest,
 ): Promise<ManifestVersion | undefined> {
   const object = await storage.objects.get(manifestKey(repository, digest))
-  return object === undefined ? undefined : decodeManifest(digest, object)
+  if (object === undefined) return undefined
+  const known = decoded.get(object)
+  if (known?.digest === digest) return known
+  const manifest = decodeManifest(digest, object)
+  if (manifest !== undefined) decoded.set(object, manifest)
+  return manifest
 }
+
+/** A store that remembers an object hands out the same one: its digest need not be taken again. */
+const decoded = new WeakMap<StoredObject, ManifestVersion>()
 
 /** Puts a new, live version and returns its etag, and whether there was none before. */
 export async function putManifest(
@@ -59,10 +67,7 @@ export async function putManifest(
   }
 }
 
-function decodeManifest(
-  digest: Digest,
-  object: { readonly bytes: Uint8Array; readonly etag: string },
-): ManifestVersion | undefined {
+function decodeManifest(digest: Digest, object: StoredObject): ManifestVersion | undefined {
   const end = object.bytes.indexOf(0x0a)
   const header = end === -1 ? undefined : decodeRecord(object.bytes.subarray(0, end))
   const { mediaType, subject, pushedAt } = header ?? {}

@@ -81,6 +81,7 @@ describe('COPY', () => {
       "--chown=bob: user and group names can't be resolved when used with --link, use numeric uid[:gid] instead",
     )
     expect(copy('COPY --link --chown=1:2 a b').link).toBe(true)
+    expect(copy('COPY --link --chown=root:root a b').chown).toBe('0:0')
   })
 
   test('C17: refuses modes that are none', () => {

@@ -121,7 +121,7 @@ describe('mounts', () => {
     ])
   })
 
-  test('R10: a cache is named after its target', () => {
+  test('R10: a cache is named after its target, and its owner where one is asked for', () => {
     expect(mounts('--mount=type=cache,target=/a/../c/')).toEqual([
       {
         kind: 'cache',
@@ -135,7 +135,7 @@ describe('mounts', () => {
     ])
     expect(
       mounts('--mount=type=cache,id=i,target=/c,sharing=locked,uid=1,gid=2,mode=0700'),
-    ).toMatchObject([{ id: 'i', sharing: 'locked', uid: 1, gid: 2, mode: 0o700 }])
+    ).toMatchObject([{ id: 'i (1:2 700)', sharing: 'locked', uid: 1, gid: 2, mode: 0o700 }])
   })
 
   test('R11: a tmpfs of a size', () => {

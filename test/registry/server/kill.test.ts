@@ -24,7 +24,7 @@ let root: string
 beforeAll(async () => {
   compiled = compileSources()
   root = await mkdtemp(join(tmpdir(), 'tsregistry-kill-'))
-})
+}, 60_000)
 afterAll(async () => {
   compiled[Symbol.dispose]()
   await rm(root, { recursive: true, force: true })

@@ -22,7 +22,7 @@ let root: string
 beforeAll(async () => {
   compiled = compileSources()
   root = await mkdtemp(join(tmpdir(), 'tsregistry-soak-'))
-})
+}, 60_000)
 afterAll(async () => {
   compiled[Symbol.dispose]()
   await rm(root, { recursive: true, force: true })

@@ -16,7 +16,7 @@ beforeAll(async () => {
   compiled = compileSources()
   root = await mkdtemp(join(tmpdir(), 'tsregistry-tools-'))
   registry = await serveRegistry(compiled.dist, root, ['--gc-interval', '0'])
-})
+}, 60_000)
 afterAll(async () => {
   await registry.stop('SIGTERM')
   compiled[Symbol.dispose]()
@@ -108,6 +108,32 @@ describe('tsregistry tags', () => {
   ])('refuses %j', async (args, code) => {
     const answer = await run(...args)
     expect([answer.code, answer.stderr]).toEqual([code, expect.not.stringContaining('    at ')])
+  })
+})
+
+describe('tsregistry robot', () => {
+  it('makes a key that is shown once, lists it without, and revokes it', async () => {
+    const made = await run('robot', 'create', 'ci', '--expires', '1h', '--group', 'builders')
+    expect([made.code, made.stdout]).toEqual([0, expect.stringMatching(/^tsr_[\w-]{43}\n$/)])
+    const again = await run('robot', 'create', 'ci')
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('there is one')])
+    const listed = await run('robot', 'list')
+    expect(listed.stdout).toMatch(/^robot\+ci +builders +20/m)
+    expect(listed.stdout).not.toContain('tsr_')
+    expect((await run('robot', 'revoke', 'ci')).stdout).toBe('robot+ci is revoked\n')
+    expect((await run('robot', 'revoke', 'ci')).code).toBe(1)
+    expect((await run('robot', 'list')).stdout).not.toContain('robot+ci')
+  })
+
+  it.each([
+    [['robot', 'create']],
+    [['robot', 'list', 'x']],
+    [['robot', 'forget', 'x']],
+    [['robot', 'create', '../x']],
+    [['robot', 'create', 'A']],
+  ])('refuses %j', async args => {
+    const answer = await run(...args)
+    expect([answer.code, answer.stderr]).toEqual([125, expect.not.stringContaining('    at ')])
   })
 })
 

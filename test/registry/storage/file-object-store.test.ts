@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { hasCode } from '../../../src/oci/errors.ts'
 import { openFileObjectStore } from '../../../src/registry/storage/filesystem/file-object-store.ts'
@@ -34,6 +35,22 @@ describe('file object store', () => {
     await store.objects.put('a', Buffer.from('x'))
     await using other = await folderStore()
     await other.objects.put('a', Buffer.from('y'))
+  })
+
+  it('sees at once what another process put, replaced or deleted of an object it knows', async () => {
+    await using store = await folderStore()
+    await using other = await openFileObjectStore(store.root, { as: 'tool' })
+    const read = async () => Buffer.from((await store.objects.get('a'))?.bytes ?? []).toString()
+    for (let round = 0; round < 12; round++) {
+      await other.objects.put('a', Buffer.from(`${round % 10}`))
+      expect(await read()).toBe(`${round % 10}`)
+      // Long enough for it to be kept, and then too short.
+      if (round % 3 === 0) await sleep(60)
+      const known = await store.objects.get('a')
+      if (round % 3 === 0) expect(await store.objects.get('a')).toBe(known)
+      if (round % 4 === 0) await other.objects.delete('a')
+      expect(await read()).toBe(round % 4 === 0 ? '' : `${round % 10}`)
+    }
   })
 
   it('removes temporary files that a killed process left', async () => {

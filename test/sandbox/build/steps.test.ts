@@ -256,11 +256,13 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
   describe('an interrupted build', () => {
     it('ends the step’s processes, leaves nothing active, and the next one works', async () => {
       const stop = new AbortController()
-      const running = shop.build('FROM busybox\nRUN sleep 98.7', { signal: stop.signal })
+      const running = shop.build(`FROM busybox\nRUN sleep 98.7${process.pid}`, {
+        signal: stop.signal,
+      })
       await pause(700)
       stop.abort(new Error('interrupted'))
       await expect(running).rejects.toThrow('interrupted')
-      expect(processesWith('98.7')).toEqual([])
+      expect(processesWith(`98.7${process.pid}`)).toEqual([])
       expect(readdirSync(join(shop.store.root, 'active'))).toEqual([])
       using built = await shop.build('FROM busybox\nRUN echo fine')
       expect(built.log).toBe('fine\n')
@@ -270,11 +272,11 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
       const begun = Date.now()
       await expect(
         shop.build(
-          'FROM busybox AS slow\nRUN sleep 97.6\nFROM busybox AS bad\nRUN sleep 0.2; exit 4\nFROM scratch\nCOPY --from=slow / /\nCOPY --from=bad / /',
+          `FROM busybox AS slow\nRUN sleep 97.6${process.pid}\nFROM busybox AS bad\nRUN sleep 0.2; exit 4\nFROM scratch\nCOPY --from=slow / /\nCOPY --from=bad / /`,
         ),
       ).rejects.toThrow('exit code: 4')
       expect(Date.now() - begun).toBeLessThan(30_000)
-      expect(processesWith('97.6')).toEqual([])
+      expect(processesWith(`97.6${process.pid}`)).toEqual([])
     })
   })
 })

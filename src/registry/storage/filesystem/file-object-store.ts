@@ -8,7 +8,7 @@
  *    the rename. The lock is among all processes of the machine that have the folder open.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
+import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,6 +20,7 @@ import {
   conditionFailed,
   type DeleteOptions,
   type ListPage,
+  type ObjectBytes,
   type ObjectRange,
   type ObjectStore,
   type PutOptions,
@@ -36,12 +37,14 @@ import {
   writeNewFile,
 } from './durable-files.ts'
 import { appendToFile } from './file-append.ts'
+import { fileBytes } from './file-bytes.ts'
 import { KeyLocks } from './key-locks.ts'
 import { listKeys } from './listing.ts'
+import { ObjectCache } from './object-cache.ts'
 import { lockRoot } from './root-lock.ts'
 
-/** Large enough that a read costs little beside its bytes, small enough for many readers. */
-const readSize = 512 * 1024
+/** Read at once: of images most blobs are smaller. */
+const smallSize = 512 * 1024
 
 export interface OpenFileObjectStore extends AsyncDisposable {
   readonly objects: ObjectStore
@@ -100,6 +103,7 @@ class FileObjectStore implements ObjectStore {
   readonly #temporary: string
   readonly #locks: KeyLocks
   readonly #directories = new DirectoryCache()
+  readonly #recent = new ObjectCache()
 
   constructor(layout: { readonly objects: string; readonly temporary: string }, locks: KeyLocks) {
     this.#root = layout.objects
@@ -108,11 +112,16 @@ class FileObjectStore implements ObjectStore {
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
-    const opened = await openToRead(this.#pathOf(key))
+    const path = this.#pathOf(key)
+    const known = this.#recent.find(path)
+    if (known !== undefined) return known
+    const opened = await openToRead(path)
     if (opened === undefined) return undefined
     try {
       const bytes = await readWhole(opened)
-      return { bytes, etag: etagOf(bytes) }
+      const object = { bytes, etag: etagOf(bytes) }
+      this.#recent.keep(path, object, opened.stat)
+      return object
     } finally {
       await opened.file.close()
     }
@@ -128,23 +137,13 @@ class FileObjectStore implements ObjectStore {
     }
   }
 
-  async open(key: string, range?: ObjectRange): Promise<AsyncIterable<Uint8Array>> {
+  async open(key: string, range?: ObjectRange): Promise<ObjectBytes> {
     const { file } = (await openToRead(this.#pathOf(key))) ?? {}
     if (file === undefined) throw new OciError('not-found', `Cannot open object "${key}": none`)
-    const start = range?.start ?? 0
-    // createReadStream's `end` is inclusive: an empty range has no form in it.
-    if (range !== undefined && range.end <= start) {
-      await file.close()
-      return nothing()
+    if (range !== undefined && range.end - range.start <= smallSize) {
+      return once(await readPiece(file, range))
     }
-    if (range !== undefined && range.end - start <= readSize) {
-      return once(await readPiece(file, { start, end: range.end }))
-    }
-    return file.createReadStream({
-      start,
-      highWaterMark: readSize,
-      ...(range === undefined ? {} : { end: range.end - 1 }),
-    })
+    return fileBytes(file, range ?? { start: 0 })
   }
 
   list(prefix: string, page: ListPage): Promise<readonly string[]> {
@@ -228,7 +227,7 @@ function etagOf(bytes: Uint8Array): string {
 
 interface OpenFile {
   readonly file: FileHandle
-  readonly size: number
+  readonly stat: BigIntStats
 }
 
 async function openToRead(path: string): Promise<OpenFile | undefined> {
@@ -240,8 +239,8 @@ async function openToRead(path: string): Promise<OpenFile | undefined> {
     throw error
   }
   try {
-    const stat = await file.stat()
-    if (stat.isFile()) return { file, size: stat.size }
+    const stat = await file.stat({ bigint: true })
+    if (stat.isFile()) return { file, stat }
   } catch (error) {
     await file.close()
     throw error
@@ -251,7 +250,8 @@ async function openToRead(path: string): Promise<OpenFile | undefined> {
 }
 
 /** In as few calls as there can be: a small object's cost is the calls. Its file never changes. */
-async function readWhole({ file, size }: OpenFile): Promise<Uint8Array> {
+async function readWhole({ file, stat }: OpenFile): Promise<Uint8Array> {
+  const size = Number(stat.size)
   const bytes = Buffer.allocUnsafe(size)
   let filled = 0
   while (filled < size) {
@@ -275,10 +275,10 @@ async function unlinkIfThere(path: string): Promise<void> {
   }
 }
 
-/** Costs a fraction of a stream; of images most blobs are small. Closes the file. */
+/** Costs a fraction of a stream. Closes the file. */
 async function readPiece(file: FileHandle, { start, end }: ObjectRange): Promise<Uint8Array> {
   try {
-    const bytes = Buffer.allocUnsafe(end - start)
+    const bytes = Buffer.allocUnsafe(Math.max(0, end - start))
     let filled = 0
     while (filled < bytes.length) {
       const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled)
@@ -293,8 +293,4 @@ async function readPiece(file: FileHandle, { start, end }: ObjectRange): Promise
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes
-}
-
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  // No bytes.
 }

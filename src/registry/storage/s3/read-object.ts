@@ -1,4 +1,5 @@
 /** Reading large objects: a stream that goes on where it was torn, of the same version. */
+import { Readable } from 'node:stream'
 import { OciError } from '../../../oci/errors.ts'
 import type { ObjectRange } from '../object-store.ts'
 import { retrying, unavailable } from './retries.ts'
@@ -61,29 +62,48 @@ function ask(
   })
 }
 
-async function* resumed(
+/** As a stream that hands chunks on as they come: a generator would cost several turns for each. */
+function resumed(
   client: S3Client,
   { key, first, start, end }: Question & { readonly first: S3Response },
-): AsyncGenerator<Uint8Array> {
+): Readable {
   const { etag } = first.headers
+  let current = first
   let position = start
   let breaks = 0
-  let response: S3Response | undefined = first
-  while (response !== undefined) {
-    try {
-      for await (const chunk of response as AsyncIterable<Buffer>) {
-        position += chunk.length
-        breaks = 0
-        yield chunk
-      }
-      return
-    } catch (cause) {
-      breaks++
-      if (breaks > maxBreaks || etag === undefined)
-        throw unavailable(`Cannot read object "${key}"`, cause)
-      response = await ask(client, { key, start: position, end, etag })
-    }
+  const stream = new Readable({
+    highWaterMark: 512 * 1024,
+    read: () => void current.resume(),
+    destroy: (error, done) => {
+      current.destroy()
+      done(error)
+    },
+  })
+  const follow = (response: S3Response) => {
+    current = response
+    response.on('data', (chunk: Buffer) => {
+      position += chunk.length
+      breaks = 0
+      if (!stream.push(chunk)) response.pause()
+    })
+    response.once('end', () => stream.push(null))
+    response.once('error', goOn)
+    if (stream.destroyed) response.destroy()
   }
+  const goOn = (cause: Error) => {
+    if (stream.destroyed) return
+    breaks++
+    if (breaks > maxBreaks || etag === undefined) {
+      stream.destroy(unavailable(`Cannot read object "${key}"`, cause))
+      return
+    }
+    ask(client, { key, start: position, end, etag }).then(
+      next => (next === undefined ? void stream.push(null) : follow(next)),
+      (error: Error) => void stream.destroy(error),
+    )
+  }
+  follow(first)
+  return stream
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {

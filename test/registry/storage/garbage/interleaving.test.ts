@@ -17,6 +17,7 @@ import {
   type StoredBlob,
 } from '../../../../src/registry/storage/blobs.ts'
 import { collectGarbage } from '../../../../src/registry/storage/garbage/collect-garbage.ts'
+import { collectRepository } from '../../../../src/registry/storage/garbage/collect-repository.ts'
 import { KeyedMutex } from '../../../../src/registry/storage/keyed-mutex.ts'
 import { leaderKey } from '../../../../src/registry/storage/keys.ts'
 import {
@@ -140,6 +141,20 @@ const actors = {
       const found = await holdBlob(storage, repository, { digest: layer.digest })
       if (found === undefined) await upload(storage, layer)
       await push(storage, world, { manifest: image('reused'), tag: 'x' })
+    },
+  }),
+  tagger: (world: World): Actor => ({
+    name: 'tagger',
+    run: objects =>
+      push(world.storageOf(objects, 'tagger'), world, { manifest: image('tagged'), tag: 'x' }),
+  }),
+  /** The part of a run that judges the repository: few enough steps to try every order. */
+  judge: (world: World, name: string): Actor => ({
+    name,
+    run: async objects => {
+      const storage = world.storageOf(objects, name)
+      const options = { graceMs: 0, uploadExpiryMs: 1e9, startedAt: storage.now().getTime() }
+      await collectRepository({ storage, ...options }, repository)
     },
   }),
   /** Mounts the layer from another repository, or uploads it. */
@@ -361,6 +376,13 @@ const cases: readonly [string, () => Promise<Scenario>][] = [
   ],
 ]
 
+/** Judgements that stood still while the other's sentence was passed: all orders, not some of them. */
+const judged = scenario({ at: repository, deletedRunsAgo: 0 }, world => [
+  actors.tagger(world),
+  actors.judge(world, 'judge'),
+  actors.judge(world, 'slow judge'),
+])
+
 const { TSREGISTRY_SCHEDULES = '2000' } = process.env
 
 const bounds: Bounds = { preemptions: 3, crashes: 1, schedules: Number(TSREGISTRY_SCHEDULES) }
@@ -369,5 +391,10 @@ describe('the collector', () => {
   it.each(cases)('beside %s', { timeout: 900_000 }, async (_, make) => {
     const { schedules, isComplete } = await explore(make, bounds)
     expect(isComplete || schedules === bounds.schedules).toBe(true)
+  })
+
+  it('looks at links before it looks for what names them', { timeout: 300_000 }, async () => {
+    const all = { preemptions: 2, crashes: 0, schedules: 20_000 }
+    expect(await explore(judged, all)).toMatchObject({ isComplete: true })
   })
 })
