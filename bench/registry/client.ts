@@ -84,15 +84,22 @@ export function mustBe(status: number, answer: Answer): Answer {
   return answer
 }
 
+export interface Load {
+  readonly connections: number
+  readonly forMs: number
+  /** A line of its own, with its end. */
+  readonly header?: string
+}
+
 /** Times in ms of GETs of `path` over `connections` connections for `forMs`. */
 export async function hammer(
   port: number,
   path: string,
-  { connections, forMs }: { readonly connections: number; readonly forMs: number },
+  { connections, forMs, header = '' }: Load,
 ): Promise<number[]> {
   const times: number[] = []
   const until = performance.now() + forMs
-  const text = `GET ${path} HTTP/1.1\r\nHost: x\r\nAccept: ${manifestType}\r\n\r\n`
+  const text = `GET ${path} HTTP/1.1\r\nHost: x\r\nAccept: ${manifestType}\r\n${header}\r\n`
   await Promise.all(Array.from({ length: connections }, () => repeat(port, { text, until, times })))
   return times
 }

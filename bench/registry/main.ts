@@ -5,6 +5,7 @@
  * other words on the command line choose the lines that have them.
  */
 import { hammer } from './client.ts'
+import { measureLogins } from './logins.ts'
 import { pushImage, type Row, rowsOf } from './rows.ts'
 import { type MeasuredServer, startDistributions, startOurs } from './servers.ts'
 import { openSlowUploads, sendLargeManifests } from './slow.ts'
@@ -78,6 +79,18 @@ async function latencyDuringCollection(): Promise<void> {
   print(['', 'without', show(without)])
 }
 
+async function logins(): Promise<void> {
+  const [open, ...others] = await measureLogins(median)
+  if (open === undefined) return
+  print(['manifest GET with a login', open.how, show(open.clock), show(open.processor)])
+  for (const { how, clock, processor } of others) {
+    const rate = open.clock / clock
+    const verdict = `goal 0.8x the rate ${rate >= 0.8 ? 'ok' : 'MISSED'}`
+    const ratios = `${rate.toFixed(2)}x, processor ${(open.processor / processor).toFixed(2)}x`
+    print(['', how, show(clock), show(processor), ratios, verdict])
+  }
+}
+
 async function memory(what: string, load: (port: number) => Promise<Disposable>): Promise<void> {
   await using server = await startOurs(['--gc-interval', '0'])
   let peak = 0
@@ -117,6 +130,7 @@ const rows = rowsOf(words.includes('--quick') ? 0.1 : 1)
 const lines: readonly (readonly [what: string, run: () => Promise<void>])[] = [
   ...rows.map(row => [row.what, () => compare(row)] as const),
   ['p99 of pulls during collection', latencyDuringCollection],
+  ['manifest GET with a login', logins],
   ...(
     [
       ['RSS, 256 slow uploads', openSlowUploads],

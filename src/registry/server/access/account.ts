@@ -1,5 +1,6 @@
 /** Somebody who has logged in. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import type { Identity } from './identity.ts'
 
 export interface Account {
@@ -12,6 +13,13 @@ export interface Account {
 }
 
 /** Tells nothing of the secret: a hash of its salted hash. */
-export function stampOf(hash: string): string {
-  return createHash('sha256').update(hash).digest('base64url').slice(0, 16)
+export function stampOf(secretHash: string): string {
+  const known = stamps.get(secretHash)
+  if (known !== undefined) return known
+  const stamp = hash('sha256', secretHash, 'base64url').slice(0, 16)
+  stamps.set(secretHash, stamp)
+  return stamp
 }
+
+/** Every request with a token asks for one. */
+const stamps = new LRUCache<string, string>({ max: 10_000 })

@@ -1,5 +1,5 @@
 /** From what a client sends to who it is; nothing here says what it may. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Client } from './access.ts'
 import type { Account } from './account.ts'
@@ -40,7 +40,7 @@ export function createAuthenticator(sources: AuthenticatorSources): Authenticato
 
   async function byToken(token: string): Promise<Authenticated | undefined> {
     if (!isTokenLike(token)) return undefined
-    const key = createHash('sha256').update(token).digest('base64')
+    const key = hash('sha256', token, 'base64')
     const validFor = [issuers(), tokens.keys()] as const
     const known = verified.get(key)
     const isKnown =
