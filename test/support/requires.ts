@@ -29,7 +29,6 @@ const checks = {
   users: () =>
     command('setpriv', [...anyUser, 'unshare', '-U', 'true'], 'user namespaces for users'),
   nginx: () => program('nginx', 'nginx'),
-  openssl: () => program('openssl', 'openssl'),
   podman: () => program('podman', 'podman'),
   promtool: () => program('promtool', 'prometheus'),
   regctl: () => program('regctl', 'go install'),
