@@ -30,7 +30,6 @@ const checks = {
     command('setpriv', [...anyUser, 'unshare', '-U', 'true'], 'user namespaces for users'),
   nginx: () => program('nginx', 'nginx'),
   podman: () => program('podman', 'podman'),
-  promtool: () => program('promtool', 'prometheus'),
   regctl: () => program('regctl', 'go install'),
   openssl: () => command('openssl', ['version'], 'openssl'),
   runc: () => program('runc', 'runc'),

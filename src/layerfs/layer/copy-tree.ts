@@ -11,6 +11,7 @@ import {
 import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
 import type { CopyOptions } from './copy.ts'
 import { copyContent } from './copy-content.ts'
+import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { fileType, isDirectory, isFile, isSymlink, openAs, typeMask } from './file-type.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
@@ -163,6 +164,8 @@ export class TreeCopier {
       },
       finish: () => {
         if (opened === undefined) return
+        const { defaultAcl } = apartFromDefaultAcl(this.#attributesOf(found))
+        if (defaultAcl !== undefined) setDefaultAcl(opened, defaultAcl)
         syscalls().utimensat(opened, '', this.#timeOf(found))
         closeSync(opened)
       },
@@ -179,7 +182,7 @@ export class TreeCopier {
     }
     const fd = findDirectoryAt(parent, to.name)
     if (fd === undefined) throw notADirectory(this.#shownPath(to))
-    setAttributesAt(fd, '.', this.#attributesOf(found))
+    setAttributesAt(fd, '.', apartFromDefaultAcl(this.#attributesOf(found)).attributes)
     this.#entries += 1
     return fd
   }

@@ -6,7 +6,7 @@
  *    with the root as "/", and every last name is used as it is, links not followed.
  * 2. The result depends on the entries alone: not on the umask, not on the clock.
  * 3. After the last entry: links to files that came later, then the times of directories, which
- *    placing entries in them had changed.
+ *    placing entries in them had changed, and their default ACLs, which would have changed entries.
  */
 import { closeSync, ftruncateSync, writeSync } from 'node:fs'
 import { hasCode, OciError } from '../../oci/errors.ts'
@@ -22,6 +22,7 @@ import {
   setLinkAttributesAt,
   xattrsAt,
 } from './attributes.ts'
+import { apartFromDefaultAcl } from './default-acls.ts'
 import { type Meaning, meaningOf, plinkDirectory } from './entry-name.ts'
 import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
 import { linkFile, type PendingLink, retryLinks } from './link-entry.ts'
@@ -123,7 +124,7 @@ export class Extraction implements TarVisitor, Disposable {
     this.#links = retryLinks(this.#links, link => this.#hardlink(link))
     this.#format.onLastEntry()
     removeTree(this.#options.rootFd, plinkDirectory)
-    this.#parents.restoreTimes()
+    this.#parents.restore()
     return this.#links
   }
 
@@ -157,7 +158,9 @@ export class Extraction implements TarVisitor, Disposable {
       throw new OciError('invalid', `Cannot make the root a ${entry.type}`)
     }
     this.#hasRootEntry = true
-    setAttributesAt(this.#options.rootFd, '.', this.#attributesOf(entry))
+    const { attributes, defaultAcl } = apartFromDefaultAcl(this.#attributesOf(entry))
+    setAttributesAt(this.#options.rootFd, '.', attributes)
+    if (defaultAcl !== undefined) this.#parents.setDefaultAcl('' as SafePath, defaultAcl)
     this.#parents.setTime('' as SafePath, entry.mtime)
   }
 
@@ -227,7 +230,7 @@ export class Extraction implements TarVisitor, Disposable {
   }
 
   #createDirectory(entry: TarEntry, spot: Spot): void {
-    const attributes = this.#attributesOf(entry)
+    const { attributes, defaultAcl } = apartFromDefaultAcl(this.#attributesOf(entry))
     try {
       syscalls().mkdirat(spot.fd, bytesOf(spot.name), 0o700)
     } catch (error) {
@@ -235,6 +238,7 @@ export class Extraction implements TarVisitor, Disposable {
       this.#mergeDirectory(spot, attributes)
     }
     setAttributesAt(spot.fd, spot.name, attributes)
+    this.#parents.setDefaultAcl(spot.path, defaultAcl)
     this.#parents.setTime(spot.path, entry.mtime)
   }
 

@@ -16,7 +16,12 @@ export class NameBudget {
 
   /** Throws `too-large` when `path` is one too many. */
   spend(path: SafePath): void {
-    this.#spent += path.length
+    this.spendBytes(path.length)
+  }
+
+  /** Of what else is remembered with a path. */
+  spendBytes(bytes: number): void {
+    this.#spent += bytes
     if (this.#spent <= this.#limit) return
     throw new OciError(
       'too-large',

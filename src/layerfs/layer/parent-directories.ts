@@ -1,10 +1,11 @@
 /**
  * The directories that entries are placed in: opened, created where a tar left them out (row A11),
- * and given their times back at the end.
+ * and given their times and default ACLs at the end.
  */
 import { closeSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import { syscalls, type Timestamp } from '../native/syscalls.ts'
+import { DefaultAcls } from './default-acls.ts'
 import { DirectoryCache, findDirectoryAt, openUnlessMissing } from './directory-cache.ts'
 import { isSymlink, openAs } from './file-type.ts'
 import type { NameBudget } from './name-budget.ts'
@@ -19,6 +20,7 @@ export class ParentDirectories implements Disposable {
   readonly #format: TreeFormat
   readonly #cache: DirectoryCache
   readonly #names: NameBudget
+  readonly #defaultAcls = new DefaultAcls()
   readonly #times = new Map<SafePath, Timestamp>()
   /** For each directory on the way to one in `#times`, the next ones. */
   readonly #below = new Map<SafePath, Set<SafePath>>()
@@ -41,6 +43,7 @@ export class ParentDirectories implements Disposable {
   open(path: SafePath, time: Timestamp): number {
     const found = this.#cache.find(path) ?? this.#create(path, time)
     if (this.#format.keepsTimes && !this.#times.has(path)) {
+      this.#defaultAcls.take(path, found)
       this.setTime(path, syscalls().statx(found, '').mtime)
     }
     return found
@@ -53,6 +56,12 @@ export class ParentDirectories implements Disposable {
       this.#link(path)
     }
     this.#times.set(path, time)
+  }
+
+  /** The default ACL that the directory gets at the end; `undefined`: none. */
+  setDefaultAcl(path: SafePath, value: Buffer | undefined): void {
+    this.#names.spendBytes(value?.length ?? 0)
+    this.#defaultAcls.set(path, value)
   }
 
   #link(path: SafePath): void {
@@ -72,12 +81,15 @@ export class ParentDirectories implements Disposable {
     const gone = [path]
     for (let each = gone.pop(); each !== undefined; each = gone.pop()) {
       this.#times.delete(each)
+      this.#defaultAcls.set(each, undefined)
       for (const child of this.#below.get(each) ?? []) gone.push(child)
       this.#below.delete(each)
     }
   }
 
-  restoreTimes(): void {
+  /** Times and default ACLs. Throws `invalid` for an ACL that is none. */
+  restore(): void {
+    this.#giveAclsBack()
     // Backwards: of two names for one directory the one used first knows its old time.
     for (const [path, time] of [...this.#times].reverse()) {
       const fd = this.#cache.find(path)
@@ -85,7 +97,17 @@ export class ParentDirectories implements Disposable {
     }
   }
 
+  #giveAclsBack(): void {
+    this.#defaultAcls.giveBack(path => this.#cache.find(path))
+  }
+
   [Symbol.dispose](): void {
+    try {
+      // After a failure too: directories that were there before are left as they were.
+      this.#giveAclsBack()
+    } catch {
+      // That failure is the one to tell of.
+    }
     this.#cache[Symbol.dispose]()
   }
 
@@ -125,6 +147,7 @@ export class ParentDirectories implements Disposable {
   }
 
   #imply(spot: Spot, time: Timestamp): number {
+    if (this.#format.keepsTimes) this.#defaultAcls.take(parentOf(spot.path), spot.fd)
     createDirectory(spot.fd, spot.name, { mode: 0o755, uid: 0, gid: 0 })
     this.setTime(spot.path, time)
     this.#format.onPlaced(spot)

@@ -1,6 +1,6 @@
 /** The helper of read-ahead.ts: one file at a time, until its thread ends it. */
 import { createHash } from 'node:crypto'
-import { readSync } from 'node:fs'
+import { readlinkSync, readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { GzipFile } from '../compression/gzip-file.ts'
 import { inflateWindow } from '../native/syscalls.ts'
@@ -19,6 +19,8 @@ if (port === null) throw new Error('read-ahead-worker runs as a worker thread on
 port.on('message', (job: ReadAheadJob) => {
   port.postMessage(readAhead(job))
 })
+// Before any job: who waits for us can then see whether we live.
+port.postMessage(readlinkSync('/proc/thread-self'))
 
 function readAhead(job: ReadAheadJob): ReadAheadReply {
   const ring = new Ring(job.memory)

@@ -6,13 +6,15 @@
  *   here     wait for a full slot ─► yield it ─► free it ─► …
  *
  * Both share a {@link Ring}, and sleep on its counters. Each thread that reads has one helper,
- * which ends with it.
+ * which ends with it. Should the helper end first, for want of memory, nobody advances the counter:
+ * who sleeps on it looks now and then whether the kernel still has that thread.
  */
-import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { type DiffId, parseDiffId } from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
 import { inflateWindow } from '../native/syscalls.ts'
-import { errorOf, type Failure } from './thread-failure.ts'
+import { errorOf, type Failure, failureOf } from './thread-failure.ts'
 
 export interface ReadAhead {
   /** Each is valid until the next one is asked for. */
@@ -63,9 +65,12 @@ export class Ring {
     this.#advance(filledCounter, index + 1)
   }
 
-  /** Waits for slot `index`: its length. */
-  untilFilled(index: number): number {
-    this.#wait(filledCounter, index)
+  /** Waits for slot `index`: its length. {@link failed} once `isAlive` denies that it will come. */
+  untilFilled(index: number, isAlive: () => boolean): number {
+    while (!this.#wait(filledCounter, index, patienceMs)) {
+      // It may have filled the slot with its last breath.
+      if (!isAlive() && !this.#wait(filledCounter, index, 0)) return failed
+    }
     return Atomics.load(this.#lengths, index % slotCount)
   }
 
@@ -88,15 +93,17 @@ export class Ring {
     Atomics.notify(this.#counters, counter)
   }
 
-  /** Until the counter is above `value`. */
-  #wait(counter: number, value: number): void {
+  /** Until the counter is above `value`; `false` when nothing happened to it for so long. */
+  #wait(counter: number, value: number, ms = Number.POSITIVE_INFINITY): boolean {
     for (;;) {
       const now = Atomics.load(this.#counters, counter)
-      if (now > value) return
-      Atomics.wait(this.#counters, counter, now)
+      if (now > value) return true
+      if (Atomics.wait(this.#counters, counter, now, ms) === 'timed-out') return false
     }
   }
 }
+
+const patienceMs = 500
 
 const filledCounter = 0
 const releasedCounter = 1
@@ -118,50 +125,88 @@ const workerFile = import.meta.url.endsWith('.ts')
   ? undefined
   : new URL('./read-ahead-worker.js', import.meta.url)
 
-let helper: { readonly worker: Worker; isBusy: boolean } | undefined
+interface Helper {
+  readonly worker: Worker
+  /** What the kernel shows of its thread, for as long as that runs. */
+  readonly task: string
+  /** Never, or why it ended. */
+  readonly ended: Promise<ReadAheadReply>
+  isBusy: boolean
+}
 
-/** Calls `use` with what is read ahead; `undefined`: reading it here is as good. */
+let helper: Helper | undefined
+
+/**
+ * Calls `use` with what is read ahead; `undefined`: reading it here is as good. Throws what reading
+ * throws, and `unavailable` when the helper ends.
+ */
 export async function withReadAhead<T>(
   file: LayerFile,
   use: (ahead: ReadAhead | undefined) => Promise<T>,
+  program: URL | undefined = workerFile,
 ): Promise<T> {
-  if (workerFile === undefined || file.size < smallest || helper?.isBusy === true) {
+  if (program === undefined || file.size < smallest || helper?.isBusy === true) {
     return use(undefined)
   }
-  helper ??= { worker: await startHelper(workerFile), isBusy: false }
-  const { worker } = helper
+  const mine = helper ?? (await startHelper(program))
+  helper = mine
+  const { worker, task } = mine
   const ring = new Ring()
-  helper.isBusy = true
+  mine.isBusy = true
   worker.ref()
-  const over = once(worker, 'message')
+  const over = Promise.race([nextMessage(worker) as Promise<ReadAheadReply>, mine.ended])
   const job: ReadAheadJob = { ...file, memory: ring.memory }
   worker.postMessage(job)
   try {
-    return await use({ chunks: chunksOf(ring), diffId: () => diffIdOf(ring) })
+    const chunks = chunksOf(ring, () => existsSync(task))
+    return await use({ chunks, diffId: () => diffIdOf(ring) })
   } catch (error) {
     if (error !== helperFailed) throw error
-    const [reply] = (await over) as [ReadAheadReply]
+    const reply = await over
     throw reply.failure === undefined ? error : errorOf(reply.failure)
   } finally {
     ring.abandon()
     // It must not read from a descriptor that is closed and may be another file's.
     await over
     worker.unref()
-    helper.isBusy = false
+    mine.isBusy = false
   }
 }
 
-/** Waits until it runs: a thread that never starts would leave us waiting for its first chunk. */
-async function startHelper(file: URL): Promise<Worker> {
+/** Waits until it has said which thread it is. */
+async function startHelper(file: URL): Promise<Helper> {
   const worker = new Worker(file, { trackUnmanagedFds: false })
-  await once(worker, 'online')
+  const ended = endOf(worker).then(reply => {
+    if (helper?.worker === worker) helper = undefined
+    return reply
+  })
+  const first = await Promise.race([nextMessage(worker) as Promise<string>, ended])
+  if (typeof first !== 'string') throw errorOf(first.failure as Failure)
   worker.unref()
-  return worker
+  return { worker, task: `/proc/${first}`, ended, isBusy: false }
 }
 
-function* chunksOf(ring: Ring): Generator<Uint8Array> {
+function nextMessage(worker: Worker): Promise<unknown> {
+  return new Promise(resolve => {
+    worker.once('message', resolve)
+  })
+}
+
+function endOf(worker: Worker): Promise<ReadAheadReply> {
+  return new Promise(resolve => {
+    const end = (reason: string) => {
+      const message = `Cannot read a layer: the thread that reads ahead of it ended: ${reason}`
+      const hint = 'the machine may be short of memory; try again'
+      resolve({ failure: failureOf(new OciError('unavailable', message, { hint })) })
+    }
+    worker.on('error', error => end(error instanceof Error ? error.message : String(error)))
+    worker.once('exit', code => end(`exit code ${code}`))
+  })
+}
+
+function* chunksOf(ring: Ring, isAlive: () => boolean): Generator<Uint8Array> {
   for (let index = 0; ; index++) {
-    const length = ring.untilFilled(index)
+    const length = ring.untilFilled(index, isAlive)
     if (length === failed) throw helperFailed
     if (length === 0) return
     yield ring.slot(index).subarray(inflateWindow, inflateWindow + length)

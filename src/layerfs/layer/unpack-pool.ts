@@ -7,6 +7,7 @@
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
+import { OciError } from '../../oci/errors.ts'
 import type { AppliedLayer, ApplyRequest, ExtractedLayer, ExtractRequest } from './apply-request.ts'
 import type { DiffRequest, HashedDiff } from './diff.ts'
 import { overlayUse } from './overlay-use.ts'
@@ -103,7 +104,7 @@ class Threads {
     const over = new AbortController()
     try {
       const exit = once(worker, 'exit', over).then(([code]) => {
-        throw new Error(`An unpack thread ended with code ${code}`)
+        throw new Error(`exit code ${code}`)
       })
       const reply = once(worker, 'message', over)
       worker.postMessage(job)
@@ -112,6 +113,12 @@ class Threads {
       worker.unref()
       this.#idle.push(worker)
       return message as UnpackReply
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      throw new OciError('unavailable', `Cannot unpack: a thread ended: ${reason}`, {
+        cause,
+        hint: 'the machine may be short of memory; try again',
+      })
     } finally {
       over.abort()
     }
