@@ -1,4 +1,5 @@
 /** The flags of `tsregistry serve`. `config.yml` is another way to give them (`config/keys.ts`). */
+import { defaultClientUploads } from '../../registry/server/application.ts'
 import type { FlagValues } from '../flags.ts'
 import { accessFlags } from './access-flags.ts'
 import { collectFlags } from './collect-flags.ts'
@@ -74,6 +75,12 @@ export const serveFlags = {
     value: 'TIME',
     help: 'After which an upload that nobody goes on with is removed',
     default: 7 * 24 * 3600_000,
+  },
+  'client-uploads': {
+    kind: 'integer',
+    value: 'N',
+    help: 'Requests with content that one address may be sending at a time; 0: any number',
+    default: defaultClientUploads,
   },
   'missing-references': {
     kind: 'choice',

@@ -8,6 +8,7 @@ import { createMetrics, type Metrics } from '../../registry/server/operation/met
 import { parseImmutableTags } from '../../registry/storage/immutable-tags.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import type { Findings } from '../../registry/storage/s3/probe.ts'
+import { usageError } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
 import { programVersion } from '../version.ts'
@@ -104,6 +105,7 @@ export async function readParts({ flags, given, place }: Configured) {
     listen: {
       ...parseAddress(flags.addr),
       redirects: redirectsFrom(flags.redirect, place),
+      clientUploads: clientUploadsFrom(flags['client-uploads']),
       tls: await readTls(flags),
     },
     storage: {
@@ -182,4 +184,9 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
+}
+
+function clientUploadsFrom(count: number): number {
+  if (count >= 0) return count
+  throw usageError('Cannot use flag --client-uploads: expected 0 or more')
 }

@@ -2,6 +2,7 @@
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
+import { createClientBudget } from './client-budget.ts'
 import { clientOf } from './client-of.ts'
 import { dispatch, type Registry } from './dispatch.ts'
 import type { Reply, ReplyBody } from './exchange.ts'
@@ -41,6 +42,8 @@ export interface ApplicationOptions extends Registry {
   /** Default: 16 KiB a minute. */
   readonly slowestSender?: Pace
   readonly largeBodies?: PermitOptions
+  /** Bodies that one address may be sending at a time; 0: any number. Default: 256. */
+  readonly clientUploads?: number
 }
 
 /** Of 4 MiB each, several times while they are parsed: a bound on the memory of manifests. */
@@ -48,9 +51,16 @@ const largeBodies: PermitOptions = { count: 5, waitMs: 10_000 }
 
 const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 
+/** More than any client of ours and others' sends, few enough beside the memory of an upload. */
+export const defaultClientUploads = 256
+
 export function createApplication(options: ApplicationOptions): Koa {
   const app = new Koa()
   const permits = createPermits(options.largeBodies ?? largeBodies)
+  const limits = {
+    pace: options.slowestSender ?? slowestSender,
+    budget: createClientBudget(options.clientUploads ?? defaultClientUploads),
+  }
   // Instead of Koa's own report, which prints what clients do wrong to the console. After the head
   // was sent there is only the connection's end to report, and that is in the log of requests.
   app.on('error', (error: Error & { readonly headerSent?: boolean }) => {
@@ -68,7 +78,7 @@ export function createApplication(options: ApplicationOptions): Koa {
   app.use(async (ctx, next) => {
     if (isPage(ctx.req.url ?? '')) return next()
     const client = clientOf(ctx.req)
-    const body = openRequestBody(ctx, options.slowestSender ?? slowestSender)
+    const body = openRequestBody(ctx, limits)
     const reply = await dispatch(options, {
       method: ctx.req.method ?? 'GET',
       target: ctx.req.url ?? '/',
@@ -89,7 +99,7 @@ export function createApplication(options: ApplicationOptions): Koa {
     const { path, query } = splitTarget(ctx.req.url ?? '')
     if (path !== tokenPath) return next()
     const client = clientOf(ctx.req)
-    const body = openRequestBody(ctx, options.slowestSender ?? slowestSender)
+    const body = openRequestBody(ctx, limits)
     const form = () => readForm(client.header('content-type'), body.bytes)
     const method = ctx.req.method ?? 'GET'
     const reply = await answerTokenRequest(options, { method, query, form, client })

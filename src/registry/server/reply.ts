@@ -45,6 +45,7 @@ const answers: Readonly<Partial<Record<Failure, Answer>>> = {
   'conflict precondition': { status: 412, code: 'PRECONDITION_FAILED' },
   'too-large manifest': { status: 413, code: 'SIZE_INVALID' },
   'too-large parameter': { status: 414, code: 'UNSUPPORTED' },
+  'unavailable client': { status: 429, code: 'TOOMANYREQUESTS' },
   'unsupported method': { status: 405, code: 'UNSUPPORTED' },
 }
 
@@ -80,6 +81,7 @@ export function replyToError(error: unknown, endpoint: Endpoint | undefined): Re
 
 /** Whether the operator must hear of it, beyond the line of the request. */
 export function isInternal(error: unknown): boolean {
+  if (error instanceof ResourceError) return false
   return !(error instanceof OciError) || error.code === 'unavailable'
 }
 
@@ -110,7 +112,7 @@ function loginHeaders(error: unknown): Reply['headers'] {
 }
 
 function retryHeaders({ status }: Answer): Reply['headers'] {
-  return status === 503 ? { 'Retry-After': '5' } : {}
+  return status === 503 || status === 429 ? { 'Retry-After': '5' } : {}
 }
 
 function internal(status: number, code: string, message: string): Reply {

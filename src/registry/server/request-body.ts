@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { OciError } from '../../oci/errors.ts'
+import type { ClientBudget } from './client-budget.ts'
 
 export interface Pace {
   readonly bytes: number
@@ -19,15 +20,24 @@ export interface HttpExchange {
 }
 
 export interface RequestBody {
-  /** Throws `invalid` when the client goes away or is too slow. */
+  /**
+   * Throws `invalid` when the client goes away or is too slow, and `unavailable` of the client, before
+   * anything is read, when it sends too many at once.
+   */
   readonly bytes: AsyncIterable<Uint8Array>
   /** Whether the client waits to be asked for the body, and will not be: it must be hung up on. */
   isHeldBack(): boolean
 }
 
-export function openRequestBody(http: HttpExchange, pace: Pace): RequestBody {
+export interface BodyLimits {
+  readonly pace: Pace
+  readonly budget: ClientBudget
+}
+
+export function openRequestBody(http: HttpExchange, { pace, budget }: BodyLimits): RequestBody {
   let isHeldBack = http.req.headers.expect?.toLowerCase() === '100-continue'
   async function* bytes(): AsyncGenerator<Uint8Array> {
+    using _ = budget.enter(http.req.socket.remoteAddress)
     if (isHeldBack) http.res.writeContinue()
     isHeldBack = false
     yield* watchedBytes(http.req, pace)

@@ -6,6 +6,7 @@ import { type ErrorCode, type ErrorDetails, OciError } from '../../oci/errors.ts
 
 export type Resource =
   | 'blob'
+  | 'client'
   | 'digest'
   | 'endpoint'
   | 'manifest'

@@ -46,7 +46,7 @@ export interface TestRegistry extends AsyncDisposable {
 
 export async function startRegistry(
   options: StorageOptions &
-    Partial<Pick<ListenOptions, 'access' | 'slowestSender' | 'largeBodies'>> & {
+    Partial<Pick<ListenOptions, 'access' | 'slowestSender' | 'largeBodies' | 'clientUploads'>> & {
       objects?: ObjectStore
     } = {},
 ): Promise<TestRegistry> {
@@ -58,6 +58,7 @@ export async function startRegistry(
     storage: createRegistryStorage(objects, options),
     access: options.access ?? openAccess,
     ...(options.largeBodies === undefined ? {} : { largeBodies: options.largeBodies }),
+    ...(options.clientUploads === undefined ? {} : { clientUploads: options.clientUploads }),
     ...(options.slowestSender === undefined ? {} : { slowestSender: options.slowestSender }),
     onError: error => failures.push(error),
     onRequest: () => {},
