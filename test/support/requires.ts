@@ -31,7 +31,6 @@ const checks = {
   nginx: () => program('nginx', 'nginx'),
   podman: () => program('podman', 'podman'),
   regctl: () => program('regctl', 'go install'),
-  openssl: () => command('openssl', ['version'], 'openssl'),
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),
   umoci: () => program('umoci', 'umoci'),

@@ -90,6 +90,14 @@ const ours: readonly Key[] = [
     help: 'Of the blobs that are sent whole, how many percent are checked on the way out',
   },
   {
+    path: 'tsregistry.clientuploads',
+    type: 'integer',
+    use: 'taken',
+    flag: 'client-uploads',
+    default: 256,
+    help: 'Requests with content that one address may be sending at a time; 0 for any number',
+  },
+  {
     path: 'tsregistry.redirect',
     type: 'strings',
     use: 'taken',
