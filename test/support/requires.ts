@@ -31,6 +31,7 @@ const checks = {
   nginx: () => program('nginx', 'nginx'),
   podman: () => program('podman', 'podman'),
   regctl: () => program('regctl', 'go install'),
+  openssl: () => command('openssl', ['version'], 'openssl'),
   runc: () => program('runc', 'runc'),
   skopeo: () => program('skopeo', 'skopeo'),
   umoci: () => program('umoci', 'umoci'),
