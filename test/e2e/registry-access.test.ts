@@ -1,7 +1,8 @@
 /** Real clients log in, pull and push as far as the rules let them, and are told why no further. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { hashSync } from 'bcryptjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createAuthority } from '../registry/server/access/certificates.ts'
 import { describeWith, type Need } from '../support/requires.ts'
 import { type DockerDaemon, startDocker } from './docker-daemon.ts'
 import { attempt, type Finished } from './process.ts'
@@ -164,6 +165,8 @@ const clients: readonly Client[] = [
   },
 ]
 
+const read = (path: string) => readFileSync(path, 'utf8')
+
 const done = expect.objectContaining({ code: 0 })
 const refused = (words: RegExp) =>
   expect.objectContaining({
@@ -218,6 +221,43 @@ for (const { name, needs, login, copy, logout } of clients) {
     })
   })
 }
+
+describeWith(['root', 'build', 'busybox', 'openssl', 'skopeo'], 'a client certificate', () => {
+  test('is a login: skopeo pushes with one, as far as the rules let it', async () => {
+    const folder = work.write('tls', {
+      'policy.yaml': `
+policies:
+  - repositories: ["certified/**"]
+    allow: [{ to: ["user:cert:builder.example"], rights: [pull, push] }]
+`,
+    })
+    const authority = createAuthority(folder)
+    authority.issue('server', '/CN=server', 'subjectAltName=IP:127.0.0.1')
+    for (const name of ['builder', 'other']) {
+      authority.issue(name, '/CN=x', `subjectAltName=DNS:${name}.example`)
+      const files = Object.fromEntries(
+        ['crt', 'key'].map(kind => [`client.${kind === 'crt' ? 'cert' : kind}`, `${name}.${kind}`]),
+      )
+      const copies = Object.entries(files).map(([to, from]) => [to, read(`${folder}/${from}`)])
+      work.write(
+        `certs-${name}`,
+        Object.fromEntries([...copies, ['ca.crt', read(`${folder}/ca.crt`)]]),
+      )
+    }
+    const { address } = await work.serve([
+      ...['--tls-cert', `${folder}/server.crt`, '--tls-key', `${folder}/server.key`],
+      ...['--client-ca', `${folder}/ca.crt`, '--policy', `${folder}/policy.yaml`],
+    ])
+    const push = (who: string, to: string) =>
+      call('skopeo', [
+        ...['copy', '--src-tls-verify=false', `--dest-cert-dir=${work.path(`certs-${who}`)}`],
+        ...[`docker://${mixed.address}/public/app:1`, `docker://${address}/${to}`],
+      ])
+    expect(await push('builder', 'certified/app:1')).toEqual(done)
+    expect(await push('builder', 'elsewhere/app:1')).toEqual(refused(/denied|403/))
+    expect(await push('other', 'certified/app:1')).toEqual(refused(/denied|403/))
+  })
+})
 
 describe('our own client', () => {
   test('logs in and out, too', async () => {

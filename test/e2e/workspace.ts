@@ -128,7 +128,7 @@ function storeAt(root: string, env: Workspace['env']): Store {
 async function serveRegistry(flags: readonly string[], env: Workspace['env']): Promise<Registry> {
   const args = ['serve', '--addr', '127.0.0.1:0', ...flags]
   const server = start(builtProgram('tsregistry'), args, { env, timeoutMs: 600_000 })
-  const [, address = ''] = await server.said(/Listening on http:\/\/(127\.0\.0\.1:\d+),/)
+  const [, address = ''] = await server.said(/Listening on https?:\/\/(127\.0\.0\.1:\d+),/)
   return {
     address,
     async stop() {

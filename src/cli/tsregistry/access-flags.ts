@@ -66,7 +66,7 @@ export function accessOptions(
     if (useless === undefined) return undefined
     throw usageError(
       `Cannot use flag --${useless}: nobody can log in`,
-      'Give --htpasswd or --policy as well',
+      'Give --htpasswd, --policy or --client-ca as well',
     )
   }
   return {
