@@ -5,8 +5,6 @@
  *   parse → split into stages → resolve bases → plan each stage → graph → solve → finish
  */
 import { resolve } from 'node:path'
-import type { DiffId } from '../oci/digest.ts'
-import type { ImageConfig } from '../oci/image-config.ts'
 import { field } from '../oci/json.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { suggest } from '../oci/suggest.ts'
@@ -14,6 +12,7 @@ import { baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
 import { type BuildGraph, buildGraph } from './build-graph.ts'
 import type { BuildRequest, BuildWorld } from './build-request.ts'
+import type { BuildResult } from './build-result.ts'
 import { type CollectedCache, collecting } from './cache/collected-cache.ts'
 import { importCaches, withImports } from './cache/imported-cache.ts'
 import { restoreMount } from './cache/restore-mount.ts'
@@ -47,20 +46,6 @@ import { statCache } from './steps/stat-cache.ts'
 import { stepExecutor } from './steps/step-executor.ts'
 import type { StepWorld } from './steps/step-world.ts'
 import { twinResults } from './twin-results.ts'
-
-export interface BuildResult {
-  readonly config: ImageConfig
-  /** The whole stack, lowest first. */
-  readonly layers: readonly DiffId[]
-  /** What was asked for; a base for another one may have made the config say otherwise. */
-  readonly platform: Platform
-  /** SOURCE_DATE_EPOCH: no time that an export writes is later. */
-  readonly latest?: Date
-  /** For exports, which may need what is not in the store. */
-  readonly filesystems: Filesystems
-  /** For `--cache-to`; of all platforms together. */
-  readonly collected: CollectedCache
-}
 
 /**
  * Throws `BuildError`, with an excerpt where a line of the Dockerfile is to blame. The steps that

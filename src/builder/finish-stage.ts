@@ -1,8 +1,8 @@
 /** From the results of all steps to what a stage has become: its layers and its config. */
 import { field } from '../oci/json.ts'
-import type { BuildResult } from './build.ts'
 import type { BuildGraph } from './build-graph.ts'
 import type { BuildRequest } from './build-request.ts'
+import type { BuildResult } from './build-result.ts'
 import { finishConfig } from './export/finish-config.ts'
 import type { PlannedStage, StagePlan } from './plan/step.ts'
 import type { StepResult } from './solve/graph.ts'

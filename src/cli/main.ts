@@ -10,34 +10,11 @@ import { exitCodes, usageError } from './cli-error.ts'
 import type { CliContext, Command } from './command.ts'
 import { readEnvironment } from './environment.ts'
 import { catchInterrupts } from './interrupts.ts'
+import type { CommandEntry, Program } from './program.ts'
 import { reportFailure } from './report-failure.ts'
 import { chooseSnapshotter } from './snapshotter-choice.ts'
 import { terminalOf } from './terminal.ts'
 import { programVersion } from './version.ts'
-
-export interface CommandEntry {
-  readonly name: string
-  /** Other names; may be two words: `image ls`. */
-  readonly aliases?: readonly string[]
-  readonly summary: string
-  /** Heading in the program's help; "Commands" unless given. */
-  readonly group?: string
-  /** It touches files that belong to others than the user. */
-  readonly asRoot?: true
-  /** Imports the command: only the one that runs is ever loaded. */
-  load(): Promise<Command>
-}
-
-export interface Program {
-  readonly name: string
-  readonly summary: string
-  readonly examples: readonly string[]
-  readonly commands: readonly CommandEntry[]
-  /** The command that runs when the first word names none: `tsrun busybox` is `tsrun run busybox`. */
-  readonly fallback?: string
-  /** First words that the fallback takes; all of them unless given. */
-  readonly isFallbackWord?: (word: string) => boolean
-}
 
 /** Runs the process's command line and ends the process. */
 export async function runProgram(program: Program): Promise<never> {

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { CliError } from '../../src/cli/cli-error.ts'
 import { type CliContext, defineCommand } from '../../src/cli/command.ts'
 import { readEnvironment } from '../../src/cli/environment.ts'
-import { type Program, runCommandLine } from '../../src/cli/main.ts'
+import { runCommandLine } from '../../src/cli/main.ts'
+import type { Program } from '../../src/cli/program.ts'
 import { OciError } from '../../src/oci/errors.ts'
 
 const buildCommand = defineCommand({

@@ -1,7 +1,7 @@
 /** Whether two builds of the same came out the same, and if not, which step made what differently. */
 import { formatPlatform } from '../../oci/platform.ts'
-import type { BuildResult } from '../build.ts'
 import type { BuildWorld } from '../build-request.ts'
+import type { BuildResult } from '../build-result.ts'
 import { compareLayers, type FileDifference } from './compare-layers.ts'
 import { imageLayers } from './image-layers.ts'
 import { defaultImageOptions } from './image-options.ts'

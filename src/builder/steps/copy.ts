@@ -4,7 +4,8 @@
  * Reference: C04–C19, C24–C30, H04.
  */
 import { basename, dirname } from 'node:path'
-import { type CopyEnd, type CopyOptions, copyTree } from '../../layerfs/layer/copy.ts'
+import { type CopyEnd, copyTree } from '../../layerfs/layer/copy.ts'
+import type { CopyOptions } from '../../layerfs/layer/copy-options.ts'
 import { extractArchive } from '../../layerfs/layer/extract.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { writeFileInto } from '../../layerfs/layer/write-file.ts'

@@ -1,5 +1,5 @@
 /** The image commands, which `tsbuild` and `tsrun` share. */
-import type { CommandEntry } from '../main.ts'
+import type { CommandEntry } from '../program.ts'
 
 const group = 'Images'
 

@@ -1,7 +1,8 @@
 /** `--reproducible` and `--verify-reproducible`: the same image wherever and whenever it is built. */
-import { type BuildResult, buildPlatforms } from '../../builder/build.ts'
+import { buildPlatforms } from '../../builder/build.ts'
 import type { EmitBuildEvent } from '../../builder/build-event.ts'
 import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
+import type { BuildResult } from '../../builder/build-result.ts'
 import { parseIgnore } from '../../builder/dockerfile/ignore.ts'
 import { compareBuilds, type StepDifference } from '../../builder/export/compare-builds.ts'
 import type { Output } from '../../builder/export/output.ts'

@@ -9,8 +9,8 @@ import {
   setLinkAttributesAt,
 } from './attributes.ts'
 import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
-import type { CopyOptions } from './copy.ts'
 import { copyContent } from './copy-content.ts'
+import type { CopyOptions } from './copy-options.ts'
 import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { fileType, isDirectory, isFile, isSymlink, openAs, typeMask } from './file-type.ts'

@@ -7,8 +7,9 @@
  */
 import { closeSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
-import { type FileStat, type Name, syscalls, type Timestamp } from '../native/syscalls.ts'
+import { type Name, syscalls } from '../native/syscalls.ts'
 import type { Found } from './compare-files.ts'
+import type { CopyOptions } from './copy-options.ts'
 import { notADirectory, openTarget, TreeCopier } from './copy-tree.ts'
 import { isDirectory, openAs } from './file-type.ts'
 import { latin1Of, parentOf, safePath, shown } from './path-bytes.ts'
@@ -19,32 +20,6 @@ export interface CopyEnd {
   readonly root: Root
   readonly path: Name
 }
-
-export interface CopyOptions {
-  /** Absent: each file keeps its own. */
-  readonly owner?: { readonly uid: number; readonly gid: number }
-  /** The permission bits that a file or directory of the source gets; not asked for links. */
-  readonly mode?: (mode: number, kind: 'directory' | 'other') => number
-  /** The permission bits of directories that the destination lacks; absent: 0755 (C05, C13). */
-  readonly impliedMode?: number
-  /** What to take of a directory, by path below it; absent: all. */
-  readonly filter?: CopyFilter
-  /** What is passed over, by what it is. */
-  readonly omit?: (stat: FileStat) => boolean
-  /** Absent: each file keeps its own. */
-  readonly mtime?: Timestamp
-  /** Seconds since 1970: later times become this one (SOURCE_DATE_EPOCH). */
-  readonly clampTo?: number
-}
-
-/**
- * `descend`: the directory itself is not wanted, something in it may be: it is made when something
- * is. Paths are UTF-8 text with "/", without one at the end.
- */
-export type CopyFilter = (
-  relativePath: string,
-  kind: 'directory' | 'other',
-) => 'keep' | 'drop' | 'descend'
 
 export interface Copied {
   /** Files, links and directories that were written. */

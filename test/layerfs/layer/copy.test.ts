@@ -3,7 +3,8 @@ import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type CopyOptions, copyTree } from '../../../src/layerfs/layer/copy.ts'
+import { copyTree } from '../../../src/layerfs/layer/copy.ts'
+import type { CopyOptions } from '../../../src/layerfs/layer/copy-options.ts'
 import { openRoot } from '../../../src/layerfs/layer/rootfs.ts'
 import { listTree } from './layer-support.ts'
 

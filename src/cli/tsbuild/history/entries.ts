@@ -1,5 +1,5 @@
 /** The commands about builds that were, and about their steps. */
-import type { CommandEntry } from '../../main.ts'
+import type { CommandEntry } from '../../program.ts'
 
 const group = 'Building'
 
