@@ -112,7 +112,7 @@ describeWith(['root', 'busybox'], 'several processes on one store', () => {
       return ends
     })()
     try {
-      for (let round = 0; round < 5; round++) {
+      for (let round = 0; round < 3; round++) {
         const flags = round % 2 === 0 ? ['--no-cache'] : []
         await programs.run('tsbuild', [...flags, '-t', 'app:pruned', context], { store })
         await programs.importBusybox({ store })

@@ -18,7 +18,8 @@ import {
 import { seededRandom } from './kill/moments.ts'
 import { openPrograms, type Programs } from './kill/programs.ts'
 
-const rounds = 50
+/** KILL_ROUNDS makes it longer. */
+const rounds = Number(process.env['KILL_ROUNDS'] ?? 20)
 /** So that each store is killed in while empty, half full and full. */
 const roundsPerStore = 10
 

@@ -209,7 +209,6 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild', () => {
   })
 
   test.each([
-    [['--cache-to', 'type=inline', '.'], 125, 'Flag --cache-to is not supported yet'],
     [['--bogus', '.'], 125, 'Unknown flag "--bogus"'],
     [['buidl', '.'], 125, 'Did you mean "tsbuild build"?'],
     [['build'], 125, 'takes 1 argument, got 0'],

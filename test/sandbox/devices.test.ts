@@ -89,7 +89,7 @@ describe.skipIf(missing !== undefined)('devices', () => {
     const left = () =>
       parents
         .flatMap(path => readdirSync(join(path, 'tsbuild'), { withFileTypes: true }))
-        .filter(entry => entry.isDirectory() && !entry.name.startsWith('devices-'))
+        .filter(entry => entry.name.startsWith(`test-${process.pid}-`))
     for (const path of parents) mkdirSync(join(path, 'tsbuild'), { recursive: true })
     using box = makeBox()
     for (const [, there] of ways) {
