@@ -1,6 +1,6 @@
 /**
  * Access made from its options: files are read and watched, keys made, and the parts put together.
- * One value to build and to swap: a reload either understands everything or changes nothing.
+ * Of a file that changes either all is understood or nothing is taken.
  */
 import type { ObjectReader } from '../../storage/object-store.ts'
 import { type Access, type AccessRequest, type Client, LoginNeeded } from './access.ts'
