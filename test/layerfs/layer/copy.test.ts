@@ -57,6 +57,7 @@ describe('copyTree()', () => {
     copy('d', '/p/q', {
       owner: { uid: 5, gid: 6 },
       mode: (_, kind) => (kind === 'directory' ? 0o750 : 0o640),
+      impliedMode: 0o750,
     })
     for (const [path, mode] of [
       ['p', 0o750],
