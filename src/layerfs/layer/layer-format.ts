@@ -22,7 +22,10 @@ export interface OpenQuestions {
   readonly whiteouts: readonly SafePath[]
   /** Directories that no entry described: a lower layer may know their attributes (row A11). */
   readonly implied: readonly { readonly path: SafePath; readonly time: Timestamp }[]
-  /** Directories that were described only after something was put into them: as those before. */
+  /**
+   * Directories that were described only after something was put into them, and markers below what
+   * this layer then put there: they count only where a lower layer's link leads elsewhere (A12).
+   */
   readonly describedLate: readonly SafePath[]
   /** Whiteouts in directories that this layer does not have. */
   readonly strayMarkers: readonly Marker[]
@@ -164,6 +167,7 @@ export class LayerFormat implements TreeFormat {
     const directory = marker.kind === 'opaque' ? marker.path : parentOf(marker.path)
     const fd = this.#openOwn(directory)
     if (fd === 'missing') this.#strayMarkers.push(marker)
+    if (fd === 'hidden') this.#describedLate.add(marker.path)
     if (typeof fd !== 'number') return
     try {
       if (marker.kind === 'opaque') this.#hideBelow({ fd, name: '.', path: marker.path })

@@ -47,7 +47,7 @@ export function settleLayer(
   for (const path of questions.whiteouts) {
     if (!hasLower(view, path)) removeMarker(view, path)
   }
-  for (const marker of outermostFirst(questions.strayMarkers)) placeMarker(view, marker)
+  for (const marker of outermostFirst(standing(questions.strayMarkers))) placeMarker(view, marker)
   for (const { path, time } of questions.implied.toReversed()) describe(view, path, time)
   if (questions.isRootImplied) describeRoot(view)
   return 'settled'
@@ -58,6 +58,16 @@ interface View {
   readonly below: Root | undefined
   /** Directories of the layer that hide what is below them. */
   readonly opaque: Set<SafePath>
+}
+
+/** Without the opaque ones of directories that are gone: those would be there again, empty. */
+function standing(markers: readonly Marker[]): Marker[] {
+  const gone = new Set(markers.filter(({ kind }) => kind === 'whiteout').map(({ path }) => path))
+  const isGone = (path: SafePath): boolean => {
+    for (let each = path; each !== rootPath; each = parentOf(each)) if (gone.has(each)) return true
+    return false
+  }
+  return markers.filter(({ kind, path }) => kind === 'whiteout' || !isGone(path))
 }
 
 /** Opaque ones first: what is hidden by them needs no whiteout of its own. */

@@ -119,52 +119,65 @@ const runs =
   process.env['TSBUILD_TEST_ALL'] === undefined
     ? { numRuns: 100, seed: 20_261_120 }
     : { numRuns: 3000 }
+const patience = runs.numRuns * 2000
 
-test('layers laid over each other show what flat extraction shows (A3–A14)', async () => {
-  await fc.assert(
-    fc.asyncProperty(stack, async layers => {
-      using bench = layerBench()
-      const expected = flat(bench, layers)
-      expect(await overlaid(bench, layers)).toEqual(expected)
-    }),
-    runs,
-  )
-}, 600_000)
-
-test('layers copied over each other show what flat extraction shows', async () => {
-  setOverlayUse('copy')
-  try {
+test(
+  'layers laid over each other show what flat extraction shows (A3–A14)',
+  async () => {
     await fc.assert(
       fc.asyncProperty(stack, async layers => {
         using bench = layerBench()
         const expected = flat(bench, layers)
         expect(await overlaid(bench, layers)).toEqual(expected)
       }),
-      { ...runs, numRuns: runs.numRuns / 2 },
+      runs,
     )
-  } finally {
-    setOverlayUse('overlay')
-  }
-}, 600_000)
+  },
+  patience,
+)
 
-test('applying a diff gives the tree that was diffed, and diffing that the same bytes', async () => {
-  await fc.assert(
-    fc.asyncProperty(stack, async layers => {
-      using bench = layerBench()
-      const expected = await overlaid(bench, layers)
-      fc.pre(expected !== undefined)
-      const [upper = '', ...lower] = bench.layers
-      const tar = Buffer.concat([...diffLayer({ upper, lower })])
-      bench.layers.shift()
-      await bench.apply(tar)
-      using view = bench.view()
-      expect(listTree(view, fully).map(withoutNoise)).toEqual(expected)
-      const again = [...diffLayer({ upper: bench.layers[0] ?? '', lower })]
-      expect(Buffer.concat(again).equals(tar)).toBe(true)
-    }),
-    runs,
-  )
-}, 600_000)
+test(
+  'layers copied over each other show what flat extraction shows',
+  async () => {
+    setOverlayUse('copy')
+    try {
+      await fc.assert(
+        fc.asyncProperty(stack, async layers => {
+          using bench = layerBench()
+          const expected = flat(bench, layers)
+          expect(await overlaid(bench, layers)).toEqual(expected)
+        }),
+        { ...runs, numRuns: runs.numRuns / 2 },
+      )
+    } finally {
+      setOverlayUse('overlay')
+    }
+  },
+  patience,
+)
+
+test(
+  'applying a diff gives the tree that was diffed, and diffing that the same bytes',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(stack, async layers => {
+        using bench = layerBench()
+        const expected = await overlaid(bench, layers)
+        fc.pre(expected !== undefined)
+        const [upper = '', ...lower] = bench.layers
+        const tar = Buffer.concat([...diffLayer({ upper, lower })])
+        bench.layers.shift()
+        await bench.apply(tar)
+        using view = bench.view()
+        expect(listTree(view, fully).map(withoutNoise)).toEqual(expected)
+        const again = [...diffLayer({ upper: bench.layers[0] ?? '', lower })]
+        expect(Buffer.concat(again).equals(tar)).toBe(true)
+      }),
+      runs,
+    )
+  },
+  patience,
+)
 
 test('A12 what a layer wrote through a link of a lower layer stays when it then replaces the link', async () => {
   using bench = layerBench()
@@ -205,4 +218,24 @@ test('A12 what went through a link of a lower layer stays there when a directory
   ] satisfies EntryDraft[][]
   const expected = flat(bench, layers)
   expect(await overlaid(bench, layers)).toEqual(expected)
+})
+
+test('A12 a whiteout through a link of a lower layer hides there what the layer then replaces the way to', async () => {
+  using bench = layerBench()
+  const layers = [
+    [{ path: 'a/a', type: 'symlink', link: '/b' }, { path: 'b/c' }],
+    [{ path: 'a/a/.wh.c' }, { path: 'a' }],
+  ] satisfies EntryDraft[][]
+  const expected = flat(bench, layers)
+  expect(await overlaid(bench, layers)).toEqual(expected)
+})
+
+test('A5 a directory that is removed and marked as opaque is gone, whichever comes first', async () => {
+  const markers = [{ path: 'a/c/a/.wh..wh..opq' }, { path: 'a/c/.wh.a' }]
+  for (const upper of [markers, markers.toReversed()]) {
+    using bench = layerBench()
+    const layers = [[{ path: 'a/c/a', type: 'directory' as const }], upper]
+    const expected = flat(bench, layers)
+    expect(await overlaid(bench, layers)).toEqual(expected)
+  }
 })
