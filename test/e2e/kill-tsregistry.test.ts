@@ -16,7 +16,7 @@ import { type Random, seededRandom } from './kill/moments.ts'
 import { openPrograms, type Programs } from './kill/programs.ts'
 
 /** KILL_ROUNDS makes it longer. */
-const rounds = Number(process.env['KILL_ROUNDS'] ?? 20)
+const rounds = Number(process.env['KILL_ROUNDS'] ?? 25)
 const clients = 4
 
 let programs: Programs
@@ -55,7 +55,7 @@ it(`serve keeps its word over ${rounds} kills`, async () => {
     const registry = await serveRegistry(programs.dist, root)
     for (const client of all) await expectWordKept(registry.port, client, 20)
     const working = all.map(client => workUntilKilled(registry.port, client))
-    await sleep(20 + random() * 150)
+    await sleep(50 + random() * 400)
     await registry.stop('SIGKILL')
     await Promise.all(working)
   }

@@ -41,8 +41,12 @@ export function mountsOf({ work }: Whose): string[] {
     .filter(line => line.includes(work))
 }
 
-/** Containers' cgroups in all hierarchies whose owner no longer lives. */
+/** Containers' cgroups in all hierarchies whose owner no longer lives, but not of tests before. */
 export function abandonedCgroups(): string[] {
+  return findAbandoned().filter(path => !before.has(path))
+}
+
+function findAbandoned(): string[] {
   const root = '/sys/fs/cgroup'
   return ['.', ...readdirSync(root)].flatMap(hierarchy => {
     const parent = join(root, hierarchy, 'tsbuild')
@@ -50,6 +54,8 @@ export function abandonedCgroups(): string[] {
     return names.filter(isAbandoned).map(name => join(parent, name))
   })
 }
+
+const before = new Set(findAbandoned())
 
 function isAbandoned(name: string): boolean {
   const pid = /\.(\d+)\.\d+$/.exec(name)?.[1]
