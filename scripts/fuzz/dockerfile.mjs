@@ -103,13 +103,13 @@ function plan(dockerfile, text) {
     isMultiPlatform: true,
     namedContexts: new Set(['named']),
   }
-  let planned = planStages(dockerfile, options)
-  for (const { index, base } of planned.all) {
-    // An image whose name says so brings what a line of the file has as a trigger.
-    if (base.kind === 'image' && base.reference.includes('busybox')) {
-      planned = addTriggers(planned, index, [text.split('\n').at(-1) || 'RUN echo'])
-    }
-  }
+  const first = planStages(dockerfile, options)
+  // An image whose name says so brings what a line of the file has as a trigger.
+  const bringing = first.all.filter(
+    ({ base }) => base.kind === 'image' && base.reference.includes('busybox'),
+  )
+  const trigger = [text.split('\n').at(-1) || 'RUN echo']
+  const planned = addTriggers(first, new Map(bringing.map(({ index }) => [index, trigger])))
   const byStage = new Map()
   for (const stage of planned.stages) byStage.set(stage.index, planOne(planned, stage, byStage))
   const stages = [...byStage.values()]

@@ -67,7 +67,7 @@ async function resolveBases(first: BuildPlan, planning: Planning): Promise<Build
   for (;;) {
     const found = await triggersOf(plan, planning)
     if (found.length === 0) return plan
-    for (const [stage, onBuild] of found) plan = addTriggers(plan, stage, onBuild)
+    plan = addTriggers(plan, new Map(found))
   }
 }
 
@@ -137,9 +137,8 @@ async function planAll(plan: BuildPlan, planning: Planning): Promise<PlannedStag
     const parent = base.kind === 'stage' ? planned.get(base.stage) : undefined
     const config = parent?.image ?? image?.config.value ?? configWithoutImage(stage)
     if (image !== undefined) findings.push(...platformFinding(stage, config))
-    const result = planStage(plan, stage, { image: config, ...field('scope', parent?.scope) })
-    findings.push(...result.findings)
-    planned.set(stage.index, result)
+    const from = { image: config, findings, ...field('scope', parent?.scope) }
+    planned.set(stage.index, planStage(plan, stage, from))
   }
   return [...planned.values()]
 }

@@ -14,15 +14,15 @@ export interface Platform {
   readonly 'os.features'?: readonly string[]
 }
 
-const architectureAliases: Readonly<Record<string, readonly [string, string?]>> = {
-  x86_64: ['amd64'],
-  'x86-64': ['amd64'],
-  i386: ['386'],
-  i686: ['386'],
-  aarch64: ['arm64'],
-  armhf: ['arm', 'v7'],
-  armel: ['arm', 'v6'],
-}
+const architectureAliases = new Map<string, readonly [string, string?]>([
+  ['x86_64', ['amd64']],
+  ['x86-64', ['amd64']],
+  ['i386', ['386']],
+  ['i686', ['386']],
+  ['aarch64', ['arm64']],
+  ['armhf', ['arm', 'v7']],
+  ['armel', ['arm', 'v6']],
+])
 
 /** What Node calls an architecture, in Go's words. */
 const nodeArchitectures: Readonly<Record<string, string>> = {
@@ -62,7 +62,7 @@ export function parsePlatform(text: string): Platform {
 }
 
 function normalize(os: string, arch: string, variant: string | undefined): Platform {
-  const [architecture, aliasVariant] = architectureAliases[arch] ?? [arch]
+  const [architecture, aliasVariant] = architectureAliases.get(arch) ?? [arch]
   const given = variant ?? aliasVariant
   if (architecture === 'arm64' && (given === undefined || given === 'v8' || given === '8')) {
     return { os, architecture }

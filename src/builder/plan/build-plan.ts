@@ -78,11 +78,11 @@ export function planStages(
 }
 
 /**
- * The plan once more, now that the base image of a stage turned out to carry ONBUILD triggers:
- * they may read from stages that nothing else needs. Throws DockerfileError.
+ * The plan once more, now that base images turned out to carry ONBUILD triggers, by stage: they may
+ * read from stages that nothing else needs. Throws DockerfileError.
  */
-export function addTriggers(plan: BuildPlan, stage: number, onBuild: readonly string[]): BuildPlan {
-  return planStages(plan.dockerfile, plan.options, new Map([...plan.triggers, [stage, onBuild]]))
+export function addTriggers(plan: BuildPlan, found: BuildPlan['triggers']): BuildPlan {
+  return planStages(plan.dockerfile, plan.options, new Map([...plan.triggers, ...found]))
 }
 
 interface StageInputs {

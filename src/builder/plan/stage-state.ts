@@ -20,6 +20,8 @@ export interface StageBase {
   readonly image: ImageConfig
   /** Of a stage: the variables it ended with (A04). */
   readonly scope?: Scope
+  /** Takes what build checks say of the stage, also when planning it fails; absent: a list of its own. */
+  readonly findings?: Finding[]
 }
 
 type Args = Scope['args'][number]
@@ -54,7 +56,7 @@ export function startStage(plan: BuildPlan, stage: StagePlan, base: StageBase): 
     plan,
     stage,
     steps: [],
-    findings: [],
+    findings: base.findings ?? [],
     image,
     variables: new Map([...env, ...(base.scope?.variables ?? [])]),
     env: undefined,

@@ -68,7 +68,7 @@ describe('--call=check', () => {
     expect(JSON.parse(checkJson(failed))).toMatchObject({
       buildError: {
         message: 'no such thing',
-        location: { ranges: [{ start: { line: 2 }, end: { line: 3 } }] },
+        location: { ranges: [2, 3].map(line => ({ start: { line }, end: { line } })) },
       },
     })
     const sarif = JSON.parse(checkSarif(failed, { name: 'tsbuild', version: '1' }))
