@@ -33,7 +33,8 @@ export function planText(text: string, given: Given = {}): BuildPlan {
   let plan = planStages(parseDockerfile(text), options)
   for (const { index, base } of plan.all) {
     const triggers = base.kind === 'image' ? baseConfig(base.reference, given).config.OnBuild : []
-    if (triggers !== undefined && triggers.length > 0) plan = addTriggers(plan, new Map([[index, triggers]]))
+    if (triggers !== undefined && triggers.length > 0)
+      plan = addTriggers(plan, new Map([[index, triggers]]))
   }
   return plan
 }
