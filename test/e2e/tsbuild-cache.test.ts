@@ -215,7 +215,7 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild --cache-to, --cache-from', (
     const store = freshStore()
     const look = 'cat /cache/sub/file && stat -c "%a %u" /cache'
     const { stderr } = await store.tsbuild(['--progress', 'plain', ...from, mounting(look)])
-    expect(stderr).toContain(`restoring cache mount kept from ${directory}`)
+    expect(stderr).toContain(`restoring cache mount kept (7:0 750) from ${directory}`)
     expect(stderr).toMatch(/ kept\n.* 750 7\n/)
     // Here it is not empty any more, so it is what this machine made of it.
     await store.tsbuild([...from, mounting('echo own > /cache/sub/file')])

@@ -35,6 +35,16 @@ describe('parsePlatform()', () => {
   })
 })
 
+describe('parsePlatform() of names that every object has', () => {
+  it.each([
+    ['__proto__', 'linux/__proto__'],
+    ['constructor/toString', 'constructor/tostring'],
+    ['linux/__proto__', 'linux/__proto__'],
+  ])('%s is only a name', (text, name) => {
+    expect(formatPlatform(parsePlatform(text))).toBe(name)
+  })
+})
+
 describe('platformDistance()', () => {
   it('runs older variants of arm, never newer ones nor other systems', () => {
     const distance = (want: string, have: string) =>

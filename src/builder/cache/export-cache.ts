@@ -21,7 +21,7 @@ import { vertex } from '../vertex.ts'
 import { type CacheContents, type CachedResult, encodeCacheConfig } from './cache-config.ts'
 import type { CachePlace, ManifestForm } from './cache-place.ts'
 import { isPrefix } from './inline-cache.ts'
-import { saveMounts } from './save-mounts.ts'
+import { isMountNamed, saveMounts } from './save-mounts.ts'
 
 export interface CacheDestination {
   /** `registry`, `client directory`: BuildKit's words for its progress. */
@@ -124,7 +124,9 @@ async function contentsOf(
   })
   const memo = mode === 'max' ? collected.memo : new Map()
   const { filesystems } = first
-  const ids = collected.mounts.filter(id => mounts === 'all' || mounts.includes(id))
+  const ids = collected.mounts.filter(
+    id => mounts === 'all' || mounts.some(name => isMountNamed(id, name)),
+  )
   const saved = await saveMounts(ids, { options, imports: collected.imports, filesystems, world })
   const blobs = new Map([...own, ...saved].map(({ descriptor }) => [descriptor.digest, descriptor]))
   return { contents: { results: cached, memo, mounts: saved }, own: [...blobs.values()] }

@@ -19,8 +19,9 @@ const units: Readonly<Record<string, number>> = {
 export function parseDuration(text: string): number {
   const unsigned = text.replace(/^[+-]/, '')
   if (unsigned === '0') return 0
-  if (!/^(?:(?:\d+\.?\d*|\.\d+)[^\d.]+)+$/u.test(unsigned)) {
-    const missing = /^[\d.]*\d[\d.]*$/.test(unsigned)
+  // Each expression decides at every character: a long one takes no longer than its length.
+  if (!/^(?:(?:\d+(?:\.\d*)?|\.\d+)[^\d.]+)+$/u.test(unsigned)) {
+    const missing = /^[\d.]+$/.test(unsigned) && /\d/.test(unsigned)
     throw new DockerfileError(
       `time: ${missing ? 'missing unit in' : 'invalid'} duration ${goQuote(text)}`,
     )

@@ -140,6 +140,13 @@ describe('durations, sizes, paths', () => {
     if (shown !== undefined) expect(formatDuration(nanoseconds)).toBe(shown)
   })
 
+  test('I05: a duration without a unit is refused at once, however long', () => {
+    const started = process.cpuUsage()
+    expect(() => parseDuration('9'.repeat(100_000))).toThrow(/^time: missing unit in duration/)
+    // Seconds, were it to try every way to divide it.
+    expect(process.cpuUsage(started).user).toBeLessThan(2_000_000)
+  })
+
   test.each([
     ['10', 10],
     ['1k', 1024],
