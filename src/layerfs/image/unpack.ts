@@ -182,7 +182,6 @@ async function unpackLayer(layer: Layer, below: Promise<void>, job: UnpackJob): 
     // Another process may have been first.
     if ((await place.snapshots.find(info.name)) === undefined) await unpack(layer, below, job)
   })
-  await place.layers.recordLayer(info.diffId, descriptor)
   options.onEvent?.({ kind: 'unpacked', layer: descriptor })
 }
 
@@ -211,6 +210,9 @@ async function unpack(layer: Layer, below: Promise<void>, job: UnpackJob): Promi
     if (hasCode(error, 'digest-mismatch')) await removeDamaged(digest, content, error)
     throw error
   }
+  // Only now is it known that the blob is this layer: what an image says of a layer that is here
+  // already is not believed. And before the commit: fsck asks of a received layer what it came from.
+  await job.place.layers.recordLayer(info.diffId, descriptor)
   await snapshots.commit(staged, info)
 }
 
