@@ -6,6 +6,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -122,7 +123,9 @@ describe.each([
     await using pool = threaded.openUnpackPool(1)
     const changed = large()
     const fd = openSync(changed.blob, 'r+')
-    writeSync(fd, 'x', 9_000_000)
+    const byte = Buffer.alloc(1)
+    readSync(fd, byte, 0, 1, 9_000_000)
+    writeSync(fd, Buffer.of((byte[0] ?? 0) ^ 1), 0, 1, 9_000_000)
     closeSync(fd)
     await expect(pool.apply(changed)).rejects.toMatchObject({ code: 'digest-mismatch' })
     const cut = large()
