@@ -15,13 +15,14 @@ import type { BuildWorld } from '../build-request.ts'
 import type { BuildResult } from '../build-result.ts'
 import { imageLayer } from '../export/image-layers.ts'
 import type { ImageOptions } from '../export/image-options.ts'
+import { isCacheNamed } from '../plan/cache-id.ts'
 import type { StepResult } from '../solve/graph.ts'
 import { transferStatus } from '../transfer-status.ts'
 import { vertex } from '../vertex.ts'
 import { type CacheContents, type CachedResult, encodeCacheConfig } from './cache-config.ts'
 import type { CachePlace, ManifestForm } from './cache-place.ts'
 import { isPrefix } from './inline-cache.ts'
-import { isMountNamed, saveMounts } from './save-mounts.ts'
+import { saveMounts } from './save-mounts.ts'
 
 export interface CacheDestination {
   /** `registry`, `client directory`: BuildKit's words for its progress. */
@@ -125,7 +126,7 @@ async function contentsOf(
   const memo = mode === 'max' ? collected.memo : new Map()
   const { filesystems } = first
   const ids = collected.mounts.filter(
-    id => mounts === 'all' || mounts.some(name => isMountNamed(id, name)),
+    id => mounts === 'all' || mounts.some(name => isCacheNamed(id, name)),
   )
   const saved = await saveMounts(ids, { options, imports: collected.imports, filesystems, world })
   const blobs = new Map([...own, ...saved].map(({ descriptor }) => [descriptor.digest, descriptor]))

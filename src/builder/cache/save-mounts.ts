@@ -16,11 +16,6 @@ import { cacheMountsOf, sharedCache } from '../steps/cache-mount.ts'
 import type { ImportedCaches } from './imported-cache.ts'
 import type { SavedMount } from './saved-mount.ts'
 
-/** Whether a Dockerfile calls the cache `name`, whatever owner and mode set it apart (plan-run.ts). */
-export function isMountNamed(id: string, name: string): boolean {
-  return id === name || id.startsWith(`${name} (`)
-}
-
 /** `ids`: those of the build that were asked for. */
 export async function saveMounts(
   ids: readonly string[],

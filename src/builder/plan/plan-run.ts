@@ -9,6 +9,7 @@ import { heredocBody, summarizeHeredoc, tryHeredocWord } from '../dockerfile/her
 import type { RunInstruction } from '../dockerfile/instruction.ts'
 import { type Mount, parseMount } from '../dockerfile/mount.ts'
 import { proxyEnv } from './build-args.ts'
+import { cacheId } from './cache-id.ts'
 import { addHistory, envName, shellCommand } from './image-config.ts'
 import { hiddenArgs } from './run-args.ts'
 import { envOf, expandIn, numberedName, type StageState, shownText, spend } from './stage-state.ts'
@@ -126,7 +127,7 @@ function runMount(state: StageState, mount: Mount, origin: Origin): RunMount {
     case 'cache':
       return {
         kind: 'cache',
-        id: cacheId(state, mount),
+        id: cacheId(mount, state.plan.options.buildArgs.get('BUILDKIT_CACHE_MOUNT_NS') ?? ''),
         from: origin.kind === 'context' ? { kind: 'scratch' } : origin,
         source: cleanPath(`/${mount.source}`),
         target: mountTarget(state, mount),
@@ -143,19 +144,6 @@ function runMount(state: StageState, mount: Mount, origin: Origin): RunMount {
         readOnly: mount.readOnly,
       }
   }
-}
-
-/**
- * A namespace keeps the caches of one project from those of another. Owner and mode are part of
- * what a cache is: one asked for as another user's is another (R10).
- */
-function cacheId({ plan }: StageState, mount: Mount): string {
-  const id = mount.id === '' ? cleanPath(mount.target) : mount.id
-  const namespace = plan.options.buildArgs.get('BUILDKIT_CACHE_MOUNT_NS') ?? ''
-  const named = namespace === '' ? id : cleanPath(`${namespace}/${id}`)
-  const { uid, gid, mode } = mount
-  if (uid === undefined && gid === undefined && mode === undefined) return named
-  return `${named} (${uid ?? 0}:${gid ?? 0} ${(mode ?? 0o755).toString(8)})`
 }
 
 function mountTarget(state: StageState, mount: Mount): string {

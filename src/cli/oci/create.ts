@@ -2,6 +2,7 @@ import { type CreateRequest, createContainer } from '../../layerfs/oci-runtime/c
 import { deleteContainer, startContainer } from '../../layerfs/oci-runtime/lifecycle.ts'
 import type { FlagTable } from '../flags.ts'
 import { forwardSignals } from './forward-signals.ts'
+import { preserved, processFlags } from './process-flags.ts'
 import {
   defineRuntimeCommand,
   type RuntimeCommand,
@@ -16,18 +17,7 @@ const createFlags = {
     default: '.',
     help: 'Directory with config.json',
   },
-  'pid-file': { kind: 'string', value: 'FILE', help: 'Write the number of its process there' },
-  'console-socket': {
-    kind: 'string',
-    value: 'SOCKET',
-    help: 'Send its terminal to who listens there',
-  },
-  'preserve-fds': {
-    kind: 'integer',
-    value: 'N',
-    default: 0,
-    help: 'Hand on that many descriptors from 3',
-  },
+  ...processFlags,
 } as const satisfies FlagTable
 
 const unsupported = {
@@ -35,11 +25,6 @@ const unsupported = {
   'no-new-keyring': { reason: 'The caller’s keys are never the container’s' },
   'pidfd-socket': {},
 } as const
-
-/** Only podman and systemd set these, for descriptors that they hand on. */
-function preserved(count: number): number {
-  return Math.max(0, Math.min(count, 1000))
-}
 
 function requestOf(
   { root, id, flags }: RuntimeInvocation<typeof createFlags>,

@@ -5,23 +5,13 @@ import { capabilitySet } from '../../layerfs/runtime/capability-set.ts'
 import { usageError } from '../cli-error.ts'
 import type { FlagTable, FlagValues } from '../flags.ts'
 import { forwardSignals } from './forward-signals.ts'
+import { preserved, processFlags } from './process-flags.ts'
 import { defineRuntimeCommand, type RuntimeCommand } from './runtime-command.ts'
 
 const execFlags = {
   process: { kind: 'string', short: 'p', value: 'FILE', help: 'Process to run, as in config.json' },
   detach: { kind: 'boolean', short: 'd', help: 'Do not wait for its end' },
-  'pid-file': { kind: 'string', value: 'FILE', help: 'Write the number of its process there' },
-  'console-socket': {
-    kind: 'string',
-    value: 'SOCKET',
-    help: 'Send its terminal to who listens there',
-  },
-  'preserve-fds': {
-    kind: 'integer',
-    value: 'N',
-    default: 0,
-    help: 'Hand on that many descriptors from 3',
-  },
+  ...processFlags,
   tty: { kind: 'boolean', short: 't', help: 'Give it a terminal' },
   cwd: { kind: 'string', value: 'DIR', help: 'Directory it starts in' },
   env: { kind: 'strings', short: 'e', value: 'NAME=VALUE', help: 'Set a variable' },
@@ -59,7 +49,7 @@ export const execCommand: RuntimeCommand = defineRuntimeCommand({
           ? processOf(own, words, flags)
           : parseProcess(readFileSync(flags.process)),
       isDetached: flags.detach,
-      preserved: Math.max(0, Math.min(flags['preserve-fds'], 1000)),
+      preserved: preserved(flags['preserve-fds']),
       ...(pidFile === undefined ? {} : { pidFile }),
       ...(consoleSocket === undefined ? {} : { consoleSocket }),
       onStarted: (_, handle) => {

@@ -13,6 +13,7 @@ import { copyContent } from './copy-content.ts'
 import type { CopyOptions } from './copy-options.ts'
 import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
 import { findDirectoryAt } from './directory-cache.ts'
+import { namesOf } from './directory-entries.ts'
 import { fileType, isDirectory, isFile, isSymlink, openAs, typeMask } from './file-type.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { openInRoot } from './open-in-root.ts'
@@ -57,10 +58,7 @@ interface Frame {
 
 function frameOf(sourceFd: number, target: Target): Frame {
   const listing = openListing(sourceFd, '.')
-  const names = syscalls()
-    .readdir(listing)
-    .map(({ name }) => name.toString('latin1'))
-  return { listing, names, next: 0, target }
+  return { listing, names: namesOf(listing), next: 0, target }
 }
 
 function finish({ listing, target }: Frame): void {

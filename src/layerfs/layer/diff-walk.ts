@@ -11,10 +11,10 @@
  */
 import { closeSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
-import { syscalls } from '../native/syscalls.ts'
 import { xattrsAt } from './attributes.ts'
 import { type Found, isUnchanged } from './compare-files.ts'
 import { findDirectoryAt } from './directory-cache.ts'
+import { foundAt, namesIn, namesOf } from './directory-entries.ts'
 import { fileType, isDirectory, typeMask } from './file-type.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { isWhiteout, type OverlayFormat, whiteoutPrefix } from './overlay-format.ts'
@@ -100,7 +100,9 @@ class Walk {
 
   *#enter({ level, opened, unsaid }: Entered): Generator<Change> {
     const listing = openListing(level.upperFd, '.')
-    const found = namesIn(listing).map(name => foundAt(listing, name))
+    const found = namesOf(listing)
+      .sort(byBytes)
+      .map(name => stillAt(listing, name))
     const frame = { listing, found, next: 0, shown: level, opened, unsaid }
     this.#frames.push(frame)
     const shown = yield* this.#hidden(level, found)
@@ -120,7 +122,9 @@ class Walk {
     if (lowerFd === undefined) return level
     const upper = new Set(found.filter(({ stat }) => !isWhiteout(stat)).map(({ name }) => name))
     const hidden = isOpaque
-      ? listNames(lowerFd).filter(name => !upper.has(name))
+      ? namesIn(lowerFd)
+          .filter(name => !upper.has(name))
+          .sort(byBytes)
       : found
           .filter(({ stat, name }) => isWhiteout(stat) && findAt(lowerFd, name) !== undefined)
           .map(({ name }) => name)
@@ -194,39 +198,21 @@ function close({ listing, opened }: Frame): void {
   for (const fd of [listing, ...opened]) closeSync(fd)
 }
 
-function namesIn(listing: number): string[] {
-  return syscalls()
-    .readdir(listing)
-    .map(entry => entry.name.toString('latin1'))
-    .sort(byBytes)
-}
-
-function listNames(dirFd: number): string[] {
-  const listing = openListing(dirFd, '.')
-  try {
-    return namesIn(listing)
-  } finally {
-    closeSync(listing)
-  }
-}
-
 /** One character is one byte here. */
 function byBytes(a: string, b: string): number {
   return a < b ? -1 : 1
 }
 
-function foundAt(fd: number, name: string): Found {
-  const stat = findAt(fd, name)
-  if (stat === undefined) {
+function stillAt(fd: number, name: string): Found {
+  const found = foundAt(fd, name)
+  if (found === undefined) {
     throw new OciError('conflict', 'Cannot diff a layer: something is still writing to it')
   }
-  return { fd, name, stat }
+  return found
 }
 
 function lowerFound({ lowerFd }: Level, name: string): Found | undefined {
-  if (lowerFd === undefined) return undefined
-  const stat = findAt(lowerFd, name)
-  return stat === undefined ? undefined : { fd: lowerFd, name, stat }
+  return lowerFd === undefined ? undefined : foundAt(lowerFd, name)
 }
 
 function openDirectory({ fd, name }: Found): number {

@@ -5,17 +5,16 @@
  */
 import { closeSync, openSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
-import { syscalls } from '../native/syscalls.ts'
 import { type Found, isUnchanged } from './compare-files.ts'
 import { walkChanges } from './diff-walk.ts'
 import { findDirectoryAt } from './directory-cache.ts'
+import { foundAt, namesIn } from './directory-entries.ts'
 import { type FileDifference, fileDifferences, modeText, ownerText } from './file-differences.ts'
 import { isDirectory, isFile, openAs } from './file-type.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { openWithoutLinks } from './open-in-root.ts'
 import { overlayFormat } from './overlay-format.ts'
 import { bytesOf, joinPath, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
-import { openListing } from './remove-tree.ts'
 import { openRoot, type Root } from './rootfs.ts'
 import { findAt, openDirectoryAt } from './walk-in-root.ts'
 
@@ -209,22 +208,6 @@ function treeChange(path: SafePath, old: Found | undefined, now: Found): PathCha
 function isSame(old: Found, now: Found): boolean {
   if (old.stat.ino === now.stat.ino && old.stat.size === now.stat.size) return true
   return isUnchanged(now, old)
-}
-
-function foundAt(fd: number, name: string): Found | undefined {
-  const stat = findAt(fd, name)
-  return stat === undefined ? undefined : { fd, name, stat }
-}
-
-function namesIn(dirFd: number): string[] {
-  const listing = openListing(dirFd, '.')
-  try {
-    return syscalls()
-      .readdir(listing)
-      .map(({ name }) => name.toString('latin1'))
-  } finally {
-    closeSync(listing)
-  }
 }
 
 /** One character is one byte here. */

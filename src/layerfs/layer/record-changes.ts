@@ -10,11 +10,11 @@ import { type Found, isUnchanged } from './compare-files.ts'
 import { treeOf } from './copied-tree.ts'
 import { type Baseline, readBaseline } from './copy-baseline.ts'
 import { findDirectoryAt } from './directory-cache.ts'
+import { foundAt, namesIn } from './directory-entries.ts'
 import { fileType, isDirectory, openAs, typeMask } from './file-type.ts'
 import { bytesOf, joinPath, rootPath, type SafePath } from './path-bytes.ts'
-import { emptyDirectory, openListing } from './remove-tree.ts'
+import { emptyDirectory } from './remove-tree.ts'
 import { openRoot } from './rootfs.ts'
-import { findAt } from './walk-in-root.ts'
 
 export interface RecordedLayer {
   readonly upper: string
@@ -144,20 +144,4 @@ function link({ fd, name }: Found, toFd: number): void {
 
 function whiteout(fd: number, name: string): void {
   syscalls().mknodat(fd, bytesOf(name), [fileType.characterDevice, 0, 0])
-}
-
-function foundAt(fd: number, name: string): Found | undefined {
-  const stat = findAt(fd, name)
-  return stat === undefined ? undefined : { fd, name, stat }
-}
-
-function namesIn(dirFd: number): string[] {
-  const listing = openListing(dirFd, '.')
-  try {
-    return syscalls()
-      .readdir(listing)
-      .map(({ name }) => name.toString('latin1'))
-  } finally {
-    closeSync(listing)
-  }
 }
