@@ -4,7 +4,7 @@
  * Exit codes (`cli-error.ts`): what the command returns; 125 for a wrong command line; 1 for a
  * failure; 100 for a bug; 130 and 143 when stopped. Only this file ends the process.
  */
-import { useNativeFolder } from '../layerfs/native/syscalls.ts'
+import { useNativeFolder } from '../layerfs/native/native-programs.ts'
 import { suggest } from '../oci/suggest.ts'
 import { exitCodes, usageError } from './cli-error.ts'
 import type { CliContext, Command } from './command.ts'

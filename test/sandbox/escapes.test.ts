@@ -16,7 +16,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { nativePath } from '../../src/layerfs/native/syscalls.ts'
+import { nativePath } from '../../src/layerfs/native/native-programs.ts'
 import { type Compiled, compileSources } from '../support/compiled.ts'
 import { describeWith } from '../support/requires.ts'
 import { type Box, makeBox } from './box.ts'

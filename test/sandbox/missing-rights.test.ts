@@ -4,7 +4,7 @@ import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { assertUserNamespaces } from '../../src/cli/user-namespace.ts'
-import { nativePath } from '../../src/layerfs/native/syscalls.ts'
+import { nativePath } from '../../src/layerfs/native/native-programs.ts'
 import { makeBox, missing, run } from './box.ts'
 
 describe('settings that forbid user namespaces', () => {

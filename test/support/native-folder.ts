@@ -1,5 +1,5 @@
 /** Runs before each test file: `TSBUILD_NATIVE` names other native programs (scripts/sanitize.mjs). */
-import { useNativeFolder } from '../../src/layerfs/native/syscalls.ts'
+import { useNativeFolder } from '../../src/layerfs/native/native-programs.ts'
 
 const { TSBUILD_NATIVE: folder, LD_PRELOAD, ASAN_OPTIONS, UBSAN_OPTIONS } = process.env
 if (folder !== undefined) useNativeFolder(folder)

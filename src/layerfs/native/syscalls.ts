@@ -10,9 +10,8 @@
  * Compiled by `npm run build` from addon/; see scripts/build-native.mjs.
  */
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { OciError } from '../../oci/errors.ts'
+import { nativeHint, nativePath } from './native-programs.ts'
 
 export type Name = string | Uint8Array
 
@@ -193,20 +192,7 @@ function load(): Syscalls {
   } catch (cause) {
     throw new OciError('unsupported', `Cannot load the native addon "${path}"`, {
       cause,
-      hint: 'run "npm run build" in the checkout; it needs a C compiler (Debian: apt-get install gcc libc6-dev)',
+      hint: nativeHint(),
     })
   }
-}
-
-let folder: string | undefined
-
-/** Takes the native programs from another folder: one built with sanitizers. Before any is used. */
-export function useNativeFolder(path: string): void {
-  folder = path
-}
-
-/** Where the build puts `syscalls.node` and `sandbox`. */
-export function nativePath(name: 'syscalls.node' | 'sandbox'): string {
-  if (folder !== undefined) return join(folder, name)
-  return fileURLToPath(new URL(`../../../build/native/${name}`, import.meta.url))
 }

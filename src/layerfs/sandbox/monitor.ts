@@ -8,7 +8,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { hasCode, OciError, unreachable } from '../../oci/errors.ts'
-import { nativePath } from '../native/syscalls.ts'
+import { nativeHint, nativePath } from '../native/native-programs.ts'
 import { type CreatedTarget, RecordReader, type SandboxRecord } from './records.ts'
 import { SandboxError, type SandboxFailure } from './sandbox-error.ts'
 import type { ExitStatus, PublishedPort } from './spec.ts'
@@ -129,7 +129,7 @@ function cannotStart(cause: Error): OciError {
   }
   return new OciError('unsupported', `Cannot start the native program "${nativePath('sandbox')}"`, {
     cause,
-    hint: 'run "npm run build" in the checkout; it needs a C compiler (Debian: apt-get install gcc libc6-dev)',
+    hint: nativeHint(),
   })
 }
 
