@@ -13,7 +13,14 @@
  */
 import type { StackedLayer } from '../../layerfs/image/unpack.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import { type ChainId, chainIds, parseDiffId, parseDigest } from '../../oci/digest.ts'
+import {
+  type ChainId,
+  chainIds,
+  digestOf,
+  hexOf,
+  parseDiffId,
+  parseDigest,
+} from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import {
   asArray,
@@ -45,6 +52,11 @@ export interface CachedResult {
   /** Lowest first. */
   readonly layers: readonly StackedLayer[]
   readonly created?: string
+}
+
+/** Names a question of the memo (`steps/step-world.ts`) in an exported cache. */
+export function memoHex(key: string): string {
+  return hexOf(digestOf(key))
 }
 
 /** What one build made, for another to use. */

@@ -1,8 +1,8 @@
 /** What a build learned that another could use: collected while it runs, for `--cache-to`. */
-import { digestOf, hexOf } from '../../oci/digest.ts'
 import type { CacheKey, KeyParts, StepResult } from '../solve/graph.ts'
 import type { StepCache } from '../solve/step-cache.ts'
 import type { Memo } from '../steps/step-world.ts'
+import { memoHex } from './cache-config.ts'
 import type { ImportedCaches } from './imported-cache.ts'
 
 export interface CollectedCache {
@@ -14,11 +14,6 @@ export interface CollectedCache {
   readonly mounts: readonly string[]
   /** What earlier builds knew, which may be handed on. */
   readonly imports: ImportedCaches
-}
-
-/** Names a question of {@link Memo} in an exported cache. */
-export function memoHex(key: string): string {
-  return hexOf(digestOf(key))
 }
 
 /** The same cache and memo; what goes through them is noted. */

@@ -18,9 +18,8 @@ import type { StepCache, StepRecord } from '../solve/step-cache.ts'
 import { once } from '../sources/once.ts'
 import type { Memo } from '../steps/step-world.ts'
 import { vertex } from '../vertex.ts'
-import type { CachedResult, CacheIndex } from './cache-config.ts'
+import { type CachedResult, type CacheIndex, memoHex } from './cache-config.ts'
 import type { CachePlace, CacheSource } from './cache-place.ts'
-import { memoHex } from './collected-cache.ts'
 import type { SavedMount } from './saved-mount.ts'
 
 export interface ImportedCaches {
