@@ -17,6 +17,7 @@ import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
 import { openAuditLog } from './audit-log.ts'
 import { collectOptions } from './collect-flags.ts'
 import { type Configured, configure, type Given } from './config/apply-config.ts'
+import { mustNotBeDistributions } from './copy-place.ts'
 import { serveDebug } from './debug-server.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { createLog } from './log.ts'
@@ -53,6 +54,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
   for (const line of configured.withoutEffect) log.warn(`configuration: without effect: ${line}`)
   const audit = openAuditLog(flags['audit-log'])
   const metrics = flags['debug-addr'] === undefined ? undefined : createMetrics(programVersion())
+  mustNotBeDistributions(place)
   await using store = await openStorage(place, { as: 'server' })
   const storage = createRegistryStorage(measured(store, place.kind, metrics), parts.storage)
   await using access = await openAccessFrom(parts.access, { objects: store.objects, log })

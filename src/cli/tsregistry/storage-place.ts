@@ -72,7 +72,13 @@ export function parseStoragePlace(
     const options = parseAs(what, () => parseS3Address(text, s3Defaults(environment)))
     return { kind: 's3', options }
   }
-  throw usageError(`Cannot use ${what}: expected filesystem:DIR or s3://BUCKET, got "${text}"`)
+  const hint = text.startsWith('distribution:')
+    ? 'What distribution stored is brought over first: tsregistry copy --from distribution:DIR --to filesystem:DIR'
+    : undefined
+  throw usageError(
+    `Cannot use ${what}: expected filesystem:DIR or s3://BUCKET, got "${text}"`,
+    hint,
+  )
 }
 
 export async function openStorage(

@@ -188,11 +188,7 @@ async function swapTag(
   repository: RepositoryName,
   { tag, manifest, etag }: TagWrite & { readonly etag: string | undefined },
 ): Promise<boolean> {
-  const { digest, mediaType, bytes } = manifest
-  const pushedAt = storage.now().toISOString()
-  // The id makes every push another version, also of the same in the same millisecond.
-  const id = storage.newId()
-  const record = encodeRecord({ digest, mediaType, size: bytes.length, pushedAt, id })
+  const record = encodeTag({ manifest, pushedAt: storage.now(), id: storage.newId() })
   const condition =
     etag === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'matches', etag } as const)
   try {
@@ -202,6 +198,16 @@ async function swapTag(
     if (hasCode(error, 'conflict')) return false
     throw error
   }
+}
+
+/** The id makes every push another version, also of the same in the same millisecond. */
+export function encodeTag({
+  manifest: { digest, mediaType, bytes },
+  pushedAt,
+  id,
+}: Pick<TagWrite, 'manifest'> & { readonly pushedAt: Date; readonly id: string }): Uint8Array {
+  const size = bytes.length
+  return encodeRecord({ digest, mediaType, size, pushedAt: pushedAt.toISOString(), id })
 }
 
 function mustAllow(

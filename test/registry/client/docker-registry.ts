@@ -3,13 +3,20 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const program = '/usr/bin/docker-registry'
+const debians = '/usr/bin/docker-registry'
 
-export const hasDockerRegistry = existsSync(program)
+export const hasDockerRegistry = existsSync(debians)
+
+/** Each CNCF Distribution that the machine has: Debian's is version 2, `registry` from Go version 3. */
+export function distributionPrograms(): readonly string[] {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), join(homedir(), 'go/bin')]
+  const newest = folders.map(folder => join(folder, 'registry')).find(existsSync)
+  return [...(hasDockerRegistry ? [debians] : []), ...(newest === undefined ? [] : [newest])]
+}
 
 export interface DockerRegistry extends AsyncDisposable {
   readonly host: string
@@ -18,10 +25,15 @@ export interface DockerRegistry extends AsyncDisposable {
 export interface DockerRegistryOptions {
   /** A line of an htpasswd file (bcrypt). */
   readonly htpasswd?: string
+  readonly program?: string
+  /** Where it stores; what is given stays when it ends. */
+  readonly storage?: string
 }
 
 export async function startDockerRegistry({
   htpasswd,
+  program = debians,
+  storage,
 }: DockerRegistryOptions = {}): Promise<DockerRegistry> {
   const root = await mkdtemp(join(tmpdir(), 'client-registry-'))
   const host = `127.0.0.1:${await freePort()}`
@@ -32,7 +44,7 @@ export async function startDockerRegistry({
   await writeFile(join(root, 'htpasswd'), `${htpasswd ?? ''}\n`)
   await writeFile(
     join(root, 'config.yml'),
-    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${root}/data}}\n${auth}http: {addr: '${host}'}\n`,
+    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: '${storage ?? `${root}/data`}'}, delete: {enabled: true}}\n${auth}http: {addr: '${host}'}\n`,
   )
   const child = spawn(program, ['serve', join(root, 'config.yml')], { stdio: 'ignore' })
   const gone = new Promise(resolve => child.once('exit', resolve))

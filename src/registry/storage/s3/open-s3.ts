@@ -1,5 +1,5 @@
 /** A bucket as an ObjectStore: connected, probed, and in single-writer mode kept for this process. */
-import type { ObjectStore } from '../object-store.ts'
+import type { ObjectReader, ObjectStore } from '../object-store.ts'
 import { PartMemory } from './part-memory.ts'
 import { type Findings, probe } from './probe.ts'
 import { createS3Client, type S3Client } from './s3-client.ts'
@@ -24,6 +24,20 @@ export async function openS3ObjectStore(options: S3Options): Promise<OpenS3Objec
   } catch (error) {
     client.close()
     throw error
+  }
+}
+
+export interface OpenS3Reader extends AsyncDisposable {
+  readonly objects: ObjectReader
+}
+
+/** To read what somebody else stored: nothing is written, so what the server decides is not asked. */
+export async function openS3Reader(options: S3Options): Promise<OpenS3Reader> {
+  const client = await createS3Client(options)
+  const memory = new PartMemory(0)
+  return {
+    objects: new S3ObjectStore({ client, listing: 'ordered', memory, hasConditions: false }),
+    [Symbol.asyncDispose]: async () => client.close(),
   }
 }
 

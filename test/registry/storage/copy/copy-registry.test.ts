@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { parseRepositoryName } from '../../../src/oci/reference.ts'
-import { type CopyEvent, copyRegistry } from '../../../src/registry/storage/copy-registry.ts'
-import { MemoryObjectStore } from '../../../src/registry/storage/memory.ts'
-import { createRegistryStorage } from '../../../src/registry/storage/registry-storage.ts'
-import { findTag } from '../../../src/registry/storage/tags.ts'
-import { content, imageOf, indexOf, pushBlob, pushManifest } from '../server/contents.ts'
-import { startRegistry } from '../server/registry-server.ts'
+import { parseRepositoryName } from '../../../../src/oci/reference.ts'
+import {
+  type CopyEvent,
+  copyRegistry,
+} from '../../../../src/registry/storage/copy/copy-registry.ts'
+import { registrySource } from '../../../../src/registry/storage/copy/copy-source.ts'
+import { MemoryObjectStore } from '../../../../src/registry/storage/memory.ts'
+import { createRegistryStorage } from '../../../../src/registry/storage/registry-storage.ts'
+import { findTag } from '../../../../src/registry/storage/tags.ts'
+import { content, imageOf, indexOf, pushBlob, pushManifest } from '../../server/contents.ts'
+import { startRegistry } from '../../server/registry-server.ts'
 
 const layer = content('layer')
 const config = content(JSON.stringify({ os: 'linux', architecture: 'amd64' }))
@@ -32,7 +36,8 @@ async function copy(from: MemoryObjectStore, to: MemoryObjectStore): Promise<Cop
   const events: CopyEvent[] = []
   const { signal } = new AbortController()
   const onEvent = (event: CopyEvent) => void events.push(event)
-  await copyRegistry(createRegistryStorage(from), createRegistryStorage(to), { signal, onEvent })
+  const source = registrySource(createRegistryStorage(from))
+  await copyRegistry(source, createRegistryStorage(to), { signal, onEvent })
   return events
 }
 
@@ -87,6 +92,9 @@ describe('copyRegistry()', () => {
     }
     const to = new MemoryObjectStore()
     const damaged = (await copy(from, to)).filter(({ kind }) => kind === 'damaged')
-    expect(damaged).toMatchObject([{ digest: layer.digest }])
+    expect(damaged).toMatchObject([
+      { what: `blob ${layer.digest}`, reason: 'its bytes are others than its digest says' },
+      { what: `manifest ${image.digest}`, reason: expect.stringContaining(layer.digest) },
+    ])
   })
 })
