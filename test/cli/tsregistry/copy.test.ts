@@ -59,7 +59,7 @@ describeWith(['build'], 'tsregistry copy --from distribution:', () => {
     expect(nothing.status).toBe(1)
     expect(nothing.stderr).toMatch(/expected "docker\/registry\/v2\/" in it/)
     const there = run('copy', '--from', place, '--to', `distribution:${empty}`)
-    expect(there.status).toBe(2)
+    expect(there.status).toBe(125)
     expect(there.stderr).toMatch(/brought over first/)
   })
 })
