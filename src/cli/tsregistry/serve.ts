@@ -55,7 +55,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
   const audit = openAuditLog(flags['audit-log'])
   const metrics = flags['debug-addr'] === undefined ? undefined : createMetrics(programVersion())
   mustNotBeDistributions(place)
-  await using store = await openStorage(place, { as: 'server' })
+  await using store = await openStorage(place)
   const storage = createRegistryStorage(measured(store, place.kind, metrics), parts.storage)
   await using access = await openAccessFrom(parts.access, { objects: store.objects, log })
   const health = createHealth(store.objects)

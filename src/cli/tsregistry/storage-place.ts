@@ -1,9 +1,6 @@
 /** Where the registry stores, as every command of it finds and opens it: a folder, or a bucket. */
 import { join } from 'node:path'
-import {
-  type OpenOptions,
-  openFileObjectStore,
-} from '../../registry/storage/filesystem/file-object-store.ts'
+import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import type { ObjectStore } from '../../registry/storage/object-store.ts'
 import { openS3ObjectStore } from '../../registry/storage/s3/open-s3.ts'
 import type { Findings } from '../../registry/storage/s3/probe.ts'
@@ -81,10 +78,7 @@ export function parseStoragePlace(
   )
 }
 
-export async function openStorage(
-  place: StoragePlace,
-  options: OpenOptions = { as: 'tool' },
-): Promise<OpenStorage> {
+export async function openStorage(place: StoragePlace): Promise<OpenStorage> {
   if (place.kind === 's3') {
     const store = await openS3ObjectStore(place.options)
     return {
@@ -93,7 +87,7 @@ export async function openStorage(
       [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
     }
   }
-  const store = await openFileObjectStore(place.root, options)
+  const store = await openFileObjectStore(place.root)
   return {
     objects: store.objects,
     name: place.root,

@@ -122,6 +122,12 @@ export interface ObjectAppender {
    * are the caller's mistake.
    */
   append(key: string, from?: Checkpoint, expected?: Expected): Promise<Append>
+  /**
+   * Keeps turns at the key to whoever has the claim, among all processes, until it is disposed or its
+   * process ends; `undefined` while another has it. Absent where two turns cannot harm each other's
+   * bytes.
+   */
+  claim?(key: string): Promise<Disposable | undefined>
   /** Forgets an unfinished object. */
   discard(key: string, from: Checkpoint): Promise<void>
   /** What lies elsewhere than under its key while it is unfinished, of keys that start with `prefix`. */
@@ -129,7 +135,10 @@ export interface ObjectAppender {
 }
 
 export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender {
-  /** Whether other processes serve requests over the same objects: each must find all it needs there. */
+  /**
+   * Whether what this process has in mind of an upload is worth storing for others that serve requests
+   * over the same objects: not where reading the bytes once more costs less.
+   */
   readonly isShared: boolean
   /**
    * Whether an object is as it was completed or not there at all, and never completed twice: no

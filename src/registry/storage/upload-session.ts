@@ -8,7 +8,8 @@
  * 1. Every change is a compare-and-swap on the session object: a writer that lost its turn, in this
  *    process or another, cannot move the offset.
  * 2. `checkpoint.size` bytes are stored, and no more are believed.
- * 3. A turn left by a process that died is taken over; its unrecorded bytes are dropped.
+ * 3. A turn left by a process that died is taken over; its unrecorded bytes are dropped. Where two
+ *    turns would write over each other's bytes (`claim`), one of a process that lives is not.
  * 4. A closed session takes no more bytes: it names them until the blob's record does.
  */
 import { type Algorithm, type Digest, isAlgorithm } from '../../oci/digest.ts'
@@ -111,14 +112,25 @@ export async function takeTurn(
   const before = await findSession(storage, address)
   if (busy.has(address.id)) throw lostTurn(before)
   busy.add(address.id)
+  const held: Disposable[] = [{ [Symbol.dispose]: () => busy.delete(address.id) }]
+  const end = () => held.forEach(each => void each[Symbol.dispose]())
   try {
+    held.push(await claimBytes(storage, before))
     const isDecided = purpose === 'finish' && storage.objects.isReliable
     const session = isDecided ? before : await swapSession(storage, before)
-    return { session, [Symbol.dispose]: () => busy.delete(address.id) }
+    return { session, [Symbol.dispose]: end }
   } catch (error) {
-    busy.delete(address.id)
+    end()
     throw error
   }
+}
+
+/** Before the session is taken over: the turn of a process that lives is not. */
+async function claimBytes(storage: RegistryStorage, session: UploadSession): Promise<Disposable> {
+  if (storage.objects.claim === undefined) return { [Symbol.dispose]: () => {} }
+  const claim = await storage.objects.claim(session.key)
+  if (claim === undefined) throw lostTurn(session)
+  return claim
 }
 
 /** Records how far the turn came. Throws a range conflict when another writer took it over. */

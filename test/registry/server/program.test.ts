@@ -73,15 +73,6 @@ describe('tsregistry serve', () => {
     expect(registry.log()).not.toMatch(/c2VjcmV0/)
   })
 
-  it('refuses a folder that is served already', async () => {
-    const registry = await serveRegistry(compiled.dist, join(root, 'twice'))
-    const { status, stderr } = run('serve', '--addr', '127.0.0.1:0', '--root', join(root, 'twice'))
-    expect(status).toBe(1)
-    expect(stderr).toMatch(/another process serves it/)
-    expect(stderr).not.toMatch(/ at /)
-    await registry.stop('SIGTERM')
-  })
-
   it('says that the address is taken', async () => {
     const registry = await serveRegistry(compiled.dist, join(root, 'port'))
     const addr = `127.0.0.1:${registry.port}`

@@ -2,14 +2,30 @@
  * An unfinished object as a growing file under its final name: written once, never copied or moved.
  * Nothing refers to the name until the object is complete, so nobody reads half of it.
  */
-import { constants } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { OciError } from '../../../oci/errors.ts'
+import { type FileLock, tryLock } from '../../../layerfs/content/file-lock.ts'
+import { hasCode, OciError } from '../../../oci/errors.ts'
 import type { Append, Checkpoint } from '../object-store.ts'
 import { syncDirectory, withParent } from './durable-files.ts'
 
 const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+
+/**
+ * The kernel's lock on `path`, which is made when missing; `undefined` while another process has it.
+ * Without it two processes that write one object would write over each other's bytes.
+ */
+export async function claimFile(path: string): Promise<FileLock | undefined> {
+  await withParent(path, async () => closeSync(openSync(path, flags, 0o644)))
+  try {
+    return tryLock(path, 'exclusive')
+  } catch (error) {
+    // Whoever had it gave the object up meanwhile.
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
 
 /**
  * Opens `path` for one turn, cut to `from`: what an interrupted turn left behind is dropped.

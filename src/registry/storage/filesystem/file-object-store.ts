@@ -36,12 +36,11 @@ import {
   syncDirectory,
   writeNewFile,
 } from './durable-files.ts'
-import { appendToFile } from './file-append.ts'
+import { appendToFile, claimFile } from './file-append.ts'
 import { fileBytes } from './file-bytes.ts'
 import { KeyLocks } from './key-locks.ts'
 import { listKeys } from './listing.ts'
 import { ObjectCache } from './object-cache.ts'
-import { lockRoot } from './root-lock.ts'
 
 /** Read at once: of images most blobs are smaller. */
 const smallSize = 512 * 1024
@@ -50,34 +49,20 @@ export interface OpenFileObjectStore extends AsyncDisposable {
   readonly objects: ObjectStore
 }
 
-export interface OpenOptions {
-  /**
-   * A folder has one `server` at a time, and any number of `tool`s beside it: a second server over
-   * the same folder is a mistake, most often the first one still running.
-   */
-  readonly as: 'server' | 'tool'
-}
-
-/**
- * Opens the store in the folder `root`, which is made when missing. Throws `conflict` when another
- * process serves it.
- */
-export async function openFileObjectStore(
-  root: string,
-  { as }: OpenOptions = { as: 'server' },
-): Promise<OpenFileObjectStore> {
+/** Opens the store in the folder `root`, which is made when missing: in any number of processes. */
+export async function openFileObjectStore(root: string): Promise<OpenFileObjectStore> {
   const locks = join(root, 'locks')
   const layout = { objects: join(root, 'objects'), temporary: join(root, 'temporary') }
   await makeDirectory(layout.objects)
   await makeDirectory(layout.temporary)
   await makeDirectory(locks)
-  const lock = as === 'server' ? await lockRoot(root) : undefined
   const presence = await enter(layout.temporary)
+  const keys = new KeyLocks(locks)
   return {
-    objects: new FileObjectStore(layout, new KeyLocks(locks)),
+    objects: new FileObjectStore(layout, keys),
     [Symbol.asyncDispose]: async () => {
       presence[Symbol.dispose]()
-      await lock?.[Symbol.asyncDispose]()
+      keys[Symbol.dispose]()
     },
   }
 }
@@ -97,6 +82,8 @@ async function enter(temporary: string): Promise<FileLock> {
 }
 
 class FileObjectStore implements ObjectStore {
+  // The kernel has an upload's last bytes in memory: they are hashed again in less time than a hash
+  // that can be stored takes.
   readonly isShared = false
   readonly isReliable = false
   readonly #root: string
@@ -182,6 +169,10 @@ class FileObjectStore implements ObjectStore {
 
   append(key: string, from?: Checkpoint): Promise<Append> {
     return appendToFile(this.#pathOf(key), from?.size ?? 0)
+  }
+
+  claim(key: string): Promise<Disposable | undefined> {
+    return claimFile(this.#pathOf(key))
   }
 
   discard(key: string): Promise<void> {

@@ -2,21 +2,16 @@
  * One holder per key at a time, among all processes that have the folder open: what makes a
  * conditional write one step.
  *
- * Within the process a mutex per key; between processes flock(2) on one of a few files, which a
- * process holds as long as any of its holders is at a key that falls on it. The kernel takes the lock
- * back when the process ends, however it ends.
+ * Within the process a mutex per key; between processes a stripe: flock(2) on one of a few files,
+ * which a process holds while any of its holders is at a key that falls on it. The kernel takes the
+ * lock back when the process ends, however it ends.
  */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { acquireLock, type FileLock } from '../../../layerfs/content/file-lock.ts'
 import { KeyedMutex } from '../keyed-mutex.ts'
+import { Stripe } from './stripe.ts'
 
-interface Stripe {
-  readonly lock: Promise<FileLock>
-  holders: number
-}
-
-export class KeyLocks {
+export class KeyLocks implements Disposable {
   readonly #folder: string
   readonly #mutex = new KeyedMutex()
   readonly #stripes = new Map<string, Stripe>()
@@ -26,37 +21,18 @@ export class KeyLocks {
   }
 
   run<T>(key: string, task: () => Promise<T>): Promise<T> {
-    return this.#mutex.run(key, async () => {
-      const name = stripeOf(key)
-      const stripe = this.#enter(name)
-      try {
-        await stripe.lock
-        return await task()
-      } finally {
-        await this.#leave(name, stripe)
-      }
-    })
+    return this.#mutex.run(key, () => this.#stripeOf(key).run(task))
   }
 
-  #enter(name: string): Stripe {
-    const stripe = this.#stripes.get(name) ?? {
-      lock: acquireLock(join(this.#folder, name), 'exclusive'),
-      holders: 0,
-    }
-    stripe.holders++
+  [Symbol.dispose](): void {
+    for (const stripe of this.#stripes.values()) stripe[Symbol.dispose]()
+    this.#stripes.clear()
+  }
+
+  #stripeOf(key: string): Stripe {
+    const name = createHash('sha256').update(key).digest('hex').slice(0, 2)
+    const stripe = this.#stripes.get(name) ?? new Stripe(join(this.#folder, name))
     this.#stripes.set(name, stripe)
     return stripe
   }
-
-  async #leave(name: string, stripe: Stripe): Promise<void> {
-    stripe.holders--
-    if (stripe.holders > 0) return
-    this.#stripes.delete(name)
-    const lock = await stripe.lock.catch(() => undefined)
-    lock?.[Symbol.dispose]()
-  }
-}
-
-function stripeOf(key: string): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 2)
 }
