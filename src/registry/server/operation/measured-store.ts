@@ -34,9 +34,7 @@ export function measuredStore(
       timed('Writer', async () => append(await store.append(key, from, expected))),
     discard: (key, from) => timed('Delete', () => store.discard(key, from)),
     unfinished: prefix => store.unfinished(prefix),
-    ...(store.claim === undefined
-      ? {}
-      : { claim: async (key: string) => store.claim?.(key) }),
+    ...(store.claim === undefined ? {} : { claim: async (key: string) => store.claim?.(key) }),
     ...(store.urlOf === undefined
       ? {}
       : { urlOf: (key: string, seconds: number) => store.urlOf?.(key, seconds) ?? noUrl() }),
