@@ -1,6 +1,6 @@
 /**
  * The system calls that Node lacks, one function each, without policy; for speed also one for six
- * of them, and inflate.
+ * of them, inflate, and a thread that moves bytes between sockets.
  *
  * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
  * error: `code: 'ENOENT'`, `errno`, `syscall: 'openat2'`. Names and targets are strings (UTF-8) or
@@ -140,6 +140,19 @@ export interface Syscalls {
     buffers: readonly [input: Uint8Array, output: Uint8Array],
     places: Uint32Array,
   ): number
+  /**
+   * Sends `count` bytes that come from one socket to another; both are non-blocking, and left alone
+   * until `done` was called, with one of `relayEnds` (relay.ts). Returns an id for the others.
+   */
+  startRelay(
+    from: number,
+    to: number,
+    count: number,
+    done: (end: number, sent: number) => void,
+  ): number
+  /** `done` is still called. */
+  stopRelay(id: number): void
+  relayProgress(id: number): readonly [received: number, sent: number] | undefined
 }
 
 /** What `inflate` answers: what it needs to go on, or how the stream ended. */

@@ -2,6 +2,7 @@
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
+import type { ObjectBytes } from '../storage/object-store.ts'
 import { createClientBudget } from './client-budget.ts'
 import { clientOf } from './client-of.ts'
 import { dispatch, type Registry } from './dispatch.ts'
@@ -136,7 +137,7 @@ function pages(options: ApplicationOptions): Router {
 }
 
 /** On a connection that stays, the bytes of the requests before are not of this one. */
-function measure({ req, res }: Koa.Context, metrics: Pick<Metrics, 'request'>): void {
+function measure({ req, res, state }: Koa.Context, metrics: Pick<Metrics, 'request'>): void {
   const { socket } = req
   const before = { read: socket.bytesRead, written: socket.bytesWritten }
   const finish = metrics.request(req.method ?? '', req.url ?? '')
@@ -144,7 +145,7 @@ function measure({ req, res }: Koa.Context, metrics: Pick<Metrics, 'request'>): 
     finish({
       status: res.statusCode,
       received: Math.max(0, socket.bytesRead - before.read),
-      sent: Math.max(0, socket.bytesWritten - before.written),
+      sent: Math.max(0, socket.bytesWritten - before.written) + (state['relayed'] ?? 0),
     }),
   )
 }
@@ -169,7 +170,7 @@ function bufferOf(body: string | Uint8Array): Buffer {
   return Buffer.from(body.buffer, body.byteOffset, body.length)
 }
 
-function isStream(body: ReplyBody): body is AsyncIterable<Uint8Array> {
+function isStream(body: ReplyBody): body is ObjectBytes {
   return typeof body === 'object' && !(body instanceof Uint8Array)
 }
 
@@ -182,10 +183,12 @@ function sendHead(ctx: Koa.Context, status: number, body: string | Uint8Array | 
   ctx.res.end()
 }
 
-function sendStream(ctx: Koa.Context, reply: Reply, body: AsyncIterable<Uint8Array>): void {
+function sendStream(ctx: Koa.Context, reply: Reply, body: ObjectBytes): void {
   ctx.respond = false
   ctx.res.statusCode = reply.status
-  void sendChunks(ctx.res, body)
+  void sendChunks(ctx.res, body, bytes => {
+    ctx.state['relayed'] = bytes
+  })
 }
 
 function logEntry(ctx: Koa.Context, ms: number): RequestLogEntry {

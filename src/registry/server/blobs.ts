@@ -7,7 +7,6 @@ import {
   unknownBlob,
   unlinkBlob,
 } from '../storage/blobs.ts'
-import type { ObjectBytes } from '../storage/object-store.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { verified } from '../storage/rot.ts'
 import { parseByteRange } from './byte-range.ts'
@@ -41,7 +40,7 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
           'Content-Range': `bytes ${start}-${end - 1}/${blob.size}`,
           'Content-Length': String(end - start),
         },
-        body: lent(await openBlob(storage, blob, answer.range)),
+        body: await openBlob(storage, blob, answer.range),
       }
     }
     case 'whole':
@@ -84,12 +83,7 @@ async function openWhole(storage: RegistryStorage, blob: StoredBlob) {
   const isChecked = Math.random() < storage.policy.verifyReads
   const checked = isChecked ? verified(storage, blob, bytes) : undefined
   if (blob.size <= smallBlobSize) return together(checked ?? bytes)
-  return checked ?? lent(bytes)
-}
-
-/** For who reads a chunk while the one before is being sent, and keeps none. */
-function lent(bytes: ObjectBytes): AsyncIterable<Uint8Array> {
-  return bytes.lent ?? bytes
+  return checked ?? bytes
 }
 
 /** As much as a stream would hold of a larger one. */

@@ -1,4 +1,5 @@
 /** What handlers see of HTTP: a request value and a reply value. Sockets stay in `listen.ts`. */
+import type { ObjectBytes } from '../storage/object-store.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { ResourceError } from '../storage/resource-error.ts'
 import type { Session } from './access/session.ts'
@@ -23,7 +24,7 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
   readonly reserveMemory: () => Promise<Disposable>
 }
 
-export type ReplyBody = string | Uint8Array | AsyncIterable<Uint8Array>
+export type ReplyBody = string | Uint8Array | ObjectBytes
 
 export interface Reply {
   readonly status: number

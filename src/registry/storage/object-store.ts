@@ -12,6 +12,7 @@
  * Keys are components joined by `/`; no key is another key's directory.
  */
 import { OciError } from '../../oci/errors.ts'
+import type { Drain } from './drain.ts'
 
 export type Condition =
   /** The key must not exist yet. */
@@ -59,6 +60,11 @@ export interface ObjectBytes extends AsyncIterable<Uint8Array> {
    * bytes from then on.
    */
   readonly lent?: AsyncIterable<Uint8Array>
+  /**
+   * All of it into a connection, for least: the kernel moves what it can. Throws when the drain's
+   * client goes away, or the bytes break off for good.
+   */
+  sendTo?(drain: Drain): Promise<void>
 }
 
 export interface ObjectReader {

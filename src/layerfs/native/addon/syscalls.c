@@ -187,5 +187,6 @@ NAPI_MODULE_INIT() {
   bind(env, exports, metadata_bindings);
   bind(env, exports, xattr_bindings);
   bind(env, exports, mount_bindings);
+  bind(env, exports, relay_bindings);
   return exports;
 }

@@ -63,5 +63,6 @@ extern const struct binding decompress_bindings[];
 extern const struct binding metadata_bindings[];
 extern const struct binding xattr_bindings[];
 extern const struct binding mount_bindings[];
+extern const struct binding relay_bindings[];
 
 #endif

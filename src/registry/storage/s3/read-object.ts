@@ -1,7 +1,8 @@
-/** Reading large objects: a stream that goes on where it was torn, of the same version. */
+/** Reading large objects: bytes that go on where they were torn, of the same version. */
 import { Readable } from 'node:stream'
 import { OciError } from '../../../oci/errors.ts'
-import type { ObjectRange } from '../object-store.ts'
+import type { ObjectBytes, ObjectRange } from '../object-store.ts'
+import { directBytes } from './direct-bytes.ts'
 import { retrying, unavailable } from './retries.ts'
 import type { S3Client, S3Response } from './s3-client.ts'
 import { isAbsence, S3Failure } from './s3-failure.ts'
@@ -9,8 +10,26 @@ import { isAbsence, S3Failure } from './s3-failure.ts'
 /** Breaks without a byte in between; a network that tears every answer is no network. */
 const maxBreaks = 5
 
+/** From here on a connection that is read by hand is worth its while. */
+const directSize = 1024 * 1024
+
 /** Throws `not-found`; while it is read `unavailable`. */
 export async function readObject(
+  client: S3Client,
+  key: string,
+  range?: ObjectRange,
+): Promise<ObjectBytes> {
+  if (range !== undefined && range.end - range.start >= directSize) {
+    const body = await client.get(key, range)
+    const question = { key, end: range.end, etag: body?.etag }
+    if (body !== undefined) {
+      return directBytes(body, range, start => goOnReading(client, { ...question, start }))
+    }
+  }
+  return readInOrder(client, key, range)
+}
+
+async function readInOrder(
   client: S3Client,
   key: string,
   range?: ObjectRange,
@@ -34,12 +53,22 @@ export async function readObject(
   }
 }
 
+/** What is left of an object whose beginning was read, of the same version. */
+async function goOnReading(
+  client: S3Client,
+  question: Question,
+): Promise<AsyncIterable<Uint8Array>> {
+  const first = await ask(client, question)
+  if (first === undefined) throw unavailable(`Cannot read object "${question.key}"`, undefined)
+  return resumed(client, { ...question, first })
+}
+
 interface Question {
   readonly key: string
   readonly start: number
   readonly end?: number | undefined
   /** Only of this version. */
-  readonly etag?: string
+  readonly etag?: string | undefined
 }
 
 /** `undefined` when the object ends before the range starts: it is empty. */

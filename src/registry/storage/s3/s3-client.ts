@@ -10,6 +10,8 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Readable } from 'node:stream'
 import type { Client } from 'minio'
+import type { ObjectRange } from '../object-store.ts'
+import { createDirectGets, type DirectBody } from './direct-get.ts'
 import { failureFrom, type S3Failure } from './s3-failure.ts'
 import type { S3Options } from './s3-options.ts'
 
@@ -32,6 +34,8 @@ export interface S3Client {
   send(request: S3Request): Promise<S3Response>
   /** As `send`, for answers whose body is of no interest. */
   sendOnly(request: S3Request): Promise<http.IncomingHttpHeaders>
+  /** The bytes of a range, if they come; `undefined`: ask with `send`. */
+  get(key: string, range: ObjectRange): Promise<DirectBody | undefined>
   /** An address that lets whoever has it read the object for `seconds`. */
   presign(key: string, seconds: number): Promise<string>
   close(): void
@@ -39,6 +43,9 @@ export interface S3Client {
 
 /** Without a byte in either direction: the server is gone, or its network. */
 const idleMs = 20_000
+
+/** For clocks that differ; the address is used at once. */
+const getSeconds = 15 * 60
 
 interface Call {
   readonly what: string
@@ -77,6 +84,7 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
   }
   const client = connect(options.endpoint)
   const outside = connect(options.publicEndpoint ?? options.endpoint)
+  const direct = createDirectGets(options.endpoint)
   const send = (request: S3Request) =>
     calls.run({ what: describe(request), signal: request.signal }, () =>
       exchange(client, request, options),
@@ -91,9 +99,18 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
       }
       return response.headers
     },
+    get: async (key, { start, end }) => {
+      const at = [options.bucket, keyIn(options, key), getSeconds] as const
+      // Without credentials just now; `send` tells why.
+      const url = await client.presignedUrl('GET', ...at).catch(() => undefined)
+      return url === undefined ? undefined : direct.get({ url: new URL(url), start, end })
+    },
     presign: (key, seconds) =>
       outside.presignedUrl('GET', options.bucket, keyIn(options, key), seconds),
-    close: () => agent.destroy(),
+    close: () => {
+      agent.destroy()
+      direct.close()
+    },
   }
 }
 

@@ -1,0 +1,325 @@
+/*
+ * Bytes from one socket to another without passing through this process's memory: splice(2) by way
+ * of a pipe. One thread does it for all relays, and JavaScript hears of the end alone.
+ *
+ * 1. A relay has duplicates of both descriptors. Whoever closes theirs meanwhile does not make the
+ *    thread write into another file that got the number.
+ * 2. What was received is sent before the end is told, unless the target broke or we were stopped.
+ * 3. A relay belongs to the thread, and so does what comes after it in the list. Others look for it
+ *    under the lock, add before the first, and touch its counters and `is_stopped` alone.
+ */
+#define _GNU_SOURCE
+#include "syscalls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* As much as an unprivileged process may ask for; where it gets less the relay is slower. */
+#define PIPE_SIZE (1 << 20)
+
+/* After so many bytes it is the next relay's turn. */
+#define TURN (8 << 20)
+
+#define EVENTS 64
+
+/* As `relayEnds` in relay.ts. */
+enum end { UNDER_WAY = -1, ALL_SENT, SOURCE_BROKE, TARGET_BROKE, STOPPED };
+
+struct relay {
+  uint32_t id;
+  int from, to, pipe_in, pipe_out;
+  /* Not received yet; received and in the pipe. */
+  int64_t left, held;
+  bool has_source_broken, is_ready, is_watched;
+  enum end end;
+  atomic_bool is_stopped;
+  _Atomic int64_t received, sent;
+  napi_threadsafe_function done;
+  struct relay *next;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct relay *relays;
+static uint32_t last_id;
+static int epoll_fd = -1, wake_fd = -1;
+
+static void wake(void) {
+  const uint64_t one = 1;
+  if (write(wake_fd, &one, sizeof one) < 0) return; /* Full: it is awake. */
+}
+
+/* --- The thread ------------------------------------------------------------------------------ */
+
+static int64_t smaller(int64_t one, int64_t other) { return one < other ? one : other; }
+
+/* Whether it failed for good: not because there is nothing to do at the moment. */
+static bool is_broken(ssize_t count) {
+  return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static bool receive(struct relay *relay) {
+  if (relay->left == 0 || relay->has_source_broken) return false;
+  const size_t wanted = (size_t)smaller(relay->left, PIPE_SIZE);
+  const ssize_t count =
+      splice(relay->from, NULL, relay->pipe_in, NULL, wanted, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  if (is_broken(count)) relay->has_source_broken = true;
+  if (count <= 0) return false;
+  relay->left -= count;
+  relay->held += count;
+  relay->received += count;
+  return true;
+}
+
+static bool send_on(struct relay *relay, bool has_more) {
+  if (relay->held == 0) return false;
+  const unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (has_more ? SPLICE_F_MORE : 0);
+  const ssize_t count =
+      splice(relay->pipe_out, NULL, relay->to, NULL, (size_t)relay->held, flags);
+  if (is_broken(count)) relay->end = TARGET_BROKE;
+  if (count <= 0) return false;
+  relay->held -= count;
+  relay->sent += count;
+  return true;
+}
+
+/*
+ * Moves what can be moved now, a turn at most. Sockets are watched for changes only, so unless
+ * there is more at once, each side has been tried until it would block.
+ */
+static void pump(struct relay *relay) {
+  const int64_t before = relay->sent;
+  for (;;) {
+    const bool has_received = receive(relay);
+    const bool has_sent = send_on(relay, has_received && relay->left > 0);
+    if (relay->end == UNDER_WAY && relay->held == 0) {
+      if (relay->left == 0) relay->end = ALL_SENT;
+      else if (relay->has_source_broken) relay->end = SOURCE_BROKE;
+    }
+    if (relay->end != UNDER_WAY || (!has_received && !has_sent)) break;
+    if (relay->sent - before >= TURN) return;
+  }
+  relay->is_ready = false;
+}
+
+static void watch(struct relay *relay) {
+  struct epoll_event from = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = relay};
+  struct epoll_event to = {.events = EPOLLOUT | EPOLLET, .data.ptr = relay};
+  relay->is_watched = true;
+  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, relay->from, &from) != 0 ||
+      epoll_ctl(epoll_fd, EPOLL_CTL_ADD, relay->to, &to) != 0) {
+    relay->end = SOURCE_BROKE;
+  }
+}
+
+static void close_all(struct relay *relay) {
+  close(relay->from);
+  close(relay->to);
+  close(relay->pipe_in);
+  close(relay->pipe_out);
+}
+
+static void finish(struct relay *relay) {
+  /* The caller's descriptors keep the sockets open, and those would stay watched. */
+  epoll_ctl(epoll_fd, EPOLL_CTL_DEL, relay->from, NULL);
+  epoll_ctl(epoll_fd, EPOLL_CTL_DEL, relay->to, NULL);
+  close_all(relay);
+  napi_threadsafe_function done = relay->done;
+  if (napi_call_threadsafe_function(done, relay, napi_tsfn_blocking) != napi_ok) free(relay);
+  napi_release_threadsafe_function(done, napi_tsfn_release);
+}
+
+static void remove_from_list(struct relay *relay) {
+  pthread_mutex_lock(&lock);
+  struct relay **place = &relays;
+  while (*place != relay) place = &(*place)->next;
+  *place = relay->next;
+  pthread_mutex_unlock(&lock);
+}
+
+/* Whether it can go on at once. */
+static bool serve(struct relay *relay) {
+  if (!relay->is_watched) watch(relay);
+  if (relay->is_stopped) relay->end = STOPPED;
+  if (relay->end == UNDER_WAY && relay->is_ready) pump(relay);
+  if (relay->end == UNDER_WAY) return relay->is_ready;
+  remove_from_list(relay);
+  finish(relay);
+  return false;
+}
+
+static void *run(void *unused) {
+  (void)unused;
+  struct epoll_event events[EVENTS];
+  for (bool has_ready = false;;) {
+    const int count = epoll_wait(epoll_fd, events, EVENTS, has_ready ? 0 : -1);
+    for (int i = 0; i < count; i++) {
+      struct relay *relay = events[i].data.ptr;
+      uint64_t wakes;
+      if (relay != NULL) relay->is_ready = true;
+      else if (read(wake_fd, &wakes, sizeof wakes) < 0) continue; /* Another wake took it. */
+    }
+    has_ready = false;
+    pthread_mutex_lock(&lock);
+    struct relay *relay = relays;
+    pthread_mutex_unlock(&lock);
+    /* Others add before the first, so what comes after it is ours to follow. */
+    for (struct relay *next; relay != NULL; relay = next) {
+      next = relay->next;
+      has_ready = serve(relay) || has_ready;
+    }
+  }
+  return NULL;
+}
+
+static int start_thread(void) {
+  epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  struct epoll_event wakes = {.events = EPOLLIN, .data.ptr = NULL};
+  if (epoll_fd < 0 || wake_fd < 0) return errno;
+  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &wakes) != 0) return errno;
+  sigset_t all, before;
+  pthread_t thread;
+  sigfillset(&all);
+  /* Signals are for the threads that Node runs. */
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int failure = pthread_create(&thread, NULL, run, NULL);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (failure == 0) pthread_detach(thread);
+  return failure;
+}
+
+static int start_failure;
+
+static void start_once(void) { start_failure = start_thread(); }
+
+/* --- JavaScript's side ----------------------------------------------------------------------- */
+
+static void tell_end(napi_env env, napi_value done, void *context, void *data) {
+  (void)context;
+  struct relay *relay = data;
+  const int64_t end = relay->end, sent = relay->sent;
+  free(relay);
+  if (env == NULL) return; /* Its thread of JavaScript has ended. */
+  napi_value arguments[] = {number(env, end), number(env, sent)};
+  napi_call_function(env, undefined(env), done, 2, arguments, NULL);
+}
+
+static napi_threadsafe_function callback_of(napi_env env, napi_value done) {
+  napi_value name;
+  napi_threadsafe_function result = NULL;
+  napi_create_string_utf8(env, "relay", NAPI_AUTO_LENGTH, &name);
+  napi_create_threadsafe_function(env, done, NULL, name, 0, 1, NULL, NULL, NULL, tell_end, &result);
+  return result;
+}
+
+/* Duplicates and pipe, or none of them. */
+static bool open_all(struct relay *relay, int from, int to) {
+  int ends[2] = {-1, -1};
+  relay->from = fcntl(from, F_DUPFD_CLOEXEC, 0);
+  relay->to = relay->from < 0 ? -1 : fcntl(to, F_DUPFD_CLOEXEC, 0);
+  if (relay->to >= 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+    relay->pipe_out = ends[0];
+    relay->pipe_in = ends[1];
+    fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE);
+    return true;
+  }
+  const int saved = errno;
+  if (relay->from >= 0) close(relay->from);
+  if (relay->to >= 0) close(relay->to);
+  errno = saved;
+  return false;
+}
+
+static uint32_t enlist(struct relay *relay) {
+  pthread_mutex_lock(&lock);
+  const uint32_t id = relay->id = ++last_id;
+  relay->next = relays;
+  relays = relay;
+  pthread_mutex_unlock(&lock);
+  wake();
+  return id;
+}
+
+/* startRelay(from, to, count, done): its id. `done(end, sent)` is called once, later. */
+static napi_value call_start_relay(napi_env env, napi_callback_info info) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  struct arguments args = arguments_of(env, info);
+  int from, to;
+  int64_t count;
+  if (!read_int(&args, 0, &from) || !read_int(&args, 1, &to) || !read_int64(&args, 2, &count)) {
+    return NULL;
+  }
+  pthread_once(&once, start_once);
+  errno = start_failure;
+  if (errno != 0) return throw_errno(env, "relay", NULL);
+  struct relay *relay = calloc(1, sizeof *relay);
+  if (relay == NULL) return throw_errno(env, "relay", NULL);
+  relay->left = count;
+  relay->end = UNDER_WAY;
+  relay->is_ready = true;
+  if (!open_all(relay, from, to)) {
+    free(relay);
+    return throw_errno(env, "relay", NULL);
+  }
+  relay->done = callback_of(env, args.values[3]);
+  if (relay->done == NULL) {
+    close_all(relay);
+    free(relay);
+    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "Expected a function");
+    return NULL;
+  }
+  return number(env, enlist(relay));
+}
+
+/* Calls under the lock with the relay that is under way under this id, or NULL. */
+static struct relay *find(int64_t id) {
+  struct relay *relay = relays;
+  while (relay != NULL && relay->id != id) relay = relay->next;
+  return relay;
+}
+
+static napi_value call_stop_relay(napi_env env, napi_callback_info info) {
+  struct arguments args = arguments_of(env, info);
+  int64_t id;
+  if (!read_int64(&args, 0, &id)) return NULL;
+  pthread_mutex_lock(&lock);
+  struct relay *relay = find(id);
+  if (relay != NULL) relay->is_stopped = true;
+  pthread_mutex_unlock(&lock);
+  if (relay != NULL) wake();
+  return undefined(env);
+}
+
+/* [received, sent] so far; undefined once it has ended. */
+static napi_value call_relay_progress(napi_env env, napi_callback_info info) {
+  struct arguments args = arguments_of(env, info);
+  int64_t id, received = 0, sent = 0;
+  if (!read_int64(&args, 0, &id)) return NULL;
+  pthread_mutex_lock(&lock);
+  struct relay *relay = find(id);
+  if (relay != NULL) {
+    received = relay->received;
+    sent = relay->sent;
+  }
+  pthread_mutex_unlock(&lock);
+  if (relay == NULL) return undefined(env);
+  napi_value result;
+  napi_create_array_with_length(env, 2, &result);
+  napi_set_element(env, result, 0, number(env, received));
+  napi_set_element(env, result, 1, number(env, sent));
+  return result;
+}
+
+const struct binding relay_bindings[] = {
+    {"startRelay", call_start_relay},
+    {"stopRelay", call_stop_relay},
+    {"relayProgress", call_relay_progress},
+    {NULL, NULL},
+};
