@@ -67,6 +67,7 @@ function watch(
   signal.addEventListener('abort', onAbort, { once: true })
   let source = { received: 0, at: performance.now() }
   let target = { sent: 0, at: performance.now() }
+  const everyMs = Math.min(lookEveryMs, sourceIdleMs, targetPace.everyMs)
   const timer = setInterval(() => {
     const [received = 0, sent = 0] = syscalls().relayProgress(id) ?? []
     const now = performance.now()
@@ -75,7 +76,7 @@ function watch(
     if (received === sent || sent - target.sent >= targetPace.bytes) target = { sent, at: now }
     if (now - source.at > sourceIdleMs) stop('source broke')
     if (now - target.at > targetPace.everyMs) stop('target broke')
-  }, Math.min(lookEveryMs, sourceIdleMs, targetPace.everyMs))
+  }, everyMs)
   return () => {
     clearInterval(timer)
     signal.removeEventListener('abort', onAbort)
