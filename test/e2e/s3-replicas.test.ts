@@ -78,9 +78,20 @@ describe.skipIf(lacks !== undefined)(
       expect(Math.min(...balancer.sent)).toBeGreaterThan(0)
     })
 
-    test('say that they are ready, and on what', async () => {
+    test('say that they are ready, and on what: to probes, in metrics and the log', async () => {
       const answer = await send('GET', '/readyz')
       expect([answer.status, await answer.text()]).toEqual([200, 'storage: s3, full\n'])
+      const debug = await freePort()
+      const [replica] = await startReplicas(server, 1, [
+        ...['--debug-addr', `127.0.0.1:${debug}`, '--log-level', 'info'],
+      ])
+      try {
+        const metrics = await (await fetch(`http://127.0.0.1:${debug}/metrics`)).text()
+        expect(metrics).toContain('tsregistry_storage_info{driver="s3aws",mode="full"} 1')
+        await vi.waitUntil(() => replica?.log().includes('"mode":"full"'), 5000)
+      } finally {
+        await replica?.stop('SIGTERM')
+      }
     })
 
     test(`lose none of ${tagCount} tags that are pushed at once`, async () => {

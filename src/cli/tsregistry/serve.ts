@@ -58,7 +58,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
   await using store = await openStorage(place)
   const storage = createRegistryStorage(measured(store, place.kind, metrics), parts.storage)
   await using access = await openAccessFrom(parts.access, { objects: store.objects, log })
-  const health = createHealth(store.objects)
+  const health = createHealth(store.objects, store.mayWrite)
   const live = new LiveSettings(configured)
   const listener = await explainListenFailure(flags.addr, () =>
     listen({
@@ -148,9 +148,11 @@ function serverParts({ live, log, metrics, store: { findings }, access }: Server
   }
 }
 
-function measured({ objects }: OpenStorage, kind: string, metrics: Metrics | undefined) {
+function measured({ objects, findings }: OpenStorage, kind: string, metrics: Metrics | undefined) {
   if (metrics === undefined) return objects
-  return measuredStore(objects, kind === 's3' ? 's3aws' : kind, metrics)
+  const driver = kind === 's3' ? 's3aws' : kind
+  metrics.storage(driver, findings?.mode ?? 'single-writer')
+  return measuredStore(objects, driver, metrics)
 }
 
 interface Announced {

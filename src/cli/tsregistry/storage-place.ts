@@ -39,6 +39,8 @@ export interface OpenStorage extends AsyncDisposable {
   readonly name: string
   /** What the S3 server was found to do. */
   readonly findings?: Findings
+  /** Whether no other process can be writing, where only one may. */
+  readonly mayWrite?: () => boolean
 }
 
 /** Throws a usage error. `--storage` wins over a root that only the environment names. */

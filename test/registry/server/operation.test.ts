@@ -114,6 +114,7 @@ describeWith(['build', 'openssl'], 'tsregistry serve config.yml', () => {
     expect(text).toMatch(
       /registry_storage_action_seconds_count\{driver="filesystem",action="PutContent"\}/,
     )
+    expect(text).toContain('tsregistry_storage_info{driver="filesystem",mode="single-writer"} 1')
     const checked = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' })
     if (checked.error === undefined) expect(checked).toMatchObject({ status: 0, stderr: '' })
     for (const page of ['livez', 'readyz']) {

@@ -14,8 +14,11 @@ export interface Health {
 const patienceMs = 2000
 const freshMs = 1000
 
-/** The storage is asked at most once a second, however often the probes come. */
-export function createHealth(objects: ObjectReader): Health {
+/**
+ * The storage is asked at most once a second, however often the probes come. `mayWrite`: whether it
+ * is ours to write, where only one may.
+ */
+export function createHealth(objects: ObjectReader, mayWrite = () => true): Health {
   let isDraining = false
   let last: { readonly at: number; readonly answer: Promise<string | undefined> } | undefined
   return {
@@ -24,6 +27,7 @@ export function createHealth(objects: ObjectReader): Health {
     },
     whyNotReady: async () => {
       if (isDraining) return 'stopping'
+      if (!mayWrite()) return 'another process may be writing'
       if (last === undefined || Date.now() - last.at > freshMs) {
         last = { at: Date.now(), answer: askStorage(objects) }
       }

@@ -22,6 +22,8 @@ export interface Metrics {
   /** Called when the storage is asked; the function it gives is called once, when it has answered. */
   storageAction(driver: string, action: string): () => void
   collected(garbage: CollectedGarbage): void
+  /** Once, when it is open. `mode`: whether others may write, `full`, or not, `single-writer`. */
+  storage(driver: string, mode: string): void
   /** How the last reading again of the configuration went. */
   reloaded(succeeded: boolean): void
 }
@@ -40,6 +42,12 @@ export function createMetrics(version: string): Metrics {
     labelNames: ['version'],
     registers: [registry],
   }).set({ version }, 1)
+  const kind = new Gauge({
+    name: 'tsregistry_storage_info',
+    help: 'Where is stored, and whether other processes may write there, as labels.',
+    labelNames: ['driver', 'mode'],
+    registers: [registry],
+  })
   const requests = requestMetrics(registry)
   const storage = new Histogram({
     name: 'registry_storage_action_seconds',
@@ -53,6 +61,7 @@ export function createMetrics(version: string): Metrics {
     render: () => registry.metrics(),
     request: requests,
     storageAction: (driver, action) => storage.startTimer({ driver, action }),
+    storage: (driver, mode) => kind.set({ driver, mode }, 1),
     collected: garbageMetrics(registry),
     reloaded: reloadMetrics(registry),
   }

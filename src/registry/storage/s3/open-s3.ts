@@ -10,6 +10,8 @@ import { SingleWriterStore, takeWriterLease } from './single-writer.ts'
 export interface OpenS3ObjectStore extends AsyncDisposable {
   readonly objects: ObjectStore
   readonly findings: Findings
+  /** Whether no other process can be writing, where only one may. */
+  readonly mayWrite: () => boolean
 }
 
 /**
@@ -46,12 +48,18 @@ async function openAs(client: S3Client, findings: Findings): Promise<OpenS3Objec
   const memory = new PartMemory(client.options.memory)
   const bucket = new S3ObjectStore({ client, listing, memory, hasConditions: mode === 'full' })
   if (mode === 'full') {
-    return { objects: bucket, findings, [Symbol.asyncDispose]: async () => client.close() }
+    return {
+      objects: bucket,
+      findings,
+      mayWrite: () => true,
+      [Symbol.asyncDispose]: async () => client.close(),
+    }
   }
   const lease = await takeWriterLease(client, bucket)
   return {
     objects: new SingleWriterStore(bucket, lease),
     findings,
+    mayWrite: () => lease.isHeld(),
     [Symbol.asyncDispose]: async () => {
       await lease[Symbol.asyncDispose]()
       client.close()

@@ -28,30 +28,37 @@ import { removePieces } from './pieces.ts'
 import type { S3Client } from './s3-client.ts'
 import { isAbsence } from './s3-failure.ts'
 
-const renewMs = 10_000
-const expiryMs = 40_000
+export interface LeaseTimes {
+  /** In which two that begin at once differ. */
+  readonly settleMs: number
+  readonly renewMs: number
+  /** After which a holder that was not seen is taken for dead. */
+  readonly expiryMs: number
+}
+
+const leaseTimes: LeaseTimes = { settleMs: 500, renewMs: 10_000, expiryMs: 40_000 }
 
 const writerKey = 'g/writer'
 
 export interface WriterLease extends AsyncDisposable {
-  /** Throws `unavailable` when another process may be writing by now. */
-  mustHold(): void
+  /** Whether no other process can be writing. */
+  isHeld(): boolean
 }
 
-/** Throws `conflict` while another process has it. `settleMs`: in which two that begin at once differ. */
+/** Throws `conflict` while another process has it. */
 export async function takeWriterLease(
   client: S3Client,
   objects: ObjectStore,
-  settleMs = 500,
+  { settleMs, renewMs, expiryMs }: LeaseTimes = leaseTimes,
 ): Promise<WriterLease> {
   const holder = randomUUID()
   const record = Buffer.from(JSON.stringify({ holder }))
   const isOurs = async () => record.equals((await objects.get(writerKey))?.bytes ?? Buffer.alloc(0))
   const ageMs = await ageOf(client)
-  if (ageMs !== undefined && ageMs < expiryMs) throw otherWriter(ageMs)
+  if (ageMs !== undefined && ageMs < expiryMs) throw otherWriter(ageMs, expiryMs)
   await objects.put(writerKey, record)
   await pause(settleMs)
-  if (!(await isOurs())) throw otherWriter(0)
+  if (!(await isOurs())) throw otherWriter(0, expiryMs)
   let renewedAt = performance.now()
   let isLost = false
   const renew = async () => {
@@ -68,13 +75,7 @@ export async function takeWriterLease(
   }, renewMs)
   timer.unref()
   return {
-    mustHold: () => {
-      if (!isLost && performance.now() - renewedAt < expiryMs - renewMs) return
-      throw new OciError(
-        'unavailable',
-        'Cannot write to the storage: another process may be writing',
-      )
-    },
+    isHeld: () => !isLost && performance.now() - renewedAt < expiryMs - renewMs,
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer)
       await renewing
@@ -83,7 +84,7 @@ export async function takeWriterLease(
   }
 }
 
-function otherWriter(ageMs: number): OciError {
+function otherWriter(ageMs: number, expiryMs: number): OciError {
   return new OciError('conflict', 'Cannot open storage: another process writes to it', {
     hint: `This server decides no conditional writes, so one process may write at a time; the other was seen ${Math.round(ageMs / 1000)} seconds ago, and is taken for dead after ${expiryMs / 1000}`,
   })
@@ -145,14 +146,24 @@ export class SingleWriterStore implements ObjectStore {
     })
   }
 
-  append(key: string, from?: Checkpoint, expected?: Expected): Promise<Append> {
-    this.#lease.mustHold()
-    return this.#objects.append(key, from, expected)
+  async append(key: string, from?: Checkpoint, expected?: Expected): Promise<Append> {
+    this.#mustHold()
+    const append = await this.#objects.append(key, from, expected)
+    return {
+      write: chunks => append.write(chunks),
+      checkpoint: () => append.checkpoint(),
+      complete: async () => {
+        // It may have taken as long as a large layer takes.
+        this.#mustHold()
+        return await append.complete()
+      },
+      [Symbol.asyncDispose]: () => append[Symbol.asyncDispose](),
+    }
   }
 
-  discard(key: string, from: Checkpoint): Promise<void> {
-    this.#lease.mustHold()
-    return this.#objects.discard(key, from)
+  async discard(key: string, from: Checkpoint): Promise<void> {
+    this.#mustHold()
+    return await this.#objects.discard(key, from)
   }
 
   unfinished(prefix: string): AsyncIterable<Unfinished> {
@@ -164,11 +175,16 @@ export class SingleWriterStore implements ObjectStore {
   }
 
   async #check(key: string, condition: Condition | undefined): Promise<void> {
-    this.#lease.mustHold()
+    this.#mustHold()
     if (condition === undefined) return
     const etag = (await this.get(key))?.etag
     const expected = condition.kind === 'absent' ? undefined : condition.etag
     if (etag !== expected) throw conditionFailed(key)
+  }
+
+  #mustHold(): void {
+    if (this.#lease.isHeld()) return
+    throw new OciError('unavailable', 'Cannot write to the storage: another process may be writing')
   }
 }
 

@@ -4,6 +4,13 @@ import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openS3ObjectStore } from '../../../../src/registry/storage/s3/open-s3.ts'
+import { PartMemory } from '../../../../src/registry/storage/s3/part-memory.ts'
+import { createS3Client } from '../../../../src/registry/storage/s3/s3-client.ts'
+import { S3ObjectStore } from '../../../../src/registry/storage/s3/s3-object-store.ts'
+import {
+  SingleWriterStore,
+  takeWriterLease,
+} from '../../../../src/registry/storage/s3/single-writer.ts'
 import { findS3Server, startS3Server, type TestS3Server } from '../../../support/s3-server.ts'
 
 const isThere = findS3Server('moto') !== undefined
@@ -60,6 +67,33 @@ describe.skipIf(!isThere)(title, () => {
     await first[Symbol.asyncDispose]()
     await using second = await open(prefix)
     expect(second.findings.mode).toBe('single-writer')
+  })
+
+  it('lets nobody write who lost the bucket to another process', async () => {
+    const client = await createS3Client({ ...server.options, prefix: randomUUID() })
+    const memory = new PartMemory(0)
+    const bucket = new S3ObjectStore({ client, listing: 'ordered', memory, hasConditions: false })
+    await using lease = await takeWriterLease(client, bucket, {
+      settleMs: 1,
+      renewMs: 20,
+      expiryMs: 60_000,
+    })
+    const store = new SingleWriterStore(bucket, lease)
+    const append = await store.append('d/x')
+    await store.put('a', Buffer.from('mine'))
+    expect(lease.isHeld()).toBe(true)
+    // Again and again: a renewal that is under way writes over it.
+    const intrude = async () => {
+      await bucket.put('g/writer', Buffer.from('{"holder":"another"}'))
+      return lease.isHeld()
+    }
+    await expect.poll(intrude, { timeout: 10_000 }).toBe(false)
+    const writes = [store.put('a', Buffer.from('b')), store.delete('a'), store.append('d/y')]
+    for (const write of [...writes, append.complete()]) {
+      await expect(write).rejects.toMatchObject({ code: 'unavailable' })
+    }
+    expect(Buffer.from((await store.get('a'))?.bytes ?? []).toString()).toBe('mine')
+    client.close()
   })
 
   it('is written with conditions that the process decides', async () => {
