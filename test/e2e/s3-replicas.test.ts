@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
+import { buildSuite, runSuite, type Suite } from '../registry/conformance/suite.ts'
 import { type Content, content, imageOf } from '../registry/server/contents.ts'
 import { missing } from '../support/requires.ts'
 import { type RoundRobin, startRoundRobin } from '../support/round-robin.ts'
@@ -162,6 +163,30 @@ describe.skipIf(lacks !== undefined)(
       const pulled = await send('GET', '/v2/moved/manifests/v1')
       expect(digestOf(Buffer.from(await pulled.arrayBuffer()))).toBe(image.digest)
     })
+
+    const suite: Suite =
+      lacks === undefined
+        ? buildSuite(work.path('suite'))
+        : { kind: 'absent', reason: `needs ${lacks}` }
+    test.skipIf(suite.kind === 'absent')(
+      `pass the OCI conformance suite${suite.kind === 'absent' ? ` [skipped: ${suite.reason}]` : ''}`,
+      { timeout: 120_000 },
+      async () => {
+        if (suite.kind === 'absent') throw new Error(suite.reason)
+        const address = server.address.replace('?', '/conformance?')
+        const others = await startReplicas({ ...server, address }, 3)
+        await using round = await startRoundRobin(() => others.map(({ port }) => port))
+        try {
+          const at = { port: round.port, folder: work.path('conformance') }
+          const { counts, report } = await runSuite(suite.path, at)
+          expect(counts, report).toMatchObject({ errors: 0, failures: 0, skipped: 0, disabled: 0 })
+          expect(counts.tests).toBeGreaterThanOrEqual(1032)
+          expect(Math.min(...round.sent)).toBeGreaterThan(100)
+        } finally {
+          await Promise.all(others.map(replica => replica.stop('SIGTERM')))
+        }
+      },
+    )
 
     const noNginx = missing(['nginx'])
     test.skipIf(noNginx !== undefined)('stand behind nginx as deploy/compose has it', async () => {
