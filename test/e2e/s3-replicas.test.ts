@@ -3,8 +3,6 @@
  * our own client, many at once, and a soak with kills. TSREGISTRY_S3_SOAK_MS makes that longer.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -15,8 +13,7 @@ import { type RoundRobin, startRoundRobin } from '../support/round-robin.ts'
 import { type Replica, startReplicas } from '../support/s3-replicas.ts'
 import { findS3Server, freePort, startS3Server, type TestS3Server } from '../support/s3-server.ts'
 import { startDocker } from './docker-daemon.ts'
-import { start } from './process.ts'
-import { checkout, openWorkspace } from './workspace.ts'
+import { openWorkspace } from './workspace.ts'
 
 const { TSREGISTRY_S3_SOAK_MS = '3000' } = process.env
 const soakMs = Number(TSREGISTRY_S3_SOAK_MS)
@@ -187,32 +184,6 @@ describe.skipIf(lacks !== undefined)(
         }
       },
     )
-
-    const noNginx = missing(['nginx'])
-    test.skipIf(noNginx !== undefined)('stand behind nginx as deploy/compose has it', async () => {
-      const port = await freePort()
-      const ports = replicas.map(replica => replica.port)
-      const given = readFileSync(join(checkout, 'deploy/compose/nginx.conf'), 'utf8')
-      const config = given
-        .replace(/replica-([123]):5000/g, (_, n: string) => `127.0.0.1:${ports[Number(n) - 1]}`)
-        .replace('listen 5000', `listen 127.0.0.1:${port}`)
-      const folder = work.write('nginx', { 'nginx.conf': config })
-      const quiet = `daemon off; pid ${folder}/pid; error_log ${folder}/errors;`
-      const nginx = start('nginx', ['-p', folder, '-c', `${folder}/nginx.conf`, '-g', quiet])
-      try {
-        const base = `http://127.0.0.1:${port}/v2/`
-        await vi.waitUntil(() => fetch(base).catch(() => undefined), 5000)
-        const bytes = randomBytes(12 * MiB)
-        const blob = `nginx/blobs/uploads/?digest=${digestOf(bytes)}`
-        const sent = await fetch(base + blob, { method: 'POST', body: new Uint8Array(bytes) })
-        expect(sent.status).toBe(201)
-        const back = await fetch(`${base}nginx/blobs/${digestOf(bytes)}`)
-        expect(digestOf(Buffer.from(await back.arrayBuffer()))).toBe(digestOf(bytes))
-      } finally {
-        nginx.child.kill('SIGQUIT')
-        await nginx.finished
-      }
-    })
 
     const noDocker = missing(['root', 'busybox', 'docker'])
     test.skipIf(noDocker !== undefined)(

@@ -21,7 +21,18 @@ const run = (command: string, ...args: readonly string[]) =>
 interface Manifest {
   readonly kind: string
   readonly data: Readonly<Record<string, string>>
+  readonly spec: unknown
 }
+
+describe('deploy/compose/compose.yaml', () => {
+  const compose = ['docker-compose', 'docker compose'].find(
+    command => run('sh', '-c', `${command} version`).status === 0,
+  )
+  it.skipIf(compose === undefined)('is understood by docker compose', () => {
+    const file = join(deploy, 'compose/compose.yaml')
+    expect(run('sh', '-c', `${compose} -f ${file} config --quiet`)).toMatchObject({ status: 0 })
+  })
+})
 
 interface Compose {
   readonly services: { readonly registry: { readonly environment: Record<string, string> } }
@@ -74,6 +85,35 @@ describeWith(['helm'], 'deploy/helm/tsregistry', () => {
     const variables = shown.stdout.match(/REGISTRY_\w+/g) ?? []
     const values = Object.fromEntries(variables.map(name => [name, 'x']))
     expect(readVariables(values)).toMatchObject({ unknown: [], settings: { length: 5 } })
+  })
+
+  it('runs three replicas over a bucket with values-s3.yaml', () => {
+    const values = join(deploy, 'helm/values-s3.yaml')
+    expect(run('helm', 'lint', '--strict', '-f', values, chart)).toMatchObject({ status: 0 })
+    const shown = run('helm', 'template', 'r', chart, '-f', values)
+    expect(shown).toMatchObject({ status: 0, stderr: '' })
+    const manifests = parseAllDocuments(shown.stdout).map(each => each.toJS() as Manifest)
+    expect(manifests.map(({ kind }) => kind).toSorted()).toEqual([
+      'ConfigMap',
+      'Deployment',
+      'PodDisruptionBudget',
+      'Secret',
+      'Service',
+      'ServiceAccount',
+    ])
+    const of = (wanted: string) => manifests.find(({ kind }) => kind === wanted)
+    const pods = { containers: [{ args: ['serve', '/etc/tsregistry/config.yml'] }] }
+    expect(of('Deployment')?.spec).toMatchObject({ replicas: 3, template: { spec: pods } })
+    const settings = readConfig('config.yml', of('ConfigMap')?.data['config.yml'] ?? '')
+    const paths = settings.map(({ key }) => key.path)
+    expect(paths).toContain('storage.s3.bucket')
+    expect(paths.filter(path => path.startsWith('storage.filesystem'))).toEqual([])
+  })
+
+  it('refuses values that it does not know', () => {
+    const { status, stderr } = run('helm', 'template', 'r', chart, '--set', 'replicas=2')
+    expect(status).not.toBe(0)
+    expect(stderr).toMatch(/replicas/)
   })
 
   it('refuses several replicas of one volume', () => {
