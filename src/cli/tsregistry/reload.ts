@@ -13,6 +13,7 @@ import type { CliContext } from '../command.ts'
 import { type Configured, configure, type Given } from './config/apply-config.ts'
 import type { Texts } from './config/key-value.ts'
 import { keys } from './config/keys.ts'
+import { type Notifications, readReceivers } from './notifications.ts'
 import { readTls, tlsFiles } from './tls-flags.ts'
 
 /** What requests ask of the configuration each time. */
@@ -49,6 +50,7 @@ export interface Reloading {
   readonly log: Logger
   readonly live: LiveSettings
   readonly metrics: Metrics | undefined
+  readonly notifications: Pick<Notifications, 'use'>
 }
 
 /** Until disposed. Failures are logged, and counted. */
@@ -88,6 +90,7 @@ async function readAgain(parts: Reloading): Promise<Configured> {
   const { context, listener, access, log, live, configured } = parts
   const next = await configure(context)
   const tls = await readTls(next.flags)
+  const receivers = await readReceivers(next)
   const before = tlsMode(configured)
   await access.reload()
   // From here on nothing fails.
@@ -95,6 +98,7 @@ async function readAgain(parts: Reloading): Promise<Configured> {
   if (tls !== undefined && isSameMode) listener.useCertificates(tls)
   log.level = next.flags['log-level']
   live.take(next)
+  await parts.notifications.use(receivers)
   const later = [...waitingForRestart(configured, next), ...(isSameMode ? [] : ['http.tls'])]
   if (later.length > 0) log.warn({ keys: later }, 'configuration: taken at the next start')
   return next

@@ -64,6 +64,17 @@ export const serveFlags = {
     help: 'The page of the metrics',
     default: '/metrics',
   },
+  'event-queue': {
+    kind: 'string',
+    value: 'DIR',
+    help: 'Where events wait for the endpoints of notifications (default: notifications in the folder of --root)',
+  },
+  'event-queue-size': {
+    kind: 'integer',
+    value: 'BYTES',
+    help: 'How much may wait there; beyond, the oldest events are lost',
+    default: 256 * 1024 * 1024,
+  },
   'drain-timeout': {
     kind: 'duration',
     value: 'TIME',

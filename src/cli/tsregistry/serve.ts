@@ -21,6 +21,7 @@ import { mustNotBeDistributions } from './copy-place.ts'
 import { serveDebug } from './debug-server.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { createLog } from './log.ts'
+import { openNotifications, readReceivers } from './notifications.ts'
 import { redirectsFrom } from './redirects.ts'
 import { keepReloading, LiveSettings } from './reload.ts'
 import { serveFlags } from './serve-flags.ts'
@@ -60,8 +61,14 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
   await using access = await openAccessFrom(parts.access, { objects: store.objects, log })
   const health = createHealth(store.objects, store.mayWrite)
   const live = new LiveSettings(configured)
+  await using notifications = await openNotifications(configured, {
+    receivers: parts.receivers,
+    log,
+    metrics,
+  })
   const listener = await explainListenFailure(flags.addr, () =>
     listen({
+      onHappened: notifications.record,
       ...parts.listen,
       ...serverParts({ live, log, metrics, store, access }),
       storage,
@@ -88,6 +95,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
     log,
     live,
     metrics,
+    notifications,
   })
   await aborted(context.signal)
   health.drain()
@@ -98,7 +106,8 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
 }
 
 /** All that flags can be wrong about, before anything is opened. Throws usage errors and `invalid`. */
-export async function readParts({ flags, given, place }: Configured) {
+export async function readParts(configured: Configured) {
+  const { flags, given, place } = configured
   const isImmutable = parseAs('flag --immutable-tags', () =>
     parseImmutableTags(flags['immutable-tags']),
   )
@@ -110,6 +119,7 @@ export async function readParts({ flags, given, place }: Configured) {
       clientUploads: clientUploadsFrom(flags['client-uploads']),
       tls: await readTls(flags),
     },
+    receivers: await readReceivers(configured),
     storage: {
       missingReferences: flags['missing-references'],
       isImmutable,

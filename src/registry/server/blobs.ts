@@ -1,4 +1,5 @@
 /** Blobs: end-2 (pull), end-10 (delete). */
+import type { RepositoryName } from '../../oci/reference.ts'
 import {
   findBlob,
   holdBlob,
@@ -10,7 +11,7 @@ import {
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { verified } from '../storage/rot.ts'
 import { parseByteRange } from './byte-range.ts'
-import { entityTags, type Handler, listsDigest, type Reply } from './exchange.ts'
+import { entityTags, type Handler, type Happening, listsDigest, type Reply } from './exchange.ts'
 import type { Endpoint } from './request-path.ts'
 
 type BlobEndpoint = Extract<Endpoint, { kind: 'blob' }>
@@ -25,7 +26,10 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
   if (request.isRedirected && objects.urlOf !== undefined) {
     // Nobody is sent to bytes that are gone: below they may be found elsewhere.
     const isThere = (await objects.size(blob.key)) === blob.size
-    if (isThere) return redirectTo(await objects.urlOf(blob.key, redirectSeconds), headers)
+    if (isThere) {
+      const location = await objects.urlOf(blob.key, redirectSeconds)
+      return { ...redirectTo(location, headers), happened: [pullOf(repository, blob)] }
+    }
   }
   const answer = parseByteRange(rangeFor(blob, request.header), blob.size)
   switch (answer.kind) {
@@ -41,6 +45,8 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
           'Content-Length': String(end - start),
         },
         body: await openBlob(storage, blob, answer.range),
+        // Of a blob that is fetched in parts only the first is a pull.
+        ...(start === 0 ? { happened: [pullOf(repository, blob)] } : {}),
       }
     }
     case 'whole':
@@ -48,8 +54,13 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
         status: 200,
         headers: withLength(headers, blob),
         body: await openWhole(storage, blob),
+        happened: [pullOf(repository, blob)],
       }
   }
+}
+
+function pullOf(repository: RepositoryName, { digest, size }: StoredBlob): Happening {
+  return { action: 'pull', kind: 'blob', repository, mediaType: blobType, digest, size }
 }
 
 /** Long enough to begin; what is under way goes on after it. */
@@ -96,8 +107,10 @@ async function together(bytes: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 }
 
 export const deleteBlob: Handler<BlobEndpoint> = async (request, storage) => {
-  await unlinkBlob(storage, request.endpoint.repository, request.endpoint.digest)
-  return { status: 202, headers: { 'Content-Length': '0' } }
+  const { repository, digest } = request.endpoint
+  await unlinkBlob(storage, repository, digest)
+  const happened = [{ action: 'delete', kind: 'blob', repository, digest }] as const
+  return { status: 202, headers: { 'Content-Length': '0' }, happened }
 }
 
 /** `If-Range` with another entity's tag asks for the whole. */
@@ -110,6 +123,9 @@ function rangeFor(
   return applies ? header('range') : undefined
 }
 
+/** What is known of any blob. */
+export const blobType = 'application/octet-stream'
+
 /**
  * A blob is whatever a client pushed: never shown by a browser as a page of this site. Content under
  * a digest never changes; who may see it can, so only the client itself may keep it.
@@ -119,7 +135,7 @@ function blobHeaders(blob: StoredBlob): Reply['headers'] {
     'Accept-Ranges': 'bytes',
     'Cache-Control': 'private, max-age=31536000, immutable',
     'Content-Disposition': 'attachment',
-    'Content-Type': 'application/octet-stream',
+    'Content-Type': blobType,
     'Docker-Content-Digest': blob.digest,
     ETag: `"${blob.digest}"`,
   }

@@ -11,6 +11,7 @@ export function clientOf({ headers, socket }: IncomingMessage): Client {
       return Array.isArray(value) ? value.join(', ') : value
     },
     remote: socket.remoteAddress,
+    port: socket.remotePort,
     isEncrypted,
     ...(isEncrypted && socket.authorized ? { certificate: certificateOf(socket) } : {}),
   }

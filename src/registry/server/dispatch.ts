@@ -5,7 +5,7 @@ import { ResourceError } from '../storage/resource-error.ts'
 import type { Access, AccessRequest, Client } from './access/access.ts'
 import type { Action } from './access/action.ts'
 import type { Session } from './access/session.ts'
-import type { RegistryRequest, Reply } from './exchange.ts'
+import type { Happening, RegistryRequest, Reply } from './exchange.ts'
 import { isInternal, replyToError } from './reply.ts'
 import { type Endpoint, parseRequestPath, splitTarget } from './request-path.ts'
 import { findRoute, methodsOf, type Route } from './routes.ts'
@@ -15,6 +15,11 @@ export interface Registry {
   readonly access: Access
   /** What the operator lets be done at all, by whomever; default: everything. */
   readonly isOffered?: (action: Action) => boolean
+  /** Told of what requests did, before their reply is sent. Never throws. */
+  readonly onHappened?: (
+    happened: readonly Happening[],
+    by: { readonly method: string; readonly client: Client; readonly user: string | undefined },
+  ) => Promise<void>
   /** Told of failures that are not the client's. */
   readonly onError: (error: unknown) => void
 }
@@ -42,7 +47,12 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
     const session = await registry.access.admit(incoming.client, wanted)
     incoming.onAdmitted?.(session)
     if (registry.isOffered?.(route.action) === false) return notOffered(route, endpoint)
-    return await route.handle({ ...incoming, endpoint, query, session }, registry.storage)
+    const reply = await route.handle({ ...incoming, endpoint, query, session }, registry.storage)
+    if (reply.happened !== undefined && registry.onHappened !== undefined) {
+      const { method, client } = incoming
+      await registry.onHappened(reply.happened, { method, client, user: session.name })
+    }
+    return reply
   } catch (error) {
     if (isInternal(error)) registry.onError(error)
     return replyToError(error, endpoint)

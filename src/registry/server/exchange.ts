@@ -1,4 +1,6 @@
 /** What handlers see of HTTP: a request value and a reply value. Sockets stay in `listen.ts`. */
+import type { Digest } from '../../oci/digest.ts'
+import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import type { ObjectBytes } from '../storage/object-store.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { ResourceError } from '../storage/resource-error.ts'
@@ -24,6 +26,23 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
   readonly reserveMemory: () => Promise<Disposable>
 }
 
+/** What a request did or saw, for those who are told of it (`registry/notifications`). */
+export interface Happening {
+  readonly action: 'push' | 'pull' | 'mount' | 'delete'
+  readonly kind: 'manifest' | 'blob'
+  readonly repository: RepositoryName
+  /** Absent when only a tag was removed. */
+  readonly digest?: Digest | undefined
+  readonly mediaType?: string
+  /** Absent of what is gone. */
+  readonly size?: number
+  readonly tag?: Tag | undefined
+  /** Of a mount. */
+  readonly fromRepository?: RepositoryName
+  /** The bytes, for who asks what a manifest refers to. */
+  readonly manifest?: Uint8Array
+}
+
 export type ReplyBody = string | Uint8Array | ObjectBytes
 
 export interface Reply {
@@ -31,6 +50,7 @@ export interface Reply {
   /** Names as they are sent. Values hold no control characters. */
   readonly headers: Readonly<Record<string, string>>
   readonly body?: ReplyBody
+  readonly happened?: readonly Happening[]
 }
 
 export type Handler<E extends Endpoint> = (

@@ -1,5 +1,5 @@
 /** Manifests: end-3 (pull), end-7a, 7b (push), end-9 (delete). */
-import { parseTag, type Tag } from '../../oci/reference.ts'
+import { parseTag, type RepositoryName, type Tag } from '../../oci/reference.ts'
 import {
   deleteManifest as deleteStored,
   type ManifestPush,
@@ -13,6 +13,7 @@ import {
   author,
   entityTags,
   type Handler,
+  type Happening,
   listsDigest,
   type RegistryRequest,
   type Reply,
@@ -30,14 +31,30 @@ const smallManifestSize = 64 * 1024
 const maxTags = 100
 
 export const getManifest: Handler<ManifestEndpoint> = async (request, storage) => {
-  const { repository, reference } = request.endpoint
+  const { method, endpoint } = request
+  const { repository, reference } = endpoint
   const manifest = await readManifest(storage, repository, reference)
   const headers = manifestHeaders(manifest)
   if (listsDigest(request.header('if-none-match'), manifest.digest)) {
     return { status: 304, headers }
   }
   const length = { 'Content-Length': String(manifest.bytes.length) }
-  return { status: 200, headers: { ...headers, ...length }, body: manifest.bytes }
+  const reply = { status: 200, headers: { ...headers, ...length }, body: manifest.bytes }
+  const tag = reference.kind === 'tag' ? reference.tag : undefined
+  // Who asks for the head has not pulled yet.
+  return method === 'HEAD'
+    ? reply
+    : { ...reply, happened: [manifestHappening('pull', repository, { manifest, tag })] }
+}
+
+function manifestHappening(
+  action: 'push' | 'pull',
+  repository: RepositoryName,
+  { manifest, tag }: { readonly manifest: StoredManifest; readonly tag?: Tag | undefined },
+): Happening {
+  const { digest, mediaType, bytes } = manifest
+  const size = bytes.length
+  return { action, kind: 'manifest', repository, digest, mediaType, size, tag, manifest: bytes }
 }
 
 export const putManifest: Handler<ManifestEndpoint> = async (request, storage) => {
@@ -47,8 +64,10 @@ export const putManifest: Handler<ManifestEndpoint> = async (request, storage) =
   using body = await readManifestBody(request)
   const manifest = await pushManifest(storage, repository, { ...push, bytes: body.bytes })
   const { digest, subject } = manifest
+  const names = push.tags.length === 0 ? [undefined] : push.tags
   return {
     status: 201,
+    happened: names.map(tag => manifestHappening('push', repository, { manifest, tag })),
     headers: {
       Location: `/v2/${repository}/manifests/${digest}`,
       'Docker-Content-Digest': digest,
@@ -65,7 +84,9 @@ export const deleteManifest: Handler<ManifestEndpoint> = async (request, storage
   const by = author(request.session)
   if (reference.kind === 'tag') await deleteTag(storage, repository, { ...reference, ...by })
   else await deleteStored(storage, repository, { ...reference, ...by })
-  return { status: 202, headers: { 'Content-Length': '0' } }
+  const gone = { action: 'delete', kind: 'manifest', repository } as const
+  const { kind: _, ...what } = reference
+  return { status: 202, headers: { 'Content-Length': '0' }, happened: [{ ...gone, ...what }] }
 }
 
 /** A tag may move at any time: caches must ask. */

@@ -23,5 +23,12 @@ export const postTagUndo: Handler<Extract<Endpoint, { kind: 'tag-undo' }>> = asy
   storage,
 ) => {
   const { from } = await undoTag(storage, repository, { tag, ...author(session) })
-  return jsonReply(200, { name: repository, tag, ...(from === undefined ? {} : { digest: from }) })
+  const action = from === undefined ? 'delete' : 'push'
+  const reply = jsonReply(200, {
+    name: repository,
+    tag,
+    ...(from === undefined ? {} : { digest: from }),
+  })
+  const happened = [{ action, kind: 'manifest', repository, tag, digest: from }] as const
+  return { ...reply, happened }
 }

@@ -2,7 +2,7 @@
 import { type Algorithm, type Digest, isAlgorithm } from '../../oci/digest.ts'
 import { printable } from '../../oci/errors.ts'
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
-import { findBlob, holdersOf, linkBlob } from '../storage/blobs.ts'
+import { findBlob, holdersOf, linkBlob, type StoredBlob } from '../storage/blobs.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { ResourceError } from '../storage/resource-error.ts'
 import {
@@ -14,6 +14,7 @@ import {
   uploadedSize,
   uploadWhole,
 } from '../storage/uploads.ts'
+import { blobType } from './blobs.ts'
 import { type ChunkRange, parseChunkRange, receivedRange } from './byte-range.ts'
 import { type Handler, type RegistryRequest, type Reply, single } from './exchange.ts'
 import { digestFrom, type Endpoint } from './request-path.ts'
@@ -27,7 +28,8 @@ export const postUpload: Handler<UploadsEndpoint> = async (request, storage) => 
   const mount = single(request.query, 'mount')
   if (mount !== undefined) {
     const digest = digestFrom(mount)
-    if (await mountBlob(request, storage, digest)) return createdBlob(repository, digest)
+    const mounted = await mountBlob(request, storage, digest)
+    if (mounted !== undefined) return createdBlob(repository, mounted)
   }
   const digest = single(request.query, 'digest')
   if (digest !== undefined) {
@@ -36,7 +38,7 @@ export const postUpload: Handler<UploadsEndpoint> = async (request, storage) => 
       bytes: request.body,
       size: sizeOf(request),
     })
-    return createdBlob(repository, blob.digest)
+    return createdBlob(repository, blob)
   }
   const { id } = await startUpload(storage, repository, algorithmHint(request.query))
   return uploadReply(202, { repository, id }, 0)
@@ -54,7 +56,7 @@ export const putUpload: Handler<UploadEndpoint> = async (request, storage) => {
   }
   const digest = digestFrom(text)
   const blob = await finishUpload(storage, request.endpoint, { digest, chunk: chunkOf(request) })
-  return createdBlob(request.endpoint.repository, blob.digest)
+  return createdBlob(request.endpoint.repository, blob)
 }
 
 export const getUpload: Handler<UploadEndpoint> = async (request, storage) =>
@@ -86,15 +88,27 @@ function uploadReply(
   return { status, headers: { ...uploadHeaders(upload, size), ...length } }
 }
 
-function createdBlob(repository: RepositoryName, digest: Digest): Reply {
+interface CreatedBlob extends Pick<StoredBlob, 'digest' | 'size'> {
+  /** When it was mounted. */
+  readonly fromRepository?: RepositoryName
+}
+
+function createdBlob(repository: RepositoryName, blob: CreatedBlob): Reply {
+  const { digest } = blob
+  const action = blob.fromRepository === undefined ? 'push' : 'mount'
   return {
     status: 201,
+    happened: [{ ...pick(blob), action, kind: 'blob', mediaType: blobType, repository }],
     headers: {
       Location: `/v2/${repository}/blobs/${digest}`,
       'Docker-Content-Digest': digest,
       'Content-Length': '0',
     },
   }
+}
+
+function pick({ digest, size, fromRepository }: CreatedBlob) {
+  return { digest, size, ...(fromRepository === undefined ? {} : { fromRepository }) }
 }
 
 /**
@@ -105,14 +119,16 @@ async function mountBlob(
   request: RegistryRequest<UploadsEndpoint>,
   storage: RegistryStorage,
   digest: Digest,
-): Promise<boolean> {
+): Promise<CreatedBlob | undefined> {
   for await (const source of mountSources(request, storage, digest)) {
     if (!request.session.may('pull', source)) continue
     const blob = await findBlob(storage, source, digest)
     if (blob === undefined) continue
-    if (await linkBlob(storage, request.endpoint.repository, blob)) return true
+    if (await linkBlob(storage, request.endpoint.repository, blob)) {
+      return { digest, size: blob.size, fromRepository: source }
+    }
   }
-  return false
+  return undefined
 }
 
 async function* mountSources(

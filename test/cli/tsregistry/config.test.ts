@@ -8,7 +8,7 @@ import { readEnvironment } from '../../../src/cli/environment.ts'
 import { parseDuration } from '../../../src/cli/flag-values.ts'
 import { type Flag, parseFlags } from '../../../src/cli/flags.ts'
 import { configure } from '../../../src/cli/tsregistry/config/apply-config.ts'
-import type { Key } from '../../../src/cli/tsregistry/config/key.ts'
+import { isList, type Key } from '../../../src/cli/tsregistry/config/key.ts'
 import { keys } from '../../../src/cli/tsregistry/config/keys.ts'
 import { readConfig } from '../../../src/cli/tsregistry/config/read-config.ts'
 import { variableOf } from '../../../src/cli/tsregistry/config/read-variables.ts'
@@ -301,12 +301,19 @@ describe('docs/configuration.md', () => {
   const page = readFileSync(join(checkout, 'docs/configuration.md'), 'utf8')
 
   it('has each key with its type, default, reload and flag, and no other', () => {
-    const rows = taken.map(key => {
-      const type = typeof key.type === 'string' ? key.type : key.type.join(', ')
+    const typeOf = (type: Key['type']) =>
+      typeof type === 'string' ? type : isList(type) ? 'list' : type.join(', ')
+    const rows = taken.flatMap(key => {
+      const type = typeOf(key.type)
+      const members = (isList(key.type) ? key.type.list : []).map(member => {
+        const given = member.default === undefined ? '' : `\`${member.default}\``
+        return `| \`${key.path}[].${member.name}\` | ${typeOf(member.type)} | ${given} | ${key.reload === true ? 'yes' : ''} |  | ${member.help} |`
+      })
       const fallback = key.default === undefined ? '' : `\`${key.default}\``
       const flag = key.flag === undefined ? '' : `\`--${key.flag}\``
       const reload = key.reload === true ? 'yes' : ''
-      return `| \`${key.path}\` | ${type} | ${fallback} | ${reload} | ${flag} | ${key.help} |`
+      const own = `| \`${key.path}\` | ${type} | ${fallback} | ${reload} | ${flag} | ${key.help} |`
+      return [own, ...members]
     })
     const accepted = keys.flatMap(key =>
       key.use === 'accepted' ? [`| \`${key.path}\` | ${key.help} |`] : [],

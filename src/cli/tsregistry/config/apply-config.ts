@@ -4,6 +4,7 @@ import { OciError } from '../../../oci/errors.ts'
 import type { Environment } from '../../environment.ts'
 import type { ServeFlags } from '../serve-flags.ts'
 import { type StoragePlace, storagePlace } from '../storage-place.ts'
+import type { ListEntry } from './key-list.ts'
 import type { Texts } from './key-value.ts'
 import { keys } from './keys.ts'
 import { readConfig, type Setting } from './read-config.ts'
@@ -24,6 +25,10 @@ export interface Configured {
   readonly accessLog: boolean
   readonly logFields: Texts
   readonly headers: Texts
+  readonly notifications: {
+    readonly endpoints: readonly ListEntry[]
+    readonly includeReferences: boolean
+  }
   /** Paths of keys that change nothing, and variables that mean nothing. */
   readonly withoutEffect: readonly string[]
 }
@@ -61,8 +66,12 @@ export async function configure({ flags, given, environment }: Given): Promise<C
     logFields: settingOf<Texts>('log.fields') ?? {},
     headers: checkHeaders(
       settingOf<Texts>('http.headers') ?? {},
-      settings.get('http.headers')?.where,
+      `${settings.get('http.headers')?.where}: http.headers`,
     ),
+    notifications: {
+      endpoints: settingOf<readonly ListEntry[]>('notifications.endpoints') ?? [],
+      includeReferences: settingOf<boolean>('notifications.events.includereferences') === true,
+    },
     withoutEffect: [
       ...[...settings.values()].flatMap(({ key, where }) =>
         key.use === 'accepted' ? [`${where}: ${key.path}: ${key.help}`] : [],
@@ -134,14 +143,11 @@ function placeFrom(
 }
 
 /** What Node would refuse when the first reply is sent. */
-function checkHeaders(headers: Texts, where = ''): Texts {
+export function checkHeaders(headers: Texts, where: string): Texts {
   for (const [name, values] of Object.entries(headers)) {
     const isName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)
     if (isName && values.every(value => /^[\x20-\x7e]*$/.test(value))) continue
-    throw new OciError(
-      'invalid',
-      `${where}: http.headers: expected names and values of HTTP headers`,
-    )
+    throw new OciError('invalid', `${where}: expected names and values of HTTP headers`)
   }
   return headers
 }

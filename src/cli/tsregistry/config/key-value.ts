@@ -2,13 +2,17 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node } from 'yaml'
 import { OciError, printable } from '../../../oci/errors.ts'
 import { parseDuration } from '../../flag-values.ts'
-import type { KeyType } from './key.ts'
+import type { KeyType, ListType } from './key.ts'
 
 /** Names to texts, as a key of type `map` has it. */
 export type Texts = Readonly<Record<string, readonly string[]>>
 
 /** `undefined` for what is left empty. Throws `invalid`. */
-export function parseValue(node: Node | null, type: KeyType, document: Document): unknown {
+export function parseValue(
+  node: Node | null,
+  type: Exclude<KeyType, ListType>,
+  document: Document,
+): unknown {
   const resolved = isAlias(node) ? node.resolve(document) : node
   if (type === 'any') return resolved === undefined ? undefined : (resolved?.toJS(document) ?? null)
   if (resolved === null || resolved === undefined) return undefined
@@ -18,7 +22,10 @@ export function parseValue(node: Node | null, type: KeyType, document: Document)
   return scalarOf(textOf(resolved), type)
 }
 
-function scalarOf(text: string, type: Exclude<KeyType, 'any' | 'strings' | 'map'>): unknown {
+function scalarOf(
+  text: string,
+  type: Exclude<KeyType, 'any' | 'strings' | 'map' | ListType>,
+): unknown {
   if (typeof type !== 'string') {
     if (type.includes(text)) return text
     throw expected(`one of ${type.join(', ')}`, text)

@@ -14,6 +14,26 @@ export type KeyType =
   /** Anything: it is not looked into. */
   | 'any'
   | readonly string[]
+  | ListType
+
+/** A list of things that have keys of their own. */
+export interface ListType {
+  readonly list: readonly Member[]
+}
+
+/** A key of each thing in a list. */
+export interface Member {
+  /** `url`, or `ignore.actions` for one in a section. */
+  readonly name: string
+  readonly type: Exclude<KeyType, 'any' | ListType>
+  readonly default?: string | number | boolean
+  readonly isRequired?: true
+  readonly help: string
+}
+
+export function isList(type: KeyType): type is ListType {
+  return typeof type === 'object' && 'list' in type
+}
 
 interface KeyBase {
   readonly path: string

@@ -3,6 +3,7 @@
  * takes it. The reader, the variables, the JSON Schema and the page of the manual follow this table.
  */
 import type { Key } from './key.ts'
+import { notificationKeys } from './notification-keys.ts'
 import { httpKeys, logKeys } from './server-keys.ts'
 import { storageKeys } from './storage-keys.ts'
 
@@ -56,7 +57,6 @@ const elsewhere: readonly Key[] = [
   ...(
     [
       ['middleware', 'Redirects are storage.redirect; leave the others out'],
-      ['notifications', 'Events are not sent'],
       ['proxy', 'Pulling through from another registry is not supported'],
       ['redis', 'Nothing needs it: any number of replicas serve one bucket without'],
       ['validation', 'See tsregistry.missingreferences'],
@@ -184,6 +184,7 @@ export const keys: readonly Key[] = [
   ...storageKeys,
   ...httpKeys,
   ...auth,
+  ...notificationKeys,
   ...elsewhere,
   ...ours,
 ]

@@ -3,7 +3,7 @@ import { isAlias, isMap, isScalar, LineCounter, type Node, type Pair, parseDocum
 import { OciError, printable } from '../../../oci/errors.ts'
 import { suggest } from '../../../oci/suggest.ts'
 import type { Key } from './key.ts'
-import { parseValue } from './key-value.ts'
+import { parseKey } from './key-list.ts'
 import { keys } from './keys.ts'
 
 export interface Setting {
@@ -42,7 +42,7 @@ export function readConfig(file: string, text: string): readonly Setting[] {
       return
     }
     try {
-      const value = parseValue(pair.value, key.type, document)
+      const value = parseKey(pair.value, key.type, document)
       if (value !== undefined) settings.push(checked({ key, value, where: at(pair.key) }))
     } catch (error) {
       if (!(error instanceof OciError)) throw error

@@ -3,8 +3,8 @@ import { type Document, type Node, parseDocument } from 'yaml'
 import { OciError } from '../../../oci/errors.ts'
 import { suggest } from '../../../oci/suggest.ts'
 import type { Variables } from '../../environment.ts'
-import type { Key } from './key.ts'
-import { parseValue } from './key-value.ts'
+import { isList, type Key } from './key.ts'
+import { parseKey } from './key-list.ts'
 import { keys } from './keys.ts'
 import { checked, type Setting, unusable } from './read-config.ts'
 
@@ -64,11 +64,12 @@ function keyOf(name: string): Key | undefined {
 
 function read(key: Key, text: string): unknown {
   if (key.type === 'any') return text
-  const isYaml = key.type === 'map' || (key.type === 'strings' && text.startsWith('['))
+  const isYaml =
+    isList(key.type) || key.type === 'map' || (key.type === 'strings' && text.startsWith('['))
   const document: Document = parseDocument(isYaml ? text : JSON.stringify(text))
   if (document.errors.length > 0) throw new OciError('invalid', 'expected YAML')
   // Quoted, so that no text becomes another: its source is itself.
-  return parseValue(document.contents as Node | null, key.type, document)
+  return parseKey(document.contents as Node | null, key.type, document)
 }
 
 /** `REGISTRY_HTTP_TLS_CLIENTCAS_0` and `_1` are one list. */

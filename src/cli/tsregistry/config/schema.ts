@@ -1,5 +1,5 @@
 /** The JSON Schema of `config.yml`, for editors: the table of keys, as a tree. Spec: 2020-12. */
-import type { Key, KeyType } from './key.ts'
+import { isList, type Key, type KeyType, type ListType } from './key.ts'
 import { keys } from './keys.ts'
 
 interface Section {
@@ -11,16 +11,7 @@ interface Section {
 
 export function configSchema(): object {
   const root = section()
-  for (const key of keys) {
-    const names = key.path.split('.')
-    const last = names.pop() ?? ''
-    const parent = names.reduce((above, name) => {
-      const below = (above.properties[name] as Section | undefined) ?? section()
-      above.properties[name] = below
-      return below
-    }, root)
-    parent.properties[last] = schemaOf(key)
-  }
+  for (const key of keys) place(root, key.path, schemaOf(key))
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: 'config.yml of tsregistry',
@@ -28,6 +19,17 @@ export function configSchema(): object {
     type: 'object',
     required: ['version'],
   }
+}
+
+function place(root: Section, path: string, schema: object): void {
+  const names = path.split('.')
+  const last = names.pop() ?? ''
+  const parent = names.reduce((above, name) => {
+    const below = (above.properties[name] as Section | undefined) ?? section()
+    above.properties[name] = below
+    return below
+  }, root)
+  parent.properties[last] = schema
 }
 
 function section(): Section {
@@ -50,6 +52,7 @@ const scalar = { type: ['string', 'number', 'boolean'] }
 const scalars = { anyOf: [scalar, { type: 'array', items: scalar }, { type: 'null' }] }
 
 function shapes(type: KeyType): object {
+  if (isList(type)) return { anyOf: [{ type: 'array', items: itemOf(type) }, { type: 'null' }] }
   if (typeof type !== 'string') return { enum: type.flatMap(text => [text, ...numberOf(text)]) }
   switch (type) {
     case 'any':
@@ -67,6 +70,16 @@ function shapes(type: KeyType): object {
     case 'map':
       return { type: ['object', 'null'], additionalProperties: scalars }
   }
+}
+
+function itemOf({ list }: ListType): object {
+  const item = section()
+  for (const { name, type, help, default: fallback } of list) {
+    const given = fallback === undefined ? {} : { default: fallback }
+    place(item, name, { description: help, ...given, ...shapes(type) })
+  }
+  const required = list.flatMap(({ name, isRequired }) => (isRequired === true ? [name] : []))
+  return { ...item, type: 'object', required }
 }
 
 /** YAML reads `0.1` as a number. */

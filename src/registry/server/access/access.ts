@@ -13,6 +13,7 @@ export interface Client {
   /** A request header by its lower-case name. */
   readonly header: (name: string) => string | undefined
   readonly remote?: string | undefined
+  readonly port?: number | undefined
   /** Whether the connection is TLS, which ours is or is not, whatever a header says. */
   readonly isEncrypted?: boolean
   /** Present when its chain was verified against the authorities for clients. */

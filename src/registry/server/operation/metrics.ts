@@ -1,6 +1,7 @@
 /** What is counted and measured, in Prometheus' form: distribution's names, where it has one. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { type Endpoint, parseRequestPath, splitTarget } from '../request-path.ts'
+import { type NotificationMetrics, notificationMetrics } from './notification-metrics.ts'
 
 export interface FinishedRequest {
   readonly status: number
@@ -24,6 +25,7 @@ export interface Metrics {
   collected(garbage: CollectedGarbage): void
   /** Once, when it is open. `mode`: whether others may write, `full`, or not, `single-writer`. */
   storage(driver: string, mode: string): void
+  readonly notifications: NotificationMetrics
   /** How the last reading again of the configuration went. */
   reloaded(succeeded: boolean): void
 }
@@ -63,6 +65,7 @@ export function createMetrics(version: string): Metrics {
     storageAction: (driver, action) => storage.startTimer({ driver, action }),
     storage: (driver, mode) => kind.set({ driver, mode }, 1),
     collected: garbageMetrics(registry),
+    notifications: notificationMetrics(registry),
     reloaded: reloadMetrics(registry),
   }
 }
