@@ -17,6 +17,7 @@ import type { ObjectBytes, ObjectRange, StoredObject } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
+import { together } from './together.ts'
 
 export interface StoredBlob {
   readonly digest: Digest
@@ -88,35 +89,53 @@ export async function openBlob(
 }
 
 /** Makes verified, complete bytes the blob `blob.digest` of the repository. */
-export async function commitBlob(
+export function commitBlob(
   storage: RegistryStorage,
   repository: RepositoryName,
   blob: StoredBlob,
 ): Promise<void> {
-  for (;;) {
-    const kept = await keepRecord(storage, blob)
-    // Else the record was collected in between: ours takes its place.
-    if (!(await linkBlob(storage, repository, kept))) continue
-    if (kept.key !== blob.key) await storage.objects.delete(blob.key)
-    return
-  }
+  return together(storage, async storage => {
+    for (;;) {
+      const linkedAt = storage.now().getTime()
+      const kept = await keepRecord(storage, { blob, linkedAt })
+      // Else the record was collected in between: ours takes its place.
+      if (!(await link(storage, repository, { blob: kept, linkedAt }))) continue
+      if (kept.key !== blob.key) await storage.objects.delete(blob.key)
+      return
+    }
+  })
 }
 
 /**
  * Gives `repository` the blob, which some repository has: a mount. Returns `false` when the blob was
  * collected at the same time, and the repository does not have it.
  */
-export async function linkBlob(
+export function linkBlob(
   storage: RegistryStorage,
   repository: RepositoryName,
   blob: StoredBlob,
+): Promise<boolean> {
+  const linkedAt = storage.now().getTime()
+  return together(storage, storage => link(storage, repository, { blob, linkedAt }))
+}
+
+interface Linking {
+  readonly blob: StoredBlob
+  /** Milliseconds since 1970. */
+  readonly linkedAt: number
+}
+
+async function link(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  { blob, linkedAt }: Linking,
 ): Promise<boolean> {
   const hint = holderKey(blob.digest, repository)
   let named = blob
   for (;;) {
     // The hint first: whoever has the link is found by it.
     await makeOrRescue(storage, hint, new Uint8Array())
-    await putLink(storage, blobLinkKey(repository, blob.digest), named)
+    await putLink(storage, blobLinkKey(repository, blob.digest), { blob: named, linkedAt })
     if ((await rescue(storage, hint)) === undefined) continue
     const record = blobFrom(blob.digest, await rescue(storage, blobRecordKey(blob.digest)))
     if (record === undefined || record.key === named.key) return record !== undefined
@@ -152,10 +171,15 @@ export async function* holdersOf(
   }
 }
 
+/** The same bytes for the record and the link that are written with it. */
+function encodeLinking({ blob, linkedAt }: Linking): Uint8Array {
+  return encodeRecord({ size: blob.size, key: blob.key, linkedAt })
+}
+
 /** Writes the link unless it is there already, live and the same. */
-async function putLink(storage: RegistryStorage, key: string, blob: StoredBlob): Promise<void> {
-  const linkedAt = storage.now().getTime()
-  const link = encodeRecord({ size: blob.size, key: blob.key, linkedAt })
+async function putLink(storage: RegistryStorage, key: string, linking: Linking): Promise<void> {
+  const { blob } = linking
+  const link = encodeLinking(linking)
   const existing = await makeOrRescue(storage, key, link)
   if (existing === undefined) return
   const current = blobFrom(blob.digest, existing)
@@ -168,10 +192,11 @@ async function putLink(storage: RegistryStorage, key: string, blob: StoredBlob):
  * cut or rotten, and then ours, which were verified just now, replace them. Other repositories find
  * them by the record when their link's bytes are gone.
  */
-async function keepRecord(storage: RegistryStorage, blob: StoredBlob): Promise<StoredBlob> {
+async function keepRecord(storage: RegistryStorage, linking: Linking): Promise<StoredBlob> {
   const { objects } = storage
+  const { blob } = linking
   const key = blobRecordKey(blob.digest)
-  const bytes = encodeRecord({ size: blob.size, key: blob.key })
+  const bytes = encodeLinking(linking)
   for (let isFirst = true; ; isFirst = false) {
     // At first as if there were none: mostly there is none, and the write itself says so.
     const object = isFirst ? undefined : await objects.get(key)

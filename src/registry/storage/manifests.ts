@@ -32,6 +32,7 @@ import {
   type TagCondition,
   type TagWrite,
 } from './tags.ts'
+import { together } from './together.ts'
 
 export interface ManifestPush {
   readonly bytes: Uint8Array
@@ -85,7 +86,7 @@ export async function pushManifest(
     await mayPutTag(storage, repository, { tag, manifest, ...termsOf(push) })
   }
   await storage.pushes.run(manifestKey(repository, digest), () =>
-    settle(storage, repository, { push, document, manifest }),
+    together(storage, storage => settle(storage, repository, { push, document, manifest })),
   )
   return manifest
 }
@@ -178,8 +179,10 @@ export async function deleteManifest(
 ): Promise<void> {
   const { digest } = deletion
   const { subject } = await readManifest(storage, repository, { kind: 'digest', digest })
-  await removeVersions(storage, repository, deletion)
-  if (subject !== undefined) await removeReferrer(storage, repository, { subject, digest })
+  await together(storage, async storage => {
+    await removeVersions(storage, repository, deletion)
+    if (subject !== undefined) await removeReferrer(storage, repository, { subject, digest })
+  })
 }
 
 async function removeVersions(

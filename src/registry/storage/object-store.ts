@@ -140,6 +140,15 @@ export interface ObjectAppender {
   unfinished(prefix: string): AsyncIterable<Unfinished>
 }
 
+/** Writes that reach the disk together: each is seen at once, and waits for no disk. */
+export interface ObjectBatch extends ObjectStore, AsyncDisposable {
+  /**
+   * Resolves when all that was put and deleted through the batch survives a power failure. Until then
+   * nobody may be told of it. Disposing it without leaves that open.
+   */
+  settle(): Promise<void>
+}
+
 export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender {
   /**
    * Whether what this process has in mind of an upload is worth storing for others that serve requests
@@ -151,6 +160,10 @@ export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender 
    * disk of ours is below that may cut it. Its size need not be asked again.
    */
   readonly isReliable: boolean
+  /** Absent where a write costs no wait for a disk. */
+  batch?(): ObjectBatch
+  /** Of a batch: see {@link ObjectBatch}. */
+  settle?(): Promise<void>
   /** An address that lets whoever has it read the object for `seconds`, where there is such a thing. */
   urlOf?(key: string, seconds: number): Promise<string>
 }

@@ -191,6 +191,8 @@ async function swapTag(
   const record = encodeTag({ manifest, pushedAt: storage.now(), id: storage.newId() })
   const condition =
     etag === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'matches', etag } as const)
+  // A power failure must not leave a tag that was there pointing at what it took.
+  if (etag !== undefined) await storage.objects.settle?.()
   try {
     await storage.objects.put(tagKey(repository, tag), record, { condition })
     return true

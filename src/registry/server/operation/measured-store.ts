@@ -21,6 +21,7 @@ export function measuredStore(
     complete: () => timed('Commit', () => inner.complete()),
     [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
   })
+  const { claim, urlOf, batch } = store
   return {
     isShared: store.isShared,
     isReliable: store.isReliable,
@@ -34,13 +35,19 @@ export function measuredStore(
       timed('Writer', async () => append(await store.append(key, from, expected))),
     discard: (key, from) => timed('Delete', () => store.discard(key, from)),
     unfinished: prefix => store.unfinished(prefix),
-    ...(store.claim === undefined ? {} : { claim: async (key: string) => store.claim?.(key) }),
-    ...(store.urlOf === undefined
+    ...(claim === undefined ? {} : { claim: claim.bind(store) }),
+    ...(urlOf === undefined ? {} : { urlOf: urlOf.bind(store) }),
+    ...(batch === undefined
       ? {}
-      : { urlOf: (key: string, seconds: number) => store.urlOf?.(key, seconds) ?? noUrl() }),
+      : {
+          batch: () => {
+            const inner = batch.call(store)
+            return {
+              ...measuredStore(inner, driver, metrics),
+              settle: () => timed('Commit', () => inner.settle()),
+              [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
+            }
+          },
+        }),
   }
-}
-
-function noUrl(): never {
-  throw new Error('The store gives addresses no more')
 }

@@ -2,13 +2,16 @@
  * An unfinished object as a growing file under its final name: written once, never copied or moved.
  * Nothing refers to the name until the object is complete, so nobody reads half of it.
  */
-import { closeSync, constants, openSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { closeSync, constants, fstatSync, ftruncate, openSync, writev } from 'node:fs'
 import { dirname } from 'node:path'
+import { promisify } from 'node:util'
 import { type FileLock, tryLock } from '../../../layerfs/content/file-lock.ts'
 import { hasCode, OciError } from '../../../oci/errors.ts'
 import type { Append, Checkpoint } from '../object-store.ts'
-import { syncDirectory, withParent } from './durable-files.ts'
+import { type NoteChange, syncBytes, withParent } from './durable-files.ts'
+
+const writeChunks = promisify(writev)
+const cut: (fd: number, size: number) => Promise<void> = promisify(ftruncate)
 
 const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
 
@@ -17,7 +20,7 @@ const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
  * Without it two processes that write one object would write over each other's bytes.
  */
 export async function claimFile(path: string): Promise<FileLock | undefined> {
-  await withParent(path, async () => closeSync(openSync(path, flags, 0o644)))
+  await withParent(path, () => closeSync(openSync(path, flags, 0o644)))
   try {
     return tryLock(path, 'exclusive')
   } catch (error) {
@@ -31,69 +34,79 @@ export async function claimFile(path: string): Promise<FileLock | undefined> {
  * Opens `path` for one turn, cut to `from`: what an interrupted turn left behind is dropped.
  * Throws `not-found` when bytes before `from` are missing: a power failure took them.
  */
-export async function appendToFile(path: string, from: number): Promise<Append> {
-  const file = await withParent(path, () => open(path, flags, 0o644))
+export async function appendToFile(
+  path: string,
+  { from, sync }: { readonly from: number; readonly sync: NoteChange },
+): Promise<Append> {
+  const file = await withParent(path, () => openSync(path, flags, 0o644))
   try {
-    const { size } = await file.stat()
+    const { size } = fstatSync(file)
     if (size < from) {
       throw new OciError('not-found', `Cannot continue object: expected ${from} bytes, got ${size}`)
     }
-    await file.truncate(from)
+    if (size > from) await cut(file, from)
   } catch (error) {
-    await file.close()
+    closeSync(file)
     throw error
   }
-  return new FileAppend(path, file, from)
+  return new FileAppend(file, { from, sync: () => sync(dirname(path)) })
 }
 
 class FileAppend implements Append {
-  readonly #path: string
-  readonly #file: FileHandle
+  readonly #file: number
   readonly #start: number
+  readonly #syncName: () => Promise<void>
   #size: number
   #ended = false
 
-  constructor(path: string, file: FileHandle, start: number) {
-    this.#path = path
+  constructor(
+    file: number,
+    { from, sync }: { readonly from: number; readonly sync: () => Promise<void> },
+  ) {
     this.#file = file
-    this.#start = start
-    this.#size = start
+    this.#start = from
+    this.#size = from
+    this.#syncName = sync
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
     let rest = [...chunks]
     while (rest.length > 0) {
-      const { bytesWritten } = await this.#file.writev(rest, this.#size)
+      const { bytesWritten } = await writeChunks(this.#file, rest, this.#size)
       this.#size += bytesWritten
       rest = after(rest, bytesWritten)
     }
   }
 
   async checkpoint(): Promise<Checkpoint> {
-    this.#ended = true
-    await this.#file.close()
+    this.#end()
     return { size: this.#size, token: '' }
   }
 
   async complete(): Promise<number> {
-    this.#ended = true
     try {
       // At once: the name has been there since the first byte, and nobody is told of it yet.
-      await Promise.all([this.#file.datasync(), syncDirectory(dirname(this.#path))])
+      const synced = await Promise.allSettled([syncBytes(this.#file), this.#syncName()])
+      for (const each of synced) if (each.status === 'rejected') throw each.reason
       return this.#size
     } finally {
-      await this.#file.close()
+      this.#end()
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ended) return
-    this.#ended = true
     try {
-      await this.#file.truncate(this.#start)
+      await cut(this.#file, this.#start)
     } finally {
-      await this.#file.close()
+      this.#end()
     }
+  }
+
+  /** Once: the number may be another file's afterwards. */
+  #end(): void {
+    if (!this.#ended) closeSync(this.#file)
+    this.#ended = true
   }
 }
 

@@ -2,11 +2,21 @@
  * A file's bytes in pieces. Lent, they pass through two buffers that stay in the processor's cache;
  * memory of its own for each piece costs as much as sending it (measured).
  */
-import type { FileHandle } from 'node:fs/promises'
 import type { ObjectBytes } from '../object-store.ts'
 
 /** Large enough that a call costs little beside its bytes; larger takes longer (measured). */
 const pieceSize = 256 * 1024
+
+/** What is needed of an open file; a `FileHandle` is one. */
+export interface ReadableFile {
+  read(
+    buffer: Buffer,
+    at: number,
+    length: number,
+    position: number,
+  ): Promise<{ readonly bytesRead: number }>
+  close(): Promise<void>
+}
 
 export interface FileRange {
   readonly start: number
@@ -15,7 +25,7 @@ export interface FileRange {
 }
 
 /** To be read once, either way; ending the iteration closes the file. */
-export function fileBytes(file: FileHandle, range: FileRange): ObjectBytes {
+export function fileBytes(file: ReadableFile, range: FileRange): ObjectBytes {
   return {
     [Symbol.asyncIterator]: () => pieces(file, range, () => Buffer.allocUnsafeSlow(pieceSize)),
     get lent() {
@@ -25,7 +35,7 @@ export function fileBytes(file: FileHandle, range: FileRange): ObjectBytes {
 }
 
 async function* pieces(
-  file: FileHandle,
+  file: ReadableFile,
   { start, end = Number.POSITIVE_INFINITY }: FileRange,
   nextBuffer: () => Buffer,
 ): AsyncGenerator<Uint8Array> {
