@@ -143,9 +143,8 @@ describe('several processes on one folder', () => {
     const layers = Array.from({ length: 4 }, () => content(randomBytes(2000)))
     const kept: { readonly name: string; readonly image: Content; readonly layers: Content[] }[] =
       []
-    const until = Date.now() + 3000
     const worker = async (id: number) => {
-      for (let i = 0; Date.now() < until; i++) {
+      for (let i = 0; i < 6; i++) {
         const name = `shared${id % 2}`
         const chosen = layers.filter((_, n) => (n + i + id) % 2 === 0)
         const image = await push(name, `w${id}-${i}`, [...chosen, content(randomBytes(500))])
@@ -161,7 +160,7 @@ describe('several processes on one folder', () => {
         expect((await send('GET', `/v2/${name}/blobs/${digest}`)).status, digest).toBe(200)
       }
     }
-    expect(kept.length).toBeGreaterThan(10)
+    expect(kept).toHaveLength(24)
     // Each run of the collector is one process's; none has failed.
     for (const server of servers) expect(server.log()).not.toMatch(/"level":"error"/)
   })
