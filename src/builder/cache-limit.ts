@@ -3,12 +3,11 @@
  * run, and when they have ended.
  *
  * What was not used for longest goes first. Nothing goes that a running build, an image or a
- * container needs: while another process builds, nothing does, and the last one to end makes up
- * for it. Layers are measured once and their sizes kept beside them, so a look costs as much as
+ * container needs (layerfs/content/leases.ts). Layers are measured once and their sizes kept beside them, so a look costs as much as
  * there are steps, not files.
  */
 import { statfs } from 'node:fs/promises'
-import { referredTo } from '../layerfs/image/prune.ts'
+import { usedBy } from '../layerfs/image/prune.ts'
 import type { SnapshotInfo } from '../layerfs/snapshot/snapshotter.ts'
 import type { Store } from '../layerfs/store.ts'
 import { hasCode } from '../oci/errors.ts'
@@ -59,7 +58,7 @@ export function cacheKeeper(
   let hasGrown = false
   let lookedAt = begun
   let running: Promise<void> = Promise.resolve()
-  const look = async (mode: TrimMode) => {
+  const look = async (when: 'idle' | 'at-work') => {
     const { blocks, bavail, bsize } = await statfs(store.root)
     const limits = cacheLimits(blocks * bsize, maxUsed)
     const layers = await cachedLayers(store)
@@ -67,8 +66,8 @@ export function cacheKeeper(
     const bySize = cutoffFor(layers, most)
     // What this build has found so far is not to be run again because of it.
     const latest = new Date(begun - graceMs)
-    const before = mode === 'at-work' && bySize > latest ? latest : bySize
-    if (before.getTime() > 0) await trim(store, before, mode)
+    const before = when === 'at-work' && bySize > latest ? latest : bySize
+    if (before.getTime() > 0) await trim(store, before)
     const value = { checkedAt: Date.now(), ...field('maxUsed', maxUsed) }
     await store.records.put(recordKind, recordKey, value)
   }
@@ -76,7 +75,9 @@ export function cacheKeeper(
     keep: async when => {
       await running
       if (when === 'before' ? await isFresh(store, maxUsed) : !hasGrown) return
-      await unlessBusy(() => look('alone'))
+      // Nothing is in use yet, or any more.
+      store.letGo()
+      await unlessBusy(() => look('idle'))
     },
     grown: () => {
       // Should this build fail, the next one looks for itself.
@@ -103,7 +104,7 @@ async function isFresh({ records }: Store, maxUsed: number | undefined): Promise
   }
 }
 
-/** Another build, pull or load runs: it, or who comes next, will do it. */
+/** Somebody else cleans up: who builds next sees what is left to do. */
 async function unlessBusy(task: () => Promise<void>): Promise<void> {
   try {
     await task()
@@ -112,27 +113,23 @@ async function unlessBusy(task: () => Promise<void>): Promise<void> {
   }
 }
 
-type TrimMode = 'alone' | 'at-work'
-
 /**
  * Forgets the steps from before `before` and discards the layers that only they need, at once: the
- * limit is of the disk. Throws `conflict` while another process brings something in.
+ * limit is of the disk. Throws `conflict` while another process cleans up.
  */
-async function trim(store: Store, before: Date, mode: TrimMode): Promise<void> {
-  const exclusively = mode === 'alone' ? store.exclusively : store.exclusivelyAtWork
-  await exclusively(async () => {
-    const { chains } = await forgetSteps(store.records, before)
-    const images = await referredTo(await store.images.list(), store.content)
-    const removed = await store.snapshots.prune([...chains, ...images.chains], mode)
-    // A build may count on a layer of which it has only the blob.
-    if (mode === 'alone') await discardBlobs(store, removed, images.blobs)
+async function trim(store: Store, before: Date): Promise<void> {
+  await store.collect(async held => {
+    const { chains } = await forgetSteps(store.records, { before, held: held.snapshots })
+    const used = await usedBy(store, held)
+    const removed = await store.snapshots.prune([...chains, ...used.chains])
+    await discardBlobs(store, removed, used.blobs)
   })
   await store.trash.empty()
 }
 
 /** Compressed forms of layers that are gone. */
 async function discardBlobs(
-  { snapshots, layers, content, trash }: Store,
+  { snapshots, layers, unheld, trash }: Store,
   removed: readonly SnapshotInfo[],
   used: ReadonlySet<string>,
 ): Promise<void> {
@@ -140,7 +137,7 @@ async function discardBlobs(
   for await (const { diffId } of snapshots.list()) gone.delete(diffId)
   for (const diffId of gone) {
     for (const { digest } of await layers.blobsOf(diffId)) {
-      if (!used.has(digest)) await trash.discard(content.pathOf(digest))
+      if (!used.has(digest)) await trash.discard(unheld.pathOf(digest))
     }
   }
 }

@@ -1,6 +1,6 @@
 /** What the build cache holds: filesystems that steps made, their age and their size on the disk. */
 import { DiskMeter } from '../layerfs/content/disk-use.ts'
-import { referredTo } from '../layerfs/image/prune.ts'
+import { referredTo, targetsOf } from '../layerfs/image/prune.ts'
 import type { SnapshotInfo } from '../layerfs/snapshot/snapshotter.ts'
 import type { Store } from '../layerfs/store.ts'
 import type { ChainId, DiffId } from '../oci/digest.ts'
@@ -30,7 +30,7 @@ export async function cachedLayers(store: Store): Promise<CachedLayer[]> {
       if (usedAt.getTime() >= (used.get(name)?.getTime() ?? 0)) used.set(name, usedAt)
     }
   }
-  const images = await referredTo(await store.images.list(), store.content)
+  const images = await referredTo(await targetsOf(store), store.unheld)
   const shared = new Set(
     withAncestors([...images.chains, ...(await store.snapshots.parentsInUse())], all),
   )

@@ -15,23 +15,38 @@ export interface RemainingCache {
   readonly chains: readonly ChainId[]
 }
 
+export interface Forgetting {
+  readonly before: Date
+  /** Filesystems that running builds use: their steps stay. */
+  readonly held: ReadonlySet<ChainId>
+}
+
 /**
  * Forgets every step and every remembered digest that was last put or used before `before`. What
  * the steps that remain have read stays with them.
  */
-export async function forgetSteps(records: Records, before: Date): Promise<RemainingCache> {
+export async function forgetSteps(
+  records: Records,
+  { before, held }: Forgetting,
+): Promise<RemainingCache> {
   const chains = new Set<ChainId>()
   const needed = new Set<string>()
   let removedSteps = 0
   for (const kind of kinds) {
     for await (const { hex, value, usedAt } of records.list(kind)) {
-      if (usedAt.getTime() < before.getTime() && !needed.has(hex)) {
+      const isOld = usedAt.getTime() < before.getTime()
+      if (isOld && !needed.has(hex) && !isStepOf(held, kind, value)) {
         await records.remove(kind, hex)
         if (kind === 'step') removedSteps++
       } else noteNeeds(kind, value, { chains, needed })
     }
   }
   return { removedSteps, chains: [...chains] }
+}
+
+function isStepOf(held: ReadonlySet<ChainId>, kind: string, value: unknown): boolean {
+  const chain = kind === 'step' ? chainIn(value) : undefined
+  return chain !== undefined && held.has(chain)
 }
 
 interface Needs {

@@ -17,12 +17,12 @@
  *   ├── stubs/                  empty files and directories to mount over
  *   ├── tmp/<key>/              temporary directories, locked by their owners
  *   ├── locks/                  content/file-lock.ts
+ *   ├── leases/                 content/leases.ts
  *   └── trash/                  snapshot/trash.ts
  *
  * Any number of processes share a store, and any of them may be killed at any moment. What it
  * leaves is unlocked, and the next {@link openStore} discards it. What nothing refers to is removed
- * by image/prune.ts alone, while no process is writing: until a blob or snapshot is referred to, the
- * process that brought it in protects it by its mere life.
+ * while others go on; what they found or made is theirs until they end (content/leases.ts).
  */
 import { chmod, mkdir, readFile, realpath, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -32,6 +32,7 @@ import type { ContentStore } from './content/content-store.ts'
 import { sweepIngests } from './content/directory-ingest.ts'
 import { openContentStore } from './content/directory-store.ts'
 import { tryLock } from './content/file-lock.ts'
+import { type Held, type Leases, openLeases } from './content/leases.ts'
 import { openRecords, type Records } from './content/records.ts'
 import { type ImageStore, openImageStore } from './image/image-store.ts'
 import { type LayerBlobs, openLayerBlobs } from './image/layer-blobs.ts'
@@ -42,13 +43,14 @@ import { type ImageMounts, openImageMounts } from './snapshot/image-mounts.ts'
 import { type OverlaySnapshotter, openSnapshotter } from './snapshot/overlay.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './snapshot/owned-directory.ts'
 import { openTrash, type Trash } from './snapshot/trash.ts'
-import { startWriting, type Writing } from './writing.ts'
 
 /** Disposing it ends what is going on in the background; the store itself stays. */
 export interface Store extends AsyncDisposable {
   /** Absolute, without symbolic links. */
   readonly root: string
   readonly content: ContentStore
+  /** The same blobs, held by nobody who looks at them: for who looks at all, and for who collects. */
+  readonly unheld: ContentStore
   readonly images: ImageStore
   readonly layers: LayerBlobs
   readonly snapshots: OverlaySnapshotter
@@ -61,14 +63,12 @@ export interface Store extends AsyncDisposable {
   /** Directory for empty files and directories that are mounted over. */
   readonly stubs: string
   /**
-   * To be called by who from now on only uses what a container or an active snapshot holds: a
-   * prune then need not wait for us to end.
+   * To be called by who is done with what it found until now, or only uses what a container or an
+   * active snapshot is built on: a clean-up may then take the rest. See {@link Leases.letGo}.
    */
-  stopWriting(): void
-  /** Runs `task` while no other process brings anything in. Throws `conflict` when one does. */
-  exclusively<T>(task: () => Promise<T>): Promise<T>
-  /** The same, and what this process brings in stays its own: it may go on meanwhile. */
-  exclusivelyAtWork<T>(task: () => Promise<T>): Promise<T>
+  letGo(): void
+  /** See {@link Leases.collect}. */
+  collect<T>(remove: (held: Held) => Promise<T>): Promise<T>
   /** A directory of this process, gone when it is disposed or the process dies. */
   tempDir(): Promise<OwnedDirectory>
 }
@@ -93,8 +93,9 @@ export async function openStore(directory: string): Promise<Store> {
   const root = await claimRoot(directory)
   await assertVersion(root)
   chooseDriver(root)
-  const writing = await startWriting(join(root, 'locks', 'writing'))
-  const store = compose(root, writing)
+  const leases = openLeases(root)
+  const store = compose(root, leases)
+  await leases.sweep()
   await sweep(store)
   return store
 }
@@ -141,21 +142,24 @@ async function assertVersion(root: string): Promise<void> {
   )
 }
 
-function compose(root: string, writing: Writing): Store {
+function compose(root: string, leases: Leases): Store {
   const locks = join(root, 'locks')
   const trash = openTrash(join(root, 'trash'))
-  const content = openContentStore(root)
-  const snapshots = openSnapshotter(root, trash)
+  const { hold, letGo, collect } = leases
+  const content = openContentStore(root, hold)
+  const snapshots = openSnapshotter(root, { trash, hold })
   return {
     root,
     content,
-    images: openImageStore(join(root, 'images')),
+    unheld: openContentStore(root),
+    images: openImageStore(join(root, 'images'), hold),
     layers: openLayerBlobs({
       directory: join(root, 'layers'),
       locks,
       content,
       snapshots,
       diff: diffLayer,
+      hold,
     }),
     snapshots,
     containers: openContainers({ root, snapshots, trash }),
@@ -164,13 +168,12 @@ function compose(root: string, writing: Writing): Store {
     trash,
     locks,
     stubs: join(root, 'stubs'),
-    stopWriting: writing.stop,
-    exclusively: writing.exclusively,
-    exclusivelyAtWork: writing.exclusivelyAtWork,
+    letGo,
+    collect,
     tempDir: () => openOwned(join(root, 'tmp'), trash),
     [Symbol.asyncDispose]: async () => {
       snapshots.settle()
-      writing.stop()
+      letGo()
       await trash.empty((await isAlmostFull(root)) ? {} : trashLimits)
     },
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { forgetSteps } from '../../src/builder/forget-steps.ts'
 import { openRecords, type Records } from '../../src/layerfs/content/records.ts'
-import { chainIds, digestOf, parseDiffId } from '../../src/oci/digest.ts'
+import { type ChainId, chainIds, digestOf, parseDiffId } from '../../src/oci/digest.ts'
 
 let directory: string
 let records: Records
@@ -30,14 +30,27 @@ const left = async () => {
   return found
 }
 
+const nothing: ReadonlySet<ChainId> = new Set()
+
 test('forgetSteps() keeps what is younger, and tells the filesystems it names', async () => {
-  const { removedSteps, chains } = await forgetSteps(records, new Date(0))
+  const { removedSteps, chains } = await forgetSteps(records, {
+    before: new Date(0),
+    held: nothing,
+  })
   expect(removedSteps).toBe(0)
   expect(chains).toEqual([...chainIds(layers)].slice(-1))
   expect(await left()).toEqual(['aa', 'dd', 'bb', 'cc'])
 })
 
 test('forgetSteps() removes what is older, damaged records included', async () => {
-  expect(await forgetSteps(records, soon())).toEqual({ removedSteps: 2, chains: [] })
+  const forgetting = { before: soon(), held: nothing }
+  expect(await forgetSteps(records, forgetting)).toEqual({ removedSteps: 2, chains: [] })
   expect(await left()).toEqual([])
+})
+
+test('forgetSteps() keeps the steps of filesystems that a running build holds', async () => {
+  const [chain] = chainIds(layers).slice(-1)
+  const held = new Set(chain === undefined ? [] : [chain])
+  const { removedSteps, chains } = await forgetSteps(records, { before: soon(), held })
+  expect({ removedSteps, chains }).toEqual({ removedSteps: 1, chains: [chain] })
 })

@@ -37,7 +37,7 @@ const flags = {
   timeout: {
     kind: 'duration',
     value: 'TIME',
-    help: 'Wait so long for builds, pulls and loads to end (default 1m)',
+    help: 'Wait so long for another clean-up to end (default 1m)',
   },
   force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
   verbose: { kind: 'boolean', help: 'List what is removed' },
@@ -134,7 +134,7 @@ type Waiting = <T>(task: () => Promise<T>) => Promise<T>
 
 /** Containers, also ended ones, and mounted images keep what they were made from. */
 async function prune(store: Store, before: Date, whenAlone: Waiting): Promise<Removed> {
-  await whenAlone(() => discardDownloads(store))
+  await discardDownloads(store)
   const unnamed = (await store.images.list()).filter(({ reference }) => reference === undefined)
   for (const record of unnamed) await store.images.remove(record)
   const { removedSteps, ...pruned } = await whenAlone(() => removeUnused(store, before))

@@ -3,15 +3,20 @@ import { type Pruned, pruneStore } from '../../layerfs/image/prune.ts'
 import type { Store } from '../../layerfs/store.ts'
 
 /**
- * Forgets cached steps from before `before`, then removes what neither an image, a container nor a
- * remaining step needs. Throws `conflict` while another process brings something in.
+ * Forgets cached steps from before `before`, then removes what neither an image, a container, a
+ * running process nor a remaining step needs. Throws `conflict` while another process cleans up.
  */
 export async function removeUnused(
   store: Store,
   before: Date,
 ): Promise<Pruned & { readonly removedSteps: number }> {
-  // Nothing is forgotten that cannot be removed now: a running build may count on it.
-  await store.exclusively(async () => {})
-  const { removedSteps, chains } = await forgetSteps(store.records, before)
-  return { ...(await pruneStore(store, chains)), removedSteps }
+  // What we looked at to come here.
+  store.letGo()
+  let removedSteps = 0
+  const pruned = await pruneStore(store, async held => {
+    const remaining = await forgetSteps(store.records, { before, held: held.snapshots })
+    removedSteps = remaining.removedSteps
+    return remaining.chains
+  })
+  return { ...pruned, removedSteps }
 }

@@ -41,7 +41,7 @@ export const rmiCommand: Command = defineCommand({
   },
 })
 
-/** Not while another process pulls or builds: the next `rmi` or `prune` does it then. */
+/** Not while another process does so: the next `rmi` or `prune` takes what is left. */
 async function freeSpace(store: Store): Promise<void> {
   try {
     await removeUnused(store, new Date(0))

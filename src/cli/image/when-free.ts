@@ -1,4 +1,4 @@
-/** Cleaning up waits for builds, pulls and loads to end: what they bring in has no user yet. */
+/** Who cleans up the store is the only one to do so; others go on building, pulling, running. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../../oci/errors.ts'
 import type { CliContext } from '../command.ts'
@@ -23,7 +23,7 @@ export async function whenFree<T>(
     } catch (error) {
       if (!hasCode(error, 'conflict') || Date.now() >= end) throw error
     }
-    if (!isTold) stderr.write('Waiting for builds, pulls and loads to end\n')
+    if (!isTold) stderr.write('Waiting for another clean-up of the store to end\n')
     await pause(pauseMs, undefined, { signal })
   }
 }

@@ -38,7 +38,7 @@ export const execCommand: Command = defineCommand({
       })
     }
     await using store = await openStore(context.environment.root)
-    store.stopWriting()
+    store.letGo()
     const container = findContainer(await listContainers(store.containers), name)
     const { user, workdir, detach } = flags
     const signals = signalRelay()

@@ -38,7 +38,7 @@ export const logsCommand: Command = defineCommand({
     const { flags, args, environment, stdout } = invocation
     const wanted = wantedRecords(flags, new Date())
     await using store = await openStore(environment.root)
-    store.stopWriting()
+    store.letGo()
     const container = findContainer(await listContainers(store.containers), args[0] ?? '')
     if (container.record?.detached !== true) throw withoutLog(container)
     const streams = { stdout, stderr: process.stderr }

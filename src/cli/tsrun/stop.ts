@@ -31,7 +31,7 @@ export const stopCommand: Command = defineCommand({
   run: async ({ flags, args, ...context }) => {
     const wanted = flags.signal === undefined ? undefined : signalNumber(flags.signal)
     await using store = await openStore(context.environment.root)
-    store.stopWriting()
+    store.letGo()
     return await eachContainer(args, { context, store }, async container => {
       const { stopSignal, stopTimeout } = container.record ?? {}
       const seconds = flags.time ?? stopTimeout ?? defaultTimeout

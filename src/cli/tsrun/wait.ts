@@ -13,7 +13,7 @@ export const waitCommand: Command = defineCommand({
   run: async ({ args, ...context }) => {
     await using store = await openStore(context.environment.root)
     // A prune need not wait until they end.
-    store.stopWriting()
+    store.letGo()
     const options = { context, store, line: String }
     return await eachContainer(args, options, container =>
       waitForEnd(store.containers, container, context),

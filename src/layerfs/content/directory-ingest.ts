@@ -30,6 +30,8 @@ export interface IngestRequest {
   readonly directory: string
   readonly algorithm: Algorithm
   readonly pathOf: (digest: Digest) => string
+  /** So that nobody removes the blob, now or when it is there. */
+  readonly hold: (digest: Digest) => Promise<void>
 }
 
 /** Chunks are gathered, because a write costs a trip to another thread. */
@@ -41,16 +43,17 @@ export async function beginIngest(request: IngestRequest): Promise<Ingest> {
   for (;;) {
     const path = join(request.directory, randomBytes(16).toString('hex'))
     const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600)
-    if (await isOurs(file)) return new DirectoryIngest(request, path, file)
+    if (await isOurs(file, path)) return new DirectoryIngest(request, path, file)
     await file.close()
   }
 }
 
-/** Takes the lock; a sweep may come between our making the file and our locking it. */
-async function isOurs(file: FileHandle): Promise<boolean> {
+/** Takes the lock; a sweep or a commit may come between our opening the file and our locking it. */
+async function isOurs(file: FileHandle, path: string): Promise<boolean> {
   try {
     syscalls().flock(file.fd, exclusiveOrFail)
-    return (await file.stat()).nlink > 0
+    const [opened, named] = await Promise.all([file.stat(), stat(path).catch(ignoreMissing)])
+    return named?.ino === opened.ino && named.dev === opened.dev
   } catch (error) {
     if (hasCode(error, 'EAGAIN')) return false
     await file.close()
@@ -74,15 +77,13 @@ export async function beginDownload(
     signal?.throwIfAborted()
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW
     const file = await open(path, flags, 0o600)
-    if (await isOurs(file)) {
-      // Whoever had the lock may have completed it.
-      const isThere = await seemsIntact(request.pathOf(blob.digest), blob)
-      if (!isThere) return goOn(new DirectoryIngest(request, path, file), blob)
-      await rm(path, { force: true })
-      await file.close()
-      return undefined
-    }
+    const isLocked = await isOurs(file, path)
+    // Whoever had the lock may have completed it.
+    const isThere = await seemsIntact(request.pathOf(blob.digest), blob)
+    if (isLocked && !isThere) return goOn(new DirectoryIngest(request, path, file), blob)
+    if (isLocked) await rm(path, { force: true })
     await file.close()
+    if (isThere) return undefined
     await pause(pauseMs, undefined, signal === undefined ? {} : { signal }).catch(() => {})
   }
 }
@@ -213,6 +214,7 @@ class DirectoryIngest implements Ingest {
 
   async #publish(info: BlobInfo): Promise<void> {
     const target = this.#request.pathOf(info.digest)
+    await this.#request.hold(info.digest)
     // A damaged one gives way to ours, which is verified.
     if (await isIntact(target, info)) return
     await makeDirectorySynced(dirname(target))

@@ -33,20 +33,26 @@ import {
   maxDocumentSize,
 } from './content-store.ts'
 import { beginDownload, beginIngest, type IngestRequest, sweepIngests } from './directory-ingest.ts'
+import type { Hold } from './leases.ts'
 
 const readSize = 256 * 1024
 
-/** The store in `root`, whose directories are made when the first blob arrives. */
-export function openContentStore(root: string): ContentStore {
-  return new DirectoryStore(root)
+/**
+ * The store in `root`, whose directories are made when the first blob arrives. `hold`: what is asked
+ * for or made is held, so that nobody removes it (leases.ts).
+ */
+export function openContentStore(root: string, hold: Hold = async () => {}): ContentStore {
+  return new DirectoryStore(root, hold)
 }
 
 class DirectoryStore implements ContentStore {
   readonly #root: string
+  readonly #hold: (digest: Digest) => Promise<void>
   #swept: Promise<void> | undefined
 
-  constructor(root: string) {
+  constructor(root: string, hold: Hold) {
     this.#root = root
+    this.#hold = digest => hold({ kind: 'blob', digest })
   }
 
   pathOf(digest: Digest): string {
@@ -54,11 +60,17 @@ class DirectoryStore implements ContentStore {
   }
 
   async find(digest: Digest): Promise<BlobInfo | undefined> {
+    await this.#hold(digest)
+    return await this.#look(digest)
+  }
+
+  async #look(digest: Digest): Promise<BlobInfo | undefined> {
     const info = await stat(this.pathOf(digest)).catch(ignoreMissing)
     return info === undefined ? undefined : { digest, size: info.size }
   }
 
   async *open(digest: Digest, range: ByteRange = { start: 0 }): AsyncGenerator<Uint8Array> {
+    await this.#hold(digest)
     const file = await open(this.pathOf(digest), 'r').catch(ignoreMissing)
     if (file === undefined) throw notFound(digest)
     await using _closed = file
@@ -95,6 +107,7 @@ class DirectoryStore implements ContentStore {
   }
 
   async download(blob: BlobInfo, signal?: AbortSignal): Promise<Download | undefined> {
+    await this.#hold(blob.digest)
     if (await seemsIntact(this.pathOf(blob.digest), blob)) return undefined
     return beginDownload(await this.#request(algorithmOf(blob.digest)), blob, signal)
   }
@@ -104,7 +117,8 @@ class DirectoryStore implements ContentStore {
     await mkdir(directory, { recursive: true, mode: 0o700 })
     this.#swept ??= sweepIngests(directory)
     await this.#swept
-    return { directory, algorithm, pathOf: digest => this.pathOf(digest) }
+    const pathOf = (digest: Digest) => this.pathOf(digest)
+    return { directory, algorithm, pathOf, hold: this.#hold }
   }
 
   async remove(digest: Digest): Promise<void> {
@@ -116,7 +130,7 @@ class DirectoryStore implements ContentStore {
       if (!isAlgorithm(algorithm)) continue
       for (const hex of await readdir(join(this.#root, 'blobs', algorithm))) {
         if (hex.length !== hexLengths[algorithm] || !/^[0-9a-f]+$/.test(hex)) continue
-        const info = await this.find(parseDigest(`${algorithm}:${hex}`))
+        const info = await this.#look(parseDigest(`${algorithm}:${hex}`))
         if (info !== undefined) yield info
       }
     }

@@ -1,5 +1,8 @@
 /**
  * Check: reads the whole store and says what is wrong with it, changing nothing.
+ *
+ * Others go on meanwhile. What is looked at is held while it is (content/leases.ts), so that nothing
+ * is called damaged that is being removed, and let go of before the next, so that it can be.
  */
 import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
@@ -53,21 +56,21 @@ export async function* checkStore(
 ): AsyncGenerator<Finding> {
   const damaged = new Set<Digest>()
   if (contents !== 'trusted') yield* checkBlobs(store, damaged, signal)
-  const files = contents === 'read' ? { damaged, signal } : undefined
-  yield* checkSnapshots(store, files)
+  const files = contents === 'read' ? { damaged } : undefined
+  yield* checkSnapshots(store, files, signal)
   yield* checkUsers(store)
   yield* checkRecords(store)
   for (const image of await store.images.list()) yield* checkImage(image, store)
 }
 
 async function* checkBlobs(
-  { content }: Store,
+  { unheld }: Store,
   damaged: Set<Digest>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Finding> {
-  for await (const blob of content.list()) {
+  for await (const blob of unheld.list()) {
     signal?.throwIfAborted()
-    const found = await digestOfBlob(blob.digest, content)
+    const found = await digestOfBlob(blob.digest, unheld)
     // One that was removed meanwhile is not damaged.
     if (found === undefined || found === blob.digest) continue
     damaged.add(blob.digest)
@@ -90,22 +93,36 @@ export async function digestOfBlob(
   return finishDigest(hash, algorithmOf(digest))
 }
 
-interface FileCheck {
+/** The files are read, and compared with blobs that are not damaged. */
+export interface FileCheck {
   readonly damaged: ReadonlySet<Digest>
-  readonly signal: AbortSignal | undefined
 }
 
 async function* checkSnapshots(
   store: Store,
   files: FileCheck | undefined,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Finding> {
-  for await (const info of store.snapshots.list()) {
-    files?.signal?.throwIfAborted()
-    const reason =
-      (await structureFault(info.name, store)) ??
-      (files === undefined ? undefined : await filesFault(info, store, files.damaged))
-    if (reason !== undefined) yield { kind: 'damaged-snapshot', name: info.name, reason }
+  for await (const { name } of store.snapshots.list()) {
+    signal?.throwIfAborted()
+    const reason = await snapshotFault(name, store, files)
+    store.letGo()
+    if (reason !== undefined) yield { kind: 'damaged-snapshot', name, reason }
   }
+}
+
+/** In words; `undefined` also when there is no such snapshot any more. It is held afterwards. */
+export async function snapshotFault(
+  name: ChainId,
+  store: Store,
+  files: FileCheck | undefined,
+): Promise<string | undefined> {
+  const info = await store.snapshots.find(name)
+  if (info === undefined) return undefined
+  return (
+    (await structureFault(name, store)) ??
+    (files === undefined ? undefined : await filesFault(info, store, files.damaged))
+  )
 }
 
 async function structureFault(name: ChainId, { snapshots }: Store): Promise<string | undefined> {
@@ -123,16 +140,22 @@ async function structureFault(name: ChainId, { snapshots }: Store): Promise<stri
 }
 
 /** Containers and mounted images, whose layers a prune would have kept. */
-async function* checkUsers({ root, snapshots }: Store): AsyncGenerator<Finding> {
+async function* checkUsers({ root, snapshots, letGo }: Store): AsyncGenerator<Finding> {
   for (const directory of ['containers', 'mounts']) {
     for (const name of await namesIn(join(root, directory))) {
       const path = join(directory, name)
-      const text = await readFile(join(root, path, 'parent'), 'utf8').catch(ignoreMissing)
-      if (text === undefined || text === '') continue
-      const parent = parseChainId(text)
-      if ((await snapshots.find(parent)) === undefined) yield { kind: 'orphan', path, parent }
+      const parent = await parentOf(join(root, path))
+      if (parent === undefined || (await snapshots.find(parent)) !== undefined) continue
+      // The container may have been removed, and then what it was built on.
+      if ((await parentOf(join(root, path))) !== undefined) yield { kind: 'orphan', path, parent }
     }
+    letGo()
   }
+}
+
+async function parentOf(user: string): Promise<ChainId | undefined> {
+  const text = await readFile(join(user, 'parent'), 'utf8').catch(ignoreMissing)
+  return text === undefined || text === '' ? undefined : parseChainId(text)
 }
 
 async function* checkRecords({ images, containers }: Store): AsyncGenerator<Finding> {
@@ -147,6 +170,8 @@ async function* checkRecords({ images, containers }: Store): AsyncGenerator<Find
 }
 
 async function* checkImage(image: ImageRecord, store: Store): AsyncGenerator<Finding> {
+  // Removed meanwhile, or another has its name.
+  if (!(await store.images.hold(image))) return
   try {
     for await (const node of walkImage(image.target, store.content)) {
       if (node.kind !== 'manifest') continue
@@ -157,6 +182,8 @@ async function* checkImage(image: ImageRecord, store: Store): AsyncGenerator<Fin
   } catch (error) {
     if (!isDamage(error)) throw error
     yield { kind: 'damaged-image', image, reason: error.message }
+  } finally {
+    store.letGo()
   }
 }
 

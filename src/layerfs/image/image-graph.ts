@@ -27,7 +27,7 @@ const maxDepth = 8
  */
 export async function* walkImage(
   target: Descriptor,
-  content: BlobReader,
+  content: Pick<BlobReader, 'find' | 'read'>,
 ): AsyncGenerator<GraphNode> {
   const seen = new Set<Digest>([target.digest])
   const queue = [{ descriptor: target, depth: 0 }]
@@ -51,7 +51,10 @@ function isDocument({ mediaType }: Descriptor): boolean {
   return isIndex(mediaType) || isManifest(mediaType)
 }
 
-async function readNode(descriptor: Descriptor, content: BlobReader): Promise<GraphNode> {
+async function readNode(
+  descriptor: Descriptor,
+  content: Pick<BlobReader, 'read'>,
+): Promise<GraphNode> {
   if (!isDocument(descriptor)) return { kind: 'blob', descriptor }
   const bytes = await content.read(descriptor.digest)
   const { value } = parseManifest(bytes, descriptor.mediaType)

@@ -22,6 +22,7 @@ import {
   syncDirectory,
   writeFileAtomic,
 } from '../content/atomic-file.ts'
+import type { Hold } from '../content/leases.ts'
 
 export interface ImageRecord {
   /** Absent: an image that was built or loaded without a name. */
@@ -30,8 +31,16 @@ export interface ImageRecord {
   readonly target: Descriptor
 }
 
+export interface NamedTarget {
+  readonly reference?: Reference | undefined
+  readonly target: Descriptor
+}
+
 export interface ImageStore {
+  /** What the image consists of is held: nobody removes it while this process may need it. */
   get(reference: Reference): Promise<ImageRecord | undefined>
+  /** Holds the image too; whether the name still stands for it. */
+  hold(record: NamedTarget): Promise<boolean>
   /** Adds or replaces. */
   set(record: ImageRecord): Promise<void>
   /** Whether there was such a name. */
@@ -42,13 +51,26 @@ export interface ImageStore {
   unreadable(): Promise<string[]>
 }
 
-export function openImageStore(directory: string): ImageStore {
+/** `hold`: leases.ts. */
+export function openImageStore(directory: string, hold: Hold = async () => {}): ImageStore {
   const pathOf = (name: string) => {
     const hex = createHash('sha256').update(name).digest('hex')
     return join(directory, `${hex}.json`)
   }
+  const holdStanding = async (record: NamedTarget) => {
+    await hold({ kind: 'image', target: record.target })
+    // What it named before may be gone, together with the name.
+    const now = await readRecord(pathOf(nameOf(record)))
+    return now?.target.digest === record.target.digest
+  }
   return {
-    get: reference => readRecord(pathOf(formatReference(reference))),
+    get: async reference => {
+      for (;;) {
+        const record = await readRecord(pathOf(formatReference(reference)))
+        if (record === undefined || (await holdStanding(record))) return record
+      }
+    },
+    hold: holdStanding,
     set: record => writeFileAtomic(pathOf(nameOf(record)), encodeRecord(record)),
     remove: async record => {
       const path = pathOf('target' in record ? nameOf(record) : formatReference(record))
@@ -74,7 +96,7 @@ export function openImageStore(directory: string): ImageStore {
   }
 }
 
-function nameOf({ reference, target }: ImageRecord): string {
+function nameOf({ reference, target }: NamedTarget): string {
   return reference === undefined ? `@${target.digest}` : formatReference(reference)
 }
 

@@ -14,6 +14,7 @@ import { compressionOf, mediaTypes } from '../../oci/media-type.ts'
 import { gzip } from '../compression/gzip.ts'
 import type { BlobInfo, ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
+import type { Hold } from '../content/leases.ts'
 import { comparedWith, type SnapshotInfo, type Snapshotter } from '../snapshot/snapshotter.ts'
 import {
   addLayerRecord,
@@ -60,14 +61,17 @@ export interface LayerBlobsPlace {
   readonly content: ContentStore
   readonly snapshots: Snapshotter
   readonly diff: LayerDiff
+  readonly hold: Hold
 }
 
 export function openLayerBlobs(place: LayerBlobsPlace): LayerBlobs {
   return {
     find: (diffId, options) => findBlob(place, diffId, options),
     layerBlob: (name, options) => findOrMake(place, name, options),
-    recordLayer: (diffId, descriptor) =>
-      addLayerRecord(place.directory, diffId, { origin: 'received', descriptor }),
+    recordLayer: async (diffId, descriptor) => {
+      await place.hold({ kind: 'layer', diffId })
+      await addLayerRecord(place, diffId, { origin: 'received', descriptor })
+    },
     blobsOf: async diffId =>
       (await readLayerRecords(place.directory, diffId)).map(({ descriptor }) => descriptor),
     forgetOthers: layers => removeOtherRecords(place.directory, layers),
@@ -133,7 +137,7 @@ async function makeBlob(
   const blob = await storeVerified(place.content, bytes, () => assertSame(layer, hash))
   const mediaType = compression === 'gzip' ? mediaTypes.layerGzip : mediaTypes.layer
   const descriptor = { mediaType, digest: blob.digest, size: blob.size }
-  await addLayerRecord(place.directory, layer.diffId, { origin: 'made', descriptor })
+  await addLayerRecord(place, layer.diffId, { origin: 'made', descriptor })
   return descriptor
 }
 

@@ -11,6 +11,7 @@ import { type DiffId, hexOf } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { asArray, asString, member, parseJson } from '../../oci/json.ts'
 import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { withLock } from '../content/file-lock.ts'
 
 export interface LayerRecord {
   /** `received` from a registry or an archive, or `made` here from a snapshot. */
@@ -33,12 +34,22 @@ export async function readLayerRecords(directory: string, diffId: DiffId): Promi
   }
 }
 
-/** Two processes that add at the same moment may lose one record: the blob is then made again. */
+/** Where records are, and what makes those who add to one come one by one. */
+export interface LayerRecords {
+  readonly directory: string
+  readonly locks: string
+}
+
 export async function addLayerRecord(
-  directory: string,
+  place: LayerRecords,
   diffId: DiffId,
   record: LayerRecord,
 ): Promise<void> {
+  const lock = join(place.locks, `record-${hexOf(diffId)}`)
+  await withLock(lock, 'exclusive', () => addRecord(place.directory, diffId, record))
+}
+
+async function addRecord(directory: string, diffId: DiffId, record: LayerRecord): Promise<void> {
   const records = await readLayerRecords(directory, diffId)
   const { digest } = record.descriptor
   const others = records.filter(({ descriptor }) => descriptor.digest !== digest)

@@ -1,40 +1,52 @@
 /**
- * Prune: removes what no image, no container and no caller refers to.
+ * Prune: removes what no image, no container, no running process and no caller refers to.
  *
  *   images ──► manifests ──► configs, layers ┐
  *         └──► chain IDs ┐                   ├──► blobs that stay
  *   containers ──────────┼──► snapshots ─────┘    (the layers of snapshots that stay)
- *   `keep` ──────────────┘    that stay
+ *   `keep` ──────────────┤    that stay
+ *   leases ──────────────┘    and what else is held (content/leases.ts)
+ *
+ * Others go on meanwhile; who looks for something waits for the moment in which things are moved to
+ * the trash.
  */
 import { join } from 'node:path'
+import type { Descriptor } from '../../oci/descriptor.ts'
 import { type ChainId, chainIds, type DiffId, type Digest } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
-import { namesIn } from '../content/atomic-file.ts'
+import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import type { BlobInfo, BlobReader } from '../content/content-store.ts'
 import { isPartial } from '../content/directory-ingest.ts'
+import { tryLock } from '../content/file-lock.ts'
+import type { Held } from '../content/leases.ts'
 import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
 import type { Store } from '../store.ts'
 import { walkImage } from './image-graph.ts'
-import type { ImageRecord } from './image-store.ts'
 
 export interface Pruned {
   readonly snapshots: readonly SnapshotInfo[]
   readonly blobs: readonly BlobInfo[]
 }
 
+/** Filesystems that the build cache wants to keep, asked for while nobody adds to it. */
+export type Keep = (held: Held) => Promise<Iterable<ChainId>>
+
 /**
- * `keep`: filesystems that the build cache wants to keep. What is removed is in the trash when the
- * promise resolves; `store.trash.empty()` frees its space. Throws `conflict` while another process
- * brings something in. Stopped half-way it has removed less, nothing wrong.
+ * What is removed is in the trash when the promise resolves; `store.trash.empty()` frees its space.
+ * What this process itself holds stays: see `Store.letGo`. Throws `conflict` as `Store.collect`.
+ * Stopped half-way it has removed less, nothing wrong.
  */
-export async function pruneStore(store: Store, keep: Iterable<ChainId>): Promise<Pruned> {
+export async function pruneStore(store: Store, keep: Keep): Promise<Pruned> {
   // First, because it takes locks of its own: forgets what is not mounted any more.
   await store.mounts.list()
-  return await store.exclusively(async () => {
-    const used = await referredTo(await store.images.list(), store.content)
-    const snapshots = await store.snapshots.prune([...keep, ...used.chains])
+  const documents = remembering(store.unheld)
+  await referredTo(await targetsOf(store), documents)
+  return await store.collect(async held => {
+    const kept = await keep(held)
+    const used = await usedBy(store, held, documents)
+    const snapshots = await store.snapshots.prune([...kept, ...used.chains])
     for await (const { diffId } of store.snapshots.list()) used.layers.add(diffId)
     for (const layer of used.layers) {
       for (const { digest } of await store.layers.blobsOf(layer)) used.blobs.add(digest)
@@ -51,13 +63,45 @@ export interface Used {
   readonly blobs: Set<Digest>
 }
 
-/** What images consist of, as far as it can be read. */
-export async function referredTo(
-  images: readonly ImageRecord[],
-  content: BlobReader,
+/** What images consist of, and what is held: for who collects. */
+export async function usedBy(
+  store: Store,
+  held: Held,
+  documents: Documents = store.unheld,
 ): Promise<Used> {
+  const used = await referredTo([...(await targetsOf(store)), ...held.images], documents)
+  for (const name of held.snapshots) used.chains.add(name)
+  for (const diffId of held.layers) used.layers.add(diffId)
+  for (const digest of held.blobs) used.blobs.add(digest)
+  return used
+}
+
+export async function targetsOf({ images }: Pick<Store, 'images'>): Promise<Descriptor[]> {
+  return (await images.list()).map(({ target }) => target)
+}
+
+type Documents = Pick<BlobReader, 'find' | 'read'>
+
+/** They never change: those read before others have to wait are not read again while they do. */
+function remembering(content: Documents): Documents {
+  const known = new Map<Digest, Uint8Array>()
+  return {
+    find: async digest => {
+      const bytes = known.get(digest)
+      return bytes === undefined ? content.find(digest) : { digest, size: bytes.length }
+    },
+    read: async (digest, maxSize) => {
+      const bytes = known.get(digest) ?? (await content.read(digest, maxSize))
+      known.set(digest, bytes)
+      return bytes
+    },
+  }
+}
+
+/** What images consist of, as far as it can be read. */
+export async function referredTo(images: Iterable<Descriptor>, content: Documents): Promise<Used> {
   const used: Used = { chains: new Set(), layers: new Set(), blobs: new Set() }
-  for (const { target } of images) {
+  for (const target of images) {
     used.blobs.add(target.digest)
     for await (const node of walkReadable(target, content)) {
       used.blobs.add(node.descriptor.digest)
@@ -69,7 +113,7 @@ export async function referredTo(
 }
 
 /** An image that is damaged or not all there keeps what can be read of it. */
-async function* walkReadable(target: ImageRecord['target'], content: BlobReader) {
+async function* walkReadable(target: Descriptor, content: Documents) {
   try {
     yield* walkImage(target, content)
   } catch (error) {
@@ -77,7 +121,7 @@ async function* walkReadable(target: ImageRecord['target'], content: BlobReader)
   }
 }
 
-async function chainsOf({ config }: Manifest, content: BlobReader): Promise<ChainId[]> {
+async function chainsOf({ config }: Manifest, content: Documents): Promise<ChainId[]> {
   try {
     const bytes = await content.read(config.digest)
     return chainIds(parseImageConfig(bytes).value.rootfs.diff_ids)
@@ -92,24 +136,29 @@ function ignoreUnreadable(error: unknown): void {
   if (!codes.some(code => hasCode(error, code))) throw error
 }
 
-/** What is left of downloads that nobody goes on with. Throws as {@link pruneStore}. */
-export async function discardDownloads(store: Store): Promise<void> {
-  const directory = join(store.root, 'ingest')
-  await store.exclusively(async () => {
-    for (const name of await namesIn(directory)) {
-      if (isPartial(name)) await store.trash.discard(join(directory, name))
+/** What is left of downloads that nobody goes on with just now. */
+export async function discardDownloads({ root, trash }: Store): Promise<void> {
+  const directory = join(root, 'ingest')
+  for (const name of await namesIn(directory)) {
+    if (!isPartial(name)) continue
+    try {
+      // Who goes on with one holds its lock; who is about to sees that it has gone.
+      using lock = tryLock(join(directory, name), 'exclusive')
+      if (lock !== undefined) await trash.discard(join(directory, name))
+    } catch (error) {
+      ignoreMissing(error)
     }
-  })
+  }
 }
 
 async function removeOthers(
-  { content, trash }: Store,
+  { unheld, trash }: Store,
   used: ReadonlySet<Digest>,
 ): Promise<BlobInfo[]> {
   const removed: BlobInfo[] = []
-  for await (const blob of content.list()) {
+  for await (const blob of unheld.list()) {
     if (used.has(blob.digest)) continue
-    await trash.discard(content.pathOf(blob.digest))
+    await trash.discard(unheld.pathOf(blob.digest))
     removed.push(blob)
   }
   return removed

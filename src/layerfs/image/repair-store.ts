@@ -2,18 +2,25 @@
  * Repair: takes out of the store what is damaged, so that the next use makes or fetches it again,
  * and makes again at once what can be made of what is here.
  *
- * What is taken out goes to the trash, while no other process brings anything in; nothing is taken
- * that a container, a mounted image or a running step uses.
+ * What is taken out goes to the trash; nothing is taken that a container, a mounted image or a
+ * running process uses (content/leases.ts). Others go on meanwhile, so what is damaged is looked at
+ * once more: somebody may have put a sound one in its place.
  */
-import { join } from 'node:path'
-import { type ChainId, chainIds } from '../../oci/digest.ts'
+import { stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { type ChainId, chainIds, type Digest, hexOf } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
+import { formatReference } from '../../oci/reference.ts'
+import { ignoreMissing } from '../content/atomic-file.ts'
+import type { Held } from '../content/leases.ts'
+import { findSnapshotRecord } from '../snapshot/snapshot-record.ts'
 import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
 import type { Store } from '../store.ts'
-import { digestOfBlob, type Finding } from './check-store.ts'
+import { digestOfBlob, type Finding, snapshotFault } from './check-store.ts'
 import { walkImage } from './image-graph.ts'
 import type { ImageRecord } from './image-store.ts'
+import { referredTo } from './prune.ts'
 import { unpackImage } from './unpack.ts'
 
 export type Problem = Finding | { readonly kind: 'stray'; readonly path: string }
@@ -25,37 +32,98 @@ export interface Repair {
   readonly reason?: string
 }
 
-/** Throws `conflict` while another process brings something in; nothing is removed then. */
+/** Throws `conflict` while another process cleans up; nothing is removed then. */
 export async function repairStore(store: Store, problems: readonly Problem[]): Promise<Repair[]> {
-  const repairs = await store.exclusively(async () => {
+  const doomed = await lookAgain(store, problems)
+  // What we looked at to come here.
+  store.letGo()
+  const repairs = await store.collect(async held => {
+    const { blobs } = await referredTo(held.images, store.unheld)
+    const collection = { store, doomed, held, blobs: new Set([...held.blobs, ...blobs]) }
     const done: Repair[] = []
-    for (const problem of problems) done.push(await repair(problem, store))
+    for (const problem of problems) done.push(await repair(problem, collection))
     return done
   })
   await makeAgain(store, repairs)
   return repairs
 }
 
-async function repair(problem: Problem, store: Store): Promise<Repair> {
-  switch (problem.kind) {
-    case 'damaged-blob': {
-      const { digest } = problem.blob
-      // Since it was found, another process may have replaced it.
-      const found = await digestOfBlob(digest, store.content)
-      if (found !== digest) await store.trash.discard(store.content.pathOf(digest))
-      return { problem, outcome: 'removed' }
+/** What is still damaged, and which file or directory that is. */
+type Doomed = ReadonlyMap<Problem, string>
+
+async function lookAgain(store: Store, problems: readonly Problem[]): Promise<Doomed> {
+  const blobs = problems.filter(problem => problem.kind === 'damaged-blob')
+  const damaged = new Set(blobs.map(({ blob }) => blob.digest))
+  const doomed = new Map<Problem, string>()
+  for (const problem of problems) {
+    const path = pathOf(problem, store)
+    const identity = path === undefined ? undefined : await identityOf(path)
+    if (identity !== undefined && (await isDamaged(problem, store, damaged))) {
+      doomed.set(problem, identity)
     }
+  }
+  return doomed
+}
+
+function pathOf(problem: Problem, { root, unheld }: Store): string | undefined {
+  if (problem.kind === 'damaged-blob') return unheld.pathOf(problem.blob.digest)
+  if (problem.kind === 'damaged-snapshot') return join(root, 'snapshots', hexOf(problem.name))
+  return undefined
+}
+
+/** Another one's is another, though it has the same name. */
+async function identityOf(path: string): Promise<string | undefined> {
+  const found = await stat(path, { bigint: true }).catch(ignoreMissing)
+  return found === undefined ? undefined : `${found.dev}:${found.ino}:${found.birthtimeNs}`
+}
+
+async function isDamaged(
+  problem: Problem,
+  store: Store,
+  damaged: ReadonlySet<Digest>,
+): Promise<boolean> {
+  if (problem.kind === 'damaged-blob') {
+    return (await digestOfBlob(problem.blob.digest, store.unheld)) !== problem.blob.digest
+  }
+  if (problem.kind !== 'damaged-snapshot') return false
+  return (await snapshotFault(problem.name, store, { damaged })) !== undefined
+}
+
+/** What a repair goes by while it is alone. */
+interface Collection {
+  readonly store: Store
+  readonly doomed: Doomed
+  readonly held: Held
+  /** Those that running processes hold. */
+  readonly blobs: ReadonlySet<Digest>
+}
+
+const inUse = 'a running process uses it: repair again when it has ended'
+
+async function repair(problem: Problem, collection: Collection): Promise<Repair> {
+  const { store, held } = collection
+  switch (problem.kind) {
+    case 'damaged-blob':
+      if (!(await stillStands(problem, collection))) return { problem, outcome: 'removed' }
+      if (collection.blobs.has(problem.blob.digest)) {
+        return { problem, outcome: 'kept', reason: inUse }
+      }
+      await store.trash.discard(store.unheld.pathOf(problem.blob.digest))
+      return { problem, outcome: 'removed' }
     case 'damaged-snapshot':
-      return removeSnapshot(problem, store)
+      if (!(await stillStands(problem, collection))) return { problem, outcome: 'removed' }
+      return removeSnapshot(problem, collection)
     case 'damaged-image':
-      await store.images.remove(problem.image)
+      if (await isStillNamed(problem.image, store)) await store.images.remove(problem.image)
       return { problem, outcome: 'removed' }
     case 'stray':
       // At the top may be anything that somebody put there.
       if (!problem.path.includes('/')) {
         return { problem, outcome: 'kept', reason: 'it may be yours: remove it yourself' }
       }
-      await store.trash.discard(join(store.root, problem.path))
+      if (!isSnapshotNow(problem.path, store, held)) {
+        await store.trash.discard(join(store.root, problem.path))
+      }
       return { problem, outcome: 'removed' }
     case 'damaged-record':
       if (!problem.path.startsWith('images/')) {
@@ -70,14 +138,40 @@ async function repair(problem: Problem, store: Store): Promise<Repair> {
   }
 }
 
+/** Not so when somebody has replaced it since. */
+async function stillStands(problem: Problem, { store, doomed }: Collection): Promise<boolean> {
+  const path = pathOf(problem, store)
+  const identity = path === undefined ? undefined : await identityOf(path)
+  return identity !== undefined && identity === doomed.get(problem)
+}
+
+async function isStillNamed({ reference, target }: ImageRecord, { images }: Store) {
+  const name = reference && formatReference(reference)
+  return (await images.list()).some(
+    other =>
+      other.target.digest === target.digest &&
+      (other.reference && formatReference(other.reference)) === name,
+  )
+}
+
+/** What nobody knew may have been committed since. */
+function isSnapshotNow(path: string, { root }: Store, { snapshots }: Held): boolean {
+  if (dirname(path) !== 'snapshots') return false
+  const isHeld = [...snapshots].some(name => hexOf(name) === basename(path))
+  return isHeld || findSnapshotRecord(join(root, path)) !== undefined
+}
+
 /** With all that builds on it: topmost first, so that what is used stops it before it began. */
 async function removeSnapshot(
   problem: Extract<Problem, { kind: 'damaged-snapshot' }>,
-  { snapshots }: Store,
+  { store: { snapshots }, held }: Collection,
 ): Promise<Repair> {
   const all: SnapshotInfo[] = []
   for await (const info of snapshots.list()) all.push(info)
   const doomed = [problem.name, ...descendantsOf(problem.name, all)]
+  if (doomed.some(name => held.snapshots.has(name))) {
+    return { problem, outcome: 'kept', reason: inUse }
+  }
   const used = new Set(await snapshots.parentsInUse())
   if (doomed.some(name => used.has(name))) {
     return { problem, outcome: 'kept', reason: 'a container or a mounted image uses it' }

@@ -27,7 +27,7 @@ import { isPartial } from '../content/directory-ingest.ts'
 import { DiskMeter } from '../content/disk-use.ts'
 import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
 import type { Store } from '../store.ts'
-import { referredTo } from './prune.ts'
+import { referredTo, targetsOf } from './prune.ts'
 
 export const useKinds = [
   'images',
@@ -107,7 +107,7 @@ interface Kinds {
 async function kindsOf(store: Store, cached: Iterable<ChainId>): Promise<Kinds> {
   const all = new Map<ChainId, SnapshotInfo>()
   for await (const info of store.snapshots.list()) all.set(info.name, info)
-  const used = await referredTo(await store.images.list(), store.content)
+  const used = await referredTo(await targetsOf(store), store.unheld)
   const users: readonly (readonly [UseKind, Iterable<ChainId>])[] = [
     ['images', used.chains],
     ['containers', await store.snapshots.parentsInUse()],
@@ -151,6 +151,7 @@ async function blobsOf({ layers }: Store, diffId: DiffId | undefined): Promise<D
 const wholeKinds: Readonly<Record<string, UseKind>> = {
   version: 'bookkeeping',
   boot: 'bookkeeping',
+  leases: 'bookkeeping',
   builds: 'bookkeeping',
   images: 'bookkeeping',
   layers: 'bookkeeping',

@@ -6,7 +6,7 @@ import { type Index, type Manifest, parseManifest, selectManifest } from '../../
 import type { Platform } from '../../oci/platform.ts'
 import { parseReference, type Reference } from '../../oci/reference.ts'
 import type { BlobReader } from '../content/content-store.ts'
-import type { ImageRecord, ImageStore } from '../image/image-store.ts'
+import type { ImageRecord, ImageStore, NamedTarget } from '../image/image-store.ts'
 
 export interface ImageDocuments {
   /** Of the manifest for the platform. */
@@ -23,7 +23,7 @@ export interface LocalImage extends ImageDocuments {
 }
 
 export interface ImageSource {
-  readonly images: Pick<ImageStore, 'get' | 'list'>
+  readonly images: Pick<ImageStore, 'get' | 'hold' | 'list'>
   readonly content: BlobReader
 }
 
@@ -112,23 +112,37 @@ export async function findImage(
   if (first === undefined) {
     throw new OciError('not-found', `Cannot find image "${printable(text)}" in the store`)
   }
-  if (matching.every(({ config }) => config.digest === first.config.digest)) return first
+  if (matching.every(({ config }) => config.digest === first.config.digest)) {
+    return await held(first, place, text)
+  }
   throw new OciError('invalid', `Cannot find image "${printable(text)}": several ids start with it`)
 }
 
+/** A list holds nothing: the image may have been removed since. */
+async function held<Image extends NamedTarget>(
+  image: Image,
+  { images }: ImageSource,
+  text: string,
+): Promise<Image> {
+  if (await images.hold(image)) return image
+  throw new OciError('not-found', `Cannot find image "${printable(text)}" in the store any more`)
+}
+
 /** `undefined` also for what only an id can be. */
-async function findByName({ images }: ImageSource, text: string): Promise<ImageRecord | undefined> {
+async function findByName(place: ImageSource, text: string): Promise<ImageRecord | undefined> {
+  const { images } = place
   if (/^sha256:[0-9a-f]+$/.test(text)) return undefined
   const reference = parseReference(text)
   const exact = await images.get(reference)
   if (exact !== undefined || reference.digest === undefined) return exact
   // "name@digest": any name of that repository that points there.
-  return (await images.list()).find(
-    ({ reference: known, target }) =>
+  const known = (await images.list()).find(
+    ({ reference: name, target }) =>
       target.digest === reference.digest &&
-      known?.registry === reference.registry &&
-      known.repository === reference.repository,
+      name?.registry === reference.registry &&
+      name.repository === reference.repository,
   )
+  return known === undefined ? undefined : await held(known, place, text)
 }
 
 async function readImageOf(

@@ -39,7 +39,7 @@ export async function runContainer(
   // Written while the container runs; the end waits for it.
   let noted: Promise<void> | undefined
   // The container holds what it needs: a prune need not wait until it ends.
-  store.stopWriting()
+  store.letGo()
   const { record } = container
   const open: number[] = []
   let isEnded = false

@@ -35,7 +35,7 @@ export async function startContainer(
     createdAt: io.now().toISOString(),
     detached: true,
   })
-  store.stopWriting()
+  store.letGo()
   try {
     const handle = await start(store, container, { request, io })
     await container.setRecord(startedRecord(container.record, handle))

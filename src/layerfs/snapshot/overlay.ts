@@ -10,11 +10,10 @@
  *              /parent                what it builds on
  *   containers/, mounts/              layers that outlive their process: see containers.ts
  *   trash/                            what was removed: see trash.ts
- *   locks/snapshots                   shared by who builds on a snapshot, exclusive to remove one
  *
  * The invariants are those of snapshotter.ts. (2) holds because a commit is the rename of a
- * complete directory to a name that must not exist. (1) holds because a removal, under the
- * exclusive lock, refuses a snapshot that another builds on.
+ * complete directory to a name that must not exist. (1) holds because who builds on a snapshot
+ * holds it (leases.ts) until that is written down, and a removal refuses what another builds on.
  */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -22,7 +21,8 @@ import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { DiskMeter } from '../content/disk-use.ts'
-import { type FileLock, withLock } from '../content/file-lock.ts'
+import type { FileLock } from '../content/file-lock.ts'
+import type { Hold } from '../content/leases.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import { inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
@@ -41,9 +41,9 @@ export interface OverlaySnapshotter extends Snapshotter {
   prepare(parent: ChainId | undefined): Promise<OverlayActive>
   /**
    * Removes all that is neither in `keep` nor below something that is kept, active or a container.
-   * `at-work`: nor below what this object was asked for, for who goes on using that meanwhile.
+   * For who collects (leases.ts), and keeps what is held. Killed half-way it has removed less.
    */
-  prune(keep: Iterable<ChainId>, mode?: 'alone' | 'at-work'): Promise<SnapshotInfo[]>
+  prune(keep: Iterable<ChainId>): Promise<SnapshotInfo[]>
   /** What the layer takes on the disk; of all it is the files that are looked at once, ever. */
   bytesOf(name: ChainId): Promise<number>
   /** What active layers, containers and mounted images build on. */
@@ -54,11 +54,17 @@ export interface OverlaySnapshotter extends Snapshotter {
   settle(): void
 }
 
+export interface SnapshotterOptions {
+  readonly trash?: Trash
+  /** What is asked for or committed is held, so that nobody removes it (leases.ts). */
+  readonly hold?: Hold
+}
+
 export function openSnapshotter(
   root: string,
-  trash: Trash = openTrash(join(root, 'trash')),
+  { trash = openTrash(join(root, 'trash')), hold = async () => {} }: SnapshotterOptions = {},
 ): OverlaySnapshotter {
-  return new DirectorySnapshotter(root, trash)
+  return new DirectorySnapshotter(root, { trash, hold })
 }
 
 class DirectorySnapshotter implements OverlaySnapshotter {
@@ -66,42 +72,35 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   readonly #trash: Trash
   readonly #active: string
   readonly #committed: string
-  readonly #lock: string
+  readonly #hold: (name: ChainId) => Promise<void>
   /** Directories committed since the last {@link settle}. */
   readonly #unsettled = new Set<string>()
-  /** What somebody in this process counts on. */
-  readonly #asked = new Set<ChainId>()
-  /** What a prune has decided on: from then on it is not found. */
-  readonly #leaving = new Set<ChainId>()
 
-  constructor(root: string, trash: Trash) {
+  constructor(root: string, { trash, hold }: Required<SnapshotterOptions>) {
     this.#root = root
     this.#trash = trash
+    this.#hold = name => hold({ kind: 'snapshot', name })
     this.#active = join(root, 'active')
     this.#committed = join(root, 'snapshots')
-    this.#lock = join(root, 'locks', 'snapshots')
   }
 
   async find(name: ChainId): Promise<SnapshotInfo | undefined> {
-    if (this.#leaving.has(name)) return undefined
-    const info = findSnapshotRecord(this.#directoryOf(name))
-    if (info !== undefined) this.#asked.add(name)
-    return info
+    await this.#hold(name)
+    return findSnapshotRecord(this.#directoryOf(name))
   }
 
   async prepare(parent: ChainId | undefined): Promise<OverlayActive> {
-    return withLock(this.#lock, 'shared', async () => {
-      const lower = parent === undefined ? [] : await this.layers(parent)
-      const owned = await openOwned(this.#active, this.#trash)
-      return this.#disposingOnFailure(owned, async () => {
-        const upper = await makeUpper(owned.path, lower[0])
-        const work = join(owned.path, 'work')
-        await mkdir(work, { mode: 0o700 })
-        if (parent !== undefined) await writeFile(join(owned.path, 'parent'), parent)
-        const mount: RootMount = { kind: 'overlay', lower, upper, work }
-        const record = () => recordChanges({ upper, lower })
-        return { ...owned, upper, mount, record, ...(parent === undefined ? {} : { parent }) }
-      })
+    const lower = parent === undefined ? [] : await this.layers(parent)
+    const owned = await openOwned(this.#active, this.#trash)
+    return this.#disposingOnFailure(owned, async () => {
+      const upper = await makeUpper(owned.path, lower[0])
+      const work = join(owned.path, 'work')
+      await mkdir(work, { mode: 0o700 })
+      // It outlives our lease: an active layer can become a container's.
+      if (parent !== undefined) await writeFile(join(owned.path, 'parent'), parent)
+      const mount: RootMount = { kind: 'overlay', lower, upper, work }
+      const record = () => recordChanges({ upper, lower })
+      return { ...owned, upper, mount, record, ...(parent === undefined ? {} : { parent }) }
     })
   }
 
@@ -124,11 +123,11 @@ class DirectorySnapshotter implements OverlaySnapshotter {
 
   async commit(active: StagedLayer, info: SnapshotInfo): Promise<void> {
     assertConsistent(info)
-    this.#asked.add(info.name)
-    await withLock(this.#lock, 'shared', async () => {
-      if (info.parent !== undefined) await this.#get(info.parent)
-      await this.#publish(join(this.#active, active.key), info)
-    })
+    await this.#hold(info.name)
+    if (info.parent !== undefined && (await this.find(info.parent)) === undefined) {
+      throw notFound(info.parent)
+    }
+    await this.#publish(join(this.#active, active.key), info)
     // Ends the ownership; the directory is no longer where the disposal would look for it, unless
     // another process was first.
     await active[Symbol.asyncDispose]()
@@ -171,55 +170,41 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   async layers(name: ChainId): Promise<string[]> {
+    // All that it builds on is held with it.
+    await this.#hold(name)
     const directories: string[] = []
     for (let next: ChainId | undefined = name; next !== undefined; ) {
-      directories.push(join(this.#directoryOf(next), 'fs'))
-      next = (await this.#get(next)).parent
+      const directory = this.#directoryOf(next)
+      const info = findSnapshotRecord(directory)
+      if (info === undefined) throw notFound(next)
+      directories.push(join(directory, 'fs'))
+      next = info.parent
     }
     return directories
   }
 
-  async #get(name: ChainId): Promise<SnapshotInfo> {
-    const info = await this.find(name)
-    if (info !== undefined) return info
-    throw new OciError('not-found', `Cannot open snapshot ${name}: not in the store`)
-  }
-
   async remove(name: ChainId): Promise<void> {
-    await withLock(this.#lock, 'exclusive', async () => {
-      const user = await this.#userOf(name)
-      if (user === undefined) return this.#trash.discard(this.#directoryOf(name))
-      throw new OciError('conflict', `Cannot remove snapshot ${name}: ${user} builds on it`)
-    })
+    const user = await this.#userOf(name)
+    if (user === undefined) return this.#trash.discard(this.#directoryOf(name))
+    throw new OciError('conflict', `Cannot remove snapshot ${name}: ${user} builds on it`)
   }
 
-  async prune(keep: Iterable<ChainId>, mode = 'alone'): Promise<SnapshotInfo[]> {
-    return withLock(this.#lock, 'exclusive', async () => {
-      const all = new Map<ChainId, SnapshotInfo>()
-      for await (const info of this.list()) all.set(info.name, info)
-      // A set visits what is added during the walk, so this reaches every ancestor.
-      const parents = await this.parentsInUse()
-      // From here until all that goes is marked nothing waits, so nobody can ask in between.
-      const asked = mode === 'at-work' ? this.#asked : []
-      const kept = new Set([...keep, ...parents, ...asked])
-      for (const name of kept) {
-        const parent = all.get(name)?.parent
-        if (parent !== undefined) kept.add(parent)
-      }
-      const removed = [...all.values()].filter(({ name }) => !kept.has(name))
-      await this.#discardAll(removed)
-      await this.#discardRecordless()
-      return removed
-    })
-  }
-
-  async #discardAll(removed: readonly SnapshotInfo[]): Promise<void> {
-    for (const { name } of removed) this.#leaving.add(name)
-    try {
-      for (const { name } of removed) await this.#trash.discard(this.#directoryOf(name))
-    } finally {
-      for (const { name } of removed) this.#leaving.delete(name)
+  async prune(keep: Iterable<ChainId>): Promise<SnapshotInfo[]> {
+    const all = new Map<ChainId, SnapshotInfo>()
+    for await (const info of this.list()) all.set(info.name, info)
+    // A set visits what is added during the walk, so this reaches every ancestor.
+    const kept = new Set([...keep, ...(await this.parentsInUse())])
+    for (const name of kept) {
+      const parent = all.get(name)?.parent
+      if (parent !== undefined) kept.add(parent)
     }
+    const removed = [...all.values()].filter(({ name }) => !kept.has(name))
+    // A kill half-way must leave no snapshot without what it builds on.
+    for (const { name } of topmostFirst(removed)) {
+      await this.#trash.discard(this.#directoryOf(name))
+    }
+    await this.#discardRecordless(kept)
+    return removed
   }
 
   async bytesOf(name: ChainId): Promise<number> {
@@ -233,10 +218,13 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   /** What has no record is no snapshot: a commit writes it before the directory has its name. */
-  async #discardRecordless(): Promise<void> {
+  async #discardRecordless(kept: ReadonlySet<ChainId>): Promise<void> {
+    const committing = new Set([...kept].map(hexOf))
     for (const name of await namesIn(this.#committed)) {
       const path = join(this.#committed, name)
-      if (findSnapshotRecord(path) === undefined) await this.#trash.discard(path)
+      // Who holds the name may be putting a whole one in its place just now.
+      if (committing.has(name) || findSnapshotRecord(path) !== undefined) continue
+      await this.#trash.discard(path)
     }
   }
 
@@ -286,6 +274,26 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   #directoryOf(name: ChainId): string {
     return join(this.#committed, hexOf(name))
   }
+}
+
+/** Each before those that it builds on. */
+function topmostFirst(infos: readonly SnapshotInfo[]): SnapshotInfo[] {
+  const byName = new Map(infos.map(info => [info.name, info]))
+  const ordered = new Set<SnapshotInfo>()
+  for (const info of infos) {
+    const below: SnapshotInfo[] = []
+    for (let next: SnapshotInfo | undefined = info; next !== undefined; ) {
+      if (ordered.has(next)) break
+      below.push(next)
+      next = next.parent === undefined ? undefined : byName.get(next.parent)
+    }
+    for (const each of below.reverse()) ordered.add(each)
+  }
+  return [...ordered].reverse()
+}
+
+function notFound(name: ChainId): OciError {
+  return new OciError('not-found', `Cannot open snapshot ${name}: not in the store`)
 }
 
 /** What the layers in `directory` build on. */

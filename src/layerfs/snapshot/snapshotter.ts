@@ -70,7 +70,10 @@ export interface Snapshotter {
   view(name: ChainId): Promise<RootMount>
   /** Layer directories of `name`, **top first**. Throws `not-found`. */
   layers(name: ChainId): Promise<string[]>
-  /** Idempotent. Throws `conflict` while another snapshot, committed or active, builds on it. */
+  /**
+   * Idempotent. Throws `conflict` while another snapshot, committed or active, builds on it. For
+   * who collects (leases.ts), and knows that nobody holds it.
+   */
   remove(name: ChainId): Promise<void>
   list(): AsyncIterable<SnapshotInfo>
 }

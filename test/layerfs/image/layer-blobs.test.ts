@@ -27,7 +27,14 @@ function place(text = 'the tar') {
   }
   const directory = join(root, 'layers')
   const locks = join(root, 'locks')
-  const layers = openLayerBlobs({ directory, locks, content, snapshots, diff })
+  const layers = openLayerBlobs({
+    directory,
+    locks,
+    content,
+    snapshots,
+    diff,
+    hold: async () => {},
+  })
   return { root, content, snapshots, layers, calls }
 }
 

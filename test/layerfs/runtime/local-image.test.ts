@@ -52,6 +52,7 @@ function placeOf(content: ContentStore, targets: Readonly<Record<string, Descrip
     content,
     images: {
       list: async () => records,
+      hold: async () => true,
       get: async (wanted: ReturnType<typeof parseReference>) =>
         records.find(
           ({ reference }) =>

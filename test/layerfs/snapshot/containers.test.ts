@@ -14,7 +14,7 @@ afterAll(removeDirectories)
 function place() {
   const root = freshDirectory()
   const trash = openTrash(join(root, 'trash'))
-  const snapshots = openSnapshotter(root, trash)
+  const snapshots = openSnapshotter(root, { trash })
   return { root, snapshots, containers: openContainers({ root, snapshots, trash }) }
 }
 
