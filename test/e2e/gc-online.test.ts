@@ -10,7 +10,7 @@ import { writeContext } from './kill/image.ts'
 import { openPrograms, type ProgramName, type Programs } from './kill/programs.ts'
 
 /** The long lane has more. */
-const rounds = Number(process.env['GC_ROUNDS'] ?? 3)
+const rounds = Number(process.env['GC_ROUNDS'] ?? 2)
 
 describeWith(['root', 'busybox'], 'gc beside what uses the store', () => {
   let programs: Programs

@@ -1,9 +1,9 @@
 /**
  * What files take on the disk: blocks, not sizes; a file with several names once.
  */
-import { closeSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import { atCwd, type FileStat, type Name, syscalls } from '../native/syscalls.ts'
+import { Descent, MovedError } from './descent.ts'
 
 export interface DiskUse {
   readonly bytes: number
@@ -14,8 +14,11 @@ export interface DiskUse {
 const blockSize = 512
 const typeMask = 0o170000
 const directoryType = 0o040000
-/** O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC: nothing but a directory is ever opened. */
-const listing = 0o200000 | 0o400000 | 0o2000000
+
+interface Total {
+  bytes: number
+  files: number
+}
 
 /** Adds up what it is shown. What disappears meanwhile takes nothing. */
 export class DiskMeter {
@@ -24,7 +27,14 @@ export class DiskMeter {
   /** `path`, with all below it if it is a directory, less what was measured before. */
   measure(path: string): DiskUse {
     const total = { bytes: 0, files: 0 }
-    this.#add(atCwd, path, total)
+    using descent = new Descent()
+    try {
+      if (this.#add(atCwd, path, total)) descent.enter(path, atCwd)
+      else return total
+      this.#addBelow(descent, total)
+    } catch (error) {
+      if (!(error instanceof MovedError)) ignoreGone(error)
+    }
     return total
   }
 
@@ -36,19 +46,22 @@ export class DiskMeter {
       : { bytes: stat.blocks * blockSize, files: 1 }
   }
 
-  #add(dirFd: number, name: Name, total: { bytes: number; files: number }): void {
+  #addBelow(descent: Descent, total: Total): void {
+    for (;;) {
+      const name = descent.nextName()
+      if (name === undefined) {
+        if (descent.leave() === undefined) return
+      } else if (this.#add(descent.fd, name, total)) enterIfThere(descent, name)
+    }
+  }
+
+  /** Whether it is a directory. */
+  #add(dirFd: number, name: Name, total: Total): boolean {
     const stat = findAt(dirFd, name)
-    if (stat === undefined || this.#isKnown(stat)) return
+    if (stat === undefined || this.#isKnown(stat)) return false
     total.bytes += stat.blocks * blockSize
     total.files += 1
-    if ((stat.mode & typeMask) !== directoryType) return
-    const fd = openIfThere(dirFd, name)
-    if (fd === undefined) return
-    try {
-      for (const entry of syscalls().readdir(fd)) this.#add(fd, entry.name, total)
-    } finally {
-      closeSync(fd)
-    }
+    return (stat.mode & typeMask) === directoryType
   }
 
   #isKnown(stat: FileStat): boolean {
@@ -68,11 +81,11 @@ function findAt(dirFd: number, name: Name): FileStat | undefined {
   }
 }
 
-function openIfThere(dirFd: number, name: Name): number | undefined {
+function enterIfThere(descent: Descent, name: Name): void {
   try {
-    return syscalls().openat2(dirFd, name, [listing, 0, 0])
+    descent.enter(name)
   } catch (error) {
-    return ignoreGone(error)
+    ignoreGone(error)
   }
 }
 

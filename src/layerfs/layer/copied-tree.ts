@@ -14,11 +14,11 @@ import { closeSync, existsSync, mkdirSync, openSync, renameSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
 import type { RootMount } from '../mount.ts'
-import { syscalls } from '../native/syscalls.ts'
 import { inheritAttributes, xattrsAt } from './attributes.ts'
 import { writeBaseline } from './copy-baseline.ts'
 import { openTarget, TreeCopier } from './copy-tree.ts'
 import { findDirectoryAt } from './directory-cache.ts'
+import { namesOf } from './directory-entries.ts'
 import { isDirectory, openAs } from './file-type.ts'
 import { isWhiteout, overlayFormat } from './overlay-format.ts'
 import { rootPath } from './path-bytes.ts'
@@ -100,31 +100,65 @@ function layOver(treeFd: number, layer: string): void {
   }
 }
 
+/** A directory of the layer that is one of the tree too. */
+interface Frame {
+  readonly treeFd: number
+  readonly listing: number
+  readonly names: string[]
+}
+
+/** No deeper in calls than the layer is deep in directories: whoever made it decided that. */
 function hide(treeFd: number, layerFd: number): void {
-  if (isOpaque(layerFd)) emptyDirectory(treeFd, '.')
-  const listing = openListing(layerFd, '.')
+  const frames = [frameOf(treeFd, layerFd)]
   try {
-    for (const entry of syscalls().readdir(listing)) {
-      hideAt(treeFd, { listing, name: entry.name.toString('latin1') })
+    for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+      const name = frame.names.pop()
+      if (name === undefined) {
+        frames.pop()
+        leave(frame, treeFd)
+        continue
+      }
+      const inner = hideAt(frame, name)
+      if (inner !== undefined) frames.push(inner)
     }
   } finally {
-    closeSync(listing)
+    for (const frame of frames) leave(frame, treeFd)
   }
 }
 
-function hideAt(treeFd: number, { listing, name }: { listing: number; name: string }): void {
+function frameOf(treeFd: number, layerFd: number): Frame {
+  if (isOpaque(layerFd)) emptyDirectory(treeFd, '.')
+  const listing = openListing(layerFd, '.')
+  return { treeFd, listing, names: namesOf(listing) }
+}
+
+/** The tree's own descriptor is the caller's. */
+function leave({ treeFd, listing }: Frame, topFd: number): void {
+  closeSync(listing)
+  if (treeFd !== topFd) closeSync(treeFd)
+}
+
+/** Answers the directory that is to be gone into. */
+function hideAt({ treeFd, listing }: Frame, name: string): Frame | undefined {
   const below = findAt(treeFd, name)
   const above = findAt(listing, name)
-  if (below === undefined || above === undefined) return
+  if (below === undefined || above === undefined) return undefined
   if (!isDirectory(below) || !isDirectory(above)) {
     removeTree(treeFd, name)
-    return
+    return undefined
   }
-  const [inTree, inLayer] = [treeFd, listing].map(fd => findDirectoryAt(fd, name))
+  const inTree = findDirectoryAt(treeFd, name)
+  if (inTree === undefined) return undefined
   try {
-    if (inTree !== undefined && inLayer !== undefined) hide(inTree, inLayer)
-  } finally {
-    for (const fd of [inTree, inLayer]) if (fd !== undefined) closeSync(fd)
+    const inLayer = openListing(listing, name)
+    try {
+      return frameOf(inTree, inLayer)
+    } finally {
+      closeSync(inLayer)
+    }
+  } catch (error) {
+    closeSync(inTree)
+    throw error
   }
 }
 

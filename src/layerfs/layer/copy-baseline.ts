@@ -5,7 +5,6 @@
  */
 import { closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { type FileStat, syscalls, type Timestamp } from '../native/syscalls.ts'
-import { findDirectoryAt } from './directory-cache.ts'
 import { openAs } from './file-type.ts'
 import { joinPath, rootPath, type SafePath } from './path-bytes.ts'
 import { openListing } from './remove-tree.ts'
@@ -27,7 +26,7 @@ export function writeBaseline(layer: string, tree: string): void {
   const directories: Record<string, string> = {}
   const fd = openSync(tree, openAs.directory)
   try {
-    collect(fd, rootPath, directories)
+    collect(fd, directories)
   } finally {
     closeSync(fd)
   }
@@ -41,21 +40,38 @@ function changeTime(path: string): bigint {
   return statSync(path, { bigint: true }).ctimeNs
 }
 
-function collect(fd: number, path: SafePath, into: Record<string, string>): void {
-  into[path] = String(syscalls().statx(fd, '').ino)
-  const listing = openListing(fd, '.')
+interface Frame {
+  readonly listing: number
+  readonly path: SafePath
+  /** Of directories in it. */
+  readonly names: string[]
+}
+
+/** No deeper in calls than the tree is deep in directories. */
+function collect(fd: number, into: Record<string, string>): void {
+  const frames = [frameOf(openListing(fd, '.'), rootPath, into)]
   try {
-    for (const { name, type } of syscalls().readdir(listing)) {
-      if (type !== directoryType) continue
-      const text = name.toString('latin1')
-      const child = findDirectoryAt(listing, text)
-      if (child === undefined) continue
-      collect(child, joinPath(path, text), into)
-      closeSync(child)
+    for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+      const name = frame.names.pop()
+      if (name === undefined) {
+        closeSync(frame.listing)
+        frames.pop()
+        continue
+      }
+      const inner = openListing(frame.listing, name)
+      frames.push(frameOf(inner, joinPath(frame.path, name), into))
     }
   } finally {
-    closeSync(listing)
+    for (const { listing } of frames) closeSync(listing)
   }
+}
+
+function frameOf(listing: number, path: SafePath, into: Record<string, string>): Frame {
+  into[path] = String(syscalls().statx(listing, '').ino)
+  const directories = syscalls()
+    .readdir(listing)
+    .filter(({ type }) => type === directoryType)
+  return { listing, path, names: directories.map(({ name }) => name.toString('latin1')) }
 }
 
 export function readBaseline(layer: string): Baseline | undefined {

@@ -15,6 +15,7 @@ import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { namesOf } from './directory-entries.ts'
 import { fileType, isDirectory, isFile, isSymlink, openAs, typeMask } from './file-type.ts'
+import { LazyDirectory } from './lazy-directory.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { openInRoot } from './open-in-root.ts'
 import {
@@ -29,18 +30,18 @@ import {
 import { openListing } from './remove-tree.ts'
 import { findAt } from './walk-in-root.ts'
 
-/** A directory of the destination, made when something goes into it. */
+/** A directory of the destination. */
 interface Target {
   /** Below the directory that the copy goes to. */
   readonly path: SafePath
-  open(): number
+  readonly directory: LazyDirectory
   /** Once everything is in it. */
   finish(): void
 }
 
 /** `fd` stays the caller's. */
 export function openTarget(fd: number): Target {
-  return { path: rootPath, open: () => fd, finish: () => {} }
+  return { path: rootPath, directory: LazyDirectory.of(fd), finish: () => {} }
 }
 
 interface TargetName {
@@ -113,7 +114,7 @@ export class TreeCopier {
   /** Throws `invalid` when a directory is in its place (C11). */
   copyFile(found: Found, to: TargetName): void {
     if ((found.stat.mode & typeMask) === fileType.socket) return
-    const fd = to.target.open()
+    const fd = to.target.directory.open()
     const existing = findAt(fd, to.name)
     if (existing !== undefined) {
       if (isDirectory(existing)) throw this.#isDirectory(to)
@@ -145,7 +146,7 @@ export class TreeCopier {
     if (sourceFd === undefined) return undefined
     try {
       const target = this.#newTarget(found, to)
-      if (decision === 'keep') target.open()
+      if (decision === 'keep') target.directory.open()
       return frameOf(sourceFd, target)
     } finally {
       closeSync(sourceFd)
@@ -153,26 +154,22 @@ export class TreeCopier {
   }
 
   #newTarget(found: Found, to: TargetName): Target {
-    let opened: number | undefined
+    const { directory: parent, path } = to.target
+    const directory = new LazyDirectory(parent, fd => this.#makeDirectory(fd, found, to))
     return {
-      path: joinPath(to.target.path, to.name),
-      open: () => {
-        opened ??= this.#makeDirectory(found, to)
-        return opened
-      },
-      finish: () => {
-        if (opened === undefined) return
-        const { defaultAcl } = apartFromDefaultAcl(this.#attributesOf(found))
-        if (defaultAcl !== undefined) setDefaultAcl(opened, defaultAcl)
-        syscalls().utimensat(opened, '', this.#timeOf(found))
-        closeSync(opened)
-      },
+      path: joinPath(path, to.name),
+      directory,
+      finish: () =>
+        directory.finish(fd => {
+          const { defaultAcl } = apartFromDefaultAcl(this.#attributesOf(found))
+          if (defaultAcl !== undefined) setDefaultAcl(fd, defaultAcl)
+          syscalls().utimensat(fd, '', this.#timeOf(found))
+        }),
     }
   }
 
   /** Nested directories get the source's attributes, new or not (C12). The caller closes it. */
-  #makeDirectory(found: Found, to: TargetName): number {
-    const parent = to.target.open()
+  #makeDirectory(parent: number, found: Found, to: TargetName): number {
     try {
       syscalls().mkdirat(parent, bytesOf(to.name), 0o700)
     } catch (error) {
@@ -196,7 +193,7 @@ export class TreeCopier {
     const fd = openInRoot(this.#topFd, parentOf(first), openAs.directory)
     try {
       const from = [fd, bytesOf(nameOf(first))] as const
-      syscalls().linkat(from, [target.open(), bytesOf(name)], 0)
+      syscalls().linkat(from, [target.directory.open(), bytesOf(name)], 0)
       return true
     } catch (error) {
       // The first one vanished from the source before it was copied, or has too many links.
@@ -208,7 +205,7 @@ export class TreeCopier {
   }
 
   #create(found: Found, { target, name }: TargetName): boolean {
-    const fd = target.open()
+    const fd = target.directory.open()
     if (isFile(found.stat)) return this.#createFile(found, { fd, name })
     if (isSymlink(found.stat)) {
       syscalls().symlinkat(targetOf(found), fd, bytesOf(name))

@@ -12,6 +12,7 @@ import { type Baseline, readBaseline } from './copy-baseline.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { foundAt, namesIn } from './directory-entries.ts'
 import { fileType, isDirectory, openAs, typeMask } from './file-type.ts'
+import { LazyDirectory } from './lazy-directory.ts'
 import { bytesOf, joinPath, rootPath, type SafePath } from './path-bytes.ts'
 import { emptyDirectory } from './remove-tree.ts'
 import { openRoot } from './rootfs.ts'
@@ -31,12 +32,12 @@ export function recordChanges({ upper, lower }: RecordedLayer): void {
   const [treeFd, upperFd] = [openSync(tree, openAs.directory), openSync(upper, openAs.directory)]
   try {
     emptyDirectory(upperFd, '.')
-    new Recorder(baseline).level({
+    new Recorder(baseline).record({
       path: rootPath,
       treeFd,
       lowerFd: below?.fd,
       isCopied: baseline !== undefined,
-      place: { open: () => upperFd, finish: () => {} },
+      place: LazyDirectory.of(upperFd),
     })
     inheritAttributes(treeFd, upperFd)
   } finally {
@@ -45,19 +46,15 @@ export function recordChanges({ upper, lower }: RecordedLayer): void {
   }
 }
 
-/** A directory of the layer, made when something goes into it. */
-interface Place {
-  open(): number
-  finish(): void
-}
-
-interface Level {
+/** A directory that was written to, and what is not looked at yet of it. */
+interface Frame {
   readonly path: SafePath
   readonly treeFd: number
   readonly lowerFd: number | undefined
   /** The directory is the one that was copied there. */
   readonly isCopied: boolean
-  readonly place: Place
+  readonly place: LazyDirectory
+  readonly names: string[]
 }
 
 class Recorder {
@@ -67,65 +64,77 @@ class Recorder {
     this.#baseline = baseline
   }
 
-  level(level: Level): void {
-    const names = namesIn(level.treeFd)
-    for (const name of names) this.#entry(level, name)
-    if (level.lowerFd === undefined) return
+  /** No deeper in calls than the tree is deep in directories. */
+  record(top: Omit<Frame, 'names'>): void {
+    const frames = [this.#enter(top)]
+    try {
+      for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+        const name = frame.names.pop()
+        if (name === undefined) {
+          frames.pop()
+          if (frames.length > 0) leave(frame)
+          continue
+        }
+        const inner = this.#entry(frame, name)
+        if (inner !== undefined) frames.push(inner)
+      }
+    } finally {
+      for (const frame of frames.slice(1).reverse()) leave(frame)
+    }
+  }
+
+  /** What is gone gets its whiteout at once. */
+  #enter(directory: Omit<Frame, 'names'>): Frame {
+    const { treeFd, lowerFd, place } = directory
+    const names = namesIn(treeFd)
     const kept = new Set(names)
-    for (const name of namesIn(level.lowerFd)) {
-      if (!kept.has(name)) whiteout(level.place.open(), name)
+    for (const name of lowerFd === undefined ? [] : namesIn(lowerFd)) {
+      if (!kept.has(name)) whiteout(place.open(), name)
     }
+    return { ...directory, names: names.reverse() }
   }
 
-  #entry(level: Level, name: string): void {
-    const found = foundAt(level.treeFd, name)
+  /** Answers the directory that is to be gone into. */
+  #entry(frame: Frame, name: string): Frame | undefined {
+    const found = foundAt(frame.treeFd, name)
     // A socket lives as long as the process that made it.
-    if (found === undefined || (found.stat.mode & typeMask) === fileType.socket) return
-    const lower = level.lowerFd === undefined ? undefined : foundAt(level.lowerFd, name)
-    if (isDirectory(found.stat)) {
-      this.#directory(level, found, lower)
-    } else if (lower === undefined || !this.#isAsBefore(level, found, lower)) {
-      link(found, level.place.open())
+    if (found === undefined || (found.stat.mode & typeMask) === fileType.socket) return undefined
+    const lower = frame.lowerFd === undefined ? undefined : foundAt(frame.lowerFd, name)
+    if (isDirectory(found.stat)) return this.#directory(frame, found, lower)
+    if (lower === undefined || !this.#isAsBefore(frame, found, lower)) {
+      link(found, frame.place.open())
     }
+    return undefined
   }
 
-  #isAsBefore({ isCopied }: Level, found: Found, lower: Found): boolean {
+  #isAsBefore({ isCopied }: Frame, found: Found, lower: Found): boolean {
     if (isCopied && this.#baseline?.isUntouched(found.stat) === true) return true
     return found.stat.links === 1 && isUnchanged(found, lower)
   }
 
-  #directory(level: Level, found: Found, lower: Found | undefined): void {
-    const path = joinPath(level.path, found.name)
+  #directory(frame: Frame, found: Found, lower: Found | undefined): Frame | undefined {
+    const path = joinPath(frame.path, found.name)
     const hasLower = lower !== undefined && isDirectory(lower.stat)
     const treeFd = findDirectoryAt(found.fd, found.name)
-    if (treeFd === undefined) return
+    if (treeFd === undefined) return undefined
     const lowerFd = hasLower ? findDirectoryAt(lower.fd, lower.name) : undefined
-    const place = newPlace(level.place, { name: found.name, treeFd })
-    const isCopied = level.isCopied && this.#baseline?.hasDirectory(path, found.stat) === true
+    const place = new LazyDirectory(frame.place, parent => makeDirectory(parent, found.name))
+    const isCopied = frame.isCopied && this.#baseline?.hasDirectory(path, found.stat) === true
+    const directory = { path, treeFd, lowerFd, isCopied, place }
     try {
       if (!hasLower || !isUnchanged(found, lower)) place.open()
-      this.level({ path, treeFd, lowerFd, isCopied, place })
-    } finally {
-      place.finish()
-      closeSync(treeFd)
-      if (lowerFd !== undefined) closeSync(lowerFd)
+      return this.#enter(directory)
+    } catch (error) {
+      leave(directory)
+      throw error
     }
   }
 }
 
-function newPlace(parent: Place, { name, treeFd }: { name: string; treeFd: number }): Place {
-  let opened: number | undefined
-  return {
-    open: () => {
-      opened ??= makeDirectory(parent.open(), name)
-      return opened
-    },
-    finish: () => {
-      if (opened === undefined) return
-      inheritAttributes(treeFd, opened)
-      closeSync(opened)
-    },
-  }
+function leave({ treeFd, lowerFd, place }: Omit<Frame, 'names'>): void {
+  place.finish(fd => inheritAttributes(treeFd, fd))
+  closeSync(treeFd)
+  if (lowerFd !== undefined) closeSync(lowerFd)
 }
 
 function makeDirectory(parentFd: number, name: string): number {

@@ -8,7 +8,7 @@ import { closeSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import { type FileStat, syscalls, type Timestamp } from '../native/syscalls.ts'
 import { inheritAttributes, setAttributesAt, setXattrAt, type Xattr } from './attributes.ts'
-import { openUnlessMissing } from './directory-cache.ts'
+import { findDirectoryAt, openUnlessMissing } from './directory-cache.ts'
 import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
 import type { Marker, OpenQuestions } from './layer-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'
@@ -79,7 +79,7 @@ function outermostFirst(markers: readonly Marker[]): Marker[] {
 /** Looks at lower layers without following links: what is behind one is another path's business. */
 function lowerStat({ below, opaque }: View, path: SafePath): FileStat | 'link' | undefined {
   if (below === undefined) return undefined
-  for (let above = path; above !== rootPath; ) {
+  for (let above = opaque.size === 0 ? rootPath : path; above !== rootPath; ) {
     above = parentOf(above)
     if (opaque.has(above)) return undefined
   }
@@ -161,19 +161,45 @@ function opaqueMark(): Xattr {
   return { name: bytesOf(`${overlayFormat().xattrPrefix}opaque`), value: bytesOf('y') }
 }
 
-/** Whether this layer has, or now has, the directory `path` that is there below. */
-function makeDirectory(view: View, path: SafePath): boolean {
-  if (path === rootPath) return true
-  if (!makeDirectory(view, parentOf(path))) return false
-  let isThere = false
-  inDirectory(view.layer, parentOf(path), fd => {
-    const existing = findAt(fd, nameOf(path))
-    isThere = existing === undefined || isDirectory(existing)
-    if (existing !== undefined) return
-    keepingTime(fd, () => createDirectory(fd, nameOf(path), { mode: 0o755, uid: 0, gid: 0 }))
-    describe(view, path, bareRoot.mtime)
-  })
-  return isThere
+/**
+ * Whether this layer has, or now has, the directory `path`, which those below have. Goes down both
+ * at once, so that a deep path takes no longer than it is.
+ */
+function makeDirectory({ layer, below }: View, path: SafePath): boolean {
+  const open: number[] = []
+  const enter = (fd: number, name: string) => {
+    const inner = findDirectoryAt(fd, name)
+    if (inner !== undefined) open.push(inner)
+    return inner
+  }
+  try {
+    let here: number | undefined = layer.fd
+    let there = below?.fd
+    for (const name of path === rootPath ? [] : path.split('/')) {
+      there = there === undefined ? undefined : enter(there, name)
+      here = makeOne(here, name, there) ? enter(here, name) : undefined
+      if (here === undefined) return false
+    }
+    return true
+  } finally {
+    for (const fd of open) closeSync(fd)
+  }
+}
+
+/** Whether `name` may be gone into; a new one is like the one below. */
+function makeOne(fd: number, name: string, below: number | undefined): boolean {
+  const existing = findAt(fd, name)
+  if (existing !== undefined) return isDirectory(existing)
+  keepingTime(fd, () => createDirectory(fd, name, { mode: 0o755, uid: 0, gid: 0 }))
+  const made = findDirectoryAt(fd, name)
+  if (made === undefined) return false
+  try {
+    if (below !== undefined) inheritAttributes(below, made)
+    else syscalls().utimensat(made, '', bareRoot.mtime)
+  } finally {
+    closeSync(made)
+  }
+  return true
 }
 
 /** Gives an implied directory the attributes it has below, or at least a time that repeats. */

@@ -3,10 +3,16 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { DiskMeter } from '../../../src/layerfs/content/disk-use.ts'
+import { copiedTree } from '../../../src/layerfs/layer/copied-tree.ts'
 import { copyTree } from '../../../src/layerfs/layer/copy.ts'
 import { diffLayer } from '../../../src/layerfs/layer/diff.ts'
 import { layerChanges, treeChanges } from '../../../src/layerfs/layer/list-changes.ts'
+import type { SafePath } from '../../../src/layerfs/layer/path-bytes.ts'
+import { recordChanges } from '../../../src/layerfs/layer/record-changes.ts'
+import { removePath } from '../../../src/layerfs/layer/remove-tree.ts'
 import { openRoot } from '../../../src/layerfs/layer/rootfs.ts'
+import { settleLayer } from '../../../src/layerfs/layer/settle-layer.ts'
 import { layerBench } from './layer-support.ts'
 
 /** Directories in each other below `directory`: by chdir, as no path can be that long. */
@@ -14,6 +20,22 @@ function makeNested(directory: string, levels: number): void {
   const program = `import os\nfor i in range(${levels}):\n  os.mkdir('d'); os.chdir('d')`
   mkdirSync(directory)
   execFileSync('python3', ['-c', program], { cwd: directory })
+}
+
+const nothingOpen = {
+  whiteouts: [],
+  implied: [],
+  describedLate: [],
+  strayMarkers: [],
+  opaque: [],
+  isRootImplied: false,
+  needsMergedView: false,
+  deadLinks: [],
+}
+
+function inDeepest(directory: string, levels: number, program: string): string {
+  const walk = `import os\nfor i in range(${levels}): os.chdir('d')\n${program}`
+  return execFileSync('python3', ['-c', walk], { cwd: directory, encoding: 'utf8' })
 }
 
 function count(items: Iterable<unknown>): number {
@@ -35,6 +57,49 @@ describe('a tree of 2500 directories in each other', () => {
     expect(count(treeChanges(to, from))).toBe(2500)
     expect(copyTree({ root: from, path: '/' }, { root: to, path: '/' }).entries).toBe(2500)
     expect(count(treeChanges(to, from))).toBe(0)
+  }, 60_000)
+})
+
+describe('a layer of 3900 directories in each other', () => {
+  /** A calls' stack that a walk of as many calls would exhaust. */
+  const levels = 3900
+
+  test('is laid over others as copies, and what is written to the copy is recorded', () => {
+    using bench = layerBench()
+    const [top, base, upper] = ['top', 'base', 'upper'].map(name => join(bench.dir, name)) as [
+      string,
+      string,
+      string,
+    ]
+    makeNested(base, levels)
+    makeNested(top, levels)
+    mkdirSync(upper)
+    const tree = copiedTree({ kind: 'overlay', lower: [top, base], upper })
+    inDeepest(tree, levels, 'open("new", "w").close()')
+    recordChanges({ upper, lower: [top, base] })
+    expect(inDeepest(upper, levels, 'print(os.listdir("."))')).toBe("['new']\n")
+    removePath(bench.dir)
+  }, 60_000)
+
+  test('gets a whiteout in its deepest directory, which only layers below have', () => {
+    using bench = layerBench()
+    const [base, target] = [join(bench.dir, 'base'), join(bench.dir, 'target')]
+    makeNested(base, levels)
+    inDeepest(base, levels, 'open("gone", "w").close()')
+    mkdirSync(target)
+    const path = `${'d/'.repeat(levels)}gone` as SafePath
+    const questions = { ...nothingOpen, strayMarkers: [{ kind: 'whiteout', path } as const] }
+    expect(settleLayer({ target, lower: [base] }, questions)).toBe('settled')
+    expect(inDeepest(target, levels, 'print(os.stat("gone").st_rdev)')).toBe('0\n')
+    removePath(bench.dir)
+  }, 60_000)
+
+  test('is measured, however deep a process made it', () => {
+    using bench = layerBench()
+    const deep = join(bench.dir, 'deep')
+    makeNested(deep, 20_000)
+    expect(new DiskMeter().measure(deep).files).toBe(20_001)
+    removePath(deep)
   }, 60_000)
 })
 
