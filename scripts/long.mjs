@@ -37,6 +37,10 @@ const lanes = {
     KILL_BUILDS: times(20),
     KILL_ROUNDS: times(200),
   }),
+  collections: tests(
+    ['test/layerfs/image/collect-interleaving.test.ts', 'test/e2e/gc-online.test.ts'],
+    { COLLECT_SCHEDULES: times(20_000), GC_ROUNDS: times(30) },
+  ),
   'kills-registry': tests(['test/registry/server/kill.test.ts'], { TSREGISTRY_KILLS: times(1000) }),
   registry: tests(['test/registry/server/soak.test.ts'], { TSREGISTRY_SOAK_MS: times(600_000) }),
   schedules: tests(['test/registry/storage/garbage/interleaving.test.ts'], {
