@@ -48,6 +48,7 @@ describe('parseMount()', () => {
   const refused: readonly (readonly [string, string])[] = [
     ['typ=tmpfs', "unexpected key 'typ' in 'typ=tmpfs' (did you mean type?)"],
     ['wildly=off', "unexpected key 'wildly' in 'wildly=off'"],
+    ['bind-propagation=shared', "unexpected key 'bind-propagation' in 'bind-propagation=shared'"],
     ['constructor=x', "unexpected key 'constructor' in 'constructor=x'"],
     ['type=tmp', 'unsupported mount type "tmp" (did you mean tmpfs?)'],
     ['type=volume', 'unsupported mount type "volume"'],

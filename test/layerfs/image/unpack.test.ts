@@ -10,6 +10,7 @@ import type { ImageConfig } from '../../../src/oci/image-config.ts'
 import { type Manifest, parseManifest } from '../../../src/oci/manifest.ts'
 import { describeWith } from '../../support/requires.ts'
 import { freshDirectory, removeDirectories } from '../content/scratch.ts'
+import { file, tarOf as packed, symlink } from '../layer/layer-support.ts'
 import { diffIdOf, makeImage, tarOf } from './sample-image.ts'
 
 afterAll(removeDirectories)
@@ -104,6 +105,17 @@ describeWith(['root'], 'unpackImage', () => {
     expect(layers.map(layer => readdirSync(layer)[0])).toEqual(many.map((_layer, i) => `f${i}`))
     process.off('warning', onWarning)
     expect(warnings).toEqual([])
+  })
+
+  it('layers side by side write into none but their own (CVE-2025-47290)', async () => {
+    await using store = await openStore(freshDirectory())
+    const victim = freshDirectory()
+    const links = Array.from({ length: 8 }, (_, i) => symlink(`way${i}`, victim))
+    const writes = Array.from({ length: 8 }, (_, i) => file(`way${i}/f`, 'evil'))
+    const stack = [links, writes, [...links, ...writes], writes].map(drafts => packed(drafts))
+    const top = await unpackImage(await imageIn(store, stack), store)
+    expect(await store.snapshots.layers(top!)).toHaveLength(4)
+    expect(readdirSync(victim)).toEqual([])
   })
 
   it('returns nothing for an image without layers', async () => {

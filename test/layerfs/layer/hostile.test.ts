@@ -2,11 +2,15 @@
  * Layers made to break out, by class of attack. Each is applied to a directory beside which a file
  * and a directory stand that no layer may touch; the classes are those of the advisories named.
  */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import { copyTree } from '../../../src/layerfs/layer/copy.ts'
+import { diffLayer } from '../../../src/layerfs/layer/diff.ts'
+import { openRoot } from '../../../src/layerfs/layer/rootfs.ts'
 import {
   dir,
   type EntryDraft,
@@ -29,7 +33,7 @@ interface Attack {
 
 const attacks: readonly Attack[] = [
   {
-    title: 'names that climb (CVE-2014-9356, zip slip)',
+    title: 'names that climb (CVE-2014-9356, CVE-2026-29064, zip slip)',
     stack: [[file('../victim/f', evil), file('a/../../victim/f', evil)]],
   },
   {
@@ -37,11 +41,19 @@ const attacks: readonly Attack[] = [
     stack: [[file('OUTSIDE/f', evil), dir('OUTSIDE', { mode: 0o777 })]],
   },
   {
-    title: 'writing through an absolute link (CVE-2014-6407)',
+    title: 'absolute and climbing names under more slashes and dots (CVE-2021-32804)',
+    stack: [[file('////OUTSIDE/f', evil), file('/.//..//victim/f', evil), dir('/..//victim/.')]],
+  },
+  {
+    title: 'names as another system climbs (CVE-2021-37713)',
+    stack: [[file('..\\victim\\f', evil), file('C:../victim/f', evil), dir('C:..')]],
+  },
+  {
+    title: 'writing through an absolute link (CVE-2014-6407, CVE-2015-8860)',
     stack: [[symlink('l', 'OUTSIDE'), file('l/f', evil)]],
   },
   {
-    title: 'writing through a climbing link (CVE-2025-59343)',
+    title: 'writing through a climbing link (CVE-2025-59343, CVE-2024-12905)',
     stack: [[symlink('l', '../victim'), file('l/f', evil)]],
   },
   {
@@ -60,7 +72,7 @@ const attacks: readonly Attack[] = [
     stack: [[symlink('l', 'OUTSIDE/f'), file('l', evil)]],
   },
   {
-    title: 'a directory entry over a link, then a file in it',
+    title: 'a directory entry over a link, then a file in it (CVE-2021-32803)',
     stack: [[symlink('l', 'OUTSIDE'), dir('l', { mode: 0o777 }), file('l/f', evil)]],
   },
   {
@@ -72,10 +84,45 @@ const attacks: readonly Attack[] = [
     stack: [[dir('d'), file('d/x'), symlink('./d/', 'OUTSIDE'), file('d//f', evil)]],
   },
   {
+    title:
+      'links and directories whose names differ in letters alone (CVE-2021-37712, CVE-2026-23950)',
+    stack: [
+      [
+        dir('gross'),
+        symlink('groß', 'OUTSIDE'),
+        symlink('GROSS', 'OUTSIDE'),
+        file('gross/f', evil),
+      ],
+      [
+        symlink('e\u0301', 'OUTSIDE'),
+        dir('\u00e9'),
+        file('\u00e9/f', evil),
+        file('e\u0301/f', evil),
+      ],
+    ],
+  },
+  {
+    title: 'a hard link through a chain of links (CVE-2026-26960)',
+    stack: [
+      [
+        symlink('a', '..'),
+        symlink('b', 'a/victim'),
+        symlink('c', 'b/f'),
+        { ...hardlink('h', 'b/f'), mode: 0o777 },
+        hardlink('i', 'c'),
+        file('h', evil),
+        file('i', evil),
+      ],
+    ],
+  },
+  {
     title: 'a hard link to outside by climbing (CVE-2025-48387)',
     stack: [[hardlink('h', '../victim/f')]],
   },
-  { title: 'a hard link to outside by an absolute name', stack: [[hardlink('h', 'OUTSIDE/f')]] },
+  {
+    title: 'a hard link to outside by an absolute name (CVE-2026-23745)',
+    stack: [[hardlink('h', 'OUTSIDE/f')]],
+  },
   {
     title: 'a hard link through a link (CVE-2026-24842)',
     stack: [[symlink('l', 'OUTSIDE'), { ...hardlink('h', 'l/f'), mode: 0o777 }]],
@@ -173,6 +220,42 @@ function aim(draft: EntryDraft, victim: string): EntryDraft {
     ...(draft.link === undefined ? {} : { link: draft.link.replace('OUTSIDE', victim) }),
   }
 }
+
+describe('reading a tree that a process changes meanwhile', () => {
+  test('never reads through a link that takes a directory’s place (CVE-2018-15664, CVE-2023-0778)', async () => {
+    using bench = layerBench()
+    const [tree, victim] = ['tree', 'victim'].map(name => join(bench.dir, name)) as [string, string]
+    for (const path of [join(tree, 'd/deep'), join(victim, 'deep')])
+      mkdirSync(path, { recursive: true })
+    for (const path of ['d/f', 'd/deep/f']) writeFileSync(join(tree, path), 'inside')
+    for (const path of ['f', 'deep/f']) writeFileSync(join(victim, path), 'SECRET')
+    symlinkSync(victim, join(tree, 'l'))
+    const swapping = spawn('python3', ['-c', swapForever], { cwd: tree })
+    try {
+      for (let round = 0; round < 200; round++) {
+        const copy = join(bench.dir, `copy${round}`)
+        mkdirSync(copy)
+        const tar = Buffer.concat([...diffLayer({ upper: tree, lower: [] })])
+        expect(tar.includes('SECRET')).toBe(false)
+        using from = openRoot({ kind: 'directory', path: tree, readOnly: true })
+        using to = openRoot({ kind: 'directory', path: copy, readOnly: false })
+        copyTree({ root: from, path: '/' }, { root: to, path: '/' })
+        const grep = spawnSync('grep', ['-r', 'SECRET', copy])
+        expect(grep.status).toBe(1)
+        await setImmediate()
+      }
+    } finally {
+      swapping.kill('SIGKILL')
+    }
+  }, 60_000)
+})
+
+/** Exchanges a directory and a link, which no moment shows without either. */
+const swapForever = `
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+while libc.renameat2(-100, b'd', -100, b'l', 2) == 0: pass
+`
 
 describe('applyLayer() stops early at', () => {
   test('a bomb: 64 MiB of zeros in 64 KiB of gzip (CVE-2017-14992)', async () => {
