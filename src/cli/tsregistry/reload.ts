@@ -13,6 +13,7 @@ import type { CliContext } from '../command.ts'
 import { type Configured, configure, type Given } from './config/apply-config.ts'
 import type { Texts } from './config/key-value.ts'
 import { keys } from './config/keys.ts'
+import { type LiveLimits, readLimits } from './limits.ts'
 import { type Notifications, readReceivers } from './notifications.ts'
 import { readTls, tlsFiles } from './tls-flags.ts'
 
@@ -50,6 +51,7 @@ export interface Reloading {
   readonly log: Logger
   readonly live: LiveSettings
   readonly metrics: Metrics | undefined
+  readonly limits: Pick<LiveLimits, 'use'>
   readonly notifications: Pick<Notifications, 'use'>
 }
 
@@ -91,6 +93,7 @@ async function readAgain(parts: Reloading): Promise<Configured> {
   const next = await configure(context)
   const tls = await readTls(next.flags)
   const receivers = await readReceivers(next)
+  const limits = readLimits(next.flags)
   const before = tlsMode(configured)
   await access.reload()
   // From here on nothing fails.
@@ -98,6 +101,7 @@ async function readAgain(parts: Reloading): Promise<Configured> {
   if (tls !== undefined && isSameMode) listener.useCertificates(tls)
   log.level = next.flags['log-level']
   live.take(next)
+  parts.limits.use(limits)
   await parts.notifications.use(receivers)
   const later = [...waitingForRestart(configured, next), ...(isSameMode ? [] : ['http.tls'])]
   if (later.length > 0) log.warn({ keys: later }, 'configuration: taken at the next start')

@@ -3,6 +3,7 @@ import { defaultClientUploads } from '../../registry/server/application.ts'
 import type { FlagValues } from '../flags.ts'
 import { accessFlags } from './access-flags.ts'
 import { collectFlags } from './collect-flags.ts'
+import { limitFlags } from './limits.ts'
 import { redirectFlag } from './redirects.ts'
 import { storageFlags } from './storage-place.ts'
 import { tlsFlags } from './tls-flags.ts'
@@ -29,6 +30,7 @@ export const serveFlags = {
     kind: 'boolean',
     help: 'Serve what is stored and change nothing',
   },
+  ...limitFlags,
   delete: {
     kind: 'boolean',
     help: 'Let clients delete',

@@ -20,6 +20,7 @@ import { type Configured, configure, type Given } from './config/apply-config.ts
 import { mustNotBeDistributions } from './copy-place.ts'
 import { serveDebug } from './debug-server.ts'
 import { startHousekeeping } from './housekeeping.ts'
+import { openLimits, readLimits } from './limits.ts'
 import { createLog } from './log.ts'
 import { openNotifications, readReceivers } from './notifications.ts'
 import { redirectsFrom } from './redirects.ts'
@@ -66,9 +67,11 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
     log,
     metrics,
   })
+  const limits = openLimits(parts.limits, { storage, metrics })
   const listener = await explainListenFailure(flags.addr, () =>
     listen({
       onHappened: notifications.record,
+      limits,
       ...parts.listen,
       ...serverParts({ live, log, metrics, store, access }),
       storage,
@@ -83,8 +86,11 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
   announce(listener, { store, debug, log, isOpen: parts.access === undefined, context })
   await using _housekeeping = startHousekeeping(storage, {
     ...parts.housekeeping,
-    isPaused: () => live.isReadOnly,
-    onCollected: report => metrics?.collected(report),
+    isPaused: () => live.isReadOnly || limits.maintenance() !== undefined,
+    onCollected: report => {
+      metrics?.collected(report)
+      limits.quotas.lookAgain()
+    },
     log,
   })
   await using _reloading = await keepReloading({
@@ -96,6 +102,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
     live,
     metrics,
     notifications,
+    limits,
   })
   await aborted(context.signal)
   health.drain()
@@ -120,6 +127,7 @@ export async function readParts(configured: Configured) {
       tls: await readTls(flags),
     },
     receivers: await readReceivers(configured),
+    limits: readLimits(flags),
     storage: {
       missingReferences: flags['missing-references'],
       isImmutable,

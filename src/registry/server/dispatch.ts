@@ -6,6 +6,7 @@ import type { Access, AccessRequest, Client } from './access/access.ts'
 import type { Action } from './access/action.ts'
 import type { Session } from './access/session.ts'
 import type { Happening, RegistryRequest, Reply } from './exchange.ts'
+import { admit, arrive, type Limits, mustBeOpen, noteRefusal, roomFor } from './limits/limits.ts'
 import { isInternal, replyToError } from './reply.ts'
 import { type Endpoint, parseRequestPath, splitTarget } from './request-path.ts'
 import { findRoute, methodsOf, type Route } from './routes.ts'
@@ -13,6 +14,7 @@ import { findRoute, methodsOf, type Route } from './routes.ts'
 export interface Registry {
   readonly storage: RegistryStorage
   readonly access: Access
+  readonly limits?: Limits | undefined
   /** What the operator lets be done at all, by whomever; default: everything. */
   readonly isOffered?: (action: Action) => boolean
   /** Told of what requests did, before their reply is sent. Never throws. */
@@ -39,24 +41,45 @@ export type IncomingRequest = Pick<
 export async function dispatch(registry: Registry, incoming: IncomingRequest): Promise<Reply> {
   let endpoint: Endpoint | undefined
   try {
+    const { limits } = registry
+    mustBeOpen(limits)
     const { path, query } = splitTarget(incoming.target)
     endpoint = parseRequestPath(path)
     const route = findRoute(incoming.method, endpoint.kind)
     if (route === undefined) return methodNotAllowed(incoming.method, endpoint)
+    const { method, client } = incoming
+    arrive(limits, { method, client, endpoint })
     const wanted = accessRequest(route, endpoint, query)
-    const session = await registry.access.admit(incoming.client, wanted)
+    const session = await registry.access.admit(client, wanted)
     incoming.onAdmitted?.(session)
     if (registry.isOffered?.(route.action) === false) return notOffered(route, endpoint)
-    const reply = await route.handle({ ...incoming, endpoint, query, session }, registry.storage)
-    if (reply.happened !== undefined && registry.onHappened !== undefined) {
-      const { method, client } = incoming
-      await registry.onHappened(reply.happened, { method, client, user: session.name })
+    const user = session.name
+    const left = admit(limits, { method, client, endpoint }, user)
+    const request = { ...incoming, endpoint, query, session }
+    const reply = await handle(registry, route, request)
+    if (reply.happened !== undefined) {
+      await registry.onHappened?.(reply.happened, { method, client, user })
     }
-    return reply
+    return left === undefined ? reply : { ...reply, headers: { ...left, ...reply.headers } }
   } catch (error) {
+    noteRefusal(registry.limits, error)
     if (isInternal(error)) registry.onError(error)
     return replyToError(error, endpoint)
   }
+}
+
+/** Within the quotas of the repository. */
+async function handle(
+  { limits, storage }: Registry,
+  route: Route,
+  request: RegistryRequest,
+): Promise<Reply> {
+  using room = await roomFor(limits, request)
+  if (room === undefined) return await route.handle(request, storage)
+  const body = room.counted(request.body)
+  const reply = await route.handle({ ...request, body, mustFit: room.take }, storage)
+  if (reply.status < 300) room.keep()
+  return reply
 }
 
 function methodNotAllowed(method: string, endpoint: Endpoint): Reply {

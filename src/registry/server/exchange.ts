@@ -24,6 +24,8 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
    * Throws `unavailable`.
    */
   readonly reserveMemory: () => Promise<Disposable>
+  /** To be asked before bytes that are not in the body become the repository's. Throws `denied`. */
+  readonly mustFit?: ((bytes: number) => Promise<void>) | undefined
 }
 
 /** What a request did or saw, for those who are told of it (`registry/notifications`). */

@@ -11,6 +11,8 @@ import {
 } from '../storage/resource-error.ts'
 import { LoginNeeded } from './access/access.ts'
 import { jsonReply, type Reply } from './exchange.ts'
+import { UnderMaintenance } from './limits/maintenance.ts'
+import { RateExceeded } from './limits/rate-limits.ts'
 import type { Endpoint } from './request-path.ts'
 import { uploadHeaders } from './uploads.ts'
 
@@ -41,10 +43,12 @@ const answers: Readonly<Partial<Record<Failure, Answer>>> = {
   'digest-mismatch manifest': { status: 400, code: 'DIGEST_INVALID' },
   'conflict range': { status: 416, code: 'RANGE_INVALID' },
   'conflict tag': { status: 409, code: 'DENIED' },
+  'denied quota': { status: 403, code: 'DENIED' },
   'denied tag': { status: 403, code: 'DENIED' },
   'conflict precondition': { status: 412, code: 'PRECONDITION_FAILED' },
   'too-large manifest': { status: 413, code: 'SIZE_INVALID' },
   'too-large parameter': { status: 414, code: 'UNSUPPORTED' },
+  'unavailable registry': { status: 503, code: 'UNAVAILABLE' },
   'unavailable client': { status: 429, code: 'TOOMANYREQUESTS' },
   'unsupported method': { status: 405, code: 'UNSUPPORTED' },
 }
@@ -75,7 +79,7 @@ export function replyToError(error: unknown, endpoint: Endpoint | undefined): Re
   return jsonReply(
     answer.status,
     { errors: errorsOf(error, answer.code) },
-    { ...positionHeaders(error, endpoint), ...loginHeaders(error), ...retryHeaders(answer) },
+    { ...positionHeaders(error, endpoint), ...loginHeaders(error), ...retryHeaders(answer, error) },
   )
 }
 
@@ -111,8 +115,10 @@ function loginHeaders(error: unknown): Reply['headers'] {
   return error instanceof LoginNeeded ? { 'WWW-Authenticate': error.challenge } : {}
 }
 
-function retryHeaders({ status }: Answer): Reply['headers'] {
-  return status === 503 || status === 429 ? { 'Retry-After': '5' } : {}
+function retryHeaders({ status }: Answer, error?: OciError): Reply['headers'] {
+  if (status !== 503 && status !== 429) return {}
+  const isTold = error instanceof RateExceeded || error instanceof UnderMaintenance
+  return { 'Retry-After': String(isTold ? error.retryAfterS : 5) }
 }
 
 function internal(status: number, code: string, message: string): Reply {

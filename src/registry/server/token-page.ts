@@ -4,6 +4,7 @@ import { ResourceError } from '../storage/resource-error.ts'
 import type { TokenRequest } from './access/access.ts'
 import type { Registry } from './dispatch.ts'
 import type { Reply } from './exchange.ts'
+import { arrive, mustBeOpen, noteRefusal } from './limits/limits.ts'
 import { isInternal, replyToError } from './reply.ts'
 
 export const tokenPath = '/token'
@@ -14,10 +15,13 @@ export async function answerTokenRequest(
   request: TokenRequest,
 ): Promise<Reply> {
   try {
+    mustBeOpen(registry.limits)
+    arrive(registry.limits, request)
     const reply = await registry.access.issueToken(request)
     if (reply !== undefined) return reply
     throw new ResourceError('not-found endpoint', `Cannot find "${tokenPath}"`)
   } catch (error) {
+    noteRefusal(registry.limits, error)
     if (isInternal(error)) registry.onError(error)
     return replyToError(error, undefined)
   }

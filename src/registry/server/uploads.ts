@@ -124,7 +124,10 @@ async function mountBlob(
     if (!request.session.may('pull', source)) continue
     const blob = await findBlob(storage, source, digest)
     if (blob === undefined) continue
-    if (await linkBlob(storage, request.endpoint.repository, blob)) {
+    const { repository } = request.endpoint
+    const isThere = (await findBlob(storage, repository, digest)) !== undefined
+    if (!isThere) await request.mustFit?.(blob.size)
+    if (await linkBlob(storage, repository, blob)) {
       return { digest, size: blob.size, fromRepository: source }
     }
   }

@@ -149,6 +149,17 @@ describeWith(['build', 'openssl'], 'tsregistry serve config.yml', () => {
     expect(server.log()).toMatch(/"keys":\["http\.addr"\].*taken at the next start/)
     const gone = await fetch(`${server.url}/v2/app/manifests/1`, { method: 'DELETE' })
     expect(gone.status).toBe(202)
+    await writeFile(
+      server.config,
+      `${own}tsregistry: {maintenance: {enabled: true, message: Back at noon}, quotas: [1b in **]}\n`,
+    )
+    server.hangup()
+    await eventually(async () => (await put(server.url, '3')).status === 503)
+    expect(await (await fetch(`${server.url}/v2/`)).text()).toContain('Back at noon')
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
+    await writeFile(server.config, own)
+    server.hangup()
+    await eventually(async () => (await put(server.url, '3')).status === 201)
   })
 
   it('shows a renewed certificate to new connections, under load, dropping no request', async () => {

@@ -2,11 +2,13 @@
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { openAccess } from '../../../src/registry/server/access/access.ts'
+import type { Limits } from '../../../src/registry/server/limits/limits.ts'
 import { type ListenOptions, listen } from '../../../src/registry/server/listen.ts'
 import { MemoryObjectStore } from '../../../src/registry/storage/memory.ts'
 import type { ObjectStore } from '../../../src/registry/storage/object-store.ts'
 import {
   createRegistryStorage,
+  type RegistryStorage,
   type StorageOptions,
 } from '../../../src/registry/storage/registry-storage.ts'
 
@@ -48,14 +50,17 @@ export async function startRegistry(
   options: StorageOptions &
     Partial<Pick<ListenOptions, 'access' | 'slowestSender' | 'largeBodies' | 'clientUploads'>> & {
       objects?: ObjectStore
+      limits?: (storage: RegistryStorage) => Limits
     } = {},
 ): Promise<TestRegistry> {
   const objects = options.objects ?? new MemoryObjectStore()
   const failures: unknown[] = []
+  const storage = createRegistryStorage(objects, options)
   const listener = await listen({
     host: '127.0.0.1',
     port: 0,
-    storage: createRegistryStorage(objects, options),
+    storage,
+    limits: options.limits?.(storage),
     access: options.access ?? openAccess,
     ...(options.largeBodies === undefined ? {} : { largeBodies: options.largeBodies }),
     ...(options.clientUploads === undefined ? {} : { clientUploads: options.clientUploads }),

@@ -25,6 +25,12 @@ export const logKeys: readonly Key[] = [
     help: 'Fields that every line of the log has',
   },
   { path: 'log.formatter', type: 'string', use: 'accepted', help: 'The log is always JSON' },
+  {
+    path: 'log.reportcaller',
+    type: 'boolean',
+    use: 'accepted',
+    help: 'What is wrong is logged with where it happened',
+  },
   { path: 'log.hooks', type: 'any', use: 'refused', help: 'Nothing is mailed from here' },
   {
     path: 'loglevel',

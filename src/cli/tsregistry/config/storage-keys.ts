@@ -44,7 +44,7 @@ const s3: readonly Key[] = [
     help: 'Bytes of each part of a large blob; else parts grow with the blob',
   },
   { path: 'storage.s3.v4auth', type: 'boolean', use: 'refused', unless: [true], help: 'Always on' },
-  ...['accelerate', 'encrypt', 'skipverify', 'usedualstack'].map(
+  ...['accelerate', 'encrypt', 'skipverify', 'usedualstack', 'usefipsendpoint'].map(
     (name): Key => ({
       path: `storage.s3.${name}`,
       type: 'boolean',

@@ -25,6 +25,8 @@ export interface Metrics {
   collected(garbage: CollectedGarbage): void
   /** Once, when it is open. `mode`: whether others may write, `full`, or not, `single-writer`. */
   storage(driver: string, mode: string): void
+  /** A request, by a rule of the operator's. */
+  refused(kind: 'rate' | 'quota', rule: string): void
   readonly notifications: NotificationMetrics
   /** How the last reading again of the configuration went. */
   reloaded(succeeded: boolean): void
@@ -66,6 +68,7 @@ export function createMetrics(version: string): Metrics {
     storage: (driver, mode) => kind.set({ driver, mode }, 1),
     collected: garbageMetrics(registry),
     notifications: notificationMetrics(registry),
+    refused: refusalMetrics(registry),
     reloaded: reloadMetrics(registry),
   }
 }
@@ -138,6 +141,16 @@ function garbageMetrics(registry: Registry): Metrics['collected'] {
     freed.inc(garbage.freed)
     for (const [kind, number] of Object.entries(garbage.removed)) removed.inc({ kind }, number)
   }
+}
+
+function refusalMetrics(registry: Registry): Metrics['refused'] {
+  const refused = new Counter({
+    name: 'tsregistry_refused_requests_total',
+    help: 'Requests that a rate limit or a quota refused, by its rule.',
+    labelNames: ['kind', 'rule'],
+    registers: [registry],
+  })
+  return (kind, rule) => refused.inc({ kind, rule })
 }
 
 function reloadMetrics(registry: Registry): Metrics['reloaded'] {
