@@ -1,19 +1,23 @@
-/** The Koa application: `/v2/` to the registry, a few pages for people and probes by @koa/router. */
+/**
+ * What answers requests: the registry itself, and a few pages for people and probes, which Koa and
+ * @koa/router have. The registry's own replies do not go through Koa: its context and its way to
+ * send cost a third of a manifest (measured).
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
-import type { ObjectBytes } from '../storage/object-store.ts'
 import { createClientBudget } from './client-budget.ts'
 import { clientOf } from './client-of.ts'
 import { dispatch, type Registry } from './dispatch.ts'
-import type { Reply, ReplyBody } from './exchange.ts'
+import type { Reply } from './exchange.ts'
 import { createHealth, type Health } from './operation/health.ts'
 import type { Metrics } from './operation/metrics.ts'
 import { createPermits, type PermitOptions } from './permits.ts'
 import { commonHeaders } from './reply.ts'
 import { openRequestBody, type Pace } from './request-body.ts'
 import { splitTarget } from './request-path.ts'
-import { sendChunks } from './send-chunks.ts'
+import { sendReply } from './send-reply.ts'
 import { answerTokenRequest, readForm, tokenPath } from './token-page.ts'
 
 export interface RequestLogEntry {
@@ -55,69 +59,98 @@ const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 /** More than any client of ours and others' sends, few enough beside the memory of an upload. */
 export const defaultClientUploads = 256
 
-export function createApplication(options: ApplicationOptions): Koa {
-  const app = new Koa()
+/** Answers one request; never throws. */
+export type Application = (req: IncomingMessage, res: ServerResponse) => void
+
+/** One request, and what becomes known of it for the log and the metrics. */
+interface Served {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  /** Who it is, once that is known. */
+  user?: string | undefined
+  /** Bytes of the reply that Node's socket did not count. */
+  relayed: number
+}
+
+export function createApplication(options: ApplicationOptions): Application {
+  const answer = createAnswers(options)
+  const showPage = createPages(options).callback()
+  return (req, res) => {
+    const served: Served = { req, res, relayed: 0 }
+    watch(served, options)
+    for (const [name, values] of Object.entries(options.headers?.() ?? {})) {
+      res.setHeader(name, [...values])
+    }
+    if (isPage(req.url ?? '')) void showPage(req, res)
+    else void answer(served)
+  }
+}
+
+function createAnswers(options: ApplicationOptions): (served: Served) => Promise<void> {
   const permits = createPermits(options.largeBodies ?? largeBodies)
   const limits = {
     pace: options.slowestSender ?? slowestSender,
     budget: createClientBudget(options.clientUploads ?? defaultClientUploads),
   }
+  return async served => {
+    const { req, res } = served
+    const { method = 'GET', url: target = '/' } = req
+    const client = clientOf(req)
+    const body = openRequestBody({ req, res }, limits)
+    const reply = isToken(target)
+      ? await answerTokenRequest(options, {
+          method,
+          query: splitTarget(target).query,
+          form: () => readForm(client.header('content-type'), body.bytes),
+          client,
+        })
+      : await dispatch(options, {
+          method,
+          target,
+          header: client.header,
+          body: body.bytes,
+          client,
+          onAdmitted: ({ name }) => {
+            served.user = name
+          },
+          isRedirected: options.redirects?.(client.remote) ?? false,
+          reserveMemory: () => permits.acquire(),
+        })
+    // Else its next request would be read as the body that never came.
+    if (body.isHeldBack()) res.setHeader('Connection', 'close')
+    send(served, reply, options)
+  }
+}
+
+function send(served: Served, reply: Reply, { onError }: ApplicationOptions): void {
+  try {
+    sendReply(served.res, reply, bytes => {
+      served.relayed = bytes
+    })
+  } catch (error) {
+    // A reply that cannot be sent is a mistake of ours; the client learns that there is none.
+    onError(error)
+    served.res.destroy()
+  }
+}
+
+/** Everything else is the registry's, its own 404 included. */
+function isPage(target: string): boolean {
+  return ['/', '/healthz', '/livez', '/readyz'].includes(target.split('?', 1)[0] ?? '')
+}
+
+function isToken(target: string): boolean {
+  return target.startsWith(tokenPath) && splitTarget(target).path === tokenPath
+}
+
+function createPages(options: ApplicationOptions): Koa {
+  const { storage, storageMode = 'filesystem', health = createHealth(storage.objects) } = options
+  const app = new Koa()
   // Instead of Koa's own report, which prints what clients do wrong to the console. After the head
   // was sent there is only the connection's end to report, and that is in the log of requests.
   app.on('error', (error: Error & { readonly headerSent?: boolean }) => {
     if (error.headerSent !== true) options.onError(error)
   })
-  app.use(async (ctx, next) => {
-    const started = performance.now()
-    // At the end of the reply, however it ends: a download that was cut is in the log too.
-    ctx.res.once('close', () => options.onRequest(logEntry(ctx, performance.now() - started)))
-    if (options.metrics !== undefined) measure(ctx, options.metrics)
-    for (const [name, values] of Object.entries(options.headers?.() ?? {}))
-      ctx.set(name, [...values])
-    await next()
-  })
-  app.use(async (ctx, next) => {
-    if (isPage(ctx.req.url ?? '')) return next()
-    const client = clientOf(ctx.req)
-    const body = openRequestBody(ctx, limits)
-    const reply = await dispatch(options, {
-      method: ctx.req.method ?? 'GET',
-      target: ctx.req.url ?? '/',
-      header: client.header,
-      body: body.bytes,
-      client,
-      onAdmitted: ({ name }) => {
-        ctx.state['user'] = name
-      },
-      isRedirected: options.redirects?.(ctx.req.socket.remoteAddress) ?? false,
-      reserveMemory: () => permits.acquire(),
-    })
-    // Else its next request would be read as the body that never came.
-    if (body.isHeldBack()) ctx.set('Connection', 'close')
-    sendReply(ctx, reply)
-  })
-  app.use(async (ctx, next) => {
-    const { path, query } = splitTarget(ctx.req.url ?? '')
-    if (path !== tokenPath) return next()
-    const client = clientOf(ctx.req)
-    const body = openRequestBody(ctx, limits)
-    const form = () => readForm(client.header('content-type'), body.bytes)
-    const method = ctx.req.method ?? 'GET'
-    const reply = await answerTokenRequest(options, { method, query, form, client })
-    if (body.isHeldBack()) ctx.set('Connection', 'close')
-    sendReply(ctx, reply)
-  })
-  app.use(pages(options).routes())
-  return app
-}
-
-/** Everything else is the registry's, its own 404 included. */
-function isPage(target: string): boolean {
-  return ['/', '/healthz', '/livez', '/readyz', tokenPath].includes(target.split('?', 1)[0] ?? '')
-}
-
-function pages(options: ApplicationOptions): Router {
-  const { storage, storageMode = 'filesystem', health = createHealth(storage.objects) } = options
   const router = new Router()
   router.get('/', ctx => {
     ctx.set(commonHeaders)
@@ -133,74 +166,41 @@ function pages(options: ApplicationOptions): Router {
     ctx.status = reason === undefined ? 200 : 503
     ctx.body = `storage: ${storageMode}${reason === undefined ? '' : `, ${reason}`}\n`
   })
-  return router
+  app.use(router.routes())
+  return app
 }
 
-/** On a connection that stays, the bytes of the requests before are not of this one. */
-function measure({ req, res, state }: Koa.Context, metrics: Pick<Metrics, 'request'>): void {
-  const { socket } = req
-  const before = { read: socket.bytesRead, written: socket.bytesWritten }
-  const finish = metrics.request(req.method ?? '', req.url ?? '')
-  res.once('close', () =>
-    finish({
+/** At the end of the reply, however it ends: a download that was cut is in the log too. */
+function watch(served: Served, { onRequest, metrics }: ApplicationOptions): void {
+  const { req, res } = served
+  const { socket, method = '', url = '' } = req
+  const started = performance.now()
+  // On a connection that stays, the bytes of the requests before are not of this one.
+  const before =
+    metrics === undefined ? undefined : { read: socket.bytesRead, written: socket.bytesWritten }
+  const finish = metrics?.request(method, url)
+  res.once('close', () => {
+    onRequest(logEntry(served, performance.now() - started))
+    if (before === undefined) return
+    finish?.({
       status: res.statusCode,
       received: Math.max(0, socket.bytesRead - before.read),
-      sent: Math.max(0, socket.bytesWritten - before.written) + (state['relayed'] ?? 0),
-    }),
-  )
-}
-
-function sendReply(ctx: Koa.Context, reply: Reply): void {
-  ctx.set({ ...commonHeaders, ...reply.headers })
-  const { body } = reply
-  if (body === undefined || (ctx.req.method === 'HEAD' && !isStream(body))) {
-    sendHead(ctx, reply.status, body)
-  } else if (isStream(body)) {
-    sendStream(ctx, reply, body)
-  } else {
-    ctx.status = reply.status
-    ctx.body = bufferOf(body)
-    // Koa guesses a type for the body that it is given; ours is exact.
-    ctx.set(reply.headers)
-  }
-}
-
-function bufferOf(body: string | Uint8Array): Buffer {
-  if (typeof body === 'string') return Buffer.from(body)
-  return Buffer.from(body.buffer, body.byteOffset, body.length)
-}
-
-function isStream(body: ReplyBody): body is ObjectBytes {
-  return typeof body === 'object' && !(body instanceof Uint8Array)
-}
-
-/** Without a body Koa would put the status' words in its place, or 204 in the status'. */
-function sendHead(ctx: Koa.Context, status: number, body: string | Uint8Array | undefined): void {
-  ctx.respond = false
-  if (body !== undefined) ctx.set('Content-Length', String(Buffer.byteLength(body)))
-  else if (status >= 400) ctx.set('Content-Length', '0')
-  ctx.res.statusCode = status
-  ctx.res.end()
-}
-
-function sendStream(ctx: Koa.Context, reply: Reply, body: ObjectBytes): void {
-  ctx.respond = false
-  ctx.res.statusCode = reply.status
-  void sendChunks(ctx.res, body, bytes => {
-    ctx.state['relayed'] = bytes
+      sent: Math.max(0, socket.bytesWritten - before.written) + served.relayed,
+    })
   })
 }
 
-function logEntry(ctx: Koa.Context, ms: number): RequestLogEntry {
-  const length = Number(ctx.res.getHeader('Content-Length'))
+function logEntry({ req, res, user }: Served, ms: number): RequestLogEntry {
+  const length = Number(res.getHeader('Content-Length'))
+  const agent = req.headers['user-agent']
   return {
-    method: ctx.req.method ?? '',
-    target: printable(ctx.req.url ?? '', 1000),
-    status: ctx.res.statusCode,
+    method: req.method ?? '',
+    target: printable(req.url ?? '', 1000),
+    status: res.statusCode,
     ms: Math.round(ms),
     length: Number.isNaN(length) ? undefined : length,
-    remote: ctx.req.socket.remoteAddress,
-    agent: ctx.req.headers['user-agent'] && printable(ctx.req.headers['user-agent']),
-    user: ctx.state['user'],
+    remote: req.socket.remoteAddress,
+    agent: agent && printable(agent),
+    user,
   }
 }

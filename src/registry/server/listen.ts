@@ -1,5 +1,5 @@
 /**
- * Sockets: a Node server with a Koa application on it, and what the network may do to us.
+ * Sockets: a Node server with the application on it, and what the network may do to us.
  *
  * - No limit to how long a request takes; limits to how slowly a client may send or read.
  * - A reply that comes before the request's body has been read (401, 413) reaches the client: the
@@ -42,18 +42,15 @@ export interface Listener {
 
 /** Throws the system's error when the address cannot be had. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const handle = createApplication(options).callback()
+  const handle = createApplication(options)
   const server = createListening(options.tls)
   const silent = trackSilent(server)
+  const watchReader = boundSlowReaders(server)
   const serve = (req: IncomingMessage, res: ServerResponse) => {
-    silent.delete(peerOf(req.socket))
+    if (silent.size > 0) silent.delete(peerOf(req.socket))
     boundUnreadBody(req, res)
-    boundSlowReader(res)
-    res.once('close', () => {
-      // While closing, a connection is of no more use once its request is done.
-      if (!server.listening) setImmediate(() => server.closeIdleConnections())
-    })
-    void handle(req, res)
+    watchReader(res)
+    handle(req, res)
   }
   server.on('request', serve)
   // `Expect: 100-continue`: the body is asked for when it is first read (request-body.ts).
@@ -136,8 +133,11 @@ function close(
 ): Promise<void> {
   return new Promise(resolve => {
     const timer = setTimeout(() => server.closeAllConnections(), drainMs)
+    // A connection is of no more use once its request is done.
+    const idle = setInterval(() => server.closeIdleConnections(), 20)
     server.close(() => {
       clearTimeout(timer)
+      clearInterval(idle)
       resolve()
     })
     server.closeIdleConnections()
@@ -152,6 +152,8 @@ const unreadLimit = { bytes: 64 * 1024 * 1024, ms: 30_000 }
 
 /** After the reply, Node drops the rest of the body as it comes; here is when that is enough. */
 function boundUnreadBody(req: IncomingMessage, res: ServerResponse): void {
+  const { 'content-length': length, 'transfer-encoding': encoding } = req.headers
+  if (length === undefined && encoding === undefined) return
   res.once('finish', () => {
     if (req.complete) return
     const { socket } = req
@@ -169,16 +171,28 @@ function boundUnreadBody(req: IncomingMessage, res: ServerResponse): void {
 
 const slowestReader = { bytes: 16 * 1024, everyMs: 60_000 }
 
-/** A client that takes nothing of a reply for a minute holds a file and memory for nothing. */
-function boundSlowReader(res: ServerResponse): void {
-  let written = res.socket?.bytesWritten ?? 0
-  const timer = setInterval(() => {
-    const { socket } = res
-    if (socket === null) return clearInterval(timer)
-    const isStalled = res.writableNeedDrain && socket.bytesWritten - written < slowestReader.bytes
-    if (isStalled) socket.destroy()
-    written = socket.bytesWritten
-  }, slowestReader.everyMs)
+/**
+ * A client that takes nothing of a reply for a minute holds a file and memory for nothing. One look at
+ * all of them a minute: a timer for each reply costs more than most replies.
+ */
+function boundSlowReaders(server: Server): (res: ServerResponse) => void {
+  const written = new Map<ServerResponse, number>()
+  const look = () => {
+    for (const [res, before] of written) {
+      const { socket } = res
+      if (socket === null) continue
+      const now = socket.bytesWritten
+      if (res.writableNeedDrain && before >= 0 && now - before < slowestReader.bytes) {
+        socket.destroy()
+      }
+      written.set(res, now)
+    }
+  }
+  const timer = setInterval(look, slowestReader.everyMs)
   timer.unref()
-  res.once('close', () => clearInterval(timer))
+  server.once('close', () => clearInterval(timer))
+  return res => {
+    written.set(res, -1)
+    res.once('close', () => written.delete(res))
+  }
 }
