@@ -4,15 +4,18 @@ import { type Logger, pino } from 'pino'
 import { OciError } from '../../oci/errors.ts'
 import type { RequestLogEntry } from '../../registry/server/application.ts'
 import { parseRequestPath, splitTarget } from '../../registry/server/request-path.ts'
+import type { Copied } from '../../registry/server/upstream/context.ts'
 
 export interface AuditLog {
   /** Writes a line when the request is one that changes something. */
   take(entry: RequestLogEntry): void
+  /** Writes a line: a registry that is pulled through changed what is here. */
+  copied(copied: Copied): void
 }
 
 /** `-` is stdout; a file is appended to. Throws `invalid` for a file that cannot be written. */
 export function openAuditLog(path: string | undefined): AuditLog {
-  if (path === undefined) return { take: () => {} }
+  if (path === undefined) return { take: () => {}, copied: () => {} }
   const log = pino(
     {
       base: null,
@@ -22,7 +25,7 @@ export function openAuditLog(path: string | undefined): AuditLog {
     // In order and at once: what a client was told is in the log, whatever happens to us next.
     pino.destination({ dest: path === '-' ? 1 : openForAppend(path), sync: true }),
   )
-  return { take: entry => write(log, entry) }
+  return { take: entry => write(log, entry), copied: copied => writeCopied(log, copied) }
 }
 
 function openForAppend(path: string): number {
@@ -41,6 +44,11 @@ function write(log: Logger, entry: RequestLogEntry): void {
   const { user, remote, agent, status } = entry
   // No message, and a mark of its own: stdout may be shared.
   log.info({ ...change, user: user ?? null, remote, agent, status, result: resultOf(status) })
+}
+
+function writeCopied(log: Logger, { kind, upstream, repository, digest, tag }: Copied): void {
+  const reference = tag ?? digest
+  log.info({ action: `copy ${kind}`, repository, reference, digest, upstream, result: 'done' })
 }
 
 interface Change {

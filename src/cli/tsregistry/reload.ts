@@ -123,6 +123,7 @@ function waitingForRestart(before: Configured, after: Configured): readonly stri
   return [
     ...ofFlags,
     ...(isOther(before.place, after.place) ? ['storage'] : []),
+    ...(isOther(before.upstreams, after.upstreams) ? ['proxy', 'tsregistry.upstreams'] : []),
     ...(isOther(before.logFields, after.logFields) ? ['log.fields'] : []),
     ...(before.accessLog === after.accessLog ? [] : ['log.accesslog.disabled']),
   ]

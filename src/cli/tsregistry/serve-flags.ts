@@ -25,6 +25,11 @@ export const serveFlags = {
   ...tlsFlags,
   ...storageFlags,
   redirect: redirectFlag,
+  upstream: {
+    kind: 'strings',
+    value: '[PREFIX=]REGISTRY',
+    help: 'Pull through from this registry what is asked for below the prefix; "*=": everything',
+  },
   ...accessFlags,
   'read-only': {
     kind: 'boolean',

@@ -23,6 +23,7 @@ import { startHousekeeping } from './housekeeping.ts'
 import { openLimits, readLimits } from './limits.ts'
 import { createLog } from './log.ts'
 import { openNotifications, readReceivers } from './notifications.ts'
+import { openPullThrough } from './pull-through.ts'
 import { redirectsFrom } from './redirects.ts'
 import { keepReloading, LiveSettings } from './reload.ts'
 import { serveFlags } from './serve-flags.ts'
@@ -38,6 +39,7 @@ export const serveCommand: Command = defineCommand({
     'tsregistry serve /etc/tsregistry/config.yml',
     'tsregistry serve --addr 127.0.0.1:0 --root ./registry',
     'tsregistry serve --htpasswd users --policy policy.yaml',
+    'tsregistry serve --upstream docker.io --upstream quay.io',
     'tsregistry serve --storage s3://bucket/prefix?region=eu-central-1',
   ],
   arity: { min: 0, max: 1 },
@@ -68,6 +70,10 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
     metrics,
   })
   const limits = openLimits(parts.limits, { storage, metrics })
+  const { environment } = context
+  const isReadOnly = () => live.isReadOnly || limits.maintenance() !== undefined
+  const through = { storage, log, metrics, audit, environment, isReadOnly }
+  await using pullThrough = openPullThrough(configured, through) ?? null
   const listener = await explainListenFailure(flags.addr, () =>
     listen({
       onHappened: notifications.record,
@@ -75,6 +81,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
       ...parts.listen,
       ...serverParts({ live, log, metrics, store, access }),
       storage,
+      pullThrough: pullThrough ?? undefined,
       health,
       onRequest: entry => {
         audit.take(entry)
@@ -86,7 +93,8 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
   announce(listener, { store, debug, log, isOpen: parts.access === undefined, context })
   await using _housekeeping = startHousekeeping(storage, {
     ...parts.housekeeping,
-    isPaused: () => live.isReadOnly || limits.maintenance() !== undefined,
+    isPaused: isReadOnly,
+    unusedCopiesMs: pullThrough?.keepMs,
     onCollected: report => {
       metrics?.collected(report)
       limits.quotas.lookAgain()

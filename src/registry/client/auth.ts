@@ -42,6 +42,11 @@ export interface AuthOptions {
   readonly transport: Transport
   readonly credentials: CredentialsProvider
   readonly now: () => Date
+  /**
+   * Whether the token server that a registry named may be sent credentials. Default: any may, as
+   * users expect who log in somewhere by hand. Without credentials anyone is asked.
+   */
+  readonly mayLogInAt?: (realm: URL) => boolean
 }
 
 export type Access = 'pull' | 'push'
@@ -53,6 +58,8 @@ export function repositoryScope(repository: string, access: Access): string {
 
 /** A token is renewed this long before it expires, for the time a request takes to arrive. */
 const renewMs = 10_000
+
+const maxTokens = 500
 
 interface State {
   readonly options: AuthOptions
@@ -140,6 +147,12 @@ async function tokenFor(state: State, need: TokenNeed): Promise<Token> {
   const { target, challenge, credentials } = need
   const { transport, now } = state.options
   const realm = realmOf(challenge, target.endpoint)
+  if (credentials !== undefined && state.options.mayLogInAt?.(realm) === false) {
+    throw new OciError(
+      'denied',
+      `Cannot log in to "${target.registry}": its token server is "${printable(realm.host)}", which the credentials are not for`,
+    )
+  }
   const service = challenge.params.get('service')
   const scopes = mergeScopes(target.scopes)
   const key = JSON.stringify([target.registry, target.repository, realm.href, service, scopes])
@@ -153,6 +166,11 @@ async function tokenFor(state: State, need: TokenNeed): Promise<Token> {
   const { registry } = target
   const fetching = fetchToken(transport, { registry, realm, service, scopes, credentials }, now)
   state.tokens.set(key, fetching)
+  // Of a server's many repositories; the first in a map is the one that has been there longest.
+  for (const [oldest] of state.tokens) {
+    if (state.tokens.size <= maxTokens) break
+    state.tokens.delete(oldest)
+  }
   return fetching
 }
 

@@ -6,10 +6,11 @@
  */
 import { verified } from '../../layerfs/content/verified.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { RegistryClient } from './client.ts'
 import { describeRepository, type Repository, sendRequest } from './request.ts'
-import { pause, pauseAfter } from './retry.ts'
+import { pause, pauseAfter, retrying } from './retry.ts'
 import type { HttpResponse } from './transport.ts'
 
 export interface BlobRequest {
@@ -20,6 +21,8 @@ export interface BlobRequest {
 export interface BlobRest extends BlobRequest {
   /** How many of its first bytes the caller has; not all of them. */
   readonly start?: number
+  /** One that has begun, to a request for the whole: it is read before another is asked for. */
+  readonly answer?: HttpResponse
 }
 
 /**
@@ -32,6 +35,64 @@ export async function* fetchBlob(
   request: BlobRequest,
 ): AsyncGenerator<Uint8Array> {
   yield* verified(streamBlob(client, from, request), request.descriptor, cannotPull(from, request))
+}
+
+export interface BlobToOpen {
+  readonly digest: Digest
+  readonly size?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface OpenedBlob {
+  readonly size: number
+  /** As {@link streamBlob} gives them. Must be read: they hold a connection. */
+  readonly bytes: AsyncIterable<Uint8Array>
+}
+
+/**
+ * A blob of which the caller may know no size: the registry's answer has it. Resolves when the
+ * answer begins. Throws what `sendRequest` throws, `invalid` when the answer does not say how large
+ * the blob is, and `digest-mismatch` when it is not as large as expected.
+ */
+export async function openBlob(
+  client: RegistryClient,
+  from: Repository,
+  { digest, size: expected, signal }: BlobToOpen,
+): Promise<OpenedBlob> {
+  const open = () => requestBlob(client, from, { descriptor: { digest }, start: 0, signal })
+  const first = await retrying(client.retry, open, signal)
+  const size = lengthOf(first) ?? expected
+  if (size === undefined || (expected !== undefined && size !== expected)) {
+    await first[Symbol.asyncDispose]()
+    const what = cannotPull(from, { descriptor: { digest } })
+    if (size !== undefined) {
+      throw new OciError('digest-mismatch', `${what}: expected ${expected} bytes, got ${size}`)
+    }
+    throw new OciError('invalid', `${what}: the registry does not say how large it is`)
+  }
+  const request = { descriptor: { digest, size }, signal }
+  return { size, bytes: streamBlob(client, from, { ...request, answer: first }) }
+}
+
+/** The size of a blob, asked for with HEAD. Throws as {@link openBlob}. */
+export async function sizeOfBlob(
+  client: RegistryClient,
+  from: Repository,
+  digest: Digest,
+): Promise<number | undefined> {
+  await using response = await sendRequest(client, from, {
+    method: 'HEAD',
+    path: `blobs/${digest}`,
+    action: `look for "${describeRepository(from)}@${digest}"`,
+    access: 'pull',
+    expect: [200],
+  })
+  return lengthOf(response)
+}
+
+function lengthOf(response: HttpResponse): number | undefined {
+  const length = response.header('content-length') ?? ''
+  return /^\d{1,15}$/.test(length) ? Number(length) : undefined
 }
 
 /**
@@ -47,9 +108,13 @@ export async function* streamBlob(
   const { size } = request.descriptor
   let received = request.start ?? 0
   let failures = 0
+  const { answer: begun, ...rest } = request
+  let answer = begun
   do {
     try {
-      for await (const chunk of readFrom(client, from, { ...request, start: received })) {
+      const bytes = readFrom(client, from, { ...rest, start: received, answer })
+      answer = undefined
+      for await (const chunk of bytes) {
         if (received + chunk.byteLength > size) throw wrongSize(from, request, 'more')
         received += chunk.byteLength
         failures = 0
@@ -65,14 +130,17 @@ export async function* streamBlob(
   } while (received < size)
 }
 
-type RangedRequest = BlobRequest & { readonly start: number }
+interface RangedRequest extends Pick<BlobRequest, 'signal'> {
+  readonly descriptor: Pick<Descriptor, 'digest'>
+  readonly start: number
+}
 
 async function* readFrom(
   client: RegistryClient,
   from: Repository,
-  request: RangedRequest,
+  request: RangedRequest & { readonly answer: HttpResponse | undefined },
 ): AsyncGenerator<Uint8Array> {
-  await using response = await requestBlob(client, from, request)
+  await using response = request.answer ?? (await requestBlob(client, from, request))
   yield* skipBytes(response.body, request.start - startOf(response))
 }
 
@@ -124,6 +192,9 @@ function wrongSize(from: Repository, request: BlobRequest, got: string): OciErro
   )
 }
 
-function cannotPull(from: Repository, { descriptor }: BlobRequest): string {
+function cannotPull(
+  from: Repository,
+  { descriptor }: { readonly descriptor: Pick<Descriptor, 'digest'> },
+): string {
   return `Cannot pull "${describeRepository(from)}@${descriptor.digest}"`
 }

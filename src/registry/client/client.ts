@@ -2,6 +2,7 @@
  * RegistryClient: what the functions of this folder share. A plain context: build one per program,
  * or as many as a test likes; no two share state.
  */
+import { field } from '../../oci/json.ts'
 import { type Authenticator, createAuthenticator } from './auth.ts'
 import type { CredentialsProvider } from './credentials.ts'
 import { type EndpointOptions, endpointOf, type HostSet } from './endpoint.ts'
@@ -31,6 +32,8 @@ export interface ClientOptions {
   /** `tsbuild/1.2.3`. */
   readonly userAgent: string
   readonly credentials?: CredentialsProvider
+  /** See `AuthOptions.mayLogInAt`. */
+  readonly mayLogInAt?: (realm: URL) => boolean
   readonly endpoints?: EndpointOptions
   readonly network?: NetworkOptions
   readonly retry?: Partial<RetryPolicy>
@@ -45,6 +48,8 @@ export interface NetworkOptions {
   readonly ca?: readonly (string | Uint8Array)[]
   readonly timeouts?: Partial<Timeouts>
   readonly connectionsPerHost?: number
+  /** See `DispatcherOptions.trusted`. */
+  readonly trusted?: readonly string[]
 }
 
 const defaultTimeouts: Timeouts = { connectMs: 15_000, headersMs: 60_000, bodyIdleMs: 60_000 }
@@ -60,8 +65,9 @@ export function createRegistryClient(options: ClientOptions): RegistryClient {
         userAgent: options.userAgent,
         ...timeouts,
         connectionsPerHost: network.connectionsPerHost ?? defaultConnectionsPerHost,
-        ...(network.proxies === undefined ? {} : { proxies: network.proxies }),
-        ...(network.ca === undefined ? {} : { ca: network.ca }),
+        ...field('proxies', network.proxies),
+        ...field('ca', network.ca),
+        ...field('trusted', network.trusted),
         ...(endpoints.insecure === undefined ? {} : { insecure: dialledHosts(endpoints.insecure) }),
       })
   const now = options.now ?? (() => new Date())
@@ -69,7 +75,12 @@ export function createRegistryClient(options: ClientOptions): RegistryClient {
   return {
     endpoints,
     transport,
-    authenticator: createAuthenticator({ transport, credentials, now }),
+    authenticator: createAuthenticator({
+      transport,
+      credentials,
+      now,
+      ...field('mayLogInAt', options.mayLogInAt),
+    }),
     retry: { ...defaultRetry, ...options.retry },
     timeouts,
     now,

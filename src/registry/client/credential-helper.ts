@@ -38,7 +38,14 @@ export async function runCredentialHelper(
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) {
     throw new OciError('invalid', `Cannot run credential helper "${printable(name)}": invalid name`)
   }
-  const program = `docker-credential-${name}`
+  return runHelperProgram(`docker-credential-${name}`, call)
+}
+
+/** As {@link runCredentialHelper}, of a program with whatever name or path: the operator's word. */
+export async function runHelperProgram(
+  program: string,
+  call: HelperCall,
+): Promise<Credentials | undefined> {
   const { output, failed } = await runProgram(program, call)
   if (failed !== undefined) {
     if (/credentials not found/i.test(output)) return undefined

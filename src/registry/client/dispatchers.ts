@@ -6,6 +6,7 @@
  */
 import type { SecureContext } from 'node:tls'
 import type { Dispatcher } from 'undici'
+import { lookupPublic } from './address-guard.ts'
 import { type HostSet, includesHost } from './endpoint.ts'
 import { type ProxySettings, proxyFor } from './proxy.ts'
 
@@ -18,6 +19,11 @@ export interface DispatcherOptions {
   readonly ca?: readonly (string | Uint8Array)[]
   /** Hosts whose certificates are not verified. */
   readonly insecure?: HostSet
+  /**
+   * `host[:port]`s, as URLs show them, that may be anywhere: all others must have public addresses.
+   * Default: nothing is looked at.
+   */
+  readonly trusted?: readonly string[]
   readonly connectMs: number
   /** Open at once to one host; more requests wait. */
   readonly connectionsPerHost: number
@@ -37,10 +43,12 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
     dispatcherFor(url) {
       const level = includesHost(options.insecure, url.host) ? 'unverified' : 'verified'
       const proxy = proxyFor(url, options.proxies ?? {})
-      const key = `${level} ${proxy?.href ?? 'direct'}`
+      // A proxy looks names up by itself.
+      const isGuarded = proxy === undefined && mustBeGuarded(options, url)
+      const key = `${level} ${isGuarded} ${proxy?.href ?? 'direct'}`
       const known = pools.get(key)
       if (known !== undefined) return known
-      const made = makeDispatcher(options, trustOf(level), proxy)
+      const made = makeDispatcher(options, trustOf(level), { proxy, isGuarded })
       pools.set(key, made)
       return made
     },
@@ -50,6 +58,11 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
       await Promise.all(open.map(async dispatcher => (await dispatcher).destroy()))
     },
   }
+}
+
+/** Whether the URL's host is one that only a public address will do for. */
+export function mustBeGuarded({ trusted }: Pick<DispatcherOptions, 'trusted'>, { host }: URL) {
+  return trusted !== undefined && !trusted.includes(host)
 }
 
 interface TlsOptions {
@@ -84,11 +97,14 @@ async function tlsOptions(
 async function makeDispatcher(
   options: DispatcherOptions,
   trust: Promise<TlsOptions>,
-  proxy: URL | undefined,
+  { proxy, isGuarded }: { readonly proxy: URL | undefined; readonly isGuarded: boolean },
 ): Promise<Dispatcher> {
   const [tls, { Agent, ProxyAgent }] = await Promise.all([trust, import('undici')])
   const connections = options.connectionsPerHost
-  if (proxy === undefined) return new Agent({ connections, connect: tls })
+  if (proxy === undefined) {
+    const connect = isGuarded ? { ...tls, lookup: lookupPublic } : tls
+    return new Agent({ connections, connect })
+  }
   return new ProxyAgent({
     uri: proxy.href,
     connections,

@@ -86,7 +86,8 @@ export function firstOf(...readers: readonly BlobReader[]): BlobReader {
   }
 }
 
-async function* cut(
+/** The bytes of the range, and no more of `chunks` than it takes. */
+export async function* cut(
   chunks: AsyncIterable<Uint8Array>,
   { start, end = Number.POSITIVE_INFINITY }: ByteRange,
 ): AsyncGenerator<Uint8Array> {

@@ -20,6 +20,8 @@ export interface RegistryErrorDetails {
   readonly errors: readonly RegistryErrorItem[]
   /** How long the registry asked to be left alone. */
   readonly retryAfterMs?: number
+  /** Whether it was its token server that answered, and not the registry. */
+  readonly isOfTokenServer?: boolean
 }
 
 const codeOfStatus: Readonly<Record<number, ErrorCode>> = {
@@ -47,6 +49,7 @@ export class RegistryError extends OciError {
   readonly status: number
   readonly errors: readonly RegistryErrorItem[]
   readonly retryAfterMs: number | undefined
+  readonly isOfTokenServer: boolean
 
   constructor(details: RegistryErrorDetails) {
     const { action, status, errors } = details
@@ -59,6 +62,7 @@ export class RegistryError extends OciError {
     this.status = status
     this.errors = errors
     this.retryAfterMs = details.retryAfterMs
+    this.isOfTokenServer = details.isOfTokenServer === true
   }
 }
 

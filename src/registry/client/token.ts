@@ -141,6 +141,7 @@ function refusal(
     action,
     status: response.status,
     errors: parseErrorBody(bytes),
+    isOfTokenServer: true,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   })
 }

@@ -12,7 +12,13 @@ import { Readable } from 'node:stream'
 import { debuglog } from 'node:util'
 import type { Dispatcher } from 'undici'
 import { OciError, printable } from '../../oci/errors.ts'
-import { createDispatchers, type DispatcherOptions, type Dispatchers } from './dispatchers.ts'
+import { mustBePublic } from './address-guard.ts'
+import {
+  createDispatchers,
+  type DispatcherOptions,
+  type Dispatchers,
+  mustBeGuarded,
+} from './dispatchers.ts'
 import { describeUrl, TransportError } from './registry-error.ts'
 
 export type HttpMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
@@ -144,6 +150,7 @@ async function exchange(
   const { url, action, signal } = request
   try {
     signal?.throwIfAborted()
+    if (mustBeGuarded(options, url)) mustBePublic(action, url)
     const dispatcher = await dispatchers.dispatcherFor(url)
     const answer = await dispatcher.request({
       origin: url.origin,

@@ -8,10 +8,19 @@ import {
   unknownBlob,
   unlinkBlob,
 } from '../storage/blobs.ts'
+import type { ObjectRange } from '../storage/object-store.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { verified } from '../storage/rot.ts'
 import { parseByteRange } from './byte-range.ts'
-import { entityTags, type Handler, type Happening, listsDigest, type Reply } from './exchange.ts'
+import {
+  entityTags,
+  type Handler,
+  type Happening,
+  listsDigest,
+  type RegistryRequest,
+  type Reply,
+  type ReplyBody,
+} from './exchange.ts'
 import type { Endpoint } from './request-path.ts'
 
 type BlobEndpoint = Extract<Endpoint, { kind: 'blob' }>
@@ -31,7 +40,22 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
       return { ...redirectTo(location, headers), happened: [pullOf(repository, blob)] }
     }
   }
-  const answer = parseByteRange(rangeFor(blob, request.header), blob.size)
+  return bytesReply(request, blob, async range =>
+    range === undefined ? openWhole(storage, blob) : await openBlob(storage, blob, range),
+  )
+}
+
+type NamedBytes = Pick<StoredBlob, 'digest' | 'size'>
+
+/** The blob, or what of it the client asks for; `open` gives that. */
+export async function bytesReply(
+  { header, endpoint }: Pick<RegistryRequest<BlobEndpoint>, 'header' | 'endpoint'>,
+  blob: NamedBytes,
+  open: (range?: ObjectRange) => Promise<ReplyBody>,
+): Promise<Reply> {
+  const headers = blobHeaders(blob)
+  const happened = [pullOf(endpoint.repository, blob)]
+  const answer = parseByteRange(rangeFor(blob, header), blob.size)
   switch (answer.kind) {
     case 'unsatisfiable':
       return { status: 416, headers: { 'Content-Range': `bytes */${blob.size}` } }
@@ -44,22 +68,19 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
           'Content-Range': `bytes ${start}-${end - 1}/${blob.size}`,
           'Content-Length': String(end - start),
         },
-        body: await openBlob(storage, blob, answer.range),
+        body: await open(answer.range),
         // Of a blob that is fetched in parts only the first is a pull.
-        ...(start === 0 ? { happened: [pullOf(repository, blob)] } : {}),
+        ...(start === 0 ? { happened } : {}),
       }
     }
-    case 'whole':
-      return {
-        status: 200,
-        headers: withLength(headers, blob),
-        body: await openWhole(storage, blob),
-        happened: [pullOf(repository, blob)],
-      }
+    case 'whole': {
+      const body = await open()
+      return { status: 200, headers: withLength(headers, blob), body, happened }
+    }
   }
 }
 
-function pullOf(repository: RepositoryName, { digest, size }: StoredBlob): Happening {
+function pullOf(repository: RepositoryName, { digest, size }: NamedBytes): Happening {
   return { action: 'pull', kind: 'blob', repository, mediaType: blobType, digest, size }
 }
 
@@ -84,8 +105,12 @@ export const headBlob: Handler<BlobEndpoint> = async (request, storage) => {
   const { repository, digest } = request.endpoint
   const blob = await holdBlob(storage, repository, { digest })
   if (blob === undefined) throw unknownBlob(repository, digest)
+  return headOf(request, blob)
+}
+
+export function headOf({ header }: Pick<RegistryRequest, 'header'>, blob: NamedBytes): Reply {
   const headers = blobHeaders(blob)
-  const isKnown = listsDigest(request.header('if-none-match'), blob.digest)
+  const isKnown = listsDigest(header('if-none-match'), blob.digest)
   return isKnown ? { status: 304, headers } : { status: 200, headers: withLength(headers, blob) }
 }
 
@@ -115,7 +140,7 @@ export const deleteBlob: Handler<BlobEndpoint> = async (request, storage) => {
 
 /** `If-Range` with another entity's tag asks for the whole. */
 function rangeFor(
-  blob: StoredBlob,
+  blob: NamedBytes,
   header: (name: string) => string | undefined,
 ): string | undefined {
   const ifRange = header('if-range')
@@ -130,7 +155,7 @@ export const blobType = 'application/octet-stream'
  * A blob is whatever a client pushed: never shown by a browser as a page of this site. Content under
  * a digest never changes; who may see it can, so only the client itself may keep it.
  */
-function blobHeaders(blob: StoredBlob): Reply['headers'] {
+function blobHeaders(blob: NamedBytes): Reply['headers'] {
   return {
     'Accept-Ranges': 'bytes',
     'Cache-Control': 'private, max-age=31536000, immutable',
@@ -141,6 +166,6 @@ function blobHeaders(blob: StoredBlob): Reply['headers'] {
   }
 }
 
-function withLength(headers: Reply['headers'], blob: StoredBlob): Reply['headers'] {
+function withLength(headers: Reply['headers'], blob: NamedBytes): Reply['headers'] {
   return { ...headers, 'Content-Length': String(blob.size) }
 }

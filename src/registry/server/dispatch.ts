@@ -10,6 +10,7 @@ import { admit, arrive, type Limits, mustBeOpen, noteRefusal, roomFor } from './
 import { isInternal, replyToError } from './reply.ts'
 import { type Endpoint, parseRequestPath, splitTarget } from './request-path.ts'
 import { findRoute, methodsOf, type Route } from './routes.ts'
+import type { PullThrough } from './upstream/pull-through.ts'
 
 export interface Registry {
   readonly storage: RegistryStorage
@@ -22,6 +23,8 @@ export interface Registry {
     happened: readonly Happening[],
     by: { readonly method: string; readonly client: Client; readonly user: string | undefined },
   ) => Promise<void>
+  /** Repositories that are other registries'; default: none. */
+  readonly pullThrough?: PullThrough | undefined
   /** Told of failures that are not the client's. */
   readonly onError: (error: unknown) => void
 }
@@ -45,6 +48,7 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
     mustBeOpen(limits)
     const { path, query } = splitTarget(incoming.target)
     endpoint = parseRequestPath(path)
+    endpoint = registry.pullThrough?.locate(incoming.method, endpoint, query) ?? endpoint
     const route = findRoute(incoming.method, endpoint.kind)
     if (route === undefined) return methodNotAllowed(incoming.method, endpoint)
     const { method, client } = incoming
@@ -68,12 +72,14 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
   }
 }
 
-/** Within the quotas of the repository. */
+/** Within the quotas of the repository, which what is pulled through is not asked for. */
 async function handle(
-  { limits, storage }: Registry,
+  { limits, storage, pullThrough }: Registry,
   route: Route,
   request: RegistryRequest,
 ): Promise<Reply> {
+  const through = pullThrough?.answer(route, request)
+  if (through !== undefined) return await through
   using room = await roomFor(limits, request)
   if (room === undefined) return await route.handle(request, storage)
   const body = room.counted(request.body)

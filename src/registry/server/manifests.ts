@@ -31,9 +31,16 @@ const smallManifestSize = 64 * 1024
 const maxTags = 100
 
 export const getManifest: Handler<ManifestEndpoint> = async (request, storage) => {
+  const { repository, reference } = request.endpoint
+  return manifestReply(request, await readManifest(storage, repository, reference))
+}
+
+export function manifestReply(
+  request: RegistryRequest<ManifestEndpoint>,
+  manifest: StoredManifest,
+): Reply {
   const { method, endpoint } = request
   const { repository, reference } = endpoint
-  const manifest = await readManifest(storage, repository, reference)
   const headers = manifestHeaders(manifest)
   if (listsDigest(request.header('if-none-match'), manifest.digest)) {
     return { status: 304, headers }

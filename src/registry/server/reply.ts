@@ -8,6 +8,7 @@ import {
   type Resource,
   ResourceError,
   UploadRangeError,
+  UpstreamError,
 } from '../storage/resource-error.ts'
 import { LoginNeeded } from './access/access.ts'
 import { jsonReply, type Reply } from './exchange.ts'
@@ -51,6 +52,9 @@ const answers: Readonly<Partial<Record<Failure, Answer>>> = {
   'unavailable registry': { status: 503, code: 'UNAVAILABLE' },
   'unavailable client': { status: 429, code: 'TOOMANYREQUESTS' },
   'unsupported method': { status: 405, code: 'UNSUPPORTED' },
+  'invalid upstream': { status: 502, code: 'UNAVAILABLE' },
+  'unavailable upstream': { status: 503, code: 'UNAVAILABLE' },
+  'unavailable upstream-limit': { status: 429, code: 'TOOMANYREQUESTS' },
 }
 
 const byCode: Readonly<Partial<Record<ErrorCode, Answer>>> = {
@@ -89,12 +93,15 @@ export function isInternal(error: unknown): boolean {
   return !(error instanceof OciError) || error.code === 'unavailable'
 }
 
+/** Whether the storage cannot do it now, and may another time. */
+export function isShortage(error: unknown): boolean {
+  return shortages.some(code => hasCode(error, code))
+}
+
 function answerTo(error: unknown): Answer | undefined {
   if (error instanceof ResourceError) return answers[`${error.code} ${error.resource}`]
   if (error instanceof OciError) return byCode[error.code]
-  return shortages.some(code => hasCode(error, code))
-    ? { status: 503, code: 'UNAVAILABLE' }
-    : undefined
+  return isShortage(error) ? { status: 503, code: 'UNAVAILABLE' } : undefined
 }
 
 function errorsOf(error: OciError, code: string): object[] {
@@ -118,7 +125,13 @@ function loginHeaders(error: unknown): Reply['headers'] {
 function retryHeaders({ status }: Answer, error?: OciError): Reply['headers'] {
   if (status !== 503 && status !== 429) return {}
   const isTold = error instanceof RateExceeded || error instanceof UnderMaintenance
-  return { 'Retry-After': String(isTold ? error.retryAfterS : 5) }
+  const seconds = isTold ? error.retryAfterS : upstreamSeconds(error)
+  return { 'Retry-After': String(seconds ?? 5) }
+}
+
+function upstreamSeconds(error: OciError | undefined): number | undefined {
+  if (!(error instanceof UpstreamError) || error.retryAfterMs === undefined) return undefined
+  return Math.max(1, Math.ceil(error.retryAfterMs / 1000))
 }
 
 function internal(status: number, code: string, message: string): Reply {

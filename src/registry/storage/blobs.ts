@@ -39,6 +39,15 @@ export async function findBlob(
   return record !== undefined && (await isWhole(storage, record)) ? record : undefined
 }
 
+/** The blob as some repository has it; who asks must know by other means that they may have it. */
+export async function findRecord(
+  storage: RegistryStorage,
+  digest: Digest,
+): Promise<StoredBlob | undefined> {
+  const record = await readBlob(storage, blobRecordKey(digest), digest)
+  return record !== undefined && (await hasBytes(storage, record)) ? record : undefined
+}
+
 /**
  * As {@link findBlob}, and a promise: a manifest that names the blob may be pushed within the time
  * of grace. What was to be collected is rescued. `seen` is the link, when it was read just now.

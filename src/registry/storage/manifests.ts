@@ -12,6 +12,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
+import { field } from '../../oci/json.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { condemn, removeVersion, rescue } from './condemn.ts'
 import { manifestKey } from './keys.ts'
@@ -46,6 +47,8 @@ export interface ManifestPush {
   readonly by?: string
   /** Whether tags that exist may be moved; default: they may. */
   readonly mayOverwrite?: boolean
+  /** See {@link StoredManifest.upstream}. */
+  readonly upstream?: string
 }
 
 export type ManifestReference =
@@ -76,7 +79,8 @@ export async function pushManifest(
     digest,
     mediaType,
     bytes: push.bytes,
-    ...(subject === undefined ? {} : { subject }),
+    ...field('subject', subject),
+    ...field('upstream', push.upstream),
   }
   if (storage.policy.missingReferences === 'refuse') {
     await holdReferences(storage, repository, document)

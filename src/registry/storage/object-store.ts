@@ -164,6 +164,8 @@ export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender 
   batch?(): ObjectBatch
   /** Of a batch: see {@link ObjectBatch}. */
   settle?(): Promise<void>
+  /** Whether `open` gives what `append` has written so far of an object that is not complete. */
+  readonly showsUnfinished?: boolean
   /** An address that lets whoever has it read the object for `seconds`, where there is such a thing. */
   urlOf?(key: string, seconds: number): Promise<string>
 }

@@ -22,6 +22,8 @@ export type Resource =
   | 'size'
   | 'tag'
   | 'upload'
+  | 'upstream'
+  | 'upstream-limit'
 
 export interface ResourceDetails extends ErrorDetails {
   /** Goes to the client beside the message. */
@@ -59,5 +61,20 @@ export class UploadRangeError extends ResourceError {
   constructor(message: string, received: number) {
     super('conflict range', message)
     this.received = received
+  }
+}
+
+/** A registry that content is pulled through from did not give it. */
+export class UpstreamError extends ResourceError {
+  /** How long it asked to be left alone. */
+  readonly retryAfterMs: number | undefined
+
+  constructor(
+    failure: `${ErrorCode} ${'upstream' | 'upstream-limit'}`,
+    message: string,
+    details: ResourceDetails & { readonly retryAfterMs?: number | undefined } = {},
+  ) {
+    super(failure, message, details)
+    this.retryAfterMs = details.retryAfterMs
   }
 }

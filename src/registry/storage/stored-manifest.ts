@@ -13,6 +13,8 @@ export interface StoredManifest {
   readonly mediaType: string
   readonly bytes: Uint8Array
   readonly subject?: Digest
+  /** The registry that it was pulled from, of a copy; absent of what was pushed here. */
+  readonly upstream?: string | undefined
 }
 
 /** One version of the object: every push, also of the same bytes, makes another. */
@@ -48,15 +50,8 @@ export async function putManifest(
   repository: RepositoryName,
   manifest: StoredManifest,
 ): Promise<{ readonly etag: string; readonly isNew: boolean }> {
-  const { digest, mediaType, subject, bytes } = manifest
-  const header = encodeRecord({
-    mediaType,
-    subject,
-    pushedAt: storage.now().getTime(),
-    id: storage.newId(),
-  })
-  const object = Buffer.concat([header, Buffer.from('\n'), bytes])
-  const key = manifestKey(repository, digest)
+  const object = encodeManifest(storage, manifest)
+  const key = manifestKey(repository, manifest.digest)
   const put = (condition?: Condition) =>
     storage.objects.put(key, object, condition === undefined ? {} : { condition })
   try {
@@ -67,10 +62,37 @@ export async function putManifest(
   }
 }
 
+/** Makes it as if it were pushed now, unless it is another version by now. */
+export async function renewManifest(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  version: ManifestVersion,
+): Promise<void> {
+  const key = manifestKey(repository, version.digest)
+  const condition: Condition = { kind: 'matches', etag: version.etag }
+  try {
+    await storage.objects.put(key, encodeManifest(storage, version), { condition })
+  } catch (error) {
+    if (!hasCode(error, 'conflict')) throw error
+  }
+}
+
+function encodeManifest(storage: RegistryStorage, manifest: StoredManifest): Uint8Array {
+  const { mediaType, subject, upstream, bytes } = manifest
+  const header = encodeRecord({
+    mediaType,
+    subject,
+    upstream,
+    pushedAt: storage.now().getTime(),
+    id: storage.newId(),
+  })
+  return Buffer.concat([header, Buffer.from('\n'), bytes])
+}
+
 function decodeManifest(digest: Digest, object: StoredObject): ManifestVersion | undefined {
   const end = object.bytes.indexOf(0x0a)
   const header = end === -1 ? undefined : decodeRecord(object.bytes.subarray(0, end))
-  const { mediaType, subject, pushedAt } = header ?? {}
+  const { mediaType, subject, pushedAt, upstream } = header ?? {}
   const bytes = object.bytes.subarray(end + 1)
   if (typeof mediaType !== 'string') return undefined
   if (digestOf(bytes, algorithmOf(digest)) !== digest) return undefined
@@ -82,5 +104,6 @@ function decodeManifest(digest: Digest, object: StoredObject): ManifestVersion |
     pushedAt: typeof pushedAt === 'number' ? pushedAt : 0,
     condemnedAt: sentenceOf(object.bytes)?.at,
     ...(typeof subject === 'string' ? { subject: subject as Digest } : {}),
+    ...(typeof upstream === 'string' ? { upstream } : {}),
   }
 }

@@ -22,6 +22,8 @@ export interface StoredTag {
   /** Milliseconds since 1970; 0 when it is not known. */
   readonly pushedAt: number
   readonly etag: string
+  /** The registry that it was pulled from: then `pushedAt` is when it was last used, roughly. */
+  readonly upstream?: string
 }
 
 /** What must be true of a tag for it to be set, decided and written as one step. */
@@ -36,6 +38,7 @@ export interface TagWrite {
     readonly digest: Digest
     readonly mediaType: string
     readonly bytes: Uint8Array
+    readonly upstream?: string | undefined
   }
   readonly condition?: TagCondition | undefined
   /** Whether a tag that exists may be moved; default: it may. */
@@ -84,6 +87,8 @@ export async function putTag(
     if ((await rescue(storage, hint)) === undefined) {
       await storage.objects.put(hint, new Uint8Array())
     }
+    // What an upstream did is not undone here, and its history would keep what nobody uses.
+    if (manifest.upstream !== undefined) return
     const change = { tag, by, from: found?.digest, to: manifest.digest }
     return recordTagChange(storage, repository, defined(change))
   }
@@ -143,6 +148,7 @@ export async function removeTag(
 ): Promise<boolean> {
   const { tag, found, by } = removal
   if (!(await removeVersion(storage, tagKey(repository, tag), found.etag))) return false
+  if (found.upstream !== undefined) return true
   await recordTagChange(storage, repository, defined({ tag, by, from: found.digest }))
   return true
 }
@@ -204,12 +210,12 @@ async function swapTag(
 
 /** The id makes every push another version, also of the same in the same millisecond. */
 export function encodeTag({
-  manifest: { digest, mediaType, bytes },
+  manifest: { digest, mediaType, bytes, upstream },
   pushedAt,
   id,
 }: Pick<TagWrite, 'manifest'> & { readonly pushedAt: Date; readonly id: string }): Uint8Array {
   const size = bytes.length
-  return encodeRecord({ digest, mediaType, size, pushedAt: pushedAt.toISOString(), id })
+  return encodeRecord({ digest, mediaType, size, pushedAt: pushedAt.toISOString(), upstream, id })
 }
 
 function mustAllow(
@@ -238,7 +244,8 @@ function mustAllow(
 function tagFrom(
   object: { readonly bytes: Uint8Array; readonly etag: string } | undefined,
 ): StoredTag | undefined {
-  const { digest, pushedAt } = (object === undefined ? undefined : decodeRecord(object.bytes)) ?? {}
+  const record = object === undefined ? undefined : decodeRecord(object.bytes)
+  const { digest, pushedAt, upstream } = record ?? {}
   if (object === undefined || typeof digest !== 'string') return undefined
   const time = Date.parse(String(pushedAt))
   try {
@@ -246,6 +253,7 @@ function tagFrom(
       digest: parseDigest(digest),
       pushedAt: Number.isNaN(time) ? 0 : time,
       etag: object.etag,
+      ...(typeof upstream === 'string' ? { upstream } : {}),
     }
   } catch {
     return undefined

@@ -124,11 +124,17 @@ export async function cancelUpload(
   await storage.objects.discard(turn.session.key, turn.session.checkpoint)
 }
 
+export interface WholeBlob extends Pick<Chunk, 'bytes' | 'size'> {
+  readonly digest: Digest
+  /** Told where the bytes go, and how many are there, each time that it is more. */
+  readonly onWritten?: (key: string, size: number) => void
+}
+
 /** The whole blob in one request. Throws `digest-mismatch`, leaving nothing. */
 export async function uploadWhole(
   storage: RegistryStorage,
   repository: RepositoryName,
-  upload: { readonly digest: Digest } & Pick<Chunk, 'bytes' | 'size'>,
+  upload: WholeBlob,
 ): Promise<StoredBlob> {
   const session = await createSession(storage, repository, algorithmOf(upload.digest))
   const { key } = session
@@ -136,7 +142,7 @@ export async function uploadWhole(
   const append = await storage.objects.append(key, undefined, expectedOf(upload.size))
   storage.uploads.busy.add(session.id)
   try {
-    await writeHashed(append, upload.bytes, hash)
+    await writeHashed(telling(append, key, upload.onWritten), upload.bytes, hash)
   } catch (error) {
     await storage.objects.discard(key, await append.checkpoint())
     await endSession(storage, session)
@@ -152,6 +158,22 @@ export async function uploadWhole(
   await commitBlob(storage, repository, blob)
   await forgetSession(storage, closed)
   return blob
+}
+
+function telling(
+  append: Append,
+  key: string,
+  onWritten: WholeBlob['onWritten'],
+): Pick<Append, 'write'> {
+  if (onWritten === undefined) return append
+  let size = 0
+  return {
+    write: async chunks => {
+      await append.write(chunks)
+      for (const { length } of chunks) size += length
+      onWritten(key, size)
+    },
+  }
 }
 
 interface Incoming {

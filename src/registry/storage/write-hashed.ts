@@ -11,7 +11,7 @@ import type { Append } from './object-store.ts'
  * and `hash` has seen exactly the bytes that were written, or is made useless (`size` -1).
  */
 export async function writeHashed(
-  append: Append,
+  append: Pick<Append, 'write'>,
   bytes: AsyncIterable<Uint8Array>,
   hash: RunningHash,
 ): Promise<number> {

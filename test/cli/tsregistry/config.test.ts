@@ -92,7 +92,8 @@ http:
   prefix: /below/
   draintimeout: soon
   tls: {minimumtls: tls1.0}
-proxy: {remoteurl: "https://registry.example"}
+proxy: {remoteurl: "https://registry.example", tll: 1h}
+tsregistry: {upstreams: {docker.io: {ulr: docker.io}}}
 `
     expect(problems(text)).toEqual([
       'c.yml:3: storage.filesystm: unknown key; did you mean storage.filesystem?',
@@ -101,7 +102,8 @@ proxy: {remoteurl: "https://registry.example"}
       'c.yml:7: http.prefix: not supported: let the proxy in front cut it off',
       'c.yml:8: http.draintimeout: expected a duration such as 90s or 1h30m, got "soon"',
       'c.yml:9: http.tls.minimumtls: expected one of tls1.2, tls1.3, got "tls1.0"',
-      'c.yml:10: proxy: not supported: pulling through from another registry is not supported',
+      'c.yml:10: proxy.tll: unknown key; did you mean proxy.ttl?',
+      'c.yml:11: tsregistry.upstreams.*.ulr: unknown key; did you mean tsregistry.upstreams.*.url?',
     ])
   })
 
@@ -198,8 +200,8 @@ describe('REGISTRY_* variables', () => {
 
   it('are refused where the file would be', async () => {
     await expect(
-      configured(undefined, { REGISTRY_PROXY_REMOTEURL: 'https://x', REGISTRY_LOG_LEVEL: 'loud' }),
-    ).rejects.toThrow(/REGISTRY_LOG_LEVEL: expected one of.*\nREGISTRY_PROXY_REMOTEURL: not supp/)
+      configured(undefined, { REGISTRY_REDIS_ADDR: 'x', REGISTRY_LOG_LEVEL: 'loud' }),
+    ).rejects.toThrow(/REGISTRY_LOG_LEVEL: expected one of.*\nREGISTRY_REDIS_ADDR: not supp/)
   })
 })
 
@@ -220,7 +222,7 @@ describe('the table of keys', () => {
   it('has every flag of serve but those that name other things', () => {
     const named = new Set(taken.flatMap(key => key.flag ?? []))
     const others = Object.keys(serveFlags).filter(flag => !named.has(flag as never))
-    expect(others).toEqual(['config', 'storage'])
+    expect(others).toEqual(['config', 'storage', 'upstream'])
   })
 
   it('has no two keys of one variable', () => {
@@ -250,7 +252,8 @@ describe('tsregistry config schema', () => {
     ['{http: {}}', 'version'],
     ['{version: 0.1, http: {draintimeout: soon}}', 'http.draintimeout'],
     ['{version: 0.1, http: {prefix: /x}}', 'http.prefix'],
-    ['{version: 0.1, proxy: {remoteurl: x}}', 'proxy'],
+    ['{version: 0.1, redis: {addr: x}}', 'redis'],
+    ['{version: 0.1, tsregistry: {upstreams: {hub: {ttl: soon}}}}', 'tsregistry.upstreams.hub.ttl'],
     ['{version: 0.1, storage: {delete: {enabled: 5}}}', 'storage.delete.enabled'],
   ])('refuses %s', (text, path) => {
     expect(mistakes(schema, parse(text))).toEqual([path])
@@ -296,6 +299,131 @@ function isAsWritten(schema: Schema, value: unknown, path: string): boolean {
   if (schema.pattern !== undefined && !new RegExp(schema.pattern).test(String(value))) return false
   return schema.anyOf?.some(rule => mistakes(rule, value, path).length === 0) ?? true
 }
+
+describe('registries to pull through', () => {
+  const without = { redirectHosts: [], tagTtlMs: 60_000, missTtlMs: 30_000, keepMs: 168 * 3600_000 }
+
+  it("are distribution's one, for everything", async () => {
+    const text = `version: 0.1
+proxy:
+  remoteurl: https://registry-1.docker.io
+  username: [user]
+  password: [secret]
+  ttl: 0
+`
+    const [upstream, ...others] = (await configured(text.replaceAll(/[[\]]/g, ''))).upstreams
+    expect(others).toEqual([])
+    expect(upstream).toMatchObject({ ...without, prefix: '', keepMs: Number.POSITIVE_INFINITY })
+    expect(upstream?.url.href).toBe('https://registry-1.docker.io/')
+    expect(await upstream?.credentials?.()).toEqual({
+      kind: 'password',
+      username: 'user',
+      password: 'secret',
+    })
+  })
+
+  it('are several, each below its prefix with what is its own', async () => {
+    const file = join(folder, 'password')
+    writeFileSync(file, 'secret\n')
+    const text = `version: 0.1
+tsregistry:
+  upstreams:
+    docker.io: {url: docker.io}
+    team/hub:
+      url: https://harbor.example/hub
+      username: robot
+      passwordfile: ${file}
+      tokenserver: login.example
+      redirecthosts: [minio.internal:9000]
+      tagttl: 5m
+      missttl: 0
+      ttl: 24h
+    "*": {url: localhost:5001}
+`
+    const { upstreams } = await configured(text)
+    expect(upstreams.map(({ prefix, url }) => [prefix, url.href])).toEqual([
+      ['docker.io', 'https://docker.io/'],
+      ['team/hub', 'https://harbor.example/hub'],
+      ['', 'http://localhost:5001/'],
+    ])
+    expect(upstreams[0]).toEqual({ ...without, prefix: 'docker.io', url: upstreams[0]?.url })
+    expect(upstreams[1]).toMatchObject({
+      tokenServer: 'login.example',
+      redirectHosts: ['minio.internal:9000'],
+      tagTtlMs: 300_000,
+      missTtlMs: 0,
+      keepMs: 24 * 3600_000,
+    })
+    const credentials = { kind: 'password', username: 'robot', password: 'secret' }
+    expect(await upstreams[1]?.credentials?.()).toEqual(credentials)
+    writeFileSync(file, 'renewed')
+    expect(await upstreams[1]?.credentials?.()).toMatchObject({ password: 'renewed' })
+  })
+
+  it('are logged in to with what a helper says, as long as it is good', async () => {
+    const helper = join(folder, 'helper')
+    const script = `#!/bin/sh\nread url; echo x >> ${folder}/asked\n`
+    writeFileSync(helper, `${script}echo "{\\"Username\\":\\"$1\\",\\"Secret\\":\\"$url\\"}"\n`, {
+      mode: 0o755,
+    })
+    const askTwice = async (lifetime: string) => {
+      writeFileSync(join(folder, 'asked'), '')
+      const text = `{version: 0.1, proxy: {remoteurl: "https://a.example", exec: {command: ${helper}${lifetime}}}}`
+      const [upstream] = (await configured(text, { PATH: '/usr/bin:/bin' })).upstreams
+      await upstream?.credentials?.()
+      expect(await upstream?.credentials?.()).toEqual({
+        kind: 'password',
+        username: 'get',
+        password: 'https://a.example/',
+      })
+      return readFileSync(join(folder, 'asked'), 'utf8').length / 2
+    }
+    expect(await askTwice('')).toBe(1)
+    expect(await askTwice(', lifetime: 1h')).toBe(1)
+    expect(await askTwice(', lifetime: 0s')).toBe(2)
+  })
+
+  it('are given by variables and by flags, which win', async () => {
+    const variables = { REGISTRY_PROXY_REMOTEURL: 'https://a.example', REGISTRY_PROXY_TTL: '1h' }
+    const flags = ['--upstream', 'quay.io', '--upstream', 'hub=docker.io']
+    expect(
+      (await configured(undefined, variables, flags)).upstreams.map(({ prefix, url, keepMs }) => [
+        prefix,
+        url.href,
+        keepMs / 3600_000,
+      ]),
+    ).toEqual([
+      ['', 'https://a.example/', 1],
+      ['quay.io', 'https://quay.io/', 168],
+      ['hub', 'https://docker.io/', 168],
+    ])
+    const { upstreams } = await configured(undefined, variables, ['--upstream', '*=b.example'])
+    expect(upstreams.map(({ url }) => url.host)).toEqual(['b.example'])
+  })
+
+  it.each([
+    ['proxy: {ttl: 1h}', /c.*:2: proxy\.remoteurl: missing/],
+    ['proxy: {remoteurl: "ftp://a.example"}', /:2: expected the address of a registry/],
+    ['proxy: {remoteurl: "https://u:hunter2@a.example"}', /:2: expected the address .*HOST$/],
+    ['proxy: {remoteurl: a.example, username: u}', /:2: expected username with a password/],
+    ['tsregistry: {upstreams: {Hub: {url: a.example}}}', /:2: Cannot parse/],
+    ['tsregistry: {upstreams: {hub: {username: u}}}', /:2: url: missing/],
+    [
+      'tsregistry: {upstreams: {hub: {url: a, username: u, password: p, passwordfile: f}}}',
+      /:2: expected username with a password, and one alone/,
+    ],
+    [
+      'tsregistry: {upstreams: {hub: {url: a, username: u, exec: {command: c}}}}',
+      /:2: exec\.command and a password are both there/,
+    ],
+    [
+      'tsregistry: {upstreams: {"*": {url: a}}}\nproxy: {remoteurl: b}',
+      /proxy\.remoteurl and tsregistry\.upstreams\."\*" are the same/,
+    ],
+  ])('refuse %s', async (text, message) => {
+    await expect(configured(`version: 0.1\n${text}\n`)).rejects.toThrow(message)
+  })
+})
 
 describe('docs/configuration.md', () => {
   const page = readFileSync(join(checkout, 'docs/configuration.md'), 'utf8')

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { openAccess } from '../../../src/registry/server/access/access.ts'
 import type { Limits } from '../../../src/registry/server/limits/limits.ts'
 import { type ListenOptions, listen } from '../../../src/registry/server/listen.ts'
+import type { PullThrough } from '../../../src/registry/server/upstream/pull-through.ts'
 import { MemoryObjectStore } from '../../../src/registry/storage/memory.ts'
 import type { ObjectStore } from '../../../src/registry/storage/object-store.ts'
 import {
@@ -51,16 +52,20 @@ export async function startRegistry(
     Partial<Pick<ListenOptions, 'access' | 'slowestSender' | 'largeBodies' | 'clientUploads'>> & {
       objects?: ObjectStore
       limits?: (storage: RegistryStorage) => Limits
+      /** Over the storage of this registry; closed with it. */
+      pullThrough?: (storage: RegistryStorage) => PullThrough
     } = {},
 ): Promise<TestRegistry> {
   const objects = options.objects ?? new MemoryObjectStore()
   const failures: unknown[] = []
   const storage = createRegistryStorage(objects, options)
+  const pullThrough = options.pullThrough?.(storage)
   const listener = await listen({
     host: '127.0.0.1',
     port: 0,
     storage,
     limits: options.limits?.(storage),
+    pullThrough,
     access: options.access ?? openAccess,
     ...(options.largeBodies === undefined ? {} : { largeBodies: options.largeBodies }),
     ...(options.clientUploads === undefined ? {} : { clientUploads: options.clientUploads }),
@@ -76,7 +81,10 @@ export async function startRegistry(
     send: (method, target, sending = {}) => send(port, `${method} ${target}`, sending),
     raw: (text, untilMs = 300) => raw(port, text, untilMs),
     close: drainMs => listener.close(drainMs),
-    [Symbol.asyncDispose]: () => listener.close(0),
+    [Symbol.asyncDispose]: async () => {
+      await listener.close(0)
+      await pullThrough?.[Symbol.asyncDispose]()
+    },
   }
 }
 

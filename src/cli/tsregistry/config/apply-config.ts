@@ -1,15 +1,17 @@
 /** The settings of `config.yml` and of `REGISTRY_*`, as the flags of `tsregistry serve`. */
 import { readFile } from 'node:fs/promises'
 import { OciError } from '../../../oci/errors.ts'
+import type { UpstreamSettings } from '../../../registry/server/upstream/upstream.ts'
 import type { Environment } from '../../environment.ts'
 import type { ServeFlags } from '../serve-flags.ts'
 import { type StoragePlace, storagePlace } from '../storage-place.ts'
 import type { ListEntry } from './key-list.ts'
 import type { Texts } from './key-value.ts'
 import { keys } from './keys.ts'
-import { readConfig, type Setting } from './read-config.ts'
+import { idOf, readConfig, type Setting } from './read-config.ts'
 import { readVariables } from './read-variables.ts'
 import { s3PlaceFrom } from './s3-settings.ts'
+import { upstreamsFrom } from './upstream-settings.ts'
 
 export interface Given {
   readonly flags: ServeFlags
@@ -22,6 +24,7 @@ export interface Configured {
   readonly flags: ServeFlags
   readonly given: ReadonlySet<string>
   readonly place: StoragePlace
+  readonly upstreams: readonly UpstreamSettings[]
   readonly accessLog: boolean
   readonly logFields: Texts
   readonly headers: Texts
@@ -44,8 +47,7 @@ export async function configure({ flags, given, environment }: Given): Promise<C
   const fromFile = file === undefined ? [] : readConfig(file, await readText(file))
   const variables = readVariables(environment.variables)
   const settings = new Map<string, Setting>()
-  for (const setting of [...fromFile, ...variables.settings])
-    settings.set(setting.key.path, setting)
+  for (const setting of [...fromFile, ...variables.settings]) settings.set(idOf(setting), setting)
   const settingOf = <T>(path: string) => settings.get(path)?.value as T | undefined
   const own = { ...(file === undefined ? {} : defaultsOfFile()), ...flagsFrom(settings) }
   if (settingOf<boolean>('storage.maintenance.uploadpurging.enabled') === false) {
@@ -62,6 +64,7 @@ export async function configure({ flags, given, environment }: Given): Promise<C
     flags: isRedirecting && place.kind === 's3' ? { ...all, redirect: ['all'] } : all,
     given: allGiven,
     place,
+    upstreams: upstreamsFrom([...settings.values()], all.upstream, environment.variables),
     accessLog: settingOf<boolean>('log.accesslog.disabled') !== true,
     logFields: settingOf<Texts>('log.fields') ?? {},
     headers: checkHeaders(

@@ -36,6 +36,7 @@ export function isList(type: KeyType): type is ListType {
 }
 
 interface KeyBase {
+  /** Names joined by dots; `*` is a name that the user chooses. */
   readonly path: string
   readonly type: KeyType
   /** One line, no final period. */

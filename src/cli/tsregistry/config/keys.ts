@@ -6,6 +6,7 @@ import type { Key } from './key.ts'
 import { notificationKeys } from './notification-keys.ts'
 import { httpKeys, logKeys } from './server-keys.ts'
 import { storageKeys } from './storage-keys.ts'
+import { proxyKeys, upstreamKeys } from './upstream-keys.ts'
 
 const auth: readonly Key[] = [
   {
@@ -64,7 +65,6 @@ const elsewhere: readonly Key[] = [
   ...(
     [
       ['middleware', 'Redirects are storage.redirect; leave the others out'],
-      ['proxy', 'Pulling through from another registry is not supported'],
       ['policy', 'Rules for repositories are in the file of tsregistry.policy'],
       ['redis', 'Nothing needs it: any number of replicas serve one bucket without'],
       ['validation', 'See tsregistry.missingreferences'],
@@ -236,6 +236,8 @@ export const keys: readonly Key[] = [
   ...httpKeys,
   ...auth,
   ...notificationKeys,
+  ...proxyKeys,
   ...elsewhere,
   ...ours,
+  ...upstreamKeys,
 ]

@@ -1,6 +1,7 @@
 /** `config.yml` as settings: every key known, every value of its type, every mistake with its line. */
 import { isAlias, isMap, isScalar, LineCounter, type Node, type Pair, parseDocument } from 'yaml'
 import { OciError, printable } from '../../../oci/errors.ts'
+import { field } from '../../../oci/json.ts'
 import { suggest } from '../../../oci/suggest.ts'
 import type { Key } from './key.ts'
 import { parseKey } from './key-list.ts'
@@ -9,6 +10,8 @@ import { keys } from './keys.ts'
 export interface Setting {
   readonly key: Key
   readonly value: unknown
+  /** What the user chose where the key's path has `*`. */
+  readonly name?: string
   /** `config.yml:12`, or the name of a variable. */
   readonly where: string
 }
@@ -23,38 +26,55 @@ export function readConfig(file: string, text: string): readonly Setting[] {
   )
   if (problems.length > 0) throw unusable(problems)
   const settings: Setting[] = []
-  const visit = (node: Node | null, above: string) => {
+  const visit = (node: Node | null, above: Above) => {
     const section = isAlias(node) ? node.resolve(document) : node
     if (section === null || section === undefined || isEmpty(section)) return
     if (!isMap(section)) {
-      problems.push(`${at(node)}: ${above || 'the file'}: expected keys with values`)
+      problems.push(`${at(node)}: ${above.path || 'the file'}: expected keys with values`)
       return
     }
     for (const pair of section.items) read(pair as Pair<Node, Node | null>, above)
   }
-  const read = (pair: Pair<Node, Node | null>, above: string) => {
-    const name = isScalar(pair.key) ? String(pair.key.value) : ''
-    const path = above === '' ? name : `${above}.${name}`
+  const read = (pair: Pair<Node, Node | null>, above: Above) => {
+    const below = pathBelow(above, isScalar(pair.key) ? String(pair.key.value) : '')
+    const { path, name } = below
     const key = keys.find(candidate => candidate.path === path)
     if (key === undefined) {
-      if (isSection(path)) visit(pair.value, path)
+      if (isSection(path)) visit(pair.value, below)
       else problems.push(`${at(pair.key)}: ${unknownKey(path)}`)
       return
     }
     try {
       const value = parseKey(pair.value, key.type, document)
-      if (value !== undefined) settings.push(checked({ key, value, where: at(pair.key) }))
+      const setting = { key, value, where: at(pair.key), ...field('name', name) }
+      if (value !== undefined) settings.push(checked(setting))
     } catch (error) {
       if (!(error instanceof OciError)) throw error
       problems.push(`${at(pair.key)}: ${path}: ${error.message}`)
     }
   }
-  visit(document.contents as Node | null, '')
+  visit(document.contents as Node | null, { path: '' })
   if (!settings.some(({ key }) => key.path === 'version')) {
     problems.push(`${file}:1: version: missing; write "version: 0.1"`)
   }
   if (problems.length > 0) throw unusable(problems)
   return settings
+}
+
+interface Above {
+  readonly path: string
+  /** See `Setting.name`. */
+  readonly name?: string
+}
+
+function pathBelow(above: Above, name: string): Above {
+  if (isSection(`${above.path}.*`)) return { path: `${above.path}.*`, name }
+  return { ...above, path: above.path === '' ? name : `${above.path}.${name}` }
+}
+
+/** The key's path with what the user chose in it: no two settings have the same. */
+export function idOf({ key, name }: Setting): string {
+  return name === undefined ? key.path : key.path.replace('*', name)
 }
 
 /** Throws `invalid` for a key that cannot be had. */

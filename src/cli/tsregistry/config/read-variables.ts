@@ -97,6 +97,9 @@ function storageFrom({ REGISTRY_STORAGE: name }: Variables): ReadVariables['stor
 }
 
 function explainUnknown(name: string): string {
-  const meant = suggest(name, keys.map(variableOf))
+  const meant = suggest(
+    name,
+    keys.map(variableOf).filter(known => !known.includes('*')),
+  )
   return meant === undefined ? name : `${name} (did you mean ${meant}?)`
 }

@@ -4,7 +4,8 @@ import { keys } from './keys.ts'
 
 interface Section {
   readonly type: readonly ['object', 'null']
-  readonly additionalProperties: false
+  /** Names that the user chooses, or none. */
+  additionalProperties: Section | false
   readonly properties: Record<string, object>
   readonly required?: readonly string[]
 }
@@ -24,12 +25,17 @@ export function configSchema(): object {
 function place(root: Section, path: string, schema: object): void {
   const names = path.split('.')
   const last = names.pop() ?? ''
-  const parent = names.reduce((above, name) => {
-    const below = (above.properties[name] as Section | undefined) ?? section()
-    above.properties[name] = below
-    return below
-  }, root)
-  parent.properties[last] = schema
+  names.reduce(sectionBelow, root).properties[last] = schema
+}
+
+function sectionBelow(above: Section, name: string): Section {
+  if (name === '*') {
+    above.additionalProperties ||= section()
+    return above.additionalProperties
+  }
+  const below = (above.properties[name] as Section | undefined) ?? section()
+  above.properties[name] = below
+  return below
 }
 
 function section(): Section {

@@ -25,6 +25,7 @@ export function measuredStore(
   return {
     isShared: store.isShared,
     isReliable: store.isReliable,
+    showsUnfinished: store.showsUnfinished === true,
     get: key => timed('GetContent', () => store.get(key)),
     size: key => timed('Stat', () => store.size(key)),
     open: (key, range) => timed('Reader', () => store.open(key, range)),

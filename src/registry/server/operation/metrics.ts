@@ -2,6 +2,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { type Endpoint, parseRequestPath, splitTarget } from '../request-path.ts'
 import { type NotificationMetrics, notificationMetrics } from './notification-metrics.ts'
+import { type PullThroughMetrics, pullThroughMetrics } from './pull-through-metrics.ts'
 
 export interface FinishedRequest {
   readonly status: number
@@ -28,6 +29,8 @@ export interface Metrics {
   /** A request, by a rule of the operator's. */
   refused(kind: 'rate' | 'quota', rule: string): void
   readonly notifications: NotificationMetrics
+  /** Of registries that are pulled through. */
+  readonly pullThrough: PullThroughMetrics
   /** How the last reading again of the configuration went. */
   reloaded(succeeded: boolean): void
 }
@@ -69,6 +72,7 @@ export function createMetrics(version: string): Metrics {
     collected: garbageMetrics(registry),
     notifications: notificationMetrics(registry),
     refused: refusalMetrics(registry),
+    pullThrough: pullThroughMetrics(registry),
     reloaded: reloadMetrics(registry),
   }
 }

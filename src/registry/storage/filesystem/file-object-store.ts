@@ -109,6 +109,7 @@ class FileObjectStore implements ObjectBatch {
   // that can be stored takes.
   readonly isShared = false
   readonly isReliable = false
+  readonly showsUnfinished = true
   readonly #shared: Shared
   readonly #writes: FileWrites
 

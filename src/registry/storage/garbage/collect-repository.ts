@@ -70,10 +70,12 @@ async function judgeManifests(
   repository: RepositoryName,
   { before, now, tags, rule }: ManifestsToJudge,
 ): Promise<void> {
-  const untaggedMs = rule?.untaggedMs ?? (run.deleteUntagged === true ? run.graceMs : undefined)
+  const pushedMs = rule?.untaggedMs ?? (run.deleteUntagged === true ? run.graceMs : undefined)
+  const copiesMs = run.unusedCopiesMs?.(repository)
   const children = new Set([...now.values()].flatMap(node => node.children))
   for (const node of before.values()) {
     const { digest, subject } = node
+    const untaggedMs = (node.isCopy ? copiesMs : undefined) ?? pushedMs
     const isNeeded =
       untaggedMs === undefined ||
       tags.pointedAt.has(digest) ||

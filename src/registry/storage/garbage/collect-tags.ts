@@ -24,7 +24,8 @@ export async function collectTags(
   const expired = new Set(rule === undefined ? [] : expiredTags(rule, tags, run.startedAt))
   const kept: NamedTag[] = []
   for (const tag of tags) {
-    const mayGo = expired.has(tag) && !run.storage.policy.isImmutable(repository, tag.tag)
+    const isExpired = expired.has(tag) || isUnusedCopy(run, repository, tag)
+    const mayGo = isExpired && !run.storage.policy.isImmutable(repository, tag.tag)
     const isOver = mayGo || (await isDangling(run, repository, tag))
     if (!isOver || !(await remove(run, repository, tag))) kept.push(tag)
   }
@@ -58,6 +59,16 @@ async function remove(
     (await removeTag(run.storage, repository, { tag, found, by: 'retention' }))
   if (isRemoved) run.onEvent?.({ kind: 'tag', action: 'remove', repository, tag, digest })
   return isRemoved
+}
+
+/** Of a copy the time is when it was last used (server/upstream/use.ts). */
+function isUnusedCopy(
+  run: Collection,
+  repository: RepositoryName,
+  { upstream, pushedAt }: NamedTag,
+): boolean {
+  const unusedMs = run.unusedCopiesMs?.(repository)
+  return upstream !== undefined && unusedMs !== undefined && run.startedAt - pushedAt >= unusedMs
 }
 
 /** A push that was killed while its manifest was deleted can leave one. */

@@ -41,6 +41,11 @@ export interface CollectOptions {
   readonly retention?: RetentionRules
   /** For how long manifests that a tag pointed at stay, so that it can be set back. */
   readonly historyMs?: number
+  /**
+   * How long what was pulled from an upstream into the repository may be unused, before it goes as
+   * what nobody needs does; default: for good.
+   */
+  readonly unusedCopiesMs?: ((repository: RepositoryName) => number | undefined) | undefined
   /** Tells what would be done, and does nothing. */
   readonly dryRun?: boolean
   /** Told of each step, in a dry run of each that would be made. */

@@ -12,6 +12,8 @@ export interface ManifestNode extends Seen {
   readonly blobs: readonly Digest[]
   readonly children: readonly Digest[]
   readonly subject: Digest | undefined
+  /** Pulled from an upstream. */
+  readonly isCopy: boolean
 }
 
 export type ManifestNodes = ReadonlyMap<Digest, ManifestNode>
@@ -44,7 +46,7 @@ export async function readManifests(
 }
 
 function nodeFrom(repository: RepositoryName, version: ManifestVersion): ManifestNode {
-  const { digest, etag, condemnedAt, pushedAt, subject } = version
+  const { digest, etag, condemnedAt, pushedAt, subject, upstream } = version
   const { references } = parseManifestDocument(version.bytes, version.mediaType)
   const named = (kind: 'blob' | 'manifest') =>
     references.flatMap(reference => (reference.kind === kind ? [reference.digest] : []))
@@ -57,5 +59,6 @@ function nodeFrom(repository: RepositoryName, version: ManifestVersion): Manifes
     blobs: named('blob'),
     children: named('manifest'),
     subject,
+    isCopy: upstream !== undefined,
   }
 }
