@@ -11,10 +11,10 @@ export interface DockerDaemon {
   stop(): Promise<void>
 }
 
-export async function startDocker({
-  path,
-  env,
-}: Pick<Workspace, 'path' | 'env'>): Promise<DockerDaemon> {
+export async function startDocker(
+  { path, env }: Pick<Workspace, 'path' | 'env'>,
+  flags: readonly string[] = [],
+): Promise<DockerDaemon> {
   const socket = path('docker.sock')
   const daemon = start(
     'dockerd',
@@ -24,6 +24,7 @@ export async function startDocker({
       // No interface and no rule of the machine's firewall: containers run with no network.
       ...['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
       ...['--storage-driver', 'vfs'],
+      ...flags,
     ],
     { env, timeoutMs: 600_000 },
   )
