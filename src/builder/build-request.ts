@@ -10,8 +10,8 @@ import type { StepPlace } from './step-place.ts'
 import type { SandboxSettings, SecretSource } from './steps/step-world.ts'
 
 export interface BuildRequest {
-  /** `name` is what messages call it. */
-  readonly dockerfile: { readonly name: string; readonly text: string }
+  /** `name` is what messages call it, `path` where a file of this machine is. */
+  readonly dockerfile: { readonly name: string; readonly path?: string; readonly text: string }
   /** The build context's directory. */
   readonly context: string
   /** What the user calls a context that is in another directory each time: a URL, standard input. */

@@ -5,7 +5,7 @@
  * and no path in them leads outside. What they hold belongs to root.
  */
 import { createWriteStream } from 'node:fs'
-import { mkdir, open, stat } from 'node:fs/promises'
+import { mkdir, open, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { detectEncoding } from '../../layerfs/compression/decompress.ts'
@@ -19,6 +19,7 @@ import { gitRepositories } from './git-repositories.ts'
 import { directoryIn } from './git-tree.ts'
 import type { RemoteWorld } from './remote-sources.ts'
 import { urlFetcher } from './url-fetcher.ts'
+import { parseUrl, shownUrl } from './url-request.ts'
 
 export interface ContextDirectory extends AsyncDisposable {
   readonly path: string
@@ -80,11 +81,33 @@ async function checkedOut(source: GitSource, world: ContextWorld): Promise<Conte
 }
 
 async function fromUrl(url: string, world: ContextWorld): Promise<ContextDirectory> {
+  const file = await download(url, world)
+  return await inTempDir(world, place => unpacked(file, place, world))
+}
+
+/** Where what the URL has lies in the store. */
+async function download(
+  url: string,
+  world: Omit<ContextWorld, 'stdin' | 'keepGitDir'>,
+): Promise<string> {
   const { content, records } = world.store
   const { digest } = await urlFetcher({ ...world, content, records }).fetch(url, {
     signal: world.signal,
   })
-  return await inTempDir(world, place => unpacked(content.pathOf(digest), place, world))
+  return content.pathOf(digest)
+}
+
+/** A Dockerfile that a URL has (X01). Throws `too-large`, and what fetching throws. */
+export async function fetchDockerfile(
+  url: string,
+  world: Omit<ContextWorld, 'stdin' | 'keepGitDir'>,
+): Promise<string> {
+  const file = await download(url, world)
+  if ((await stat(file)).size <= maxDockerfile) return await readFile(file, 'utf8')
+  throw new OciError(
+    'too-large',
+    `Cannot read the Dockerfile at "${shownUrl(parseUrl(url))}": more than ${maxDockerfile} bytes`,
+  )
 }
 
 async function fromStdin(world: ContextWorld): Promise<ContextDirectory> {

@@ -23,7 +23,7 @@ export const buildFlags = {
     kind: 'string',
     short: 'f',
     value: 'FILE',
-    help: 'Dockerfile; - reads standard input (default: PATH/Dockerfile)',
+    help: 'Dockerfile: a file, a URL, or - for standard input (default: PATH/Dockerfile)',
   },
   tag: { kind: 'strings', short: 't', value: 'NAME[:TAG]', help: 'Name of the image' },
   'build-arg': { kind: 'strings', value: 'NAME[=VALUE]', help: 'Set an ARG of the Dockerfile' },

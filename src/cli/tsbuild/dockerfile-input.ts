@@ -1,6 +1,6 @@
 /** Finding and reading the Dockerfile and the .dockerignore that belong to a build (X01, X03). */
 import { readFile, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, isAbsolute, join, relative } from 'node:path'
 import type { Readable } from 'node:stream'
 import { type ContextDirectory, maxDockerfile } from '../../builder/sources/context-directory.ts'
 import type { ContextName } from '../../builder/sources/context-name.ts'
@@ -9,8 +9,10 @@ import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 
 export interface DockerfileInput {
-  /** As messages call it: relative to where the user is. */
+  /** As messages call it: without directories. */
   readonly name: string
+  /** Of a file of this machine, from where the user is: as other tools find it. */
+  readonly path?: string
   readonly text: string
   /** Text of the ignore file; empty when there is none. */
   readonly ignore: string
@@ -22,6 +24,8 @@ export interface DockerfilePlace {
   /** The value of --file. */
   readonly file: string | undefined
   readonly stdin: Readable
+  /** Reads a text from the network. */
+  readonly fetch: (url: string) => Promise<string>
 }
 
 /** Throws a usage error for a context that is not there, or that would be read twice. */
@@ -35,9 +39,13 @@ export async function assertContext(context: ContextName, file: string | undefin
   throw usageError(`Build context "${printable(context.path)}" is not a directory`)
 }
 
-/** Throws `not-found` in BuildKit's words. */
+/**
+ * A URL and an absolute path lead out of every context, as the user says so; any other path leads
+ * into a context that is elsewhere, and is one of this machine where the context is. Throws
+ * `not-found` in BuildKit's words, and what fetching throws.
+ */
 export async function readDockerfile(place: DockerfilePlace): Promise<DockerfileInput> {
-  const { contextName, context, file, stdin } = place
+  const { contextName, context, file, stdin, fetch } = place
   const isLocal = contextName.kind === 'directory'
   if (context.dockerfile !== undefined) {
     if (file === undefined) return { name: 'Dockerfile', text: context.dockerfile, ignore: '' }
@@ -45,18 +53,32 @@ export async function readDockerfile(place: DockerfilePlace): Promise<Dockerfile
       'ambiguous Dockerfile source: both the build context and --file are Dockerfiles',
     )
   }
-  if (file === '-') {
+  const elsewhere =
+    file === '-' ? () => readAll(stdin) : isUrl(file) ? () => fetch(file) : undefined
+  if (elsewhere !== undefined) {
     const ignore = isLocal ? await readIgnore(context.path, undefined) : ''
-    return { name: 'Dockerfile', text: await readAll(stdin), ignore }
+    return { name: 'Dockerfile', text: await elsewhere(), ignore }
   }
-  return isLocal ? readLocal(context.path, file) : readRemote(context.path, file)
+  if (isLocal) return await readLocal(context.path, file)
+  return file !== undefined && isAbsolute(file)
+    ? { ...(await readFileOfUser(file)), ignore: '' }
+    : readRemote(context.path, file)
+}
+
+function isUrl(file: string | undefined): file is string {
+  return file !== undefined && /^https?:\/\//i.test(file)
 }
 
 async function readLocal(context: string, file: string | undefined): Promise<DockerfileInput> {
   const path = file ?? (await defaultDockerfile(context))
+  const found = await readFileOfUser(path)
+  return { ...found, ignore: await readIgnore(context, path) }
+}
+
+async function readFileOfUser(path: string): Promise<Omit<DockerfileInput, 'ignore'>> {
   const text = await readText(path)
   if (text === undefined) throw notFound(path)
-  return { name: basename(path), text, ignore: await readIgnore(context, path) }
+  return { name: basename(path), path: relative('.', path), text }
 }
 
 /** `Dockerfile`, or `dockerfile` where only that is there. */

@@ -54,10 +54,10 @@ export function buildRequest(
   { dockerfile, context, contextName, buildArgs, platforms }: RequestInputs,
 ): BuildRequest {
   const { target } = flags
-  const { name, text, ignore } = dockerfile
+  const { ignore, ...file } = dockerfile
   const host = hostPlatform(process.arch)
   return {
-    dockerfile: { name, text },
+    dockerfile: file,
     context: context.path,
     ...(contextName.kind === 'directory' ? {} : { contextName: args[0] ?? '' }),
     ignore,

@@ -1,6 +1,6 @@
 /** What is to be built, from the command line to the request, with its progress shown. */
 import type { BuildRequest, BuildWorld } from '../../builder/build-request.ts'
-import { openContextDirectory } from '../../builder/sources/context-directory.ts'
+import { fetchDockerfile, openContextDirectory } from '../../builder/sources/context-directory.ts'
 import type { ContextName } from '../../builder/sources/context-name.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { openProgress } from '../progress/progress.ts'
@@ -33,7 +33,13 @@ export async function withRequest<T>(
     stdin,
     keepGitDir,
   })
-  const dockerfile = await readDockerfile({ contextName, context, file: flags.file, stdin })
+  const dockerfile = await readDockerfile({
+    contextName,
+    context,
+    file: flags.file,
+    stdin,
+    fetch: url => fetchDockerfile(url, buildWorld),
+  })
   if (isReproducible && !buildArgs.has('SOURCE_DATE_EPOCH')) {
     const { ignore } = dockerfile
     const epoch = await epochOf(

@@ -16,6 +16,9 @@ import {
   targetsText,
 } from '../../../src/cli/tsbuild/call/list-output.ts'
 import { planAll, planText } from '../../builder/plan/planning.ts'
+import { schemaErrors } from '../../support/json-schema.ts'
+// The parts of OASIS's schema of SARIF 2.1.0 that what we print needs, descriptions left out.
+import sarifSchema from './sarif-2.1.0.schema.json' with { type: 'json' }
 
 const text = [
   '# which base',
@@ -52,6 +55,33 @@ describe('--call=check', () => {
     await expect(checkJson(report())).toMatchFileSnapshot(golden('check.json'))
     const tool = { name: 'tsbuild', version: '1.0.0' }
     await expect(checkSarif(report(), tool)).toMatchFileSnapshot(golden('check.sarif'))
+  })
+
+  test('prints SARIF that its schema accepts, with paths from where the user is', () => {
+    const tool = { name: 'tsbuild', version: '1.0.0' }
+    const span = { startLine: 2, endLine: 3, start: 7, end: 20 }
+    const error = new DockerfileError('no such thing', { span })
+    const path = 'docker files/a:b#1.Dockerfile'
+    const asked: CheckReport[] = [
+      report(),
+      report('FROM a\n'),
+      { ...report(), error },
+      { ...report(), dockerfile: { name: 'a:b#1.Dockerfile', path, text } },
+    ]
+    for (const one of asked) {
+      expect(schemaErrors(sarifSchema, JSON.parse(checkSarif(one, tool)))).toEqual([])
+    }
+    const last = checkSarif(asked.at(-1) ?? report(), tool)
+    expect(last).toContain('"uri": "docker%20files/a%3Ab%231.Dockerfile"')
+    const broken = JSON.parse(last)
+    broken.runs[0].results[0].level = 'grave'
+    broken.runs[0].results[1].locations[0].physicalLocation.region.startLine = 0
+    broken.runs[0].more = true
+    expect(schemaErrors(sarifSchema, broken).toSorted()).toEqual([
+      '$.runs[0].results[0].level: not one of none,note,warning,error',
+      '$.runs[0].results[1].locations[0].physicalLocation.region.startLine: below 1',
+      '$.runs[0]: has more',
+    ])
   })
 
   test('counts one, and says when there is nothing to say', () => {

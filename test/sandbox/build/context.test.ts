@@ -9,11 +9,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import {
   type ContextDirectory,
+  fetchDockerfile,
+  maxDockerfile,
   openContextDirectory,
 } from '../../../src/builder/sources/context-directory.ts'
 import { parseContextName } from '../../../src/builder/sources/context-name.ts'
@@ -57,23 +59,25 @@ describeWith(['root', 'git'], 'Build contexts', () => {
     readonly signal?: AbortSignal
   }
 
+  const worldOf = (given: Given) => ({
+    store,
+    client,
+    secrets: async () => undefined,
+    variables: process.env,
+    emit: () => {},
+    stdin: Readable.from(given.stdin === undefined ? [] : [given.stdin]),
+    keepGitDir: given.keepGitDir ?? false,
+    signal: given.signal ?? new AbortController().signal,
+  })
   const open = (text: string, given: Given = {}): Promise<ContextDirectory> =>
-    openContextDirectory(parseContextName(text), {
-      store,
-      client,
-      secrets: async () => undefined,
-      variables: process.env,
-      emit: () => {},
-      stdin: Readable.from(given.stdin === undefined ? [] : [given.stdin]),
-      keepGitDir: given.keepGitDir ?? false,
-      signal: given.signal ?? new AbortController().signal,
-    })
+    openContextDirectory(parseContextName(text), worldOf(given))
   const dockerfileIn = (text: string, context: ContextDirectory, file?: string) =>
     readDockerfile({
       contextName: parseContextName(text),
       context,
       file,
       stdin: Readable.from(['FROM stdin']),
+      fetch: url => fetchDockerfile(url, worldOf({})),
     })
   const pack = (flags: string, ...more: readonly string[]) =>
     execFileSync('tar', [`-${flags}f`, '-', '-C', app, ...more, '--exclude=.git', '.'])
@@ -169,6 +173,37 @@ describeWith(['root', 'git'], 'Build contexts', () => {
     expect(tmpOf()).toHaveLength(1)
   })
 
+  it('X01 takes the Dockerfile from a URL, with any context, of which the ignore file counts', async () => {
+    await using web = await openWebServer({
+      '/some/Dockerfile.prod': serve('FROM remote', { etag: '"1"' }),
+      '/long': serve(Buffer.alloc(maxDockerfile + 1, '#')),
+    })
+    const file = `${web.url}/some/Dockerfile.prod?x=1`
+    const local = { path: app, [Symbol.asyncDispose]: async () => {} }
+    const remote = { name: 'Dockerfile', text: 'FROM remote' }
+    expect(await dockerfileIn(app, local, file)).toEqual({ ...remote, ignore: '*' })
+    await using checkout = await open(`file://${app}/.git`)
+    expect(await dockerfileIn('https://h/a.git', checkout, file)).toEqual({ ...remote, ignore: '' })
+    expect(web.requests.at(-1)?.headers['if-none-match']).toBe('"1"')
+    await expect(dockerfileIn(app, local, `${web.url}/none`)).rejects.toThrow(
+      'invalid response status 404',
+    )
+    await expect(dockerfileIn(app, local, `${web.url}/long`)).rejects.toMatchObject({
+      code: 'too-large',
+    })
+  })
+
+  it('X01 takes an absolute path for a file of this machine, also with a context from elsewhere', async () => {
+    const own = join(root, 'Own')
+    writeFileSync(own, 'FROM own')
+    await using checkout = await open(`file://${app}/.git`)
+    const found = await dockerfileIn('https://h/a.git', checkout, own)
+    expect(found).toMatchObject({ name: 'Own', text: 'FROM own', ignore: '' })
+    expect((await dockerfileIn('https://h/a.git', checkout, 'docker/Dockerfile')).text).toBe(
+      'FROM other',
+    )
+  })
+
   it('X01 X03 finds Dockerfile, dockerfile and the ignore file that wins', async () => {
     const local = join(root, 'local')
     mkdirSync(local)
@@ -178,6 +213,7 @@ describeWith(['root', 'git'], 'Build contexts', () => {
     writeFileSync(join(local, '.dockerignore'), 'common')
     expect(await dockerfileIn('.', context)).toEqual({
       name: 'dockerfile',
+      path: relative('.', join(local, 'dockerfile')),
       text: 'FROM lower',
       ignore: 'common',
     })
@@ -189,6 +225,7 @@ describeWith(['root', 'git'], 'Build contexts', () => {
     writeFileSync(`${outside}.dockerignore`, 'own')
     expect(await dockerfileIn('.', context, outside)).toEqual({
       name: 'Other',
+      path: relative('.', outside),
       text: 'FROM outside',
       ignore: 'own',
     })

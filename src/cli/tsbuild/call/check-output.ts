@@ -70,7 +70,7 @@ export function checkSarif(
   const rules = new Map(warnings.map(warning => [warning.rule as string, warning]))
   const place = (startLine: number, endLine: number) => ({
     physicalLocation: {
-      artifactLocation: { uri: encodeURI(dockerfile.name) },
+      artifactLocation: { uri: relativeUri(dockerfile.path ?? dockerfile.name) },
       region: { startLine, endLine },
     },
   })
@@ -100,6 +100,11 @@ export function checkSarif(
     ],
   }
   return `${JSON.stringify({ $schema: schema, version: '2.1.0', runs: [run] }, null, 2)}\n`
+}
+
+/** Nothing in a path is a scheme, a query or a fragment. */
+function relativeUri(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/')
 }
 
 const schema = 'https://json.schemastore.org/sarif-2.1.0.json'
