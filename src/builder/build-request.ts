@@ -6,6 +6,7 @@ import type { CachePlace } from './cache/cache-place.ts'
 import type { PlanOptions } from './plan/build-args.ts'
 import type { ShellSettings } from './shell.ts'
 import type { NamedContextNames } from './sources/context-name.ts'
+import type { SourceTime } from './sources/source-time.ts'
 import type { StepPlace } from './step-place.ts'
 import type { SandboxSettings, SecretSource } from './steps/step-world.ts'
 
@@ -22,6 +23,10 @@ export interface BuildRequest {
   readonly labels: ReadonlyMap<string, string>
   /** Steps that run even if nothing changed: by stage, or as step-place.ts has it. */
   readonly rerun: 'all' | readonly string[]
+  /** When the context was made, if it is one from elsewhere: what SOURCE_DATE_EPOCH may ask for. */
+  readonly contextTime?: SourceTime
+  /** An output that needs SOURCE_DATE_EPOCH is wanted. */
+  readonly needsEpoch?: boolean
   /** Nothing is built but what stands before it, and a shell opened there. */
   readonly shellAt?: StepPlace
 }

@@ -18,7 +18,7 @@ import { importCaches, withImports } from './cache/imported-cache.ts'
 import { restoreMount } from './cache/restore-mount.ts'
 import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
-import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
+import type { Dockerfile } from './dockerfile/parse.ts'
 import { emptyDirectory } from './empty-directory.ts'
 import { explainer } from './explain/explainer.ts'
 import { openInventories } from './explain/inventory.ts'
@@ -29,14 +29,14 @@ import { explainForeign } from './foreign-programs.ts'
 import { memo } from './memo.ts'
 import { mergeGraphs } from './merge-graphs.ts'
 import { unusedBuildArgs } from './plan/build-args.ts'
-import { type BuildPlanned, refuseUnsupportedSteps } from './plan-build.ts'
+import { type BuildPlanned, parseRequested, refuseUnsupportedSteps } from './plan-build.ts'
 import { recordCache } from './record-cache.ts'
 import { withShell } from './shell.ts'
 import type { StepResult, StepSource } from './solve/graph.ts'
 import { semaphore } from './solve/semaphore.ts'
 import { solve } from './solve/solver.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
-import { namedContexts } from './sources/named-contexts.ts'
+import { type NamedContexts, namedContexts } from './sources/named-contexts.ts'
 import { remoteSources } from './sources/remote-sources.ts'
 import { parseStepPlace, standsAt } from './step-place.ts'
 import { cacheMountsOf } from './steps/cache-mount.ts'
@@ -78,19 +78,22 @@ async function buildTargets(
   platforms: readonly Platform[],
   world: BuildWorld,
 ): Promise<BuildResult[]> {
-  const latest = sourceDateEpoch(request.plan.buildArgs)
   const isMultiPlatform = platforms.length > 1
   const filesystems = openFilesystems(world)
   const bases = baseImages({ ...world, isMultiPlatform, onLayers: filesystems.addStack })
-  const { dockerfile: file } = request
-  const parsed = parseDockerfile(file.text, file.name)
+  const parsed = parseRequested(request)
+  await using contexts = namedContexts(world)
+  const epochWorld = { ...world, bases, namedContexts: contexts }
+  const epoch = await sourceDateEpoch(parsed, request, epochWorld)
+  const { latest, buildArgs } = epoch
   const { shellAt } = request
   const { dockerfile, target } =
-    shellAt === undefined ? { dockerfile: parsed } : withShell(parsed, shellAt)
+    shellAt === undefined ? { dockerfile: epoch.dockerfile } : withShell(epoch.dockerfile, shellAt)
   const requests = platforms.map(targetPlatform => ({
     ...request,
     plan: {
       ...request.plan,
+      buildArgs,
       targetPlatform,
       isMultiPlatform,
       ...field('target', target ?? request.plan.target),
@@ -114,6 +117,7 @@ async function buildTargets(
   const { results, collected } = await run(nodes, {
     request,
     world,
+    contexts,
     filesystems,
     platforms,
     platformOf,
@@ -175,6 +179,7 @@ function warnUnused(
 interface RunInputs {
   readonly request: BuildRequest
   readonly world: BuildWorld
+  readonly contexts: NamedContexts
   readonly filesystems: Filesystems
   readonly platforms: readonly Platform[]
   readonly platformOf: ReadonlyMap<string, Platform>
@@ -198,7 +203,7 @@ interface RunOutcome {
 
 async function run(
   nodes: BuildGraph['nodes'],
-  { request, world, filesystems, platforms, platformOf }: RunInputs,
+  { request, world, contexts, filesystems, platforms, platformOf }: RunInputs,
 ): Promise<RunOutcome> {
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
@@ -207,7 +212,6 @@ async function run(
   await using kept =
     contextName === undefined ? await openStatCache(store.records, request.context, now) : null
   await using sources = remoteSources(world)
-  await using contexts = namedContexts(world)
   const scope = `${contextName ?? resolve(request.context)}\0${request.dockerfile.name}`
   const imports = importCaches(world.cacheFrom, platforms, { store, filesystems, emit, signal })
   const own = { cache: recordCache(store, { inventories, signal }), memo: memo(store.records) }

@@ -10,8 +10,8 @@ import type { BuildRequest } from './build-request.ts'
 import type { CheckOptions } from './dockerfile/directive.ts'
 import { checkOptions, type LintWarning, lint, refuseWarnings } from './dockerfile/lint.ts'
 import type { Finding } from './dockerfile/lint-rule.ts'
-import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
-import { type BuildPlanned, planBuild } from './plan-build.ts'
+import type { Dockerfile } from './dockerfile/parse.ts'
+import { type BuildPlanned, parseRequested, planBuild } from './plan-build.ts'
 
 export interface CheckReport {
   readonly dockerfile: BuildRequest['dockerfile']
@@ -30,7 +30,7 @@ export async function checkBuild(
   const findings: Finding[] = []
   let warnings = (): LintWarning[] => []
   try {
-    const parsed = parseDockerfile(dockerfile.text, dockerfile.name)
+    const parsed = parseRequested(request)
     const check = checksOf(parsed, [request])
     warnings = () => lint(parsed, findings, check)
     const stages = plan.target === undefined ? 'all' : 'needed'

@@ -12,7 +12,7 @@ import type { BuildRequest } from './build-request.ts'
 import { atSpan, atSpanAsync } from './dockerfile/error.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
 import type { Finding } from './dockerfile/lint-rule.ts'
-import type { Dockerfile } from './dockerfile/parse.ts'
+import { type Dockerfile, parseDockerfile } from './dockerfile/parse.ts'
 import type { Span } from './dockerfile/span.ts'
 import { refuseForbidden } from './entitlements.ts'
 import { addTriggers, type BuildPlan, planStages } from './plan/build-plan.ts'
@@ -21,6 +21,18 @@ import { planStage, scratchImage } from './plan/plan-stage.ts'
 import { suggestImage } from './plan/stage-lookup.ts'
 import type { OutsideOrigin, PlannedStage, StageInstruction, StagePlan } from './plan/step.ts'
 import { refuseUnsupported } from './unsupported.ts'
+
+/** What is asked for, in the language that is asked for (D04). Throws DockerfileError. */
+export function parseRequested({
+  dockerfile,
+  plan,
+}: Pick<BuildRequest, 'dockerfile' | 'plan'>): Dockerfile {
+  return parseDockerfile(
+    dockerfile.text,
+    dockerfile.name,
+    plan.buildArgs.get('BUILDKIT_SYNTAX') || undefined,
+  )
+}
 
 export interface BuildPlanned {
   readonly plan: BuildPlan

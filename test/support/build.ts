@@ -39,6 +39,7 @@ export interface BuildOptions {
   readonly buildArgs?: Readonly<Record<string, string>>
   readonly labels?: Readonly<Record<string, string>>
   readonly rerun?: BuildRequest['rerun']
+  readonly needsEpoch?: boolean
   readonly pull?: BuildWorld['pull']
   readonly runArgs?: 'declared' | 'named'
   readonly secrets?: Readonly<Record<string, string>>
@@ -164,6 +165,7 @@ function requestOf(dockerfile: string, context: string, options: BuildOptions): 
     },
     labels: new Map(Object.entries(options.labels ?? {})),
     rerun: options.rerun ?? [],
+    needsEpoch: options.needsEpoch ?? false,
   }
 }
 

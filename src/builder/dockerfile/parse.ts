@@ -7,6 +7,7 @@
 import type { Directive } from './directive.ts'
 import { atSpan, DockerfileError, prefixed } from './error.ts'
 import type { Escape } from './expand.ts'
+import { refuseForeignFrontend } from './frontend.ts'
 import type { Instruction } from './instruction.ts'
 import { directivesOf, type LineReader, lineReader, nextLogicalLine } from './lines.ts'
 import { type Node, readNode } from './node.ts'
@@ -27,10 +28,16 @@ export interface Dockerfile {
 
 /**
  * Parses the whole text before it looks at any instruction, so the first broken line is reported
- * first and an instruction that makes no sense second. Throws DockerfileError.
+ * first and an instruction that makes no sense second. `syntax`: instead of the file's `# syntax=`.
+ * Throws DockerfileError.
  */
-export function parseDockerfile(source: string, file = 'Dockerfile'): Dockerfile {
+export function parseDockerfile(
+  source: string,
+  file = 'Dockerfile',
+  syntax?: string | undefined,
+): Dockerfile {
   if (source === '') throw new DockerfileError('the Dockerfile cannot be empty', { file })
+  refuseForeignFrontend(source, { file, override: syntax })
   const reader = lineReader(source, file)
   const { nodes, emptyContinuations } = readNodes(reader)
   if (nodes.length === 0) throw new DockerfileError('file with no instructions', { file })

@@ -97,6 +97,7 @@ const settingNames: Readonly<Record<string, string>> = {
   user: 'USER',
   network: '--network',
   security: '--security',
+  hostname: 'BUILDKIT_SANDBOX_HOSTNAME',
   hosts: '--add-host',
   mounts: '--mount',
   mount: 'what a mount shows',
@@ -105,7 +106,7 @@ const settingNames: Readonly<Record<string, string>> = {
 
 /** Those whose values say something to a person. */
 function told(name: string, values: Values) {
-  const isShort = ['cwd', 'user', 'network', 'security', 'step'].includes(name)
+  const isShort = ['cwd', 'user', 'network', 'security', 'hostname', 'step'].includes(name)
   return isShort ? { changes: [{ what: 'value', ...present(values) }] } : {}
 }
 

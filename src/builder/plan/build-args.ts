@@ -2,6 +2,7 @@
  * Arguments that come from outside a stage: the platform's, `--build-arg`, the ARGs before the
  * first FROM, proxies (A01, A02, A07, A08).
  */
+import { OciError, printable } from '../../oci/errors.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { atSpan } from '../dockerfile/error.ts'
 import { type Escape, expandWord } from '../dockerfile/expand.ts'
@@ -87,21 +88,32 @@ export function globalScope(
 
 /**
  * `KEY=value` of the proxies among the build arguments, in both spellings, because programs differ
- * in which they read. What `env` defines already is left to it.
+ * in which they read. They come before what ENV says: the proxies are the machine's.
  */
-export function proxyEnv(
-  buildArgs: ReadonlyMap<string, string>,
-  env: ReadonlyMap<string, string>,
-): string[] {
+export function proxyEnv(buildArgs: ReadonlyMap<string, string>): string[] {
   const found = new Map<string, string>()
   for (const key of [...buildArgs.keys()].toSorted()) {
     const name = proxyNames.find(proxy => proxy === key.toUpperCase())
     if (name !== undefined) found.set(name, buildArgs.get(key) ?? '')
   }
-  return [...found]
-    .flatMap(([name, value]) => [[name, value] as const, [name.toLowerCase(), value] as const])
-    .filter(([name]) => !env.has(name))
-    .map(([name, value]) => `${name}=${value}`)
+  return [...found].flatMap(([name, value]) => [
+    `${name}=${value}`,
+    `${name.toLowerCase()}=${value}`,
+  ])
+}
+
+/**
+ * BUILDKIT_SANDBOX_HOSTNAME: what steps are told that their machine is called (A09). Throws
+ * `invalid` for what no machine can be called.
+ */
+export function sandboxHostname(buildArgs: ReadonlyMap<string, string>): string | undefined {
+  const name = buildArgs.get('BUILDKIT_SANDBOX_HOSTNAME')
+  if (name === undefined || name === '') return undefined
+  if (/^[a-zA-Z0-9][a-zA-Z0-9.-]{0,63}$/.test(name)) return name
+  throw new OciError(
+    'invalid',
+    `invalid BUILDKIT_SANDBOX_HOSTNAME: ${printable(name)}: expected up to 64 letters, digits, dots and hyphens`,
+  )
 }
 
 /** Names of `--build-arg` that nothing in the Dockerfile declares: probably misspelt (A06). */

@@ -8,7 +8,7 @@ import { goQuote } from '../dockerfile/go-quote.ts'
 import { heredocBody, summarizeHeredoc, tryHeredocWord } from '../dockerfile/heredoc.ts'
 import type { RunInstruction } from '../dockerfile/instruction.ts'
 import { type Mount, parseMount } from '../dockerfile/mount.ts'
-import { proxyEnv } from './build-args.ts'
+import { proxyEnv, sandboxHostname } from './build-args.ts'
 import { cacheId } from './cache-id.ts'
 import { addHistory, envName, shellCommand } from './image-config.ts'
 import { hiddenArgs } from './run-args.ts'
@@ -37,7 +37,8 @@ export function planRun(
     scripts,
     env: hidden.size === 0 ? envOf(state) : envOf(state).filter(pair => !hidden.has(envName(pair))),
     args: argNames(state).filter(name => !hidden.has(name)),
-    proxyEnv: proxyEnv(state.plan.options.buildArgs, state.variables),
+    proxyEnv: proxyEnv(state.plan.options.buildArgs),
+    ...field('hostname', sandboxHostname(state.plan.options.buildArgs)),
     cwd: cleanPath(state.image.config.WorkingDir ?? '/'),
     user: state.image.config.User ?? '',
     network,

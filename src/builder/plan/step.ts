@@ -81,6 +81,8 @@ export interface RunStep extends StepBase {
   readonly args: readonly string[]
   /** `KEY=value`, for the process alone: neither in the cache key nor in history (A08, A10). */
   readonly proxyEnv: readonly string[]
+  /** Absent: the one that all steps have. */
+  readonly hostname?: string
   readonly cwd: string
   /** `user[:group]` as written, names unresolved; empty is root. */
   readonly user: string

@@ -18,11 +18,14 @@ import type { ContextName } from './context-name.ts'
 import { gitRepositories } from './git-repositories.ts'
 import { directoryIn } from './git-tree.ts'
 import type { RemoteWorld } from './remote-sources.ts'
+import { downloadTime, type SourceTime } from './source-time.ts'
 import { urlFetcher } from './url-fetcher.ts'
 import { parseUrl, shownUrl } from './url-request.ts'
 
 export interface ContextDirectory extends AsyncDisposable {
   readonly path: string
+  /** When what it comes from was made; absent for what is on this machine. */
+  readonly time?: SourceTime
   /** Its text, of a context that is nothing but a Dockerfile; `path` is then empty. */
   readonly dockerfile?: string
 }
@@ -31,8 +34,13 @@ export interface ContextWorld extends RemoteWorld {
   readonly stdin: AsyncIterable<Uint8Array>
   /** Whether checkouts have their `.git` (BUILDKIT_CONTEXT_KEEP_GIT_DIR). */
   readonly keepGitDir: boolean
+  /** Whether the files of checkouts have the time of their commit; a URL's `mtime` comes first. */
+  readonly commitTimes?: boolean
   readonly signal: AbortSignal
 }
+
+/** For what needs neither a standard input nor a checkout. */
+type DownloadWorld = Pick<ContextWorld, keyof RemoteWorld | 'signal'>
 
 /**
  * Throws `not-found` where there is no directory, `invalid` for a broken archive, and what fetching
@@ -66,14 +74,24 @@ function absent(error: unknown): undefined {
 }
 
 async function checkedOut(source: GitSource, world: ContextWorld): Promise<ContextDirectory> {
-  const { variables, secrets, emit, signal, keepGitDir, offline = false } = world
-  const { tempDir } = world.store
-  const repositories = gitRepositories({ tempDir, variables, secrets, emit, offline })
-  const request = { source: { keepGitDir, ...source }, namedBy: 'user', signal } as const
+  const { keepGitDir, commitTimes = false, signal } = world
+  const repositories = gitRepositories({ ...world, tempDir: world.store.tempDir })
+  const wanted: GitSource = {
+    keepGitDir,
+    ...(commitTimes ? { mtime: 'commit' } : {}),
+    ...source,
+  }
   try {
-    const { directory } = await repositories.checkout(request)
-    const path = directoryIn(directory, source.subdir)
-    return { path, [Symbol.asyncDispose]: () => repositories[Symbol.asyncDispose]() }
+    const { directory, committed } = await repositories.checkout({
+      source: wanted,
+      namedBy: 'user',
+      signal,
+    })
+    return {
+      path: directoryIn(directory, source.subdir),
+      time: async () => committed,
+      [Symbol.asyncDispose]: () => repositories[Symbol.asyncDispose](),
+    }
   } catch (error) {
     await repositories[Symbol.asyncDispose]()
     throw error
@@ -81,28 +99,22 @@ async function checkedOut(source: GitSource, world: ContextWorld): Promise<Conte
 }
 
 async function fromUrl(url: string, world: ContextWorld): Promise<ContextDirectory> {
-  const file = await download(url, world)
-  return await inTempDir(world, place => unpacked(file, place, world))
+  const { file, time } = await download(url, world)
+  const directory = await inTempDir(world, place => unpacked(file, place, world))
+  return { ...directory, time }
 }
 
-/** Where what the URL has lies in the store. */
-async function download(
-  url: string,
-  world: Omit<ContextWorld, 'stdin' | 'keepGitDir'>,
-): Promise<string> {
+/** Where what the URL has lies in the store, and when it was made. */
+async function download(url: string, world: DownloadWorld) {
   const { content, records } = world.store
-  const { digest } = await urlFetcher({ ...world, content, records }).fetch(url, {
-    signal: world.signal,
-  })
-  return content.pathOf(digest)
+  const fetched = await urlFetcher({ ...world, content, records }).fetch(url, world)
+  const file = content.pathOf(fetched.digest)
+  return { file, time: () => downloadTime({ file, ...fetched }, world.signal) }
 }
 
 /** A Dockerfile that a URL has (X01). Throws `too-large`, and what fetching throws. */
-export async function fetchDockerfile(
-  url: string,
-  world: Omit<ContextWorld, 'stdin' | 'keepGitDir'>,
-): Promise<string> {
-  const file = await download(url, world)
+export async function fetchDockerfile(url: string, world: DownloadWorld): Promise<string> {
+  const { file } = await download(url, world)
   if ((await stat(file)).size <= maxDockerfile) return await readFile(file, 'utf8')
   throw new OciError(
     'too-large',

@@ -5,7 +5,7 @@
  * fetches anything. All that is fetched lies in one directory that is gone when the build ends.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { lutimes, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { OwnedDirectory } from '../../layerfs/snapshot/owned-directory.ts'
 import { OciError, printable } from '../../oci/errors.ts'
@@ -25,7 +25,7 @@ export interface GitRequest {
 }
 
 export interface GitCheckout {
-  /** The repository's files; `.git` only when it is to be kept. */
+  /** The repository's files, with the times that the source asks for; `.git` when it is to be kept. */
   readonly directory: string
   readonly commit: string
   /** When the commit was made, in seconds since 1970. */
@@ -138,7 +138,7 @@ async function checkOut(
   world: GitWorld,
   { commit, directory }: { readonly commit: string; readonly directory: string },
 ): Promise<GitCheckout> {
-  const { remote, keepGitDir, submodules } = request.source
+  const { remote, keepGitDir, submodules, mtime } = request.source
   return await vertex(`${shownRemote(remote)} at ${commit}`, world.emit, async () => {
     await mkdir(directory, { mode: 0o755 })
     const run = await gitRun(request, world, directory)
@@ -153,6 +153,7 @@ async function checkOut(
     }
     if (keepGitDir === true) await git('config', 'remote.origin.url', shownRemote(remote))
     else await removeGitDirs(directory)
+    if (mtime === 'commit') await setTimes(directory, committed)
     return { directory, commit, committed }
   })
 }
@@ -167,6 +168,16 @@ async function fetchCommit(commit: string, run: GitRun): Promise<void> {
     const everything = ['+refs/heads/*:refs/remotes/origin/*', '+refs/tags/*:refs/tags/*']
     await runGit([...fetch, 'origin', ...everything], run)
   }
+}
+
+/** Of everything in it, links themselves included; a directory's own comes after what is in it. */
+async function setTimes(directory: string, seconds: number): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name)
+    if (entry.isDirectory()) await setTimes(path, seconds)
+    else await lutimes(path, seconds, seconds)
+  }
+  await lutimes(directory, seconds, seconds)
 }
 
 /** No tracked file is called so: git refuses to. */

@@ -5,6 +5,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { field } from '../../oci/json.ts'
 import { type IgnoreMatcher, parseIgnore } from '../dockerfile/ignore.ts'
 import { openContext } from '../steps/open-source.ts'
 import { openStatCache } from '../steps/open-stat-cache.ts'
@@ -22,6 +23,8 @@ import { once } from './once.ts'
 export interface NamedContexts extends AsyncDisposable {
   /** Throws what {@link openContextDirectory} throws. */
   open(name: string): Promise<OpenedContext>
+  /** When it was made, in seconds since 1970, if that is known. Throws as {@link open}. */
+  time(name: string): Promise<number | undefined>
 }
 
 export interface NamedContextWorld extends Omit<ContextWorld, 'stdin' | 'keepGitDir'> {
@@ -33,6 +36,7 @@ export function namedContexts(world: NamedContextWorld): NamedContexts {
   const opened = new Map<string, Promise<Held>>()
   return {
     open: name => once(opened, name, () => hold(name, world)),
+    time: async name => (await once(opened, name, () => hold(name, world))).time?.(),
     [Symbol.asyncDispose]: async () => {
       for (const context of await Promise.allSettled(opened.values())) {
         if (context.status === 'fulfilled') await context.value[Symbol.asyncDispose]()
@@ -41,7 +45,7 @@ export function namedContexts(world: NamedContextWorld): NamedContexts {
   }
 }
 
-type Held = OpenedContext & AsyncDisposable
+type Held = OpenedContext & Pick<ContextDirectory, 'time'> & AsyncDisposable
 
 async function hold(name: string, world: NamedContextWorld): Promise<Held> {
   const source = filesOf(name, world.contexts.get(name))
@@ -81,6 +85,7 @@ async function openFiles(
   return {
     tree: { ...tree, name: `the build context "${printable(name)}"` },
     cache: kept?.cache ?? statCache({}, world.now),
+    ...field('time', directory.time),
     [Symbol.asyncDispose]: async () => {
       await kept?.[Symbol.asyncDispose]()
       tree[Symbol.dispose]()

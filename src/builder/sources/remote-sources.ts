@@ -41,10 +41,10 @@ export function remoteSources(world: RemoteWorld): RemoteSources & AsyncDisposab
     },
     resolveGit: (source, signal) => repositories.resolve(request(source, signal)),
     openGit: async (source, signal) => {
-      const { directory, committed } = await repositories.checkout(request(source, signal))
+      const { directory } = await repositories.checkout(request(source, signal))
       const tree = openTree(directoryIn(directory, source.subdir), 'the repository')
       trees.push(tree)
-      return source.mtime === 'commit' ? { tree, modified: committed } : { tree }
+      return tree
     },
     [Symbol.asyncDispose]: async () => {
       for (const tree of trees) tree[Symbol.dispose]()

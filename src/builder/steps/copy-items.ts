@@ -17,8 +17,6 @@ export type Item =
       readonly kind: 'selected'
       readonly tree: SourceTree
       readonly selected: SelectedSource
-      /** Absent: each file keeps its own. */
-      readonly mtime?: Timestamp
     }
   | { readonly kind: 'heredoc'; readonly file: InlineFile }
   /** `file`: where its bytes are on this machine. */
@@ -63,15 +61,14 @@ async function itemsOfSource(
       return [{ kind: 'download', name: Buffer.from(source.name), file, mtime }]
     }
     case 'git': {
-      const { tree, modified } = await world.sources.openGit(gitSourceOf(step, source), signal)
-      const mtime = modified === undefined ? undefined : { seconds: modified, nanoseconds: 0 }
+      const tree = await world.sources.openGit(gitSourceOf(step, source), signal)
       const root = {
         path: Buffer.alloc(0),
         name: Buffer.alloc(0),
         stat: tree.root.stat('/', 'keep'),
         filter: sourceFilter(tree, Buffer.alloc(0), step.exclude),
       }
-      return [{ kind: 'selected', tree, selected: root, ...field('mtime', mtime) }]
+      return [{ kind: 'selected', tree, selected: root }]
     }
   }
 }

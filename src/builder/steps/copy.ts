@@ -112,13 +112,12 @@ function writeHeredoc({ path: name, content }: InlineFile, into: ItemCopy): void
 }
 
 async function copySelected(item: ItemOf<'selected'>, into: ItemCopy): Promise<void> {
-  const { tree, selected, mtime } = item
+  const { tree, selected } = item
   const { step, copy, destination } = into
   const source = { root: tree.root, path: selected.path }
   const { filter } = selected
   const options: CopyOptions = {
     ...attributes(into),
-    ...field('mtime', mtime),
     filter: (relative, kind) => filter(relative, kind === 'directory'),
   }
   if (isDirectory(selected.stat)) {

@@ -11,6 +11,7 @@ import { mountAgain } from '../../layerfs/sandbox/mount-again.ts'
 import { runSandbox } from '../../layerfs/sandbox/run.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
+import { field } from '../../oci/json.ts'
 import type { RunMount, RunStep } from '../plan/step.ts'
 import { ShellEnded } from '../shell.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
@@ -19,9 +20,6 @@ import { type MountInputs, mountParts } from './mount-sources.ts'
 import { makeLayer } from './new-layer.ts'
 import { prepareMounts } from './run-mounts.ts'
 import type { StepWorld } from './step-world.ts'
-
-/** What a sandbox is called by `hostname`: the same on every machine, as BuildKit has it. */
-const hostname = 'buildkitsandbox'
 
 /** Neither proxies nor secrets nor the content of cache mounts are in the key (K02, A08, R12). */
 export async function runKey(
@@ -44,6 +42,7 @@ export async function runKey(
     user: step.user,
     network: networkOf(step, sandbox),
     security: step.security,
+    ...field('hostname', step.hostname),
     hosts: JSON.stringify(sandbox.extraHosts),
     mounts: JSON.stringify(step.mounts.map(withoutOrigin)),
     ...(await mountParts(step, inputs)),
@@ -107,6 +106,7 @@ interface SpecInputs {
   readonly mounts: Pick<SandboxSpec, 'mounts' | 'env'>
 }
 
+/** The machine has the same name on every machine, as BuildKit has it. */
 function sandboxSpec(
   step: RunStep,
   { mount }: ActiveSnapshot,
@@ -119,10 +119,10 @@ function sandboxSpec(
     readOnly: false,
     mounts: mounts.mounts,
     argv: step.argv,
-    env: [...withHome(step.env, user.home), ...step.proxyEnv, ...mounts.env],
+    env: [...withHome(withProxies(step), user.home), ...mounts.env],
     cwd: step.cwd,
     user,
-    hostname,
+    hostname: step.hostname ?? 'buildkitsandbox',
     network: networkOf(step, sandbox),
     security: step.security === 'insecure' ? insecureSecurity : defaultSecurity,
     limits: sandbox.limits,
@@ -139,6 +139,16 @@ function prepareRoot(step: RunStep, mount: ActiveSnapshot['mount']) {
   using root = openRoot(mount)
   root.mkdirs(step.cwd, { mode: 0o755, uid: 0, gid: 0 })
   return userInRoot(root, step.user)
+}
+
+function withProxies({ env, proxyEnv }: RunStep): readonly string[] {
+  if (proxyEnv.length === 0) return env
+  const names = new Set(proxyEnv.map(nameOf))
+  return [...env.filter(pair => !names.has(nameOf(pair))), ...proxyEnv]
+}
+
+function nameOf(pair: string): string {
+  return pair.slice(0, pair.indexOf('='))
 }
 
 function withHome(env: readonly string[], home: string): readonly string[] {

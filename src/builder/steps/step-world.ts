@@ -59,13 +59,7 @@ export interface RemoteSources {
   /** The commit that a repository's ref is at. */
   resolveGit(source: GitSource, signal: AbortSignal): Promise<string>
   /** The files of that commit; open until the build ends. */
-  openGit(source: GitSource, signal: AbortSignal): Promise<OpenedGit>
-}
-
-export interface OpenedGit {
-  readonly tree: SourceTree
-  /** What all files' times are to be, in seconds since 1970; absent: as they are. */
-  readonly modified?: number
+  openGit(source: GitSource, signal: AbortSignal): Promise<SourceTree>
 }
 
 export interface UrlOptions {

@@ -55,11 +55,11 @@ async function runBuild(invocation: BuildInvocation): Promise<number> {
   }
   const buildArgs = buildArgsOf(invocation)
   if (flags.offline) refuseOnline(asked, flags)
-  const { asIndex } = checkOutputs(asked, { platforms, buildArgs })
+  const checked = checkOutputs(asked, { platforms, buildArgs })
   await using world = await openWorld(environment, flags)
   const place = { world, context, platforms, isReproducible }
   const { method } = call
-  if (method === 'build') return await buildImage(invocation, { ...place, outputs, asIndex })
+  if (method === 'build') return await buildImage(invocation, { ...place, outputs, ...checked })
   const result = await withRequest(invocation, place, (request, buildWorld) =>
     runCall({ ...call, method }, request, buildWorld),
   )
@@ -78,11 +78,12 @@ function refuseOnline(outputs: readonly Output[], { pull }: BuildFlags): void {
 interface ImagePlace extends BuildPlace {
   readonly outputs: readonly Output[]
   readonly asIndex: boolean
+  readonly needsEpoch: boolean
 }
 
 async function buildImage(
   invocation: BuildInvocation,
-  { outputs, asIndex, ...place }: ImagePlace,
+  { outputs, asIndex, needsEpoch, ...place }: ImagePlace,
 ): Promise<number> {
   const { flags, environment, stdout } = invocation
   const cacheTo = parseCacheTo(flags['cache-to'], {
@@ -106,7 +107,7 @@ async function buildImage(
         },
       }
       const buildAll = flags['verify-reproducible'] ? buildTwice : buildPlatforms
-      const results = await buildAll(request, place.platforms, told)
+      const results = await buildAll({ ...request, needsEpoch }, place.platforms, told)
       const image = await exportResults(results, outputs, told)
       return { image, caches: await exportCaches(results, cacheTo.destinations, told) }
     }),

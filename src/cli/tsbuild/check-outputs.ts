@@ -10,21 +10,23 @@ export interface OutputPlatforms {
   readonly buildArgs: ReadonlyMap<string, string>
 }
 
-/** Whether the image is an index also when it is for one platform. Throws a usage error. */
+export interface Checked {
+  /** The image is an index also when it is for one platform. */
+  readonly asIndex: boolean
+  readonly needsEpoch: boolean
+}
+
+/** Throws a usage error. */
 export function checkOutputs(
   outputs: readonly Output[],
   { platforms, buildArgs }: OutputPlatforms,
-): { readonly asIndex: boolean } {
+): Checked {
   const name = 'BUILDKIT_MULTI_PLATFORM'
   const isAsked = parseAs(`build-arg ${name}`, () => parseBoolean(buildArgs.get(name) ?? '0'))
   const asIndex = isAsked || platforms.length > 1
-  const hasEpoch = (buildArgs.get('SOURCE_DATE_EPOCH') ?? '') !== ''
   for (const output of outputs) {
     if (!('options' in output)) continue
     parseAs('these outputs', () => checkImageOptions(output.options, { platforms, asIndex }))
-    if (output.options.rewriteTimestamp && !hasEpoch) {
-      throw usageError('Output option rewrite-timestamp=true needs SOURCE_DATE_EPOCH')
-    }
     const isDocker =
       output.kind === 'engine' || (output.kind === 'archive' && output.format === 'docker')
     if (isDocker && asIndex) {
@@ -33,5 +35,6 @@ export function checkOutputs(
       )
     }
   }
-  return { asIndex }
+  const needsEpoch = outputs.some(one => 'options' in one && one.options.rewriteTimestamp)
+  return { asIndex, needsEpoch }
 }

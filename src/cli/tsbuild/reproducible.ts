@@ -6,11 +6,10 @@ import type { BuildResult } from '../../builder/build-result.ts'
 import { parseIgnore } from '../../builder/dockerfile/ignore.ts'
 import { compareBuilds, type StepDifference } from '../../builder/export/compare-builds.ts'
 import type { Output } from '../../builder/export/output.ts'
+import type { ContextDirectory } from '../../builder/sources/context-directory.ts'
 import { contextEpoch } from '../../builder/sources/context-epoch.ts'
-import type { ContextName } from '../../builder/sources/context-name.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { Platform } from '../../oci/platform.ts'
-import { usageError } from '../cli-error.ts'
 
 /** Times of files are part of an image, too. */
 export function reproducibleOutputs(outputs: readonly Output[]): Output[] {
@@ -21,26 +20,13 @@ export function reproducibleOutputs(outputs: readonly Output[]): Output[] {
   )
 }
 
-export interface EpochContext {
-  readonly name: ContextName
-  readonly path: string
-  /** Text of the .dockerignore. */
-  readonly ignore: string
-  readonly keepGitDir: boolean
-}
-
-/** The SOURCE_DATE_EPOCH that a context gives. Throws a usage error for one that gives none. */
+/** The SOURCE_DATE_EPOCH that a context gives. `ignore`: the text of the .dockerignore. */
 export async function epochOf(
-  { name, path, ignore, keepGitDir }: EpochContext,
+  { path, time }: Pick<ContextDirectory, 'path' | 'time'>,
+  ignore: string,
   world: Pick<BuildWorld, 'variables' | 'signal'>,
 ): Promise<string> {
-  if (name.kind === 'git' && !keepGitDir) {
-    throw usageError(
-      'Flag --reproducible needs a time, and the files of this context have that of their checkout',
-      'Set SOURCE_DATE_EPOCH, or give --build-arg BUILDKIT_CONTEXT_KEEP_GIT_DIR=1',
-    )
-  }
-  return path === '' ? '0' : String(await contextEpoch(path, parseIgnore(ignore), world))
+  return String((await time?.()) ?? (await contextEpoch(path, parseIgnore(ignore), world)))
 }
 
 /**

@@ -5,6 +5,7 @@ import type { ContextDirectory } from '../../builder/sources/context-directory.t
 import type { ContextName } from '../../builder/sources/context-name.ts'
 import { parseStepPlace } from '../../builder/step-place.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
+import { field } from '../../oci/json.ts'
 import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform.ts'
 import { usageError } from '../cli-error.ts'
 import type { Invocation } from '../command.ts'
@@ -60,6 +61,7 @@ export function buildRequest(
     dockerfile: file,
     context: context.path,
     ...(contextName.kind === 'directory' ? {} : { contextName: args[0] ?? '' }),
+    ...field('contextTime', context.time),
     ignore,
     plan: {
       buildArgs,

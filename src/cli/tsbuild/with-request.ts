@@ -28,10 +28,12 @@ export async function withRequest<T>(
   const buildWorld = buildWorldOf(invocation, world, progress)
   const buildArgs = buildArgsOf(invocation)
   const keepGitDir = buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR') === '1'
+  const hasEpoch = (buildArgs.get('SOURCE_DATE_EPOCH') ?? '') !== ''
   await using context = await openContextDirectory(contextName, {
     ...buildWorld,
     stdin,
     keepGitDir,
+    commitTimes: isReproducible || hasEpoch,
   })
   const dockerfile = await readDockerfile({
     contextName,
@@ -41,11 +43,7 @@ export async function withRequest<T>(
     fetch: url => fetchDockerfile(url, buildWorld),
   })
   if (isReproducible && !buildArgs.has('SOURCE_DATE_EPOCH')) {
-    const { ignore } = dockerfile
-    const epoch = await epochOf(
-      { name: contextName, path: context.path, ignore, keepGitDir },
-      buildWorld,
-    )
+    const epoch = await epochOf(context, dockerfile.ignore, buildWorld)
     buildArgs.set('SOURCE_DATE_EPOCH', epoch)
   }
   const request = buildRequest(invocation, {

@@ -2,18 +2,15 @@
  * A local archive unpacked into a root: what ADD does (row C24). Contained as a layer is; what its
  * whiteouts name is removed.
  */
-import { closeSync, constants, openSync, readSync, statfsSync } from 'node:fs'
+import { closeSync, statfsSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
-import type { Chunks } from '../compression/byte-source.ts'
-import { decompress, detectEncoding } from '../compression/decompress.ts'
-import { syscalls } from '../native/syscalls.ts'
-import { blockSize, defaultBudgets, type TarEntry } from '../tar/entry.ts'
-import { decodeHeader } from '../tar/header.ts'
+import { defaultBudgets, type TarEntry } from '../tar/entry.ts'
 import { TarReader, type TarVisitor } from '../tar/reader.ts'
+import { type ArchiveBytes, withArchive } from './archive-bytes.ts'
 import { isPortable, setAttributesAt } from './attributes.ts'
 import type { CopyEnd } from './copy.ts'
 import { Extraction } from './extraction.ts'
-import { isFile, openAs } from './file-type.ts'
+import { openAs } from './file-type.ts'
 import { FlatFormat, RememberedPaths } from './flat-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'
 import { procPath } from './open-in-root.ts'
@@ -25,8 +22,6 @@ export interface ArchiveOptions {
   readonly owner?: { readonly uid: number; readonly gid: number }
   readonly signal?: AbortSignal
 }
-
-const chunkSize = 256 * 1024
 
 /**
  * Unpacks the archive `from` into the directory `to`, made 0755 if it is missing. `not-an-archive`:
@@ -40,71 +35,10 @@ export async function extractArchive(
   to: CopyEnd,
   options: ArchiveOptions = {},
 ): Promise<'extracted' | 'not-an-archive'> {
-  const fd = openRegular(from)
-  if (fd === undefined) return 'not-an-archive'
-  try {
-    const unpacked = iterate(decompress(chunksOf(fd, options.signal), encodingOf(fd)))
-    const head = await readHead(unpacked)
-    if (head === undefined) return 'not-an-archive'
-    await extractInto(to, { head, rest: unpacked }, options)
-    return 'extracted'
-  } finally {
-    closeSync(fd)
-  }
-}
-
-function openRegular({ root, path }: CopyEnd): number | undefined {
-  const found = root.open(path, openAs.anythingFollowed)
-  try {
-    if (!isFile(syscalls().statx(found, ''))) return undefined
-    return openSync(procPath(found), constants.O_RDONLY)
-  } finally {
-    closeSync(found)
-  }
-}
-
-function encodingOf(fd: number): ReturnType<typeof detectEncoding> {
-  const magic = Buffer.alloc(6)
-  return detectEncoding(magic.subarray(0, readSync(fd, magic, 0, magic.length, 0)))
-}
-
-function* chunksOf(fd: number, signal: AbortSignal | undefined): Generator<Uint8Array> {
-  for (let position = 0; ; ) {
-    signal?.throwIfAborted()
-    const buffer = Buffer.allocUnsafe(chunkSize)
-    const length = readSync(fd, buffer, 0, chunkSize, position)
-    if (length === 0) return
-    position += length
-    yield buffer.subarray(0, length)
-  }
-}
-
-async function* iterate(chunks: Chunks): AsyncGenerator<Uint8Array> {
-  yield* chunks
-}
-
-/** The bytes up to the first header at least; `undefined` when they are no tar's. */
-async function readHead(chunks: AsyncGenerator<Uint8Array>): Promise<Buffer | undefined> {
-  let head = Buffer.alloc(0)
-  try {
-    while (head.length < blockSize) {
-      const next = await chunks.next()
-      if (next.done === true) return undefined
-      head = Buffer.concat([head, next.value])
-    }
-    decodeHeader(head.subarray(0, blockSize))
-    return head
-  } catch (error) {
-    // Damaged from the start, or packed but no tar: a file like any other.
-    if (!(error instanceof OciError) || error.code !== 'invalid') throw error
-    await chunks.return(undefined)
-    return undefined
-  }
-}
-
-interface ArchiveBytes {
-  readonly head: Buffer
-  readonly rest: AsyncIterable<Uint8Array>
+  return await withArchive(from, options.signal, async archive => {
+    await extractInto(to, archive, options)
+    return 'extracted' as const
+  })
 }
 
 async function extractInto(

@@ -141,12 +141,12 @@ describe('directives', () => {
 
   test('D01: the key may be in any case, with blanks around', () => {
     const { escape: char, directives } = parseDockerfile(
-      '#  Escape =  ` \n# syntax = x/y:1 \nFROM a',
+      '#  Escape =  ` \n# syntax = docker/dockerfile:1 \nFROM a',
     )
     expect(char).toBe('`')
     expect(directives).toEqual([
       { name: 'escape', value: '`', line: 1 },
-      { name: 'syntax', value: 'x/y:1', line: 2 },
+      { name: 'syntax', value: 'docker/dockerfile:1', line: 2 },
     ])
   })
 
@@ -172,8 +172,8 @@ describe('directives', () => {
   })
 
   test('D01: a directive is not a comment of the instruction below it', () => {
-    expect(parseDockerfile('# syntax=x\n# a b\nFROM c AS a').instructions[0]?.comments).toEqual([
-      'a b',
-    ])
+    expect(
+      parseDockerfile('# syntax=docker/dockerfile:1\n# a b\nFROM c AS a').instructions[0]?.comments,
+    ).toEqual(['a b'])
   })
 })

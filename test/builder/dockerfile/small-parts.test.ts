@@ -6,6 +6,7 @@ import { atSpan, DockerfileError } from '../../../src/builder/dockerfile/error.t
 import { excerptOf, formatExcerpt } from '../../../src/builder/dockerfile/excerpt.ts'
 import { goQuote } from '../../../src/builder/dockerfile/go-quote.ts'
 import { applyMode, parseMode } from '../../../src/builder/dockerfile/mode.ts'
+import { parseDockerfile } from '../../../src/builder/dockerfile/parse.ts'
 import { parseSize } from '../../../src/builder/dockerfile/size.ts'
 import { didYouMean } from '../../../src/builder/dockerfile/suggest.ts'
 import { OciError } from '../../../src/oci/errors.ts'
@@ -76,6 +77,30 @@ describe('atSpan()', () => {
         throw cause
       }),
     ).toThrow(cause)
+  })
+})
+
+describe('refuseForeignFrontend()', () => {
+  const parse = (syntax: string) => parseDockerfile(`# escape=\`\n# syntax=${syntax}\nFROM x`)
+
+  test.each([
+    'docker/dockerfile',
+    'docker/dockerfile:1',
+    'docker/dockerfile:1.7-labs',
+    'docker.io/docker/dockerfile-upstream:master',
+    `mirror.example.com:5000/hub/docker/dockerfile:1@sha256:${'0'.repeat(64)}`,
+  ])('D04: takes %s for the language it has', frontend => {
+    expect(parse(frontend).instructions).toHaveLength(1)
+  })
+
+  test('D04: refuses others at their line, unless BUILDKIT_SYNTAX says ours', () => {
+    for (const other of ['acme/frontend:1', 'docker/dockerfile-x', 'dockerfile.example.com/a']) {
+      expect(() => parse(other)).toThrow(`frontend "${other}" is not supported`)
+    }
+    expect(failure('# escape=`\n# syntax=acme/f\nrunn x').span).toMatchObject({ startLine: 2 })
+    const text = '# syntax=acme/f\nFROM x'
+    expect(parseDockerfile(text, 'f', 'docker/dockerfile').instructions).toHaveLength(1)
+    expect(() => parseDockerfile('FROM x', 'f', 'acme/f')).toThrow('frontend "acme/f"')
   })
 })
 

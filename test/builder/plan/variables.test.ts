@@ -104,7 +104,25 @@ describe('proxies', () => {
   test('A10: one that is declared is an ARG like any other', () => {
     const step = lastStep('run', 'FROM a\nARG http_proxy\nRUN b', { buildArgs })
     expect(step.historyText).toBe('RUN |1 http_proxy=p /bin/sh -c b # buildkit')
-    expect(step.proxyEnv).not.toContain('http_proxy=p')
+    expect(step.env).toContain('http_proxy=p')
+  })
+
+  test('A08: are there whatever ENV says', () => {
+    const step = lastStep('run', 'FROM a\nENV HTTP_PROXY=env\nRUN b', { buildArgs })
+    expect(step.proxyEnv).toContain('HTTP_PROXY=p')
+    expect(step.env).toContain('HTTP_PROXY=env')
+  })
+})
+
+describe('BUILDKIT_SANDBOX_HOSTNAME', () => {
+  const hostname = (text: string) =>
+    lastStep('run', 'FROM a\nRUN b', { buildArgs: { BUILDKIT_SANDBOX_HOSTNAME: text } }).hostname
+
+  test('A09: is what steps call their machine', () => {
+    expect(hostname('build-1.example')).toBe('build-1.example')
+    expect(hostname('')).toBeUndefined()
+    expect(() => hostname('a\n127.0.0.1 b')).toThrow('invalid BUILDKIT_SANDBOX_HOSTNAME: a')
+    expect(() => hostname('x'.repeat(65))).toThrow('invalid BUILDKIT_SANDBOX_HOSTNAME')
   })
 })
 

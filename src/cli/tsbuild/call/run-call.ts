@@ -4,8 +4,7 @@ import type { BuildRequest } from '../../../builder/build-request.ts'
 import { outlineOf } from '../../../builder/call/outline.ts'
 import { listTargets } from '../../../builder/call/targets.ts'
 import { type CheckReport, checkBuild } from '../../../builder/check-build.ts'
-import { parseDockerfile } from '../../../builder/dockerfile/parse.ts'
-import { type Planning, planBuild } from '../../../builder/plan-build.ts'
+import { type Planning, parseRequested, planBuild } from '../../../builder/plan-build.ts'
 import { unreachable } from '../../../oci/errors.ts'
 import { field } from '../../../oci/json.ts'
 import { programVersion } from '../../version.ts'
@@ -51,18 +50,18 @@ async function listing(
   request: BuildRequest,
   world: BaseImageWorld,
 ): Promise<string> {
-  const { name, text } = request.dockerfile
+  const { text } = request.dockerfile
   const isJson = format === 'json'
   switch (method) {
     case 'subrequests.describe':
       return isJson ? methodsJson() : methodsText()
     case 'targets': {
-      const targets = listTargets(parseDockerfile(text, name))
+      const targets = listTargets(parseRequested(request))
       return isJson ? targetsJson(targets, text) : targetsText(targets)
     }
     case 'outline': {
       const planning: Planning = { bases: baseImages(world), stages: 'needed', findings: [] }
-      const planned = await planBuild(parseDockerfile(text, name), request, planning)
+      const planned = await planBuild(parseRequested(request), request, planning)
       const outline = outlineOf(planned)
       return isJson ? outlineJson(outline, text) : outlineText(outline)
     }
