@@ -74,6 +74,11 @@ function normalize(os: string, arch: string, variant: string | undefined): Platf
   return { os, architecture, ...field('variant', given) }
 }
 
+/** Without what goes without saying: `linux/arm64/v8` is `linux/arm64`. */
+export function normalPlatform({ os, architecture, variant }: Platform): Platform {
+  return normalize(os, architecture, variant)
+}
+
 export function formatPlatform(platform: Platform): string {
   const variant = platform.variant === undefined ? '' : `/${platform.variant}`
   return `${platform.os}/${platform.architecture}${variant}`
@@ -89,8 +94,8 @@ export function hostPlatform(nodeArch: string): Platform {
  * fallback (arm/v7 runs arm/v6 and v5), `undefined` does not run.
  */
 export function platformDistance(want: Platform, have: Platform): number | undefined {
-  const wanted = normalize(want.os, want.architecture, want.variant)
-  const offered = normalize(have.os, have.architecture, have.variant)
+  const wanted = normalPlatform(want)
+  const offered = normalPlatform(have)
   if (wanted.os !== offered.os || wanted.architecture !== offered.architecture) return undefined
   if (wanted.variant === offered.variant) return 0
   if (wanted.architecture === 'arm') {

@@ -1,8 +1,7 @@
 /**
  * What checks, outlines and lists of targets say, as BuildKit 0.33 said it of the same Dockerfiles:
- * the JSON of its subrequests is in fixtures/dockerfile/called. All are based on scratch, so that
- * InvalidBaseImagePlatform is tested elsewhere, and so is NoEmptyContinuation: we tell the empty
- * line, BuildKit the instruction's last.
+ * the JSON of its subrequests is in fixtures/dockerfile/called, or the text. All are based on
+ * scratch but for one, on an image for another machine.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,8 +11,11 @@ import type { BaseImageWorld } from '../../src/builder/base-images.ts'
 import type { BuildRequest } from '../../src/builder/build-request.ts'
 import { lintRules } from '../../src/builder/dockerfile/lint-rule.ts'
 import { type Asked, runCall } from '../../src/cli/tsbuild/call/run-call.ts'
+import { importRootfs } from '../../src/layerfs/image/import-rootfs.ts'
 import { openStore, type Store } from '../../src/layerfs/store.ts'
+import { endOfArchive } from '../../src/layerfs/tar/writer.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
+import { parseReference } from '../../src/oci/reference.ts'
 import { createRegistryClient } from '../../src/registry/client/client.ts'
 
 const folder = join(import.meta.dirname, '../../fixtures/dockerfile/called')
@@ -28,6 +30,11 @@ const answers = readdirSync(folder).flatMap(name =>
     .filter(({ file }) => existsSync(file)),
 )
 
+const texts = readdirSync(folder)
+  .map(name => ({ name, file: join(folder, name, 'lint.txt') }))
+  .filter(({ file }) => existsSync(file))
+  .map(({ name, file }) => ({ name, text: readFileSync(file, 'utf8') }))
+
 describe('--call', () => {
   let directory: string
   let store: Store
@@ -35,6 +42,9 @@ describe('--call', () => {
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'tsbuild-called-'))
     store = await openStore(join(directory, 'store'))
+    const config = { architecture: 'arm64', variant: 'v8', os: 'linux', config: {} }
+    const target = await importRootfs(emptyTar(), config, store.content)
+    await store.images.set({ reference: parseReference('armbase'), target })
   })
   afterAll(async () => {
     await client[Symbol.asyncDispose]()
@@ -47,13 +57,21 @@ describe('--call', () => {
     expect(inOrder(text)).toEqual(inOrder(readFileSync(file, 'utf8')))
   })
 
-  test('its checks tell of every rule but two', () => {
-    const told = answers
+  test.each(texts)('the text of a check of $name is BuildKit’s, below a headline', async each => {
+    const call = { method: 'check', format: 'text', ignoreStatus: false } as const
+    const { text } = await runCall(call, requestOf(each.name), world())
+    const [, headline, body] = /^(Check complete, \d+ warnings? ha.*\n)([\s\S]*)$/.exec(text) ?? []
+    expect(headline).toBeDefined()
+    expect(body?.split(/(?=\nWARNING)/).sort()).toEqual(each.text.split(/(?=\nWARNING)/).sort())
+  })
+
+  test('its checks tell of every rule', () => {
+    const inJson = answers
       .filter(({ method }) => method === 'check')
       .flatMap(({ file }) => JSON.parse(readFileSync(file, 'utf8')).warnings ?? [])
-    const names = new Set(told.map(({ ruleName }: { ruleName: string }) => ruleName))
-    const missing = Object.keys(lintRules).filter(name => !names.has(name))
-    expect(missing).toEqual(['NoEmptyContinuation', 'InvalidBaseImagePlatform'])
+    const inText = texts.flatMap(({ text }) => text.match(/(?<=^WARNING: )\w+/gm) ?? [])
+    const names = new Set([...inText, ...inJson.map(({ ruleName }) => ruleName)])
+    expect(Object.keys(lintRules).filter(name => !names.has(name))).toEqual([])
   })
 
   function world(): BaseImageWorld {
@@ -61,6 +79,10 @@ describe('--call', () => {
     return { store, client, contexts: new Map(), pull: 'missing', emit: () => {}, signal }
   }
 })
+
+async function* emptyTar(): AsyncGenerator<Buffer> {
+  yield endOfArchive()
+}
 
 interface Told {
   readonly warnings?: readonly { readonly ruleName: string; readonly location: object }[] | null

@@ -28,8 +28,8 @@ export interface LogicalLine {
   readonly text: string
   readonly span: Span
   readonly comments: readonly string[]
-  /** Lines inside it that were blank where a continuation was expected (L06). */
-  readonly emptyContinuations: readonly Span[]
+  /** Its last line, when one before it was blank where a continuation was expected (L06). */
+  readonly emptyContinuation?: Span
 }
 
 export interface LineReader {
@@ -117,7 +117,7 @@ function joinContinuations(
 ): LogicalLine | undefined {
   const opening = withoutContinuation(trimStart(first.text), reader.escape)
   const parts = [opening.text]
-  const emptyContinuations: Span[] = []
+  let hasBlankLine = false
   let isContinued = opening.isContinued
   let last = first
   while (isContinued) {
@@ -127,7 +127,7 @@ function joinContinuations(
     const text = trimStart(line.text)
     if (text.startsWith('#')) continue
     if (text === '') {
-      emptyContinuations.push(spanOf(line, line))
+      hasBlankLine = true
       continue
     }
     const next = withoutContinuation(line.text, reader.escape)
@@ -136,7 +136,13 @@ function joinContinuations(
   }
   const text = parts.join('')
   if (trimStart(text) === '') return undefined
-  return { text, span: spanOf(first, last), comments, emptyContinuations }
+  const span = spanOf(first, last)
+  return {
+    text,
+    span,
+    comments,
+    ...(hasBlankLine ? { emptyContinuation: spanOf(last, last) } : {}),
+  }
 }
 
 /**

@@ -22,7 +22,7 @@ export interface Dockerfile {
   readonly directives: readonly Directive[]
   /** Begins with a FROM, or with ARGs and then a FROM. */
   readonly instructions: readonly Instruction[]
-  /** Blank lines where a continuation was expected; a lint rule reports them. */
+  /** Last lines of instructions with a blank line in them; a lint rule reports them. */
   readonly emptyContinuations: readonly Span[]
 }
 
@@ -77,7 +77,7 @@ function readNodes(reader: LineReader): { nodes: Node[]; emptyContinuations: Spa
   const emptyContinuations: Span[] = []
   for (let line = nextLogicalLine(reader); line !== undefined; line = nextLogicalLine(reader)) {
     const logical = line
-    for (const span of line.emptyContinuations) emptyContinuations.push(span)
+    if (line.emptyContinuation !== undefined) emptyContinuations.push(line.emptyContinuation)
     nodes.push(atSpan({ file: reader.file, span: line.span }, () => readNode(reader, logical)))
   }
   return { nodes, emptyContinuations }

@@ -3,7 +3,7 @@
  * a base that was pulled, the defaults of global ARGs.
  */
 import type { ImageConfig } from '../../oci/image-config.ts'
-import { formatPlatform } from '../../oci/platform.ts'
+import { formatPlatform, normalPlatform } from '../../oci/platform.ts'
 import { DockerfileError } from '../dockerfile/error.ts'
 import { expandWord } from '../dockerfile/expand.ts'
 import { goQuote } from '../dockerfile/go-quote.ts'
@@ -42,7 +42,7 @@ export function platformFinding(stage: StagePlan, config: ImageConfig): Finding[
   const expected = formatPlatform(stage.platform)
   const { os, architecture } = config
   if (os === stage.platform.os && architecture === stage.platform.architecture) return []
-  const actual = formatPlatform(config)
+  const actual = formatPlatform(normalPlatform(config))
   const message = `Base image ${stage.from.image} was pulled with platform ${goQuote(actual)}, expected ${goQuote(expected)} for current build`
   return [findingAt(stage.from, 'InvalidBaseImagePlatform', message)]
 }

@@ -55,7 +55,7 @@ const cases: readonly Case[] = [
     rule: 'NoEmptyContinuation',
     text: 'FROM a\nRUN b \\\n\nc',
     message: 'Empty continuation line',
-    line: 3,
+    line: 4,
     fixed: 'FROM a\nRUN b \\\n# c\nc',
   },
   {
