@@ -9,7 +9,7 @@ export type Mode =
 
 /** `u+rwX`: whose bits, what happens to them, which. */
 export interface ModeClause {
-  /** Of `ugo`; empty when none was named, which is all of them. */
+  /** Of `ugo`, and `t` where the sticky bit is meant. */
   readonly who: string
   readonly operator: '+' | '-' | '='
   /** Of `rwxXst`, or one of `ugo` to copy from. */
@@ -40,51 +40,47 @@ function notOctal(text: string): DockerfileError {
   )
 }
 
+/**
+ * As the chmod of the BSDs, which BuildKit's is: `u=rg` is `u=r` and then `u=g`. The sticky bit is
+ * nobody's: `t` means it unless others alone are named, and without any name it means nothing else.
+ */
 function parseClauses(part: string, text: string): ModeClause[] {
-  const match = /^([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)$/.exec(part)
+  const match = /^([ugoa]*)((?:[-+=][rwxXstugo]*)+)$/.exec(part)
   if (match === null) throw new DockerfileError(`invalid chmod parameter: '${text}'`)
-  const [, who = '', actions = ''] = match
-  return [...actions.matchAll(/([-+=])([^-+=]*)/g)].map(([, operator, what = '']) => ({
-    who: who.includes('a') ? 'ugo' : who,
-    operator: operator === '+' || operator === '-' ? operator : '=',
-    what,
-  }))
+  const [, named = '', actions = ''] = match
+  const all = named.includes('a') ? 'ugo' : named
+  return [...actions.matchAll(/([-+=])([^-+=]*)/g)].flatMap(([, sign, list = '']) => {
+    const operator = sign === '+' || sign === '-' ? sign : '='
+    let who = all
+    return (list.match(/[rwxXst]+|[ugo]/g) ?? ['']).map(what => {
+      if (what.includes('t') && !/^o+$/.test(who)) who += 't'
+      return { who: who === '' ? 'ugo' : who, operator, what }
+    })
+  })
 }
 
 const shifts = { u: 6, g: 3, o: 0 } as const
 const permissions = { r: 4, w: 2, x: 1 } as const
 const classes = Object.keys(shifts) as (keyof typeof shifts)[]
 
-function applyClause(clause: ModeClause, mode: number, isDirectory: boolean): number {
-  const who = clause.who === '' ? 'ugo' : clause.who
-  const bits = bitsOf(clause.what, who, { mode, isDirectory })
-  if (clause.operator === '+') return mode | bits
-  if (clause.operator === '-') return mode & ~bits
-  return (mode & ~maskOf(who)) | bits
-}
-
-/** What `=` replaces for a class: its three bits, and setuid or setgid. */
-function maskOf(who: string): number {
-  const special = (who.includes('u') ? 0o4000 : 0) | (who.includes('g') ? 0o2000 : 0)
-  const sticky = who === 'ugo' ? 0o1000 : 0
-  return classes.reduce(
-    (mask, name) => (who.includes(name) ? mask | (0o7 << shifts[name]) : mask),
-    special | sticky,
-  )
-}
-
-function bitsOf(
-  what: string,
-  who: string,
-  file: { readonly mode: number; readonly isDirectory: boolean },
-): number {
+function applyClause({ who, operator, what }: ModeClause, mode: number, isDirectory: boolean) {
   const copied = classes.find(name => name === what)
-  const triple = copied === undefined ? tripleOf(what, file) : (file.mode >> shifts[copied]) & 0o7
-  const plain = classes.reduce(
+  const bits =
+    copied === undefined
+      ? spread(tripleOf(what, { mode, isDirectory }), who) | (specialBits(what) & ownSpecial(who))
+      : spread((mode >> shifts[copied]) & 0o7, who)
+  if (operator === '+') return mode | bits
+  if (operator === '-') return mode & ~bits
+  // What is copied takes the place of read, write and execute alone.
+  return (mode & ~(spread(0o7, who) | (copied === undefined ? ownSpecial(who) : 0))) | bits
+}
+
+/** Three bits, for each class that is named. */
+function spread(triple: number, who: string): number {
+  return classes.reduce(
     (bits, name) => (who.includes(name) ? bits | (triple << shifts[name]) : bits),
     0,
   )
-  return plain | specialBits(what, who)
 }
 
 /** `X` is execute where it means entering a directory, or where someone may execute already. */
@@ -96,8 +92,11 @@ function tripleOf(what: string, file: { readonly mode: number; readonly isDirect
   )
 }
 
-function specialBits(what: string, who: string): number {
-  const setuid = what.includes('s') && who.includes('u') ? 0o4000 : 0
-  const setgid = what.includes('s') && who.includes('g') ? 0o2000 : 0
-  return setuid | setgid | (what.includes('t') ? 0o1000 : 0)
+function specialBits(what: string): number {
+  return (what.includes('s') ? 0o6000 : 0) | (what.includes('t') ? 0o1000 : 0)
+}
+
+function ownSpecial(who: string): number {
+  const [setuid, setgid, sticky] = [...'ugt'].map(name => who.includes(name))
+  return (setuid ? 0o4000 : 0) | (setgid ? 0o2000 : 0) | (sticky ? 0o1000 : 0)
 }

@@ -171,6 +171,7 @@ function fileTarget({ path, isDirectory: isDir }: Destination, name: Buffer): Bu
 /** What --chown and --chmod say. */
 function attributes({ step: { chmod }, owner }: ItemCopy): CopyOptions {
   return {
+    emptySockets: true,
     ...field('owner', owner),
     ...field('impliedMode', impliedMode(chmod)),
     ...(chmod === undefined

@@ -4,7 +4,7 @@ import { compileDeepGlob, couldMatchBelow, globMatches, hasWildcard } from '../d
 import type { CopyStep, Source } from '../plan/step.ts'
 import { type SourceFilter, sourceFilter } from './copy-filter.ts'
 import { type Selected, type Selection, select, withoutEscapes } from './select.ts'
-import { type Ignored, locate, type SourceTree } from './source-tree.ts'
+import { type Ignored, isDirectory, type Located, locate, type SourceTree } from './source-tree.ts'
 
 export type PathSource = Extract<Source, { kind: 'path' }>
 
@@ -31,7 +31,7 @@ export function selectSources(
   }
 }
 
-/** The pivot's directory, of which only what the path names is taken, with the directories above. */
+/** The pivot's directories, of which only what the path names is taken, with the directories above. */
 function selectBelowPivot(
   tree: SourceTree,
   { path, pivot }: PathSource,
@@ -39,15 +39,24 @@ function selectBelowPivot(
 ): SelectedSources {
   const isWildcard = hasWildcard(path)
   if (!isWildcard) select(tree, path)
-  const located = locate(tree, withoutEscapes(pivot))
-  if (located === undefined) {
-    throw new OciError('not-found', `Cannot copy from "${printable(pivot)}": not found`)
-  }
-  const kept = sourceFilter(tree, located.path, exclude)
   const named = namedFilter(pivot === '/' ? path : path.slice(pivot.length))
-  const filter: SourceFilter = (relative, isDirectory) =>
-    stricter(kept(relative, isDirectory), named(relative, isDirectory))
-  return { isWildcard, selected: [{ ...located, name: Buffer.from('.'), filter }] }
+  const selected = pivotsOf(tree, pivot).map(located => {
+    const kept = sourceFilter(tree, located.path, exclude)
+    const filter: SourceFilter = (relative, isDir) =>
+      stricter(kept(relative, isDir), named(relative, isDir))
+    return { ...located, name: Buffer.from('.'), filter }
+  })
+  return { isWildcard, selected }
+}
+
+/** Wildcards in the pivot find any number of directories, one component at a time. */
+function pivotsOf(tree: SourceTree, pivot: string): Located[] {
+  if (hasWildcard(pivot)) {
+    return select(tree, pivot).selected.filter(({ stat }) => isDirectory(stat))
+  }
+  const located = locate(tree, withoutEscapes(pivot))
+  if (located !== undefined) return [located]
+  throw new OciError('not-found', `Cannot copy from "${printable(pivot)}": not found`)
 }
 
 /** Keeps what `path` (absolute, `**` is any number of directories) names, and all below it. */

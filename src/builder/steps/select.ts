@@ -37,16 +37,17 @@ export function select(tree: SourceTree, path: string): Selection {
   if (located !== undefined && isKept(tree, located)) {
     return { selected: [{ ...located, name }], isWildcard: false }
   }
-  throw new OciError(
-    'not-found',
-    `failed to calculate checksum of ref: "${printable(path)}": not found`,
-    {
-      hint:
-        located === undefined
-          ? `there is no "${printable(path)}" in ${tree.name}`
-          : `"${printable(path)}" is in ${tree.name}, but .dockerignore excludes it`,
-    },
+  throw notFound(
+    path,
+    located === undefined
+      ? `there is no "${printable(path)}" in ${tree.name}`
+      : `"${printable(path)}" is in ${tree.name}, but .dockerignore excludes it`,
   )
+}
+
+function notFound(path: string, hint: string): OciError {
+  const message = `failed to calculate checksum of ref: "${printable(path)}": not found`
+  return new OciError('not-found', message, { hint })
 }
 
 function isKept(tree: SourceTree, { path, stat }: Located): boolean {
@@ -86,8 +87,11 @@ function matchesBelow(tree: SourceTree, parent: Located, component: string): Loc
   )
 }
 
-/** A match that is a symbolic link stands for what it leads to; a dangling one for itself. */
+/** A match that is a symbolic link stands for what it leads to: throws `not-found` for nothing. */
 function followed(tree: SourceTree, match: Located): Selected {
   const name = match.path.subarray(match.path.lastIndexOf('/') + 1)
-  return { ...(locate(tree, match.path) ?? match), name: Buffer.from(name) }
+  const located = locate(tree, match.path)
+  if (located !== undefined) return { ...located, name: Buffer.from(name) }
+  const path = printable(match.path.toString())
+  throw notFound(`/${path}`, `"${path}" is a link that leads to nothing in ${tree.name}`)
 }

@@ -12,6 +12,8 @@ export interface CopyOptions {
   readonly filter?: CopyFilter
   /** What is passed over, by what it is. */
   readonly omit?: (stat: FileStat) => boolean
+  /** Whether a socket leaves an empty file; absent: nothing. */
+  readonly emptySockets?: true
   /** Absent: each file keeps its own. */
   readonly mtime?: Timestamp
   /** Seconds since 1970: later times become this one (SOURCE_DATE_EPOCH). */

@@ -14,7 +14,15 @@ import type { CopyOptions } from './copy-options.ts'
 import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import { namesOf } from './directory-entries.ts'
-import { fileType, isDirectory, isFile, isSymlink, openAs, typeMask } from './file-type.ts'
+import {
+  fileType,
+  isDirectory,
+  isFile,
+  isSocket,
+  isSymlink,
+  openAs,
+  typeMask,
+} from './file-type.ts'
 import { LazyDirectory } from './lazy-directory.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { openInRoot } from './open-in-root.ts'
@@ -113,7 +121,7 @@ export class TreeCopier {
 
   /** Throws `invalid` when a directory is in its place (C11). */
   copyFile(found: Found, to: TargetName): void {
-    if ((found.stat.mode & typeMask) === fileType.socket) return
+    if (isSocket(found.stat) && this.#options.emptySockets !== true) return
     const fd = to.target.directory.open()
     const existing = findAt(fd, to.name)
     if (existing !== undefined) {
@@ -213,7 +221,8 @@ export class TreeCopier {
       return true
     }
     const { mode, rdevMajor, rdevMinor } = found.stat
-    syscalls().mknodat(fd, bytesOf(name), [mode & typeMask, rdevMajor, rdevMinor])
+    const type = isSocket(found.stat) ? fileType.file : mode & typeMask
+    syscalls().mknodat(fd, bytesOf(name), [type, rdevMajor, rdevMinor])
     setAttributesAt(fd, name, this.#attributesOf(found))
     return true
   }

@@ -65,3 +65,7 @@ export function isFile(stat: { readonly mode: number }): boolean {
 export function isSymlink(stat: { readonly mode: number }): boolean {
   return (stat.mode & typeMask) === fileType.symlink
 }
+
+export function isSocket(stat: { readonly mode: number }): boolean {
+  return (stat.mode & typeMask) === fileType.socket
+}

@@ -136,6 +136,16 @@ describe('parseMode() and applyMode()', () => {
     ['+t', 0o777, true, 0o1777],
     ['o=', 0o777, false, 0o770],
     ['u+r-w', 0o200, false, 0o400],
+    ['u=rg', 0o741, false, 0o441],
+    ['u=gx', 0o741, false, 0o141],
+    ['o=ug+w', 0o751, false, 0o757],
+    ['a=g', 0o7751, true, 0o7555],
+    ['a=rx', 0o7751, true, 0o1555],
+    ['o+t', 0o777, true, 0o777],
+    ['u+t', 0o777, true, 0o1777],
+    ['=rt', 0o751, true, 0o1751],
+    ['=t+x', 0o644, false, 0o1755],
+    ['a-t', 0o1777, true, 0o777],
   ])('C17: %s on %o', (...[text, before, isDirectory, after]) => {
     expect(applyMode(parseMode(text), before, isDirectory).toString(8)).toBe(after.toString(8))
   })
@@ -144,7 +154,7 @@ describe('parseMode() and applyMode()', () => {
     expect(applyMode(parseMode('600'), 0o100755, false)).toBe(0o100600)
   })
 
-  test.each(['', '8', '64a', '10000', 'x', 'u', 'u+q', 'u=rw,', 'ug=ox'])(
+  test.each(['', '8', '64a', '10000', 'x', 'u', 'u+q', 'u=rw,', 'ug=ox,X='])(
     'C17: refuses %j',
     text => {
       expect(() => parseMode(text)).toThrow('invalid chmod parameter')
