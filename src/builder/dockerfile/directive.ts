@@ -120,12 +120,16 @@ function addCheckOption(options: CheckOptions, option: string): CheckOptions {
 }
 
 function invalidCheck(option: string): DockerfileError {
-  return new DockerfileError(`invalid check option ${goQuote(option)}`)
+  return new DockerfileError(
+    `failed to parse check options: invalid check option ${goQuote(option)}`,
+  )
 }
 
 function failCheck(option: string): never {
+  const value = option.slice(option.indexOf('=') + 1).trim()
   throw new DockerfileError(
-    `failed to parse check option ${goQuote(option)}: expected true or false`,
+    `failed to parse check options: failed to parse check option ${goQuote(option)}: strconv.ParseBool: parsing ${goQuote(value)}: invalid syntax`,
+    { hint: 'write error=true or error=false' },
   )
 }
 

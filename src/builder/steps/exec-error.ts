@@ -1,6 +1,7 @@
 import type { ExitStatus } from '../../layerfs/sandbox/spec.ts'
 import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
+import { goQuote } from '../dockerfile/go-quote.ts'
 
 const outOfMemory = 'Give the machine more memory, or have the step do less at once'
 
@@ -14,6 +15,11 @@ const adviceOn = new Map([
   [137, 'Something killed the process, most often for want of memory'],
 ])
 
+/** How every message of a step's process begins that did not end well. */
+export function incomplete(argv: readonly string[]): string {
+  return `process ${goQuote(argv.join(' '))} did not complete successfully`
+}
+
 /** A step's process that ended otherwise than with 0, in BuildKit's words (R03). */
 export class ExecError extends OciError {
   override readonly name = 'ExecError'
@@ -23,7 +29,7 @@ export class ExecError extends OciError {
     const ending = status.outOfMemory ? 'cannot allocate memory, ' : ''
     super(
       'denied',
-      `process "${argv.join(' ')}" did not complete successfully: ${ending}exit code: ${status.code}`,
+      `${incomplete(argv)}: ${ending}exit code: ${status.code}`,
       field('hint', status.outOfMemory ? outOfMemory : adviceOn.get(status.code)),
     )
     this.status = status

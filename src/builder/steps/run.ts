@@ -11,11 +11,12 @@ import { mountAgain } from '../../layerfs/sandbox/mount-again.ts'
 import { runSandbox } from '../../layerfs/sandbox/run.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
+import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import type { RunMount, RunStep } from '../plan/step.ts'
 import { ShellEnded } from '../shell.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
-import { ExecError } from './exec-error.ts'
+import { ExecError, incomplete } from './exec-error.ts'
 import { type MountInputs, mountParts } from './mount-sources.ts'
 import { makeLayer } from './new-layer.ts'
 import { prepareMounts } from './run-mounts.ts'
@@ -138,7 +139,15 @@ function sandboxSpec(
 function prepareRoot(step: RunStep, mount: ActiveSnapshot['mount']) {
   using root = openRoot(mount)
   root.mkdirs(step.cwd, { mode: 0o755, uid: 0, gid: 0 })
-  return userInRoot(root, step.user)
+  try {
+    return userInRoot(root, step.user)
+  } catch (error) {
+    if (!(error instanceof OciError)) throw error
+    throw new OciError(error.code, `${incomplete(step.argv)}: ${error.message}`, {
+      cause: error,
+      ...field('hint', error.hint),
+    })
+  }
 }
 
 function withProxies({ env, proxyEnv }: RunStep): readonly string[] {

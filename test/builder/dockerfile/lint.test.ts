@@ -272,7 +272,10 @@ describe('checkOptions()', () => {
   test.each([
     ['foo=1', 'invalid check option "foo"'],
     ['skip', 'invalid check option "skip"'],
-    ['error=maybe', 'failed to parse check option "error=maybe": expected true or false'],
+    [
+      'error=maybe',
+      'failed to parse check options: failed to parse check option "error=maybe": strconv.ParseBool: parsing "maybe": invalid syntax',
+    ],
   ])('D05: refuses %s', (text, message) => {
     expect(() => parseCheck(text)).toThrow(message)
   })

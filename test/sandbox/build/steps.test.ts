@@ -48,6 +48,9 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
           'failed to solve: process "/bin/sh -c echo no; exit 7" did not complete successfully: exit code: 7',
         excerpt: expect.stringContaining('   2 | >>> RUN echo no; exit 7'),
       })
+      await expect(shop.build('FROM busybox\nRUN <<E\necho "\nexit 3\nE')).rejects.toThrow(
+        'process "/bin/sh -c echo \\"\\nexit 3\\n" did not complete successfully: exit code: 2',
+      )
     })
 
     it('R03 says which program an image lacks', async () => {
@@ -59,7 +62,7 @@ describe.skipIf(!isRoot)('steps of a build (need root)', () => {
       using built = await shop.build('FROM busybox\nUSER nobody\nRUN id -u; id -g')
       expect(built.log).toBe('65534\n65534\n')
       await expect(shop.build('FROM busybox\nUSER ghost\nRUN true')).rejects.toThrow(
-        'unable to find user ghost: no matching entries in passwd file',
+        'process "/bin/sh -c true" did not complete successfully: unable to find user ghost: no matching entries in passwd file',
       )
     })
 
