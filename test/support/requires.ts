@@ -23,6 +23,7 @@ const checks = {
       ? 'docker with BuildKit (docker.io)'
       : program('dockerd', 'docker.io'),
   git: () => program('git', 'git'),
+  gitLfs: () => command('git', ['lfs', 'version'], 'git-lfs'),
   helm: () => command('helm', ['version'], 'helm (go install)'),
   pasta: () => program('pasta', 'passt'),
   slirp4netns: () => program('slirp4netns', 'slirp4netns'),

@@ -190,7 +190,10 @@ const setters: Readonly<Record<MountKey, (draft: Draft, field: Field) => void>> 
 function applyKey(draft: Draft, field: Field): void {
   const key = mountKeyOf(field.key)
   if (key === undefined) {
-    const known = Object.values(mountKeys).flat()
+    // Of two words that are as near, the one that is not an alias is meant.
+    const spellings = Object.values(mountKeys)
+    const aliases = spellings.flatMap(([, ...others]) => others)
+    const known = [...spellings.map(([shown]) => shown), ...aliases]
     throw new DockerfileError(
       `unexpected key '${field.key}' in '${field.field}'${didYouMean(field.key, known)}`,
     )

@@ -16,6 +16,8 @@ export interface GitSource {
   readonly checksum?: string
   readonly keepGitDir?: boolean
   readonly submodules?: boolean
+  /** Fetch what the repository keeps in git-lfs. */
+  readonly lfs?: boolean
   /** Trust `checksum` as the commit and fetch it directly. */
   readonly fetchByCommit?: boolean
   /** What files' times are: those of the checkout, or of the commit. */
@@ -92,6 +94,9 @@ function setOption(draft: Draft, key: string, value: string): void {
       return
     case 'submodules':
       draft.submodules = flagOf(key, value)
+      return
+    case 'lfs':
+      draft.lfs = flagOf(key, value)
       return
     case 'fetch-by-commit':
       draft.fetchByCommit = flagOf(key, value)

@@ -15,6 +15,7 @@ import type { SecretSource } from '../steps/step-world.ts'
 import { vertex } from '../vertex.ts'
 import { authSettings } from './git-auth.ts'
 import { type GitRun, type NamedBy, networkProtocols, runGit } from './git-command.ts'
+import { mentionsLfs, pullLargeFiles } from './git-lfs.ts'
 import { assertChecksum, assertRef, chooseRef, isCommit, refPatterns } from './git-ref.ts'
 import { once } from './once.ts'
 
@@ -138,7 +139,7 @@ async function checkOut(
   world: GitWorld,
   { commit, directory }: { readonly commit: string; readonly directory: string },
 ): Promise<GitCheckout> {
-  const { remote, keepGitDir, submodules, mtime } = request.source
+  const { remote, keepGitDir, submodules, mtime, lfs } = request.source
   return await vertex(`${shownRemote(remote)} at ${commit}`, world.emit, async () => {
     await mkdir(directory, { mode: 0o755 })
     const run = await gitRun(request, world, directory)
@@ -147,6 +148,11 @@ async function checkOut(
     await fetchCommit(commit, run)
     await git('checkout', '--quiet', '--force', '--detach', commit)
     const committed = Number(await git('show', '--no-patch', '--format=%ct', 'HEAD'))
+    if (lfs === true) await pullLargeFiles(remote, run)
+    else if (lfs === undefined && (await mentionsLfs(directory))) {
+      const message = `"${shownRemote(remote)}" has files in git-lfs, of which only pointers are read: append ?lfs=true to the URL for their content`
+      world.emit({ kind: 'warning', message })
+    }
     if (submodules !== false) {
       const update = ['submodule', '--quiet', 'update', '--init', '--recursive', '--depth=1']
       await runGit(update, { ...run, protocols: networkProtocols })

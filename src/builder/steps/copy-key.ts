@@ -127,8 +127,8 @@ async function digestOne(
   }
   if (source.kind === 'git') {
     const git = gitSourceOf(step, source)
-    const { remote, subdir = '', keepGitDir = false, submodules = true, mtime } = git
-    const options = JSON.stringify({ subdir, keepGitDir, submodules, mtime })
+    const { remote, subdir = '', keepGitDir = false, submodules = true, mtime, lfs } = git
+    const options = JSON.stringify({ subdir, keepGitDir, submodules, mtime, lfs })
     const name = `repository ${withoutUser(remote)} ${options}`
     parts[name] = await context.sources.resolveGit(git, context.signal)
     return

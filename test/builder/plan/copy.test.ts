@@ -153,8 +153,8 @@ describe('ADD', () => {
     ['https://h/r.git?tag=v1', { ref: 'refs/tags/v1' }],
     ['https://h/r.git?branch=b&subdir=s', { ref: 'refs/heads/b', subdir: 's' }],
     [
-      'https://h/r.git?ref=x&commit=abc&submodules=false&keep-git-dir',
-      { ref: 'x', checksum: 'abc', submodules: false, keepGitDir: true },
+      'https://h/r.git?ref=x&commit=abc&submodules=false&keep-git-dir&lfs=true',
+      { ref: 'x', checksum: 'abc', submodules: false, keepGitDir: true, lfs: true },
     ],
     ['https://h/r.git?mtime=commit&fetch-by-commit=1', { mtime: 'commit', fetchByCommit: true }],
   ]
