@@ -174,6 +174,20 @@ describe('large files', () => {
     ['pairs', count => `FROM a\n${`ENV ${'a=b '.repeat(10)}\n`.repeat(count / 10)}`],
     ['ONBUILDs on one line', count => `FROM a\n${'ONBUILD '.repeat(count / 15)}\n`],
   ]
+  test('100,000 lines of every kind take linear time', () => {
+    const kinds = [
+      ...['FROM a AS s', '# why', 'ARG A=1 B="x y" C=${A:-$B}', "ENV A=b C='d e' F=${A}", ''],
+      ...['RUN --mount=type=cache,target=/c a \\', '  # in between', '  && b \\', '', '  && c'],
+      ...['COPY --from=s --chown=1:2 a b* /c/', 'CMD ["a", "b"]', 'LABEL a=b \\', '  c="d"'],
+      ...['RUN <<E cat <<-"F"', '$A', 'E', '\tb', '\tF', 'HEALTHCHECK --interval=5s CMD x'],
+    ]
+    const lines = (count: number) => `${kinds.join('\n')}\n`.repeat(count / kinds.length)
+    const large = lines(100_000)
+    expect(large.split('\n')).toHaveLength(100_001)
+    expect(parseDockerfile(large).instructions).toHaveLength(45_000)
+    expect(cost(large)).toBeLessThan(40 * Math.max(cost(lines(10_000)), 2))
+  })
+
   for (const [name, text] of shapes) {
     test(`40,000 ${name} take linear time`, () => {
       const small = cost(text(4_000))
