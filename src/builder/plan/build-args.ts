@@ -37,7 +37,25 @@ export const silentArgs: ReadonlySet<string> = new Set([
   'BUILDKIT_SBOM_SCAN_STAGE',
 ])
 
-const proxyNames = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'] as const
+/** What `--build-arg` may say of a build that has no such ARG, proxies and platforms aside (A09). */
+export const builtinArgs = [
+  'SOURCE_DATE_EPOCH',
+  'BUILDKIT_SYNTAX',
+  'BUILDKIT_DOCKERFILE_CHECK',
+  'BUILDKIT_SANDBOX_HOSTNAME',
+  'BUILDKIT_CACHE_MOUNT_NS',
+  'BUILDKIT_CONTEXT_KEEP_GIT_DIR',
+  'BUILDKIT_INLINE_CACHE',
+  'BUILDKIT_MULTI_PLATFORM',
+] as const
+
+export const proxyNames = [
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'FTP_PROXY',
+  'NO_PROXY',
+  'ALL_PROXY',
+] as const
 
 /** What ARG declares without ever being defined (A07). `targetStage` is the name of the target. */
 export function platformArgs(options: PlanOptions, targetStage: string): Map<string, string> {
@@ -128,6 +146,6 @@ function isPredefined(name: string): boolean {
   return (
     proxyNames.some(proxy => proxy === name.toUpperCase()) ||
     /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT|STAGE)$/.test(name) ||
-    /^(?:BUILDKIT_\w+|SOURCE_DATE_EPOCH)$/.test(name)
+    builtinArgs.some(builtin => builtin === name)
   )
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { flagTables } from '../../../src/builder/dockerfile/flags.ts'
 import { mountKeys } from '../../../src/builder/dockerfile/mount.ts'
 import { keywords } from '../../../src/builder/dockerfile/node.ts'
+import { builtinArgs, proxyNames } from '../../../src/builder/plan/build-args.ts'
 
 const page = readFileSync(join(import.meta.dirname, '../../../docs/dockerfile.md'), 'utf8')
 
@@ -29,6 +30,13 @@ describe('docs/dockerfile.md', () => {
       Object.entries(flags).map(([flag, type]) => [keyword.toUpperCase(), `--${flag}`, type]),
     )
     expect(documented).toEqual(known.toSorted((a, b) => a.join().localeCompare(b.join())))
+  })
+
+  test('lists every argument that needs no ARG', () => {
+    const documented = rows('Arguments that mean something').map(([names = '']) =>
+      names.replace(/, in any case$/, '').replace(/=1$/, ''),
+    )
+    expect(documented).toEqual([proxyNames.join(' '), ...builtinArgs])
   })
 
   test('lists every key of a mount, with its spellings', () => {
