@@ -60,8 +60,10 @@ export async function planBuild(
   planning: Planning,
 ): Promise<BuildPlanned> {
   const { bases, findings } = planning
+  // Told also when the default is what the build fails on.
+  findings.push(...defaultArgFindings(dockerfile, request.plan))
   const first = planStages(dockerfile, request.plan)
-  findings.push(...first.findings, ...defaultArgFindings(first))
+  findings.push(...first.findings)
   const plan = await resolveBases(first, planning)
   const stages = await planAll(plan, planning)
   const ignore = parseIgnore(request.ignore)

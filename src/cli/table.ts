@@ -1,8 +1,12 @@
 /** Tables for people: upper-case heads, columns three spaces apart. */
 import { displayWidth } from './progress/display-width.ts'
 
-/** The text ends with a line feed. The last column is not filled. */
-export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** The text ends with a line feed. The last column is not filled. `gap`: blanks between columns. */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  gap = 3,
+): string {
   const all = [head, ...rows]
   const widths = head.map((_, column) =>
     Math.max(...all.map(row => displayWidth(row[column] ?? ''))),
@@ -10,7 +14,7 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
   const line = (row: readonly string[]) =>
     row
       .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - displayWidth(cell)))
-      .join('   ')
+      .join(' '.repeat(gap))
       .trimEnd()
   return all.map(row => `${line(row)}\n`).join('')
 }

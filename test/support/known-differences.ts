@@ -50,6 +50,7 @@ export const knownNewest: Readonly<Record<string, string>> = {
   'copy-chown-three': 'a group that the image lacks is refused (C16)',
   'exclude-link-outside': 'a link that leads outside is not needed when it is copied as a link',
   'exp-replace-empty': 'a pattern without replacement is removed, as in bash',
+  'from-stage-upper': 'names of stages are the same in any case, also for FROM (F02)',
   'heredoc-copy-several-no-slash': 'several files go into a directory, not over each other (C06)',
   'heredoc-copy-slash-name':
     'directories in the name of a heredoc are made, as those of every file',

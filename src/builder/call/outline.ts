@@ -3,6 +3,7 @@ import { field } from '../../oci/json.ts'
 import { expand } from '../dockerfile/expand.ts'
 import type { ArgInstruction } from '../dockerfile/instruction.ts'
 import type { Span } from '../dockerfile/span.ts'
+import { isPlatformArg } from '../plan/build-args.ts'
 import type { BuildPlan } from '../plan/build-plan.ts'
 import type { PlannedStage, RunMount } from '../plan/step.ts'
 import type { BuildPlanned } from '../plan-build.ts'
@@ -50,16 +51,20 @@ function firstOfEach<T extends { readonly name: string; readonly span: Span }>(a
   return [...firsts.values()].toSorted((a, b) => a.span.startLine - b.span.startLine)
 }
 
-/** An ARG that only takes over a global one is that one. */
+/** An ARG that only takes over a global one is that one; one of the platform's is no question. */
 function stageArgs(plan: BuildPlan): (planned: PlannedStage) => OutlineArg[] {
   const globals = new Map(plan.globalArgs.flatMap(arg => arg.args.map(one => [one.name, arg])))
+  const { buildArgs } = plan.options
+  const isAutomatic = (name: string) =>
+    isPlatformArg(name) && !globals.has(name) && !buildArgs.has(name)
   return ({ stage, scope }) => {
     const values = new Map(scope.args.map(({ name, value }) => [name, value]))
     return stage.instructions.flatMap(({ instruction }) => {
       if (instruction.kind !== 'arg') return []
-      return instruction.args.map(({ name, value }) => {
+      return instruction.args.flatMap(({ name, value }) => {
+        if (value === undefined && isAutomatic(name)) return []
         const above = value === undefined ? globals.get(name) : undefined
-        return argOf(above ?? instruction, name, values.get(name))
+        return [argOf(above ?? instruction, name, values.get(name))]
       })
     })
   }

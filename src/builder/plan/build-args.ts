@@ -142,10 +142,15 @@ export function unusedBuildArgs(
   return [...buildArgs.keys()].filter(name => !declared.has(name) && !isPredefined(name))
 }
 
+/** Whether ARG declares it without ever being given a value (A07). */
+export function isPlatformArg(name: string): boolean {
+  return /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/.test(name)
+}
+
 function isPredefined(name: string): boolean {
   return (
     proxyNames.some(proxy => proxy === name.toUpperCase()) ||
-    /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT|STAGE)$/.test(name) ||
+    isPlatformArg(name) ||
     builtinArgs.some(builtin => builtin === name)
   )
 }

@@ -8,10 +8,12 @@ import { DockerfileError } from '../dockerfile/error.ts'
 import { expandWord } from '../dockerfile/expand.ts'
 import { goQuote } from '../dockerfile/go-quote.ts'
 import type { IgnoreMatcher } from '../dockerfile/ignore.ts'
+import type { ArgInstruction } from '../dockerfile/instruction.ts'
 import { type Finding, findingAt } from '../dockerfile/lint-rule.ts'
-import { globalScope, platformArgs } from './build-args.ts'
-import type { BuildPlan } from './build-plan.ts'
+import type { Dockerfile } from '../dockerfile/parse.ts'
+import { globalScope, type PlanOptions, platformArgs } from './build-args.ts'
 import { isReference } from './from.ts'
+import { splitStages } from './split-stages.ts'
 import type { CopyStep, PlannedStage, StagePlan } from './step.ts'
 
 /** COPY and ADD of files that .dockerignore leaves out. With exceptions in it, nobody can tell. */
@@ -48,20 +50,38 @@ export function platformFinding(stage: StagePlan, config: ImageConfig): Finding[
 }
 
 /** FROM lines that name no image unless a build argument is given. */
-export function defaultArgFindings(plan: BuildPlan): Finding[] {
-  const scope = defaultScope(plan)
+export function defaultArgFindings(dockerfile: Dockerfile, options: PlanOptions): Finding[] {
+  const { globalArgs, stages } = splitStages(dockerfile)
+  const scope = defaultScope(dockerfile, globalArgs, options)
   if (scope === undefined) return []
-  const options = { escape: plan.dockerfile.escape }
-  return plan.all.flatMap(({ from }) => {
-    if (isReference(expandWord(from.image, name => scope.get(name), options))) return []
+  return stages.flatMap(({ from }) => {
+    const image = defaultImage(from.image, scope, dockerfile)
+    if (image === undefined || isReference(image)) return []
     const message = `Default value for ARG ${from.image} results in empty or invalid base image name`
     return [findingAt(from, 'InvalidDefaultArgInFrom', message)]
   })
 }
 
+/** `undefined` for what cannot be expanded: it is refused where it stands. */
+function defaultImage(
+  word: string,
+  scope: ReadonlyMap<string, string>,
+  { escape: sign }: Dockerfile,
+): string | undefined {
+  try {
+    return expandWord(word, name => scope.get(name), { escape: sign })
+  } catch (error) {
+    if (error instanceof DockerfileError) return undefined
+    throw error
+  }
+}
+
 /** What FROM lines would see without any build argument; `undefined` when that does not expand. */
-function defaultScope(plan: BuildPlan): Map<string, string> | undefined {
-  const { dockerfile, options, globalArgs } = plan
+function defaultScope(
+  dockerfile: Dockerfile,
+  globalArgs: readonly ArgInstruction[],
+  options: PlanOptions,
+): Map<string, string> | undefined {
   const buildArgs = new Map<string, string>()
   const defaults = platformArgs({ ...options, buildArgs }, options.target ?? '')
   try {

@@ -19,7 +19,7 @@ function warnings(text: string, given: Given & { readonly ignore?: string } = {}
   const ignore = parseIgnore(given.ignore ?? '')
   const findings = [
     ...plan.findings,
-    ...defaultArgFindings(plan),
+    ...defaultArgFindings(plan.dockerfile, plan.options),
     ...planned.flatMap(stage => stage.findings),
     ...planned.flatMap(stage => ignoredFileFindings(stage, ignore)),
   ]

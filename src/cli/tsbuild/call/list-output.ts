@@ -13,6 +13,7 @@ export function targetsText(targets: readonly Target[]): string {
       [name ?? '', ...(isDefault ? ['(default)'] : [])].join(' ').trim(),
       printable(description, 1000),
     ]),
+    1,
   )
 }
 
