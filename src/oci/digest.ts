@@ -3,7 +3,8 @@
  *
  * Spec: image-spec descriptor.md, Digests; config.md, Layer DiffID and ChainID.
  */
-import { createHash, type Hash } from 'node:crypto'
+import type { Hash } from 'node:crypto'
+import { createDigestHash } from './digest-hash.ts'
 import { OciError, printable } from './errors.ts'
 
 declare const brand: unique symbol
@@ -19,7 +20,7 @@ export type DiffId = Branded<'DiffId'>
 export type ChainId = Branded<'ChainId'>
 
 /** Hex digits of each registered algorithm we compute. */
-export const hexLengths = { sha256: 64, sha512: 128 } as const
+export const hexLengths = { sha256: 64, sha512: 128, blake3: 64 } as const
 
 export type Algorithm = keyof typeof hexLengths
 
@@ -77,7 +78,9 @@ export function hexOf(digest: Digest | DiffId | ChainId): string {
 }
 
 export function digestOf(bytes: Uint8Array | string, algorithm: Algorithm = 'sha256'): Digest {
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest
+  const hash = createDigestHash(algorithm)
+  hash.update(bytes)
+  return finishDigest(hash, algorithm)
 }
 
 /** The digest of everything a hash has seen. Ends the hash: it cannot be updated afterwards. */

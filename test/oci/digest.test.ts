@@ -14,6 +14,7 @@ import {
   parseDiffId,
   parseDigest,
 } from '../../src/oci/digest.ts'
+import { createDigestHash } from '../../src/oci/digest-hash.ts'
 
 const emptySha256 = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
@@ -62,6 +63,17 @@ describe('hexOf() and algorithmOf()', () => {
 })
 
 describe('digestOf()', () => {
+  it.each([
+    ['', 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262'],
+    ['abc', '6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85'],
+  ])('knows BLAKE3 of %j', (text, hex) => {
+    expect(digestOf(text, 'blake3')).toBe(`blake3:${hex}`)
+    const hash = createDigestHash('blake3')
+    hash.copy().update('another way')
+    for (const letter of text) hash.update(letter)
+    expect(finishDigest(hash, 'blake3')).toBe(`blake3:${hex}`)
+  })
+
   it('names bytes, however they were hashed', () => {
     expect(digestOf('')).toBe(emptySha256)
     expect(finishDigest(createHash('sha256').update('ab').update('c'))).toBe(digestOf('abc'))

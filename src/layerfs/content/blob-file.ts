@@ -1,8 +1,8 @@
 /** Whether the file of a blob still holds its bytes: disks forget, and so do power failures. */
-import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { algorithmOf, finishDigest } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import { ignoreMissing } from './atomic-file.ts'
 import type { BlobInfo } from './content-store.ts'
 
@@ -10,7 +10,7 @@ import type { BlobInfo } from './content-store.ts'
 export async function isIntact(path: string, { digest, size }: BlobInfo): Promise<boolean> {
   const found = await stat(path).catch(ignoreMissing)
   if (found?.size !== size) return false
-  const hash = createHash(algorithmOf(digest))
+  const hash = createDigestHash(algorithmOf(digest))
   try {
     for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk)
   } catch {

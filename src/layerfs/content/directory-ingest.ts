@@ -7,12 +7,13 @@
  *   beginDownload ──► ingest/<algorithm>-<hex>, locked ──commit──► blobs/<algorithm>/<hex>
  *                        └──dispose, kill──► there for the next download of that digest
  */
-import { createHash, type Hash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Algorithm, algorithmOf, type Digest, finishDigest, hexOf } from '../../oci/digest.ts'
+import { createDigestHash, type DigestHash } from '../../oci/digest-hash.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
 import { ignoreMissing, makeDirectorySynced, namesIn, syncDirectory } from './atomic-file.ts'
@@ -142,7 +143,7 @@ class DirectoryIngest implements Ingest {
   readonly #request: IngestRequest
   readonly #path: string
   readonly #file: FileHandle
-  readonly #hash: Hash
+  readonly #hash: DigestHash
   /** Being filled, while the other one is being written. */
   #buffer = Buffer.allocUnsafe(bufferSize)
   #spare = Buffer.allocUnsafe(bufferSize)
@@ -155,7 +156,7 @@ class DirectoryIngest implements Ingest {
     this.#request = request
     this.#path = path
     this.#file = file
-    this.#hash = createHash(request.algorithm)
+    this.#hash = createDigestHash(request.algorithm)
   }
 
   /** Hashes what the file holds, up to `size`: the bytes that arrived before. */

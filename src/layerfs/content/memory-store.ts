@@ -1,8 +1,9 @@
 /**
  * The ContentStore in memory: for tests, and for images that never touch a disk.
  */
-import { createHash } from 'node:crypto'
+
 import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 import {
   assertExpected,
@@ -42,7 +43,7 @@ class MemoryStore implements ContentStore {
   }
 
   async ingest(algorithm: Algorithm = 'sha256'): Promise<Ingest> {
-    const hash = createHash(algorithm)
+    const hash = createDigestHash(algorithm)
     const chunks: Uint8Array[] = []
     return {
       write: async chunk => {

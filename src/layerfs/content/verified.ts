@@ -1,6 +1,7 @@
 /** Bytes from elsewhere, checked as they stream by. */
-import { createHash } from 'node:crypto'
+
 import { algorithmOf, finishDigest } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { BlobInfo } from './content-store.ts'
 
@@ -14,7 +15,7 @@ export async function* verified(
   cannot: string,
 ): AsyncGenerator<Uint8Array> {
   const algorithm = algorithmOf(digest)
-  const hash = createHash(algorithm)
+  const hash = createDigestHash(algorithm)
   let left = size
   for await (const chunk of chunks) {
     left -= chunk.byteLength

@@ -4,7 +4,6 @@
  * Others go on meanwhile. What is looked at is held while it is (content/leases.ts), so that nothing
  * is called damaged that is being removed, and let go of before the next, so that it can be.
  */
-import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
@@ -16,6 +15,7 @@ import {
   finishDigest,
   parseChainId,
 } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
@@ -83,7 +83,7 @@ export async function digestOfBlob(
   digest: Digest,
   content: Store['content'],
 ): Promise<Digest | undefined> {
-  const hash = createHash(algorithmOf(digest))
+  const hash = createDigestHash(algorithmOf(digest))
   try {
     for await (const chunk of content.open(digest)) hash.update(chunk)
   } catch (error) {

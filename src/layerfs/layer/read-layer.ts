@@ -14,6 +14,7 @@ import {
   finishDiffId,
   finishDigest,
 } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { Chunks } from '../compression/byte-source.ts'
 import { decompress, detectEncoding } from '../compression/decompress.ts'
@@ -151,7 +152,7 @@ function assertSize(fd: number, { expected }: LayerBlob): void {
 
 function assertBlob(fd: number, { expected }: LayerBlob): void {
   const algorithm = algorithmOf(expected.digest)
-  const hash = createHash(algorithm)
+  const hash = createDigestHash(algorithm)
   for (const chunk of chunksOf(fd)) hash.update(chunk)
   assertSame('layer blob', expected.digest, finishDigest(hash, algorithm))
 }

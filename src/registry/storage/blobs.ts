@@ -7,8 +7,9 @@
  * 4. A link needs its hint, and through it its record: whoever makes a link, or promises that it is
  *    there, reads them afterwards and rescues them (condemn.ts).
  */
-import { createHash } from 'node:crypto'
+
 import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { makeOrRescue, rescue } from './condemn.ts'
@@ -246,7 +247,7 @@ async function hasBytes(storage: RegistryStorage, blob: StoredBlob): Promise<boo
 export async function isSound(storage: RegistryStorage, blob: StoredBlob): Promise<boolean> {
   if (!(await hasBytes(storage, blob))) return false
   const algorithm = algorithmOf(blob.digest)
-  const hash = createHash(algorithm)
+  const hash = createDigestHash(algorithm)
   try {
     for await (const chunk of await storage.objects.open(blob.key)) hash.update(chunk)
   } catch (error) {

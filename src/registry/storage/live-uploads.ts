@@ -24,8 +24,12 @@ export interface LiveUploads {
 
 const gathered = { all: 32 * 1024 * 1024, least: 64 * 1024, most: 1024 * 1024 }
 
-/** An upload's share of the memory that all of them may use together. */
-export function batchSizeOf({ busy }: LiveUploads): number {
+/**
+ * An upload's share of the memory that all of them may use together. Of what is hashed slowly little:
+ * between batches others have their turn.
+ */
+export function batchSizeOf({ busy }: LiveUploads, algorithm: Algorithm): number {
+  if (algorithm === 'blake3') return gathered.least
   const share = gathered.all / Math.max(1, busy.size)
   return Math.min(gathered.most, Math.max(gathered.least, share))
 }

@@ -2,8 +2,9 @@
  * Bytes that are not what their digest says any more: found by reading them, set aside, and replaced
  * when somebody pushes the blob again.
  */
-import { createHash } from 'node:crypto'
+
 import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 import { blobFrom, isSound, type StoredBlob } from './blobs.ts'
 import {
@@ -75,7 +76,7 @@ export async function* verified(
   bytes: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   const algorithm = algorithmOf(blob.digest)
-  const hash = createHash(algorithm)
+  const hash = createDigestHash(algorithm)
   let held: Uint8Array | undefined
   for await (const chunk of bytes) {
     if (held !== undefined) yield held

@@ -1,6 +1,7 @@
 /** The digest of an upload: hashed as it comes, continued from what is known, or read once more. */
-import { createHash } from 'node:crypto'
+
 import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
+import { createDigestHash } from '../../oci/digest-hash.ts'
 import type { StoredBlob } from './blobs.ts'
 import { batchSizeOf, type RunningHash } from './live-uploads.ts'
 import type { RegistryStorage } from './registry-storage.ts'
@@ -35,9 +36,9 @@ export function runningHash(
 export function newHash(
   { uploads }: RegistryStorage,
   algorithm: Algorithm,
-  hash: RunningDigest = createHash(algorithm),
+  hash: RunningDigest = createDigestHash(algorithm),
 ): RunningHash {
-  return { algorithm, hash, size: 0, batchSize: () => batchSizeOf(uploads) }
+  return { algorithm, hash, size: 0, batchSize: () => batchSizeOf(uploads, algorithm) }
 }
 
 /** What is stored of it; `undefined` when it has not seen exactly the first `size` bytes. */
@@ -55,7 +56,7 @@ interface Known {
   readonly seen?: SeenBytes | undefined
 }
 
-/** By reading the bytes when no hash saw them all: of sha512, or when they came to several processes. */
+/** By reading the bytes when no hash saw them all: of another algorithm than was said, or when they came to several processes. */
 export async function digestOfStored(
   storage: RegistryStorage,
   blob: StoredBlob,
@@ -66,7 +67,7 @@ export async function digestOfStored(
     return finishDigest(running.hash, algorithm)
   }
   if (seen?.size === blob.size && algorithmOf(seen.digest) === algorithm) return seen.digest
-  const hash = createHash(algorithm)
+  const hash = createDigestHash(algorithm)
   for await (const chunk of await storage.objects.open(blob.key)) hash.update(chunk)
   return finishDigest(hash, algorithm)
 }

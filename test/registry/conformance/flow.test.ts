@@ -180,6 +180,10 @@ const kinds: Readonly<Record<string, () => Data>> = {
     const { blobs, manifests } = indexData('sha512')
     return { blobs, manifests }
   },
+  'blake3 throughout': () => {
+    const { blobs, manifests } = indexData('blake3')
+    return { blobs, manifests }
+  },
   'tags as parameters': () => tagParameters('sha256'),
   'tags as parameters with sha512': () => tagParameters('sha512'),
 }

@@ -41,20 +41,23 @@ describe('pushing a manifest (end-7)', () => {
     }
   })
 
-  it.each(['sha256', 'sha512'] as const)('by a %s digest, with tags (end-7b)', async algorithm => {
-    const manifest = content(image().bytes, mediaTypes.manifest, algorithm)
-    const tags = Array.from({ length: 12 }, (_, i) => `t${algorithm}-${i}`)
-    const answer = await put(
-      `${manifest.digest}?${tags.map(tag => `tag=${tag}`).join('&')}`,
-      manifest,
-    )
-    expect(answer.status).toBe(201)
-    expect(answer.headers['oci-tag']).toBe(tags.join(', '))
-    for (const tag of tags) {
-      const got = await send('HEAD', `/v2/repo/manifests/${tag}`)
-      expect(got.headers['docker-content-digest']).toBe(manifest.digest)
-    }
-  })
+  it.each(['sha256', 'sha512', 'blake3'] as const)(
+    'by a %s digest, with tags (end-7b)',
+    async algorithm => {
+      const manifest = content(image().bytes, mediaTypes.manifest, algorithm)
+      const tags = Array.from({ length: 12 }, (_, i) => `t${algorithm}-${i}`)
+      const answer = await put(
+        `${manifest.digest}?${tags.map(tag => `tag=${tag}`).join('&')}`,
+        manifest,
+      )
+      expect(answer.status).toBe(201)
+      expect(answer.headers['oci-tag']).toBe(tags.join(', '))
+      for (const tag of tags) {
+        const got = await send('HEAD', `/v2/repo/manifests/${tag}`)
+        expect(got.headers['docker-content-digest']).toBe(manifest.digest)
+      }
+    },
+  )
 
   it('ignores parameters of Content-Type', async () => {
     const manifest = image()

@@ -10,7 +10,7 @@ const registry = await startRegistry()
 afterAll(() => registry[Symbol.asyncDispose]())
 const send = registry.send
 
-describe.each(['sha256', 'sha512'] as const)('pushing a %s blob', algorithm => {
+describe.each(['sha256', 'sha512', 'blake3'] as const)('pushing a %s blob', algorithm => {
   const blob = (size = 3000) => content(randomBytes(size), 'a/b', algorithm)
   const expectBlob = async (repository: string, { digest, bytes }: ReturnType<typeof blob>) => {
     const path = `/v2/${repository}/blobs/${digest}`
