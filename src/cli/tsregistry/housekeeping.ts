@@ -6,7 +6,7 @@ import {
 } from '../../registry/storage/garbage/collect-garbage.ts'
 import type { CollectOptions } from '../../registry/storage/garbage/collection.ts'
 import type { RegistryStorage } from '../../registry/storage/registry-storage.ts'
-import { expireUploads } from '../../registry/storage/upload-expiry.ts'
+import { expireUploads, staleUploads } from '../../registry/storage/upload-expiry.ts'
 
 export interface HousekeepingOptions extends CollectOptions {
   /** Between the end of one run and the start of the next; 0: garbage is not collected. */
@@ -14,8 +14,20 @@ export interface HousekeepingOptions extends CollectOptions {
   readonly log: Logger
   /** Asked before each run; default: never. */
   readonly isPaused?: () => boolean
+  /** A look at the uploads alone, at another interval. */
+  readonly purging?: Purging | undefined
   readonly onCollected?: (report: Pick<GarbageReport, 'removed' | 'freed'>) => void
 }
+
+export interface Purging {
+  readonly ageMs: number
+  readonly everyMs: number
+  /** Says what would go, and lets it be. */
+  readonly isDryRun: boolean
+}
+
+/** What a timer can wait; one that is to wait longer would not wait at all. */
+const longestTimerMs = 2 ** 31 - 1
 
 /** Without garbage collection uploads expire all the same. */
 const everyMs = 3600_000
@@ -36,17 +48,47 @@ export function startHousekeeping(
       if (!stop.signal.aborted) log.error({ err: error }, 'housekeeping failed')
     }
   }
-  let running = tidy()
-  const timer = setInterval(() => {
-    running = running.then(tidy)
-  }, intervalMs || everyMs)
-  timer.unref()
+  const purge = async () => {
+    if (options.purging === undefined || options.isPaused?.() === true) return
+    try {
+      await purgeUploads(storage, { ...options.purging, log, signal: stop.signal })
+    } catch (error) {
+      if (!stop.signal.aborted) log.error({ err: error }, 'purging uploads failed')
+    }
+  }
+  let running = tidy().then(purge)
+  const repeat = (work: () => Promise<void>, ms: number) => {
+    const timer = setInterval(() => {
+      running = running.then(work)
+    }, Math.min(ms, longestTimerMs))
+    return timer.unref()
+  }
+  const timers = [
+    repeat(tidy, intervalMs || everyMs),
+    ...(options.purging === undefined ? [] : [repeat(purge, options.purging.everyMs)]),
+  ]
   return {
     [Symbol.asyncDispose]: async () => {
-      clearInterval(timer)
+      for (const timer of timers) clearInterval(timer)
       stop.abort()
       await running
     },
+  }
+}
+
+async function purgeUploads(
+  storage: RegistryStorage,
+  purging: Purging & { readonly log: Logger; readonly signal: AbortSignal },
+): Promise<void> {
+  const { ageMs, isDryRun, log, signal } = purging
+  if (!isDryRun) {
+    const uploads = await expireUploads(storage, ageMs)
+    if (uploads > 0) log.info({ uploads }, 'purged uploads')
+    return
+  }
+  for await (const { id, repository, checkpoint, touchedAt } of staleUploads(storage, ageMs)) {
+    signal.throwIfAborted()
+    log.info({ upload: id, repository, bytes: checkpoint.size, touchedAt }, 'would purge an upload')
   }
 }
 

@@ -125,6 +125,7 @@ function waitingForRestart(before: Configured, after: Configured): readonly stri
     ...(isOther(before.place, after.place) ? ['storage'] : []),
     ...(isOther(before.upstreams, after.upstreams) ? ['proxy', 'tsregistry.upstreams'] : []),
     ...(isOther(before.logFields, after.logFields) ? ['log.fields'] : []),
+    ...(isOther(before.purging, after.purging) ? ['storage.maintenance.uploadpurging'] : []),
     ...(before.accessLog === after.accessLog ? [] : ['log.accesslog.disabled']),
   ]
 }

@@ -143,6 +143,7 @@ export async function readParts(configured: Configured) {
     },
     housekeeping: {
       ...(await collectOptions(flags)),
+      purging: configured.purging,
       intervalMs: flags['gc-interval'],
       uploadExpiryMs: flags['upload-expiry'],
     },

@@ -10,15 +10,24 @@ import { endSession, readSession, type UploadSession } from './upload-session.ts
  * many. One that a request takes up meanwhile is left to it.
  */
 export async function expireUploads(storage: RegistryStorage, ageMs: number): Promise<number> {
-  const oldest = storage.now().getTime() - ageMs
   let expired = 0
-  for await (const key of listAll(storage.objects, uploadsPrefix)) {
-    const session = await readSession(storage, key.slice(uploadsPrefix.length))
-    if (session === undefined || Date.parse(session.touchedAt) > oldest) continue
-    if (storage.uploads.busy.has(session.id)) continue
+  for await (const session of staleUploads(storage, ageMs)) {
     if (await expire(storage, session)) expired++
   }
   return expired
+}
+
+/** Those that {@link expireUploads} would end now. */
+export async function* staleUploads(
+  storage: RegistryStorage,
+  ageMs: number,
+): AsyncGenerator<UploadSession> {
+  const oldest = storage.now().getTime() - ageMs
+  for await (const key of listAll(storage.objects, uploadsPrefix)) {
+    const session = await readSession(storage, key.slice(uploadsPrefix.length))
+    if (session === undefined || Date.parse(session.touchedAt) > oldest) continue
+    if (!storage.uploads.busy.has(session.id)) yield session
+  }
 }
 
 async function expire(storage: RegistryStorage, session: UploadSession): Promise<boolean> {

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { OciError } from '../../../oci/errors.ts'
 import type { UpstreamSettings } from '../../../registry/server/upstream/upstream.ts'
 import type { Environment } from '../../environment.ts'
+import type { Purging } from '../housekeeping.ts'
 import type { ServeFlags } from '../serve-flags.ts'
 import { type StoragePlace, storagePlace } from '../storage-place.ts'
 import type { ListEntry } from './key-list.ts'
@@ -28,6 +29,8 @@ export interface Configured {
   readonly accessLog: boolean
   readonly logFields: Texts
   readonly headers: Texts
+  /** Of uploads alone; absent: with the collection of garbage. */
+  readonly purging: Purging | undefined
   readonly notifications: {
     readonly endpoints: readonly ListEntry[]
     readonly includeReferences: boolean
@@ -49,11 +52,11 @@ export async function configure({ flags, given, environment }: Given): Promise<C
   const settings = new Map<string, Setting>()
   for (const setting of [...fromFile, ...variables.settings]) settings.set(idOf(setting), setting)
   const settingOf = <T>(path: string) => settings.get(path)?.value as T | undefined
+  const purging = purgingFrom(settingOf)
   const own = { ...(file === undefined ? {} : defaultsOfFile()), ...flagsFrom(settings) }
-  if (settingOf<boolean>('storage.maintenance.uploadpurging.enabled') === false) {
-    own['upload-expiry'] = centuryMs
-  }
   const all = { ...flags, ...without(own, given) } as ServeFlags
+  const ageMs = all['upload-expiry']
+  const isLeftAlone = !purging.isOn || purging.isDryRun
   const allGiven = new Set([...given, ...Object.keys(flagsFrom(settings))])
   const isPlaceGiven = given.has('root') || given.has('storage')
   const place = isPlaceGiven
@@ -61,7 +64,13 @@ export async function configure({ flags, given, environment }: Given): Promise<C
     : placeFrom(settings, { chosen: variables.storage, flags: all, environment })
   const isRedirecting = settingOf<boolean>('storage.redirect.disable') === false
   return {
-    flags: isRedirecting && place.kind === 's3' ? { ...all, redirect: ['all'] } : all,
+    flags: {
+      ...all,
+      ...(isRedirecting && place.kind === 's3' ? { redirect: ['all'] } : {}),
+      ...(isLeftAlone ? { 'upload-expiry': centuryMs } : {}),
+    },
+    purging:
+      purging.everyMs === undefined ? undefined : { ...purging, ageMs, everyMs: purging.everyMs },
     given: allGiven,
     place,
     upstreams: upstreamsFrom([...settings.values()], all.upstream, environment.variables),
@@ -82,6 +91,16 @@ export async function configure({ flags, given, environment }: Given): Promise<C
       ...variables.unknown.map(name => `${name}: unknown variable`),
     ],
   }
+}
+
+/** `everyMs`: a look at an interval of its own, when there is to be one. */
+function purgingFrom(settingOf: <T>(path: string) => T | undefined) {
+  const key = 'storage.maintenance.uploadpurging'
+  const isOn = settingOf<boolean>(`${key}.enabled`) !== false
+  const isDryRun = settingOf<boolean>(`${key}.dryrun`) === true
+  const stated = settingOf<number>(`${key}.interval`)
+  const everyMs = stated ?? (isDryRun ? 24 * 3600_000 : undefined)
+  return { isOn, isDryRun, everyMs: isOn && everyMs !== 0 ? everyMs : undefined }
 }
 
 async function readText(file: string): Promise<string> {

@@ -149,15 +149,15 @@ export const storageKeys: readonly Key[] = [
   {
     path: 'storage.maintenance.uploadpurging.interval',
     type: 'duration',
-    use: 'accepted',
-    help: 'They are removed whenever garbage is collected',
+    use: 'taken',
+    help: 'How often to look for them, beside each collection of garbage',
   },
   {
     path: 'storage.maintenance.uploadpurging.dryrun',
     type: 'boolean',
-    use: 'refused',
-    unless: [false],
-    help: 'Set uploadpurging.enabled to false instead',
+    use: 'taken',
+    default: false,
+    help: 'Say in the log which would be removed, each interval (24h), and remove none',
   },
   {
     path: 'storage.cache',
