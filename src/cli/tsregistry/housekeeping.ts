@@ -58,9 +58,12 @@ export function startHousekeeping(
   }
   let running = tidy().then(purge)
   const repeat = (work: () => Promise<void>, ms: number) => {
-    const timer = setInterval(() => {
-      running = running.then(work)
-    }, Math.min(ms, longestTimerMs))
+    const timer = setInterval(
+      () => {
+        running = running.then(work)
+      },
+      Math.min(ms, longestTimerMs),
+    )
     return timer.unref()
   }
   const timers = [
