@@ -81,7 +81,7 @@ export async function openBlob(
   blob: StoredBlob,
   range?: ObjectRange,
 ): Promise<ObjectBytes> {
-  const wanted = range ?? { start: 0, end: blob.size }
+  const wanted = { start: 0, end: blob.size, ...range, of: blob.size }
   try {
     return await storage.objects.open(blob.key, wanted)
   } catch (cause) {

@@ -45,6 +45,8 @@ export interface StoredObject {
 export interface ObjectRange {
   readonly start: number
   readonly end: number
+  /** How long the object is, for whoever knows: a range that is all of it may be had for less. */
+  readonly of?: number
 }
 
 export interface ListPage {

@@ -29,6 +29,8 @@ export interface DirectRequest {
   /** Half-open. */
   readonly start: number
   readonly end: number
+  /** All of the object: some servers send a file faster than a part of one. */
+  readonly isWhole: boolean
 }
 
 export interface DirectBody {
@@ -176,10 +178,9 @@ async function askOver(
   request: DirectRequest,
   keep: (connection: Connection) => void,
 ): Promise<DirectBody | undefined> {
-  const { url, start, end } = request
-  connection.write(
-    `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nRange: bytes=${start}-${end - 1}\r\n\r\n`,
-  )
+  const { url, start, end, isWhole } = request
+  const range = isWhole ? '' : `Range: bytes=${start}-${end - 1}\r\n`
+  connection.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\n${range}\r\n`)
   let head: Buffer = Buffer.alloc(0)
   let at = -1
   while (at === -1) {
@@ -192,7 +193,7 @@ async function askOver(
   const answer = readHead(head.toString('latin1', 0, at))
   const first = head.subarray(at + 4)
   const isMeant =
-    (answer.status === 206 || (answer.status === 200 && start === 0)) &&
+    answer.status === (isWhole ? 200 : 206) &&
     answer.headers.get('content-length') === `${end - start}` &&
     !answer.headers.has('transfer-encoding') &&
     !answer.headers.has('content-encoding') &&

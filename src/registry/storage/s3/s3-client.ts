@@ -99,11 +99,13 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
       }
       return response.headers
     },
-    get: async (key, { start, end }) => {
+    get: async (key, { start, end, of }) => {
       const at = [options.bucket, keyIn(options, key), getSeconds] as const
       // Without credentials just now; `send` tells why.
       const url = await client.presignedUrl('GET', ...at).catch(() => undefined)
-      return url === undefined ? undefined : direct.get({ url: new URL(url), start, end })
+      if (url === undefined) return undefined
+      const isWhole = start === 0 && end === of
+      return direct.get({ url: new URL(url), start, end, isWhole })
     },
     presign: (key, seconds) =>
       outside.presignedUrl('GET', options.bucket, keyIn(options, key), seconds),

@@ -41,7 +41,7 @@ const head = (status: string, length: number, more = '') =>
   `HTTP/1.1 ${status}\r\nContent-Length: ${length}\r\nETag: "e"\r\n${more}\r\n`
 
 async function bytesOf(server: Scripted, gets = createDirectGets(server.url)) {
-  const body = await gets.get({ url: server.url, start: 10, end: 20 })
+  const body = await gets.get({ url: server.url, start: 10, end: 20, isWhole: false })
   if (body === undefined) return undefined
   let text = Buffer.from(body.first).toString()
   while (text.length < 10) text += Buffer.from(await body.read()).toString()
@@ -62,6 +62,17 @@ describe('a direct GET', () => {
     expect(await bytesOf(server)).toBe('0123456789')
     expect(server.requests[0]).toMatch(/^GET \/bucket\/key\?sign=1 HTTP\/1\.1\r\nHost: 127/)
     expect(server.requests[0]).toContain('\r\nRange: bytes=10-19\r\n')
+  })
+
+  it('asks for no range of what it wants whole, and takes it only whole', async () => {
+    await using server = await scripted((socket, request) => {
+      socket.write(`${head('200 OK', request === 1 ? 10 : 11)}0123456789`)
+    })
+    const gets = createDirectGets(server.url)
+    const wanted = { url: server.url, start: 0, end: 10, isWhole: true }
+    expect(await gets.get(wanted)).toBeDefined()
+    expect(await gets.get(wanted)).toBeUndefined()
+    expect(server.requests[0]).not.toContain('Range')
   })
 
   it('uses a connection again, and a new one when the server closed it', async () => {
@@ -102,7 +113,9 @@ describe('a direct GET', () => {
     expect(await bytesOf(server)).toBeUndefined()
     const { url } = server
     await server[Symbol.asyncDispose]()
-    expect(await createDirectGets(url).get({ url, start: 0, end: 10 })).toBeUndefined()
+    expect(
+      await createDirectGets(url).get({ url, start: 0, end: 10, isWhole: true }),
+    ).toBeUndefined()
   })
 
   it('fails when the body breaks off', async () => {
