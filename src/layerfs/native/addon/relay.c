@@ -19,20 +19,13 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-/* As much as an unprivileged process may ask for; where it gets less the relay is slower. */
-#define PIPE_SIZE (1 << 20)
+/* A pipe's, as the kernel makes it: with larger ones the sides wait for each other (measured). */
+#define PIPE_SIZE (64 << 10)
 
 /* After so many bytes it is the next relay's turn. */
 #define TURN (8 << 20)
-
-/*
- * Fewer wakes, and the other side can send more at a time; it costs a slow source some latency.
- * A wake for each segment takes twice the processor time of the server that sends (measured).
- */
-#define WORTH_A_WAKE (256 << 10)
 
 #define EVENTS 64
 
@@ -71,12 +64,6 @@ static bool is_broken(ssize_t count) {
   return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/* Wakes us when there is so much, or all that is left. */
-static void set_wake(const struct relay *relay, int64_t bytes) {
-  const int wanted = (int)bytes;
-  setsockopt(relay->from, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof wanted);
-}
-
 static bool receive(struct relay *relay) {
   if (relay->left == 0 || relay->has_source_broken) return false;
   const size_t wanted = (size_t)smaller(relay->left, PIPE_SIZE);
@@ -87,7 +74,6 @@ static bool receive(struct relay *relay) {
   relay->left -= count;
   relay->held += count;
   relay->received += count;
-  if (relay->left < WORTH_A_WAKE) set_wake(relay, relay->left == 0 ? 1 : relay->left);
   return true;
 }
 
@@ -126,7 +112,6 @@ static void watch(struct relay *relay) {
   struct epoll_event from = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = relay};
   struct epoll_event to = {.events = EPOLLOUT | EPOLLET, .data.ptr = relay};
   relay->is_watched = true;
-  set_wake(relay, smaller(relay->left, WORTH_A_WAKE));
   if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, relay->from, &from) != 0 ||
       epoll_ctl(epoll_fd, EPOLL_CTL_ADD, relay->to, &to) != 0) {
     relay->end = SOURCE_BROKE;
@@ -242,7 +227,6 @@ static bool open_all(struct relay *relay, int from, int to) {
   if (relay->to >= 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
     relay->pipe_out = ends[0];
     relay->pipe_in = ends[1];
-    fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE);
     return true;
   }
   const int saved = errno;
