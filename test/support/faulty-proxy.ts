@@ -9,9 +9,28 @@ export interface FaultyProxy extends AsyncDisposable {
   readonly port: number
   /** How many of each fault there were. */
   readonly faults: Readonly<Record<Fault, number>>
+  /** The next request of this operation has this fault. */
+  arm(operation: Operation, fault: Fault): void
+  /** Whether the request that was armed for has not come yet. */
+  isArmed(): boolean
 }
 
 export type Fault = 'slow' | 'busy' | 'conflict' | 'lost' | 'torn'
+
+export type Operation =
+  | 'get'
+  | 'head'
+  | 'put'
+  | 'create'
+  | 'replace'
+  | 'delete'
+  | 'delete if'
+  | 'list'
+  | 'begin'
+  | 'part'
+  | 'complete'
+  | 'abort'
+  | 'list uploads'
 
 /** Of a thousand requests. */
 const rates: readonly (readonly [Fault, number])[] = [
@@ -22,11 +41,15 @@ const rates: readonly (readonly [Fault, number])[] = [
   ['torn', 20],
 ]
 
-export async function startFaultyProxy(target: number, seed: number): Promise<FaultyProxy> {
+/** Without a seed there are no faults but those armed for. */
+export async function startFaultyProxy(target: number, seed?: number): Promise<FaultyProxy> {
   const faults: Record<Fault, number> = { slow: 0, busy: 0, conflict: 0, lost: 0, torn: 0 }
-  const next = generator(seed)
+  const next = seed === undefined ? () => 1 : generator(seed)
+  let armed: { readonly operation: Operation; readonly fault: Fault } | undefined
   const server = createServer((req, res) => {
-    const fault = faultFor(req, next() * 1000)
+    const isMeant = armed?.operation === operationOf(req)
+    const fault = isMeant ? armed?.fault : faultFor(req, next() * 1000)
+    if (isMeant) armed = undefined
     if (fault !== undefined) faults[fault]++
     if (fault === 'busy') return refuse(req, res, [503, 'SlowDown'])
     if (fault === 'conflict') return refuse(req, res, [409, 'ConditionalRequestConflict'])
@@ -36,6 +59,10 @@ export async function startFaultyProxy(target: number, seed: number): Promise<Fa
   return {
     port: (server.address() as AddressInfo).port,
     faults,
+    arm: (operation, fault) => {
+      armed = { operation, fault }
+    },
+    isArmed: () => armed !== undefined,
     [Symbol.asyncDispose]: () =>
       new Promise(resolve => {
         server.close(() => resolve())
@@ -43,6 +70,33 @@ export async function startFaultyProxy(target: number, seed: number): Promise<Fa
       }),
   }
 }
+
+function operationOf({ method = '', url = '', headers }: IncomingMessage): Operation | undefined {
+  const query = new URL(url, 'http://x').searchParams
+  const marks = [
+    method,
+    ...['uploads', 'list-type', 'uploadId', 'partNumber'].filter(name => query.has(name)),
+    ...['if-match', 'if-none-match'].filter(name => name in headers),
+  ]
+  return operations.find(([, ...needed]) => needed.every(mark => marks.includes(mark)))?.[0]
+}
+
+/** The first whose marks a request has all. */
+const operations: readonly (readonly [Operation, method: string, ...marks: string[]])[] = [
+  ['list uploads', 'GET', 'uploads'],
+  ['list', 'GET', 'list-type'],
+  ['get', 'GET'],
+  ['head', 'HEAD'],
+  ['begin', 'POST', 'uploads'],
+  ['complete', 'POST', 'uploadId'],
+  ['abort', 'DELETE', 'uploadId'],
+  ['delete if', 'DELETE', 'if-match'],
+  ['delete', 'DELETE'],
+  ['part', 'PUT', 'partNumber'],
+  ['replace', 'PUT', 'if-match'],
+  ['create', 'PUT', 'if-none-match'],
+  ['put', 'PUT'],
+]
 
 function faultFor(req: IncomingMessage, chance: number): Fault | undefined {
   let left = chance

@@ -9,15 +9,22 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { createS3Client } from '../../src/registry/storage/s3/s3-client.ts'
 import { defaultMemory, type S3Options } from '../../src/registry/storage/s3/s3-options.ts'
 
-export type S3Product = 'minio' | 'versitygw' | 'moto'
+export type S3Product = 'minio' | 'versitygw' | 'moto' | 'seaweedfs' | 'rclone'
 
 export const bucketName = 'registry'
 
 export const credentials = { accessKeyId: 'test-access', secretAccessKey: 'test-secret-key' }
 
+interface Place {
+  readonly port: number
+  readonly root: string
+  /** More free ones: some products are several servers. */
+  readonly ports: readonly number[]
+}
+
 interface Product {
   readonly program: string
-  readonly args: (at: { readonly port: number; readonly root: string }) => readonly string[]
+  readonly args: (at: Place) => readonly string[]
 }
 
 const products: Readonly<Record<S3Product, Product>> = {
@@ -44,6 +51,26 @@ const products: Readonly<Record<S3Product, Product>> = {
     ],
   },
   moto: { program: 'moto_server', args: ({ port }) => ['-H', '127.0.0.1', '-p', `${port}`] },
+  seaweedfs: {
+    program: 'weed',
+    args: ({ port, root, ports: [s3, ...others] }) => [
+      ...['server', `-dir=${root}`, '-ip=127.0.0.1', '-ip.bind=127.0.0.1'],
+      ...['-s3', `-s3.port=${port}`, `-s3.port.grpc=${s3}`],
+      ...['master', 'volume', 'filer'].flatMap((name, i) => [
+        `-${name}.port=${others[2 * i]}`,
+        `-${name}.port.grpc=${others[2 * i + 1]}`,
+      ]),
+      ...['-master.telemetry=false', '-master.volumeSizeLimitMB=64', '-volume.max=100'],
+    ],
+  },
+  rclone: {
+    program: 'rclone',
+    args: ({ port, root }) => [
+      ...['serve', 's3', '--addr', `127.0.0.1:${port}`],
+      ...['--auth-key', `${credentials.accessKeyId},${credentials.secretAccessKey}`],
+      ...['--config', '/dev/null', root],
+    ],
+  },
 }
 
 /** Where the program is; `undefined` when this machine has none. */
@@ -81,7 +108,8 @@ export async function startS3Server(product: S3Product): Promise<TestS3Server> {
   if (program === undefined) throw new Error(`No ${product} on this machine`)
   const root = await mkdtemp(join(tmpdir(), 'tsregistry-s3-'))
   const port = await freePort()
-  const run = () => start(program, products[product].args({ port, root }))
+  const ports = await Promise.all(Array.from({ length: 7 }, freePort))
+  const run = () => start(program, products[product].args({ port, root, ports }))
   const options: S3Options = {
     bucket: bucketName,
     prefix: '',
@@ -121,6 +149,8 @@ function start(program: string, args: readonly string[]): ChildProcess {
       ...process.env,
       MINIO_ROOT_USER: credentials.accessKeyId,
       MINIO_ROOT_PASSWORD: credentials.secretAccessKey,
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
       ROOT_ACCESS_KEY_ID: credentials.accessKeyId,
       ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     },

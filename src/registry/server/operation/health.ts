@@ -39,7 +39,8 @@ export function createHealth(objects: ObjectReader, mayWrite = () => true): Heal
 async function askStorage(objects: ObjectReader): Promise<string | undefined> {
   const giveUp = new AbortController()
   const late = sleep(patienceMs, 'unavailable: no answer', { signal: giveUp.signal })
-  const answered = objects.size(leaderKey).then(
+  // Not its size: of a bucket that is gone, an answer without a body says only that there is nothing.
+  const answered = objects.get(leaderKey).then(
     () => undefined,
     () => 'unavailable',
   )

@@ -76,14 +76,26 @@ interface Page {
 function readPage(client: S3Client, query: Readonly<Record<string, string>>): Promise<Page> {
   return retrying(`Cannot list objects under "${query['prefix']}"`, async () => {
     const document = await readText(await client.send({ method: 'GET', query }))
+    mustBeWhole(document, 'ListBucketResult')
     const isTruncated = firstElement(document, 'IsTruncated') === 'true'
     const token = firstElement(document, 'NextContinuationToken')
+    if (isTruncated && token === undefined) throw new Error('The storage named no next page')
     const skip = keyIn(client.options, '').length
     return {
       keys: elements(document, 'Key').map(key => decodeKey(key).slice(skip)),
       token: isTruncated ? token : undefined,
     }
   })
+}
+
+/**
+ * Throws when something else was answered, or the end is missing: whoever takes a part of a list for
+ * all of it removes what is in use.
+ */
+export function mustBeWhole(document: string, element: string): void {
+  if (document.trimEnd().endsWith(`</${element}>`)) return
+  if (new RegExp(`<${element}\\b[^>]*/>\\s*$`).test(document)) return
+  throw new Error(`The storage answered with something else than "${element}"`)
 }
 
 /** Of documents that have the element once, or of which the first is meant. */

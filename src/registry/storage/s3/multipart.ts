@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { OciError } from '../../../oci/errors.ts'
 import { conditionFailed } from '../object-store.ts'
-import { firstElement } from './listing.ts'
+import { firstElement, mustBeWhole } from './listing.ts'
 import type { Part } from './progress.ts'
 import { retrying, unavailable } from './retries.ts'
 import type { S3Client } from './s3-client.ts'
@@ -70,8 +70,10 @@ export function completeMultipart(
 /** The head is sent before the work is done, so a failure can come with status 200. */
 function mustSucceed(document: string): void {
   const code = codeIn(document)
-  if (code === '') return
-  throw new S3Failure(code === 'InternalError' ? 500 : 400, code, 'Cannot complete object')
+  if (code !== '') {
+    throw new S3Failure(code === 'InternalError' ? 500 : 400, code, 'Cannot complete object')
+  }
+  mustBeWhole(document, 'CompleteMultipartUploadResult')
 }
 
 function refusedCompletion(key: string, cause: unknown, isRepeated: boolean): OciError {

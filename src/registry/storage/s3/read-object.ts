@@ -83,7 +83,10 @@ function ask(
   }
   return retrying(`Cannot read object "${key}"`, async () => {
     try {
-      return await client.send({ method: 'GET', key, headers })
+      const response = await client.send({ method: 'GET', key, headers })
+      if (isWhole || response.statusCode === 206) return response
+      response.destroy()
+      throw unavailable(`Cannot read object "${key}"`, new Error('The storage ignored the range'))
     } catch (error) {
       if (error instanceof S3Failure && error.status === 416) return undefined
       throw error
@@ -115,7 +118,11 @@ function resumed(
       breaks = 0
       if (!stream.push(chunk)) response.pause()
     })
-    response.once('end', () => stream.push(null))
+    response.once('end', () => {
+      // The client was told how much comes; it would wait for the rest.
+      if (end === undefined || position >= end) stream.push(null)
+      else stream.destroy(unavailable(`Cannot read object "${key}"`, new Error('It is shorter')))
+    })
     response.once('error', goOn)
     if (stream.destroyed) response.destroy()
   }

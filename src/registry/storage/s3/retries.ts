@@ -55,8 +55,19 @@ export function unavailable(what: string, cause: unknown): OciError {
 
 function hintFor(cause: unknown): string | undefined {
   if (!(cause instanceof S3Failure)) return undefined
-  if (cause.s3Code === 'NoSuchBucket') return 'Make the bucket first, or name another one'
-  return cause.status === 403 || cause.status === 401
-    ? `The storage answered ${cause.status} ${cause.s3Code}: look at the credentials and the bucket's policy`
+  const { status, s3Code, region } = cause
+  const named = hints.get(s3Code)
+  if (named !== undefined) return named
+  const isElsewhere = status === 301 || s3Code === 'AuthorizationHeaderMalformed'
+  if (isElsewhere && region !== undefined) return `The bucket is in region "${region}"`
+  if (status === 507) return 'The storage is full'
+  return status === 403 || status === 401
+    ? `The storage answered ${status} ${s3Code}: look at the credentials and the bucket's policy`
     : undefined
 }
+
+const hints: ReadonlyMap<string, string> = new Map([
+  ['NoSuchBucket', 'Make the bucket first, or name another one'],
+  ['RequestTimeTooSkewed', "Set this machine's clock: it differs too much from the storage's"],
+  ['QuotaExceeded', 'The storage is full: its quota is used up'],
+])

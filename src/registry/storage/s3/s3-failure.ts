@@ -7,6 +7,8 @@ export class S3Failure extends Error {
   readonly status: number
   /** Such as `NoSuchKey`; empty when the server gave none. */
   readonly s3Code: string
+  /** Where the bucket is, when the server said that it is elsewhere. */
+  region: string | undefined
 
   constructor(status: number, s3Code: string, what: string) {
     super(`${what}: the storage answered ${status}${s3Code === '' ? '' : ` ${s3Code}`}`)
@@ -31,7 +33,12 @@ export async function readText(response: IncomingMessage): Promise<string> {
 }
 
 export async function failureFrom(response: IncomingMessage, what: string): Promise<S3Failure> {
-  return new S3Failure(response.statusCode ?? 0, codeIn(await readText(response)), what)
+  const document = await readText(response)
+  const named = response.headers['x-amz-bucket-region']
+  const region = /<Region>([a-z0-9-]{1,40})<\/Region>/.exec(document)?.[1]
+  const failure = new S3Failure(response.statusCode ?? 0, codeIn(document), what)
+  failure.region = typeof named === 'string' && /^[a-z0-9-]{1,40}$/.test(named) ? named : region
+  return failure
 }
 
 /** The code of an error document; also of one that came with status 200. */

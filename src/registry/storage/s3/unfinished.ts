@@ -1,6 +1,6 @@
 /** What was begun and neither completed nor given up: found by listing, removed by its progress. */
 import type { Unfinished } from '../object-store.ts'
-import { elements, firstElement, type Listing, listKeys } from './listing.ts'
+import { elements, firstElement, type Listing, listKeys, mustBeWhole } from './listing.ts'
 import { abortMultipart } from './multipart.ts'
 import { keyOfPiece, piecesPrefix, removePieces } from './pieces.ts'
 import { checkpointOf, noProgress, type Progress } from './progress.ts'
@@ -54,6 +54,7 @@ async function* multipartUploads(client: S3Client, prefix: string) {
     const document = await retrying('Cannot list multipart uploads', async () =>
       readText(await client.send({ method: 'GET', query })),
     )
+    mustBeWhole(document, 'ListMultipartUploadsResult')
     for (const upload of document.split('<Upload>').slice(1)) {
       const [key = ''] = elements(upload, 'Key')
       const [uploadId = ''] = elements(upload, 'UploadId')

@@ -17,6 +17,8 @@ const modes: readonly (readonly [S3Product, mode: 'full' | 'single-writer'])[] =
   ['versitygw', 'full'],
   ['minio', 'single-writer'],
   ['moto', 'full'],
+  ['seaweedfs', 'full'],
+  ['rclone', 'single-writer'],
 ]
 
 const isLong = process.env['TSREGISTRY_S3_ALL'] !== undefined
