@@ -12,7 +12,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { runSandbox } from '../../src/layerfs/sandbox/run.ts'
 import { type DockerDaemon, startDocker } from '../../test/e2e/docker-daemon.ts'
 import { cleanEnvironment, command, contest, isThere, median, table } from '../measure.ts'
-import { makePlace, type Place } from './place.ts'
+import { makePlace, type Place, type PreparedRun } from './place.ts'
 
 const isQuick = process.argv.includes('--quick')
 const checkout = process.cwd()
@@ -58,8 +58,28 @@ function runOther(program: string, args: readonly string[]): Promise<void> {
 let containers = 0
 const name = () => `tsbuild-bench-${process.pid}-${containers++}`
 
-function contestants(place: Place): [string, () => Promise<unknown>][] {
-  const [none, bridge] = [place.operationsFor('none'), place.operationsFor('bridge')]
+interface Contestant {
+  readonly title: string
+  readonly work: () => Promise<unknown>
+  /** Not measured, as others have none of it here. */
+  readonly before?: () => void
+  readonly after?: () => void
+}
+
+/** What it does is measured, its cgroup not: of crun and runc those are switched off, too. */
+function nativeContestant(title: string, prepare: () => PreparedRun): Contestant {
+  let prepared: PreparedRun | undefined
+  return {
+    title,
+    before: () => {
+      prepared = prepare()
+    },
+    work: () => runNative((prepared as PreparedRun).operations),
+    after: () => prepared?.[Symbol.dispose](),
+  }
+}
+
+function contestants(place: Place): Contestant[] {
   const spec = place.specFor('none')
   const inProcess = () =>
     runSandbox(spec, {
@@ -68,34 +88,34 @@ function contestants(place: Place): [string, () => Promise<unknown>][] {
       stubs: `${place.directory}/stubs`,
       id: name(),
     })
-  const list: [string, () => Promise<unknown>][] = [
-    ['sandbox (native program)', () => runNative(none)],
-    ['sandbox, bridge network', () => runNative(bridge)],
-    ['runSandbox() in a running Node', inProcess],
+  const list = [
+    nativeContestant('sandbox (native program)', () => place.prepare('none')),
+    nativeContestant('sandbox, bridge network', () => place.prepare('bridge')),
+    { title: 'runSandbox() in a running Node', work: inProcess },
   ]
   const bundle = ['run', '--bundle', place.bundle]
   if (isThere('crun')) {
     const global = ['--root', `${place.directory}/crun`, '--cgroup-manager=disabled']
-    list.push(['crun', () => runOther('crun', [...global, ...bundle, name()])])
+    list.push({ title: 'crun', work: () => runOther('crun', [...global, ...bundle, name()]) })
   }
   if (isThere('runc')) {
     const global = ['--root', `${place.directory}/runc`]
-    list.push(['runc', () => runOther('runc', [...global, ...bundle, name()])])
+    list.push({ title: 'runc', work: () => runOther('runc', [...global, ...bundle, name()]) })
   }
   return list
 }
 
-async function usable(
-  list: readonly [string, () => Promise<unknown>][],
-): Promise<[string, () => Promise<unknown>][]> {
-  const found: [string, () => Promise<unknown>][] = []
-  for (const [title, work] of list) {
+async function usable(list: readonly Contestant[]): Promise<Contestant[]> {
+  const found: Contestant[] = []
+  for (const one of list) {
+    one.before?.()
     try {
-      await work()
-      found.push([title, work])
+      await one.work()
+      found.push(one)
     } catch (error) {
-      console.log(`${title}: left out: ${String(error).slice(0, 200)}`)
+      console.log(`${one.title}: left out: ${String(error).slice(0, 200)}`)
     }
+    one.after?.()
   }
   return found
 }
@@ -129,14 +149,12 @@ function leftovers(): Record<string, number> {
 }
 
 /** The whole of Docker: its command line, its daemon, containerd and runc. */
-async function dockerContestant(
-  place: Place,
-  daemon: DockerDaemon,
-): Promise<[string, () => Promise<unknown>]> {
+async function dockerContestant(place: Place, daemon: DockerDaemon): Promise<Contestant> {
   const archive = `${place.directory}/image.tar`
   command('tar', ['-C', place.layer, '-cf', archive, '.'])
   await daemon.docker(['import', archive, 'bench'])
-  return ['docker run', () => daemon.docker(['run', '--rm', '--network', 'none', 'bench', '/true'])]
+  const args = ['run', '--rm', '--network', 'none', 'bench', '/true']
+  return { title: 'docker run', work: () => daemon.docker(args) }
 }
 
 async function measure(place: Place): Promise<void> {
@@ -151,12 +169,14 @@ async function measure(place: Place): Promise<void> {
   }
 }
 
-async function compete(list: readonly [string, () => Promise<unknown>][]): Promise<void> {
+async function compete(list: readonly Contestant[]): Promise<void> {
   const runs = isQuick ? 20 : 100
   const times: number[][] = []
   // Each by itself: what one leaves for the kernel to take down would slow the next.
-  for (const [, work] of list) times.push(...(await contest(runs, { works: [work] })))
-  const rows = list.map(([title], index) => {
+  for (const { work, ...around } of list) {
+    times.push(...(await contest(runs, { works: [work], ...around })))
+  }
+  const rows = list.map(({ title }, index) => {
     const values = times[index] ?? []
     return [title, Math.min(...values).toFixed(2), median(values).toFixed(2)]
   })
@@ -164,14 +184,17 @@ async function compete(list: readonly [string, () => Promise<unknown>][]): Promi
 }
 
 async function leak(place: Place): Promise<void> {
-  const [none, bridge] = [place.operationsFor('none'), place.operationsFor('bridge')]
+  const runOnce = async (network: 'none' | 'bridge') => {
+    using prepared = place.prepare(network)
+    await runNative(prepared.operations)
+  }
   const before = leftovers()
   const start = performance.now()
   const sequential = isQuick ? 100 : 1000
-  for (let run = 0; run < sequential; run++) await runNative(run % 10 === 0 ? bridge : none)
+  for (let run = 0; run < sequential; run++) await runOnce(run % 10 === 0 ? 'bridge' : 'none')
   const between = performance.now()
   const parallel = isQuick ? 50 : 200
-  await Promise.all(Array.from({ length: parallel }, () => runNative(bridge)))
+  await Promise.all(Array.from({ length: parallel }, () => runOnce('bridge')))
   const end = performance.now()
   // The kernel takes network namespaces down on its own time.
   await new Promise(resolve => setTimeout(resolve, 2000))

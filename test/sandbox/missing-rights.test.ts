@@ -55,6 +55,18 @@ describe.skipIf(missing !== undefined || !isStatic)('the native program', () => 
     ])
   })
 
+  test('leaves no helper behind that waits for the namespace it could not make', async () => {
+    using box = makeBox()
+    copyFileSync(nativePath('sandbox'), join(box.layer, 'bin/native'))
+    const script = `native user-namespace '0 1000 1' '0 1000 1' /bin/true
+      busybox ps | grep -c '[n]ative'`
+    const user = { uid: 1000, gid: 1000, groups: [] }
+    expect(await run(box, script, { user })).toMatchObject({
+      stdout: '0\n',
+      stderr: expect.stringContaining('make a user namespace: Operation not permitted'),
+    })
+  })
+
   test('where there are as many user namespaces as allowed says which limit', () => {
     // The limit of the namespace above holds for all below.
     const script = `echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@"`

@@ -169,6 +169,18 @@ describe.skipIf(missing !== undefined)('a container of a bundle', () => {
       expect(states.at(-1)).toMatchObject({ status: 'stopped' })
     })
 
+    test('that read a state of any size, or do not read it', async () => {
+      const log = join(bundles.out, 'large-state')
+      await bundles.run('true', config => {
+        config.annotations = { 'org.example.made-by': 'x'.repeat(3_000_000) }
+        config.hooks = {
+          createContainer: hook('createContainer', `wc -c > ${log}`),
+          startContainer: hook('startContainer', 'exit 0'),
+        }
+      })
+      expect(Number(bundles.read('large-state'))).toBeGreaterThan(3_000_000)
+    })
+
     test.each(['prestart', 'createRuntime', 'createContainer'])(
       'and is not created when one of %s fails',
       async stage => {

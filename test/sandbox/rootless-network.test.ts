@@ -93,6 +93,18 @@ describeWith(['root', 'busybox', 'users', 'pasta', 'slirp4netns'], 'without root
       await expect.poll(() => helpers(name), { timeout: 10_000 }).toEqual([])
     })
 
+    test('cannot be made to fill memory with complaints', () => {
+      const said = '/proc/$(pgrep -u $(id -u) "^$NAME")/fd/2'
+      const { stdout, stderr } = asUser(
+        without,
+        `NAME=${name.slice(0, 10)}
+         tsrun -d --name loud bb sleep 1000 > /dev/null
+         echo more >> ${said}; echo $?
+         tsrun rm -f loud`,
+      )
+      expect([stdout, stderr]).toEqual(['1\nloud\n', expect.stringContaining('not permitted')])
+    })
+
     test('ends with its monitor, even when that is killed', async () => {
       const { stdout } = asUser(
         without,

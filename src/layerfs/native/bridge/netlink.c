@@ -122,8 +122,15 @@ static uint32_t send_batch(struct netlink *nl, struct netlink_batch *batch) {
   return sent == -1 ? 0 : first;
 }
 
+/* From the kernel, which is 0; other processes can write to a netlink socket, too. */
 static ssize_t receive(struct netlink *nl, void *answers) {
-  const ssize_t length = TEMP_FAILURE_RETRY(recv(nl->fd, answers, ANSWER_BYTES, MSG_TRUNC));
+  struct sockaddr_nl from;
+  ssize_t length;
+  do {
+    socklen_t size = sizeof from;
+    length = TEMP_FAILURE_RETRY(
+        recvfrom(nl->fd, answers, ANSWER_BYTES, MSG_TRUNC, (struct sockaddr *)&from, &size));
+  } while (length != -1 && from.nl_pid != 0);
   if (length > ANSWER_BYTES) {
     errno = EMSGSIZE;
     return -1;

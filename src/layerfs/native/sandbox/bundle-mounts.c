@@ -15,11 +15,6 @@
 
 /* ---- binds: source, target, set, clear, below set, below clear, propagation, how ---- */
 
-void set_bind_source(const struct word *words) {
-  sandbox.sources = grow(sandbox.sources, sandbox.source_count, sizeof *sandbox.sources);
-  sandbox.sources[sandbox.source_count++] = (struct mount_source){words, -1};
-}
-
 static uint64_t attributes(const struct word *word) { return number(word->text, UINT32_MAX); }
 
 static void change(int mount, unsigned recursive, const struct mount_attr *attr, const char *detail) {
@@ -40,11 +35,7 @@ static int open_source(const struct word *words) {
   return mount;
 }
 
-void open_sources(void) {
-  for (size_t i = 0; i < sandbox.source_count; i++) {
-    sandbox.sources[i].mount = open_source(sandbox.sources[i].words);
-  }
-}
+void set_bind_source(const struct word *words) { add_source(words, open_source); }
 
 /* Files of /proc that other programs (lxcfs) may show another version of. */
 static bool may_be_covered(const char *target) {
@@ -60,11 +51,8 @@ static bool may_be_covered(const char *target) {
 
 void step_bind_source(const struct word *words) {
   const char *target = words[1].text;
+  const int mount = take_source(words);
   struct stat status;
-  int mount = -1;
-  for (size_t i = 0; i < sandbox.source_count; i++) {
-    if (sandbox.sources[i].words == words) mount = sandbox.sources[i].mount;
-  }
   if (fstat(mount, &status) != 0) fail("mount", errno, target);
   const enum kind kind = S_ISDIR(status.st_mode) ? KIND_DIRECTORY : KIND_FILE;
   if (!may_be_covered(target)) {

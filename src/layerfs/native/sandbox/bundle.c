@@ -41,7 +41,7 @@ static void enter_own_cgroups(void) {
 }
 
 static void build_root(int monitor) {
-  note_own_process_id();
+  write_hook_states();
   open_sources();
   make_root();
   become_namespace_root();

@@ -52,17 +52,12 @@ struct hook {
   const struct word *words; /* stage, program, arguments, environment, seconds */
 };
 void set_hook(const struct word *words);
-void note_own_process_id(void);
+/* While our number is the host's, whose /proc is mounted, and no filter is loaded. */
+void write_hook_states(void);
 void run_hooks(enum hook_stage stage);
 
 /* bundle-mounts.c */
-struct mount_source {
-  const struct word *words;
-  int mount;
-};
 void set_bind_source(const struct word *words);
-/* Opened before anything is mounted: they keep their ties to the host's mounts. */
-void open_sources(void);
 void step_bind_source(const struct word *words);
 void step_mount(const struct word *words);
 void step_copied_tmpfs(const struct word *words);

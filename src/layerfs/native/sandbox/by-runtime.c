@@ -42,6 +42,7 @@ static _Noreturn void become_runtime(char *const *words, bool quietly) {
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; null >= 0 && fd <= 2; fd++) dup2(null, fd);
   }
+  close_range_marked(3);
   execve(program, all, env);
   _exit(127);
 }
@@ -87,6 +88,7 @@ void become_runtime_container(int monitor) {
   setsid();
   write_to_output_pipes();
   start_loopback();
+  open_sources();
   make_root();
   for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
   mount_own_proc();

@@ -86,16 +86,18 @@ static void place_preserved(void) {
   }
 }
 
+void close_range_marked(unsigned first) {
+  if (syscall(SYS_close_range, first, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) == 0) return;
+  for (int fd = (int)first; fd < 65536; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 void run_program(void) {
   char path[PATH_MAX];
   find_program(path);
   restore_signals();
   place_preserved();
   /* Marked, not closed, so that a failing exec can still be reported: (5). */
-  const int first = 3 + (int)sandbox.preserved;
-  if (syscall(SYS_close_range, first, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) != 0) {
-    for (int fd = first; fd < 65536; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
-  }
+  close_range_marked(3 + sandbox.preserved);
   char *none[] = {NULL};
   execve(path, sandbox.argv.at, sandbox.env.at == NULL ? none : sandbox.env.at);
   /* The file is there, so ENOENT speaks of its interpreter. */

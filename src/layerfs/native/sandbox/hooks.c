@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,14 +22,6 @@ void set_hook(const struct word *words) {
   sandbox.hooks[sandbox.hook_count++] =
       (struct hook){strcmp(words[0].text, "createContainer") == 0 ? CREATE_CONTAINER : START_CONTAINER,
                     words};
-}
-
-/* As the host counts: its /proc is the one that is still mounted. */
-static char process_id[16] = "0";
-
-void note_own_process_id(void) {
-  const ssize_t size = readlink("/proc/self", process_id, sizeof process_id - 1);
-  process_id[size > 0 ? size : 0] = '\0';
 }
 
 /* Words that NULs separate; the last one has its NUL from the input. */
@@ -41,15 +34,27 @@ static char **split(const struct word *word) {
   return list.count == 0 ? none : list.at;
 }
 
-static int open_state(enum hook_stage stage) {
-  int ends[2];
-  if (sandbox.hooks_state == NULL || pipe2(ends, O_CLOEXEC) != 0) return -1;
-  /* More than a pipe holds is never written whole; the reader would wait for us. */
-  fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
-  const struct word *state = sandbox.hooks_state;
-  dprintf(ends[1], "%s%s%s", state[stage].text, process_id, state[2].text);
-  close(ends[1]);
-  return ends[0];
+/* What the hooks of each stage read; -1: nothing. */
+static int states[] = {-1, -1};
+
+/* Files in memory, not pipes: a state of any size is written before anybody reads it. */
+static int write_state(enum hook_stage stage, const char *process_id) {
+  const struct word *words = sandbox.hooks_state;
+  const int file = memfd_create("state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (file < 0 || dprintf(file, "%s%s%s", words[stage].text, process_id, words[2].text) < 0 ||
+      fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) != 0) {
+    fail("tell a hook the state", errno, "");
+  }
+  return file;
+}
+
+void write_hook_states(void) {
+  char process_id[16] = "0";
+  if (sandbox.hook_count == 0 || sandbox.hooks_state == NULL) return;
+  const ssize_t size = readlink("/proc/self", process_id, sizeof process_id - 1);
+  process_id[size > 0 ? size : 0] = '\0';
+  states[CREATE_CONTAINER] = write_state(CREATE_CONTAINER, process_id);
+  states[START_CONTAINER] = write_state(START_CONTAINER, process_id);
 }
 
 static _Noreturn void become_hook(const struct hook *hook, int input) {
@@ -58,7 +63,7 @@ static _Noreturn void become_hook(const struct hook *hook, int input) {
   sigemptyset(&none);
   signal(SIGPIPE, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
-  syscall(SYS_close_range, 3, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+  close_range_marked(3);
   execve(hook->words[1].text, split(&hook->words[2]), split(&hook->words[3]));
   _exit(127);
 }
@@ -79,11 +84,10 @@ void run_hooks(enum hook_stage stage) {
   for (size_t i = 0; i < sandbox.hook_count; i++) {
     const struct hook *hook = &sandbox.hooks[i];
     if (hook->stage != stage) continue;
-    const int input = open_state(stage);
+    if (states[stage] >= 0) lseek(states[stage], 0, SEEK_SET);
     const pid_t child = fork();
     if (child < 0) fail("run the hook", errno, hook->words[1].text);
-    if (child == 0) become_hook(hook, input);
-    if (input >= 0) close(input);
+    if (child == 0) become_hook(hook, states[stage]);
     const int status = wait_for(child, (int)number(hook->words[4].text, 86400));
     char detail[4200];
     if (status == 0) continue;

@@ -178,7 +178,7 @@ static const struct operation {
     {"cgroup2", 0, NULL, step_cgroup2},                /* */
     {"dev", 1, NULL, step_dev},                        /* bytes of /dev/shm */
     {"device", 2, NULL, step_device},                  /* path outside, name below /dev */
-    {"bind", 4, NULL, step_bind},                      /* source, target, rw|ro, plain|recursive */
+    {"bind", 4, set_bind, step_bind},                  /* source, target, rw|ro, plain|recursive */
     {"layer", 1, NULL, step_layer},                    /* directory, top first */
     {"layer-upper", 2, NULL, step_layer_upper},        /* directory, work directory */
     {"bind-layers", 3, NULL, step_bind_layers},        /* path in those, target, rw|ro */

@@ -106,6 +106,8 @@ static bool is_our_own(uint32_t signal) {
     case SIGPIPE: /* of our own writing */
     case SIGTTIN:
     case SIGTTOU: /* of our own use of the terminal */
+    case SIGXCPU:
+    case SIGXFSZ: /* of our own limits, as the caller's are: a log that may not grow */
       return true;
     default:
       return false;

@@ -44,6 +44,10 @@ void make_parking(void) {
   if (sys_move_mount(parking, AT_FDCWD, place, 0) != 0) fail("mount", errno, place);
 }
 
+/* From above the host's root to below it, with which it then goes: to take a mount away the kernel
+ * waits for all processors, 0.2 ms and more. */
+bool put_parking_aside(void) { return sys_move_mount(parking, AT_FDCWD, "/proc", 0) == 0; }
+
 void park(int mount) {
   static unsigned count;
   char name[16];
@@ -87,9 +91,33 @@ void attach_at(int mount, const char *target, enum kind kind) {
   close(mount);
 }
 
+struct mount_source {
+  const struct word *words;
+  int (*open_it)(const struct word *words);
+  int mount;
+};
+
+void add_source(const struct word *words, int (*open_it)(const struct word *words)) {
+  sandbox.sources = grow(sandbox.sources, sandbox.source_count, sizeof *sandbox.sources);
+  sandbox.sources[sandbox.source_count++] = (struct mount_source){words, open_it, -1};
+}
+
+void open_sources(void) {
+  for (size_t i = 0; i < sandbox.source_count; i++) {
+    sandbox.sources[i].mount = sandbox.sources[i].open_it(sandbox.sources[i].words);
+  }
+}
+
+int take_source(const struct word *words) {
+  for (size_t i = 0; i < sandbox.source_count; i++) {
+    if (sandbox.sources[i].words == words) return sandbox.sources[i].mount;
+  }
+  fail("mount", EINVAL, words[0].text);
+}
+
 static bool says(const struct word *word, const char *yes) { return strcmp(word->text, yes) == 0; }
 
-void step_bind(const struct word *words) {
+static int open_bind(const struct word *words) {
   const char *source = words[0].text;
   const bool recursive = says(&words[3], "recursive");
   int mount = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (recursive ? AT_RECURSIVE : 0u));
@@ -100,8 +128,15 @@ void step_bind(const struct word *words) {
       .propagation = MS_PRIVATE,
   };
   if (sys_mount_setattr(mount, recursive ? AT_RECURSIVE : 0, &attr) != 0) fail("mount", errno, source);
+  return mount;
+}
+
+void set_bind(const struct word *words) { add_source(words, open_bind); }
+
+void step_bind(const struct word *words) {
+  const int mount = take_source(words);
   struct stat status;
-  if (fstat(mount, &status) != 0) fail("mount", errno, source);
+  if (fstat(mount, &status) != 0) fail("mount", errno, words[0].text);
   attach_at(mount, words[1].text, S_ISDIR(status.st_mode) ? KIND_DIRECTORY : KIND_FILE);
 }
 

@@ -15,7 +15,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 
 static const char *const step = "give up privileges";
 
@@ -88,12 +90,19 @@ static void become_user(void) {
   if (setresuid(sandbox.uid, sandbox.uid, sandbox.uid) != 0) fail(step, errno, "uid");
 }
 
+/* A named one is somebody's file. */
+static bool is_pipe(int fd) {
+  struct stat status;
+  struct statfs place;
+  return fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) && fstatfs(fd, &place) == 0 &&
+         place.f_type == PIPEFS_MAGIC;
+}
+
 /* So that the user can open /dev/stdout: the permissions of a pipe are checked there. A file, a
  * terminal or /dev/null is the caller's and stays its own. */
 static void own_output(void) {
   for (int fd = 1; fd <= 2; fd++) {
-    struct stat status;
-    if (fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)) continue;
+    if (!is_pipe(fd)) continue;
     /* EINVAL: no such id in this user namespace, of which become_user() tells. */
     if (fchown(fd, sandbox.uid, (gid_t)-1) != 0 && errno != EINVAL) fail(step, errno, "output");
   }

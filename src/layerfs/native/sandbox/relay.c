@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,6 +86,21 @@ static bool all_done(void) {
   return true;
 }
 
+static bool any_pending(void) {
+  for (size_t i = 0; i < flow_count; i++) {
+    if (pending(&flows[i])) return true;
+  }
+  return false;
+}
+
+/* With its namespace all writers are dead, and what they wrote is here: but one may have passed its
+ * end of the pipe on, to a process outside that keeps it. And where processes live on they may keep
+ * it, too. Who is silent for so long is not waited for. */
+static int patience_ms(void) {
+  const bool all_dead = !sandbox.bundle || (sandbox.namespaces & CLONE_NEWPID) != 0;
+  return all_dead ? 200 : 2000;
+}
+
 void finish_flows(bool has_caller) {
   for (size_t i = 0; i < flow_count; i++) {
     /* Keys have nobody to go to. */
@@ -94,9 +110,10 @@ void finish_flows(bool has_caller) {
     struct pollfd fds[2 * MAX_FLOWS + 1];
     size_t count = poll_flows(fds);
     fds[count] = (struct pollfd){has_caller ? INPUT_FD : -1, 0, 0}; /* for its hang-up alone */
-    if (poll(fds, count + 1, -1) < 0) continue;
-    if ((fds[count].revents & POLLHUP) != 0) return;
-    move_flows(fds);
+    const bool is_reader_slow = any_pending();
+    const int ready = poll(fds, count + 1, is_reader_slow ? -1 : patience_ms());
+    if (ready == 0 || (fds[count].revents & POLLHUP) != 0) return;
+    if (ready > 0) move_flows(fds);
   }
 }
 

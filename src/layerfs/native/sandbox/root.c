@@ -130,10 +130,11 @@ void make_root(void) {
 }
 
 void enter_root(void) {
+  const int covers = put_parking_aside() ? 1 : 2;
   if (fchdir(root_fd) != 0) fail("enter the root", errno, "/");
   if (sys_pivot_root(".", ".") != 0) fail("enter the root", errno, "/");
-  /* The old root now lies over the new one, the parking on top of it, and "." is the way to both. */
-  for (int covers = 0; covers < 2; covers++) {
+  /* The old root now lies over the new one, perhaps the parking on top of it: "." is the way to both. */
+  for (int cover = 0; cover < covers; cover++) {
     if (sys_umount(".", MNT_DETACH) != 0) fail("leave the host's root", errno, "/");
   }
   if (chdir("/") != 0) fail("enter the root", errno, "/");

@@ -116,7 +116,7 @@ struct sandbox {
   const struct word *console_size, *creation_mask, *root_propagation;
   struct hook *hooks;
   size_t hook_count;
-  struct mount_source *sources;
+  struct mount_source *sources; /* of binds: mounts.c */
   size_t source_count;
   const uint64_t *capability_sets[CAPABILITY_SETS]; /* NULL: as `capabilities` says */
   unsigned preserved; /* descriptors from FIRST_PRESERVED, for the program from 3 */
@@ -173,12 +173,20 @@ void enter_working_directory(void);
 /* mounts.c */
 int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes);
 void make_parking(void);
+/* Once nothing more is opened by paths of the host. Whether it no longer lies over the host's root. */
+bool put_parking_aside(void);
 /* Attaches a mount out of sight, so that it can be cloned. */
 void park(int mount);
 void attach(int mount, int target, const char *detail);
 void attach_at(int mount, const char *target, enum kind kind);
 int clone_mount(int fd, const char *path, bool recursive);
 void set_attributes(int mount, uint64_t set, bool recursive, const char *detail);
+/* What binds show: opened before anything is mounted, so that it is the host and nothing of ours over
+ * it, tied to the host's mounts as they are then. `take_source` gives the mount for the operation. */
+void add_source(const struct word *words, int (*open_it)(const struct word *words));
+void open_sources(void);
+int take_source(const struct word *words);
+void set_bind(const struct word *words);
 void step_bind(const struct word *words);
 void step_tmpfs(const struct word *words);
 void step_file(const struct word *words);
@@ -276,6 +284,8 @@ int enter_user_namespace(int count, char **words);
 
 /* exec.c */
 void assert_program(void);
+/* All descriptors from `first` close when a program is executed, whoever left them open. */
+void close_range_marked(unsigned first);
 _Noreturn void run_program(void);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,8 +33,10 @@ void slirp_remove_socket(void) {
 /* It makes the socket some time after the network is there. */
 static int connect_socket(void) {
   enum { PATIENCE_MS = 2000 };
+  static const struct timeval patience = {.tv_sec = 5}; /* for its answers */
   for (int waited = 0; waited < PATIENCE_MS; waited++) {
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) return fd;
     close(fd);
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

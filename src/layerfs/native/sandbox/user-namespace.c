@@ -83,12 +83,13 @@ static bool run_tool(const char *tool, pid_t pid, char *map) {
 }
 
 /* Outside the new namespace, where the tools have their rights: waits until it is there. */
-static pid_t start_helper(int go, char *uid_map, char *gid_map) {
+static pid_t start_helper(const int ends[2], char *uid_map, char *gid_map) {
   const pid_t target = getpid();
   const pid_t helper = fork();
   if (helper != 0) return helper;
   char byte;
-  if (read(go, &byte, 1) != 1) _exit(1);
+  close(ends[1]); /* or it would wait for itself, when we fail before we write */
+  if (read(ends[0], &byte, 1) != 1) _exit(1);
   if (!run_tool("newuidmap", target, uid_map)) _exit(2);
   _exit(run_tool("newgidmap", target, gid_map) ? 0 : 3);
 }
@@ -96,7 +97,7 @@ static pid_t start_helper(int go, char *uid_map, char *gid_map) {
 static void map_by_tools(char *uid_map, char *gid_map) {
   int ends[2], status;
   if (pipe2(ends, O_CLOEXEC) != 0) refuse("pipe");
-  const pid_t helper = start_helper(ends[0], uid_map, gid_map);
+  const pid_t helper = start_helper(ends, uid_map, gid_map);
   if (helper < 0) refuse("fork");
   if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) refuse(make_namespace);
   if (write(ends[1], "", 1) != 1 || waitpid(helper, &status, 0) != helper) refuse("wait");

@@ -8,7 +8,8 @@
  *                      that it surely keeps, and opening its path needs no right over the container
  *   ready              once the namespace has a default route
  *
- * The helper dies with the monitor (PR_SET_PDEATHSIG; slirp4netns by its --exit-fd, too).
+ * The helper dies with the monitor (PR_SET_PDEATHSIG; slirp4netns by its --exit-fd, too). It reads
+ * what the container sends, so it shuts itself in: pasta always, slirp4netns when it is asked to.
  */
 #include "sandbox.h"
 #include "../bridge/ports.h"
@@ -100,7 +101,8 @@ static void pasta_words(struct helper *helper, const struct published_port *port
 
 static void slirp_words(struct helper *helper, size_t count) {
   static const char *const base[] = {
-      "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--exit-fd=3", NULL};
+      "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--exit-fd=3",
+      "--enable-sandbox", "--enable-seccomp", NULL};
   add_words(helper, base);
   if (count > 0) add_words(helper, (const char *const[]){"--api-socket", slirp_socket(), NULL});
   add_words(helper, (const char *const[]){"--netns-type=path", "/proc/self/fd/0", "eth0", NULL});
@@ -111,14 +113,12 @@ static _Noreturn void become_helper(const struct helper *helper, int life, pid_t
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != monitor) _exit(125);
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  dup2(helper->namespace, 0);
-  dup2(null, 1);
-  dup2(helper->said, 2);
-  if (life == EXIT_FD) {
-    fcntl(life, F_SETFD, 0);
-  } else {
-    dup2(life, EXIT_FD);
+  if (null < 0 || dup2(helper->namespace, 0) < 0 || dup2(null, 1) < 0 || dup2(helper->said, 2) < 0 ||
+      dup2(life, EXIT_FD) < 0) {
+    _exit(125);
   }
+  close_range_marked(EXIT_FD);
+  fcntl(EXIT_FD, F_SETFD, 0);
   signal(SIGPIPE, SIG_DFL);
   sigset_t all;
   sigemptyset(&all);
@@ -131,7 +131,7 @@ static _Noreturn void become_helper(const struct helper *helper, int life, pid_t
 static void start_helper(struct helper *helper, pid_t child) {
   static int life[2]; /* never closed: its end is ours */
   const pid_t monitor = getpid();
-  helper->said = memfd_create("helper", MFD_CLOEXEC);
+  helper->said = memfd_create("helper", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (helper->said < 0 || pipe2(life, O_CLOEXEC) != 0) fail_network(child, "attach the network", "pipe");
   helper->pid = fork();
   if (helper->pid < 0) fail_network(child, "attach the network", "fork");
@@ -186,6 +186,8 @@ void attach_user_network(pid_t child, struct published_port *ports, size_t count
   wait_until_ready(&helper, child);
   for (size_t i = 0; !helper.is_pasta && i < count; i++) slirp_publish(child, &ports[i]);
   if (!helper.is_pasta && count > 0) slirp_remove_socket();
+  /* Packets of the container may make it complain for ever, in memory that nobody limits. */
+  fcntl(helper.said, F_ADD_SEALS, F_SEAL_GROW);
   close(helper.namespace);
   close(helper.routes);
   close(helper.said);
