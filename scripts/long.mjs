@@ -46,6 +46,7 @@ const lanes = {
   schedules: tests(['test/registry/storage/garbage/interleaving.test.ts'], {
     TSREGISTRY_SCHEDULES: times(200_000),
   }),
+  starts: tests(['test/sandbox/many-starts.test.ts'], { SANDBOX_STARTS: times(1000) }),
   s3: tests(['test/registry/storage/s3', 'test/e2e/s3-replicas.test.ts'], {
     TSREGISTRY_S3_ALL: '1',
     TSREGISTRY_S3_SOAK_MS: times(600_000),

@@ -59,9 +59,9 @@ describe.skipIf(missing !== undefined || !isStatic)('the native program', () => 
     using box = makeBox()
     copyFileSync(nativePath('sandbox'), join(box.layer, 'bin/native'))
     const script = `native user-namespace '0 1000 1' '0 1000 1' /bin/true
-      busybox ps | grep -c '[n]ative'`
+      sleep 0.2; busybox ps -o comm | grep -c '^native$'`
     const user = { uid: 1000, gid: 1000, groups: [] }
-    expect(await run(box, script, { user })).toMatchObject({
+    expect(await run(box, script, { user, init: true })).toMatchObject({
       stdout: '0\n',
       stderr: expect.stringContaining('make a user namespace: Operation not permitted'),
     })

@@ -1,4 +1,5 @@
 import type { Container } from '../../layerfs/runtime/container-list.ts'
+import { isPaused } from '../../layerfs/runtime/container-processes.ts'
 import type { ContainerRecord } from '../../layerfs/runtime/container-record.ts'
 import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
 
@@ -22,10 +23,13 @@ export function containerDocument(container: Container): Record<string, unknown>
   }
 }
 
-function stateOf({ isRunning }: Container, { end, startedAt, process }: ContainerRecord) {
+function stateOf(container: Container, { end, startedAt, process }: ContainerRecord) {
+  const { isRunning } = container
+  const paused = isPaused(container)
   return {
-    Status: isRunning ? 'running' : 'exited',
+    Status: !isRunning ? 'exited' : paused ? 'paused' : 'running',
     Running: isRunning,
+    Paused: paused,
     Pid: isRunning ? (process?.pid ?? 0) : 0,
     OOMKilled: end?.outOfMemory ?? false,
     // Killed before it could tell: as if by SIGKILL.

@@ -8,6 +8,7 @@ import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
+import { networkMode, sharedNamespaces } from './namespace-options.ts'
 import { parsePublish } from './publish-options.ts'
 import { ioOptions, limitOptions, resourceOptions } from './resource-options.ts'
 import type { RunFlags } from './run-flags.ts'
@@ -26,7 +27,7 @@ export async function containerOptions(
     env: await environmentOf(flags, lookup),
     ...(workdir === undefined ? {} : { workingDirectory: workdir }),
     ...(hostname === undefined ? {} : { hostname: parseHostname(hostname) }),
-    network: flags.network,
+    network: networkMode(flags),
     mounts: [
       ...(flags.ipc === 'host' ? [hostSharedMemory] : []),
       ...flags.volume.map(parseVolume),
@@ -48,22 +49,26 @@ function extrasOf(flags: RunFlags): ContainerExtras {
   if (uts === 'host' && (hostname ?? domainname) !== undefined) {
     throw usageError('Cannot use flag --uts host with a host or domain name of the container')
   }
+  if (networkMode(flags) === 'container' && (hostname ?? domainname) !== undefined) {
+    throw usageError('Cannot name a container that is in the network of another: it has its name')
+  }
   return {
     ...resourceOptions(flags),
     init: flags.init,
     ports: publishedPorts(flags),
-    shared: (['ipc', 'uts'] as const).filter(name => flags[name] === 'host'),
+    shared: sharedNamespaces(flags),
     dnsSearch: dnsSearch.map(parseWord),
     dnsOptions: dnsOptions.map(parseWord),
     ...(domainname === undefined ? {} : { domainname: parseHostname(domainname) }),
   }
 }
 
-function publishedPorts({ network, publish, 'publish-all': all }: RunFlags): PublishedPort[] {
-  const ports = publish.flatMap(parsePublish)
-  if (network === 'bridge' || (ports.length === 0 && !all)) return ports
+function publishedPorts(flags: RunFlags): PublishedPort[] {
+  const ports = flags.publish.flatMap(parsePublish)
+  const network = networkMode(flags)
+  if (network === 'bridge' || (ports.length === 0 && !flags['publish-all'])) return ports
   throw usageError(
-    `Cannot publish ports with --network ${network}`,
+    `Cannot publish ports with --network ${network === 'container' ? 'container:NAME' : network}`,
     network === 'host' ? 'The ports of the container are those of this machine' : undefined,
   )
 }

@@ -1,4 +1,5 @@
 import { type Container, listContainers } from '../../layerfs/runtime/container-list.ts'
+import { isPaused } from '../../layerfs/runtime/container-processes.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { printable } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
@@ -57,18 +58,19 @@ function rowOf(
     Command: `"${isFull ? command : truncate(command, 20)}"`,
     CreatedAt: record?.createdAt ?? '',
     RunningFor: humanAge(record?.createdAt, now),
-    State: isRunning ? 'running' : 'exited',
+    State: !isRunning ? 'exited' : isPaused(container) ? 'paused' : 'running',
     Status: statusOf(container, now),
     Ports: isRunning ? (record?.ports ?? []).map(formatPort).join(', ') : '',
     Names: record?.name ?? '',
   }
 }
 
-function statusOf({ isRunning, record }: Container, now: Date): string {
+function statusOf(container: Container, now: Date): string {
+  const { isRunning, record } = container
   if (record === undefined) return 'Damaged'
   if (isRunning) {
     const started = Date.parse(record.startedAt ?? record.createdAt)
-    return `Up ${humanDuration(now.getTime() - started)}`
+    return `Up ${humanDuration(now.getTime() - started)}${isPaused(container) ? ' (Paused)' : ''}`
   }
   if (record.end === undefined) return 'Exited (killed)'
   return `Exited (${record.end.code}) ${humanAge(record.end.at, now)}`

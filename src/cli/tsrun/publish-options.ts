@@ -58,6 +58,11 @@ export function exposedPorts(exposed: readonly string[]): PublishedPort[] {
 }
 
 /** As docker lists them: `0.0.0.0:8080->80/tcp`. */
-export function formatPort({ hostAddress, hostPort, port, protocol }: PublishedPort): string {
-  return `${hostAddress}:${hostPort}->${port}/${protocol}`
+export function formatPort(port: PublishedPort): string {
+  return `${formatHostPort(port)}->${port.port}/${port.protocol}`
+}
+
+/** `0.0.0.0:8080`, `[::1]:8080`. */
+export function formatHostPort({ hostAddress, hostPort }: PublishedPort): string {
+  return `${hostAddress.includes(':') ? `[${hostAddress}]` : hostAddress}:${hostPort}`
 }

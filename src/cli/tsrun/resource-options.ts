@@ -8,6 +8,7 @@ import type { IoRate, ResourceLimit, SandboxDevice } from '../../layerfs/sandbox
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseInteger, parseSize } from '../flag-values.ts'
+import { networkMode } from './namespace-options.ts'
 import type { RunFlags } from './run-flags.ts'
 
 type LimitFlag =
@@ -159,13 +160,17 @@ function parseLimit(text: string): number | 'unlimited' {
   return value
 }
 
-function parseSysctl(text: string, { network, ipc }: RunFlags): readonly [string, string] {
+function parseSysctl(text: string, flags: RunFlags): readonly [string, string] {
   const [name = '', value] = text.split(/=(.*)/s)
   if (value === undefined) {
     throw usageError(`Cannot use sysctl "${printable(text)}": expected NAME=VALUE`)
   }
   return parseAs(`sysctl "${printable(text)}"`, () => {
-    checkSysctl(name, { network, ipc: ipc === 'host' ? 'host' : 'private' })
+    const { ipc } = flags
+    checkSysctl(name, {
+      network: networkMode(flags),
+      ipc: ipc === 'host' ? 'host' : ipc.startsWith('container:') ? 'container' : 'private',
+    })
     return [name, value] as const
   })
 }

@@ -64,12 +64,12 @@ export const runFlags = {
   quiet: { kind: 'boolean', short: 'q', help: 'Do not show the progress of a pull' },
 
   network: {
-    kind: 'choice',
-    choices: ['bridge', 'host', 'none'],
+    kind: 'string',
+    value: 'MODE',
     default: 'bridge',
     aliases: ['net'],
     group: network,
-    help: 'Network the container sees',
+    help: 'Network the container sees: bridge, host, none or container:NAME',
   },
   publish: {
     kind: 'strings',
@@ -213,11 +213,24 @@ export const runFlags = {
     help: 'Set a kernel parameter of the container alone',
   },
   ipc: {
-    kind: 'choice',
-    choices: ['private', 'host'],
+    kind: 'string',
+    value: 'MODE',
     default: 'private',
     group: resources,
-    help: 'Whose shared memory and queues the container has',
+    help: 'Whose shared memory and queues it has: private, shareable, host, container:NAME',
+  },
+  pid: {
+    kind: 'string',
+    value: 'MODE',
+    default: 'private',
+    group: resources,
+    help: 'Whose processes it sees: private, host or container:NAME',
+  },
+  userns: {
+    kind: 'choice',
+    choices: ['host'],
+    group: resources,
+    help: 'Whose users it has: always those of tsrun',
   },
   'shm-size': {
     kind: 'size',
@@ -252,7 +265,7 @@ export type RunFlags = FlagValues<typeof runFlags>
 
 const limits: UnsupportedFlag = { reason: 'Limits are those under "Resources" in the help' }
 const namespaces: UnsupportedFlag = { reason: 'Namespaces are always those of the container' }
-const networks: UnsupportedFlag = { reason: 'Networks are bridge, host and none' }
+const networks: UnsupportedFlag = { reason: 'Networks are bridge, host, none and container:NAME' }
 const logging: UnsupportedFlag = {
   reason: 'The output goes where that of tsrun goes, or with --detach to a file for "tsrun logs"',
 }
@@ -272,8 +285,6 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   ip6: networks,
   'mac-address': networks,
   expose: networks,
-  pid: { reason: 'The end of a container is the end of its process namespace' },
-  userns: namespaces,
   cgroupns: namespaces,
   'cgroup-parent': limits,
   'memory-swappiness': limits,

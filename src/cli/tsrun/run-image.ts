@@ -11,6 +11,7 @@ import { provideImage, provideLayers, type WantedImage } from '../image/provide-
 import { isolationRuntime } from '../isolation.ts'
 import { assertRoot } from '../privileges.ts'
 import { containerOptions } from './container-options.ts'
+import { withJoined } from './namespace-options.ts'
 import { exposedPorts } from './publish-options.ts'
 import type { RunFlags, runFlags } from './run-flags.ts'
 import { forwarded, SignalForwarder, stopRules } from './signal-forwarder.ts'
@@ -28,8 +29,9 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
   if (flags.detach && flags.isolation === 'oci') {
     throw usageError('Cannot use --detach with --isolation oci')
   }
-  const options = await containerOptions(flags, command, context.environment.lookup)
+  const alone = await containerOptions(flags, command, context.environment.lookup)
   await using store = await openStore(context.environment.root)
+  const options = await withJoined(alone, flags, store)
   const wanted = wantedImage(imageName, flags)
   const image = await provideImage(store, wanted, context)
   const request: ContainerRequest = {

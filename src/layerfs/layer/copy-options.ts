@@ -1,5 +1,6 @@
 /** What becomes of the files that are copied. */
 import type { FileStat, Timestamp } from '../native/syscalls.ts'
+import type { LastLink } from './rootfs.ts'
 
 export interface CopyOptions {
   /** Absent: each file keeps its own. */
@@ -14,6 +15,8 @@ export interface CopyOptions {
   readonly omit?: (stat: FileStat) => boolean
   /** Whether a socket leaves an empty file; absent: nothing. */
   readonly emptySockets?: true
+  /** What a link at the end of the source's path is; absent: followed. */
+  readonly sourceLink?: LastLink
   /** Absent: each file keeps its own. */
   readonly mtime?: Timestamp
   /** Seconds since 1970: later times become this one (SOURCE_DATE_EPOCH). */

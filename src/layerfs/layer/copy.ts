@@ -34,7 +34,7 @@ export interface Copied {
  * each other. What was copied until then stays.
  */
 export function copyTree(from: CopyEnd, to: CopyEnd, options: CopyOptions = {}): Copied {
-  using source = from.root.openParent(from.path, 'follow')
+  using source = from.root.openParent(from.path, options.sourceLink ?? 'follow')
   const stat = findAt(source.fd, source.name)
   if (stat === undefined) {
     throw new OciError('not-found', `Cannot copy "${shown(latin1Of(from.path))}": not found`)

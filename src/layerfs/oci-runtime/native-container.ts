@@ -82,7 +82,7 @@ async function spawnNative({
   const input = own === 'inherit' ? 'inherit' : 'ignore'
   const output = own === 'none' ? 'ignore' : 'inherit'
   const stdio: StdioOptions = [input, output, output, 'pipe', 'pipe', ...descriptors]
-  const monitor = spawn(nativePath('sandbox'), ['bundle'], { stdio, env: {} })
+  const monitor = spawn(nativePath('sandbox'), ['sealed'], { stdio, env: {} })
   await new Promise<void>((resolve, reject) => {
     monitor.once('spawn', resolve)
     monitor.on('error', cause =>

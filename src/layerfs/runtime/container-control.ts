@@ -5,6 +5,7 @@ import { hasCode, OciError } from '../../oci/errors.ts'
 import type { Containers } from '../snapshot/containers.ts'
 import { endFile, parseEnd, sendSignal } from './container-files.ts'
 import type { Container } from './container-list.ts'
+import { thaw } from './container-processes.ts'
 
 const firstPauseMs = 2
 const longestPauseMs = 50
@@ -16,7 +17,11 @@ export interface WaitLimits {
 
 /** Throws `conflict` when nothing of it runs that could hear the signal. */
 export function signalContainer(container: Container, signal: number): void {
-  if (container.isRunning && sendSignal(container.path, signal)) return
+  if (container.isRunning && sendSignal(container.path, signal)) {
+    // What is frozen would hear it only then.
+    thaw(container)
+    return
+  }
   throw new OciError('conflict', `Container ${container.id.slice(0, 12)} is not running`)
 }
 
@@ -81,6 +86,7 @@ export async function stopContainer(
 ): Promise<void> {
   if (!container.isRunning) return
   sendSignal(container.path, limits.stopSignal)
+  thaw(container)
   if ((await waitForEnd(containers, container, limits)) !== undefined) return
   await killContainer(containers, container, limits.signal)
 }
@@ -93,6 +99,7 @@ export async function killContainer(
 ): Promise<void> {
   if (!container.isRunning) return
   sendSignal(container.path, sigkill)
+  thaw(container)
   const code = await waitForEnd(containers, container, { signal, timeoutMs: patienceMs })
   if (code !== undefined) return
   throw new OciError(

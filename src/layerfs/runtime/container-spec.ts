@@ -52,6 +52,7 @@ export type ContainerExtras = Pick<
   | 'dnsSearch'
   | 'domainname'
   | 'init'
+  | 'joined'
   | 'oomScoreAdjustment'
   | 'ports'
   | 'resourceLimits'

@@ -1,16 +1,13 @@
 /** Making a container, before anything runs in it. */
-import { join } from 'node:path'
 import type { ChainId } from '../../oci/digest.ts'
-import { OciError, printable } from '../../oci/errors.ts'
 import type { RunConfig } from '../../oci/image-config.ts'
-import { withLock } from '../content/file-lock.ts'
 import { openRoot } from '../layer/rootfs.ts'
 import type { RunningSandbox } from '../sandbox/monitor.ts'
 import { processStart } from '../sandbox/process-start.ts'
 import type { SandboxSpec } from '../sandbox/spec.ts'
 import type { HeldContainer } from '../snapshot/containers.ts'
 import type { Store } from '../store.ts'
-import { listContainers } from './container-list.ts'
+import { withFreeName } from './container-name.ts'
 import type { ContainerRecord } from './container-record.ts'
 import {
   type ContainerOptions,
@@ -50,7 +47,7 @@ export async function createContainer(
 ): Promise<NewContainer> {
   const { image, name, options, lifetime, stop } = request
   const record: ContainerRecord = {
-    ...(name === undefined ? {} : { name: checkName(name) }),
+    ...(name === undefined ? {} : { name }),
     image: image.name,
     imageId: image.id,
     argv: containerCommand(image.config, options),
@@ -60,31 +57,7 @@ export async function createContainer(
     ...extra,
   }
   const create = async () => ({ ...(await store.containers.create(image.chain, record)), record })
-  if (name === undefined) return create()
-  return withLock(join(store.locks, 'container-names'), 'exclusive', async () => {
-    await assertNameIsFree(store, name)
-    return create()
-  })
-}
-
-function checkName(name: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(name)) return name
-  throw new OciError(
-    'invalid',
-    `Cannot use container name "${printable(name)}": expected up to 128 of A-Z a-z 0-9 _ . -`,
-  )
-}
-
-async function assertNameIsFree(store: Store, name: string): Promise<void> {
-  const holder = (await listContainers(store.containers)).find(
-    ({ record }) => record?.name === name,
-  )
-  if (holder === undefined) return
-  throw new OciError(
-    'conflict',
-    `Cannot use container name "${name}": container ${holder.id.slice(0, 12)} has it`,
-    { hint: `Remove that one ("tsrun rm ${name}") or use another name` },
-  )
+  return name === undefined ? await create() : await withFreeName(store, name, create)
 }
 
 /** Looks the user up and makes the working directory; the root is closed again before the run. */

@@ -6,6 +6,7 @@ import type { NativeHandle, NativeRequest, NativeResult } from '../oci-runtime/n
 import type { ProcessConfig } from '../oci-runtime/process-config.ts'
 import { allCapabilities } from '../sandbox/defaults.ts'
 import type { Container } from './container-list.ts'
+import { isPaused } from './container-processes.ts'
 import { type JoinRecord, readJoinRecord } from './join-record.ts'
 import { userInRoot } from './user-in-root.ts'
 
@@ -37,6 +38,11 @@ export async function execInContainer(
   const name = container.id.slice(0, 12)
   if (running === undefined) {
     throw new OciError('conflict', `Cannot exec in container ${name}: it is not running`)
+  }
+  if (isPaused(container)) {
+    throw new OciError('conflict', `Cannot exec in container ${name}: it is paused`, {
+      hint: `Let it go on: tsrun unpause ${name}`,
+    })
   }
   const own = readJoinRecord(container.path)
   const { stdio, onStarted } = wishes

@@ -15,6 +15,8 @@ export interface JoinRecord {
   readonly seccomp: Security['seccomp']
   readonly noNewPrivileges: boolean
   readonly resourceLimits: readonly ResourceLimit[]
+  /** For containers that share its network. */
+  readonly hostname?: string
 }
 
 const fileOf = (directory: string) => join(directory, 'join.json')
@@ -25,10 +27,10 @@ export function removeJoinRecord(directory: string): void {
 }
 
 export function writeJoinRecord(directory: string, spec: SandboxSpec): void {
-  const { env, cwd, user, security, resourceLimits = [] } = spec
+  const { env, cwd, user, security, hostname, resourceLimits = [] } = spec
   const { capabilities, seccomp, noNewPrivileges } = security
   const record = {
-    ...{ env, cwd, user, capabilities, noNewPrivileges, resourceLimits },
+    ...{ env, cwd, user, capabilities, noNewPrivileges, resourceLimits, hostname },
     seccomp:
       typeof seccomp === 'object' ? { program: Buffer.from(seccomp).toString('base64') } : seccomp,
   }

@@ -19,7 +19,7 @@ const ofIpc: ReadonlySet<string> = new Set([
 /** Which namespaces the container shares with the machine. */
 export interface SharedNamespaces {
   readonly network: NetworkMode
-  readonly ipc: 'private' | 'host'
+  readonly ipc: 'private' | 'host' | 'container'
 }
 
 /** Throws `invalid` for a parameter that is not the container's own. */
@@ -31,10 +31,12 @@ export function checkSysctl(name: string, { network, ipc }: SharedNamespaces): v
   }
   const refuse = (reason: string) => new OciError('invalid', `${name} ${reason}`)
   if (parts[0] === 'net') {
+    if (network === 'container') throw refuse('is set where the network is made: it is another’s')
     if (network !== 'host') return
     throw refuse('would be changed for the whole machine: the network is the host’s')
   }
   if (ofIpc.has(parts.join('.')) || (parts[0] === 'fs' && parts[1] === 'mqueue')) {
+    if (ipc === 'container') throw refuse('is another container’s')
     if (ipc !== 'host') return
     throw refuse('would be changed for the whole machine: the IPC namespace is the host’s')
   }

@@ -54,6 +54,8 @@ function assertPossible(spec: SandboxSpec): void {
   const impossible = [
     [spec.terminal, 'a terminal'],
     [spec.init === true, 'an init'],
+    [(spec.joined ?? []).length > 0, 'namespaces of another container'],
+    [spec.shared?.includes('pid') === true, 'the processes of this machine'],
     [isInUserNamespace(), 'a user other than root'],
     [typeof spec.security.seccomp === 'object', 'a seccomp profile'],
   ] as const

@@ -45,9 +45,8 @@ export function boundDevices({ rules, name }: DeviceWishes, hierarchies: Hierarc
     const { devices: classic } = hierarchies.v1
     // The second version first, also where it has nothing else: a container begins in its cgroup,
     // while entering one of the first takes the kernel ten milliseconds.
-    if (hierarchies.v2 !== undefined) {
-      const directory = join(hierarchies.v2, 'tsbuild', name)
-      mkdirSync(directory, { recursive: true })
+    const directory = makeUnified(name, hierarchies)
+    if (directory !== undefined) {
       return { kind: 'filtered', directory, program: deviceProgram(lines) }
     }
     if (classic === undefined) return { kind: 'none' }
@@ -56,11 +55,27 @@ export function boundDevices({ rules, name }: DeviceWishes, hierarchies: Hierarc
     if (rules.length === 0) return { kind: 'shared', directory: shared(parent, lines) }
     return { kind: 'own', directory: makeBounded(join(parent, name), lines) }
   } catch (error) {
-    // Read-only, as inside of other containers.
-    const closed = ['EACCES', 'EPERM', 'EROFS'] as const
-    if (closed.some(code => hasCode(error, code))) return { kind: 'none' }
+    if (isClosed(error)) return { kind: 'none' }
     throw error
   }
+}
+
+/** A cgroup of version 2 by this name, made; `undefined` where there is none for us. */
+export function makeUnified(name: string, { v2 }: Hierarchies): string | undefined {
+  if (v2 === undefined) return undefined
+  const directory = join(v2, 'tsbuild', name)
+  try {
+    mkdirSync(directory, { recursive: true })
+    return directory
+  } catch (error) {
+    if (isClosed(error)) return undefined
+    throw error
+  }
+}
+
+/** Read-only, as inside of other containers, or another user's. */
+function isClosed(error: unknown): boolean {
+  return (['EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(error, code))
 }
 
 /** Its name tells that it is complete: it gets it last. */

@@ -2,7 +2,9 @@
  * Where this machine's cgroup hierarchies are mounted. "Hybrid" machines have version 1
  * controllers beside a version 2 hierarchy without those; each controller has one place.
  */
-import { readFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { isInUserNamespace } from '../layer/overlay-format.ts'
 
 export interface Hierarchies {
   /** Mount point of version 2, if mounted. */
@@ -20,6 +22,43 @@ export function cgroupHierarchies(
     .filter(mount => mount.type === 'cgroup')
     .flatMap(mount => mount.options.map(option => [option, mount.point] as const))
   return { ...(unified === undefined ? {} : { v2: unified.point }), v1: Object.fromEntries(v1) }
+}
+
+/**
+ * Those that we may make cgroups in. Without root that is a part of version 2 that was delegated to
+ * us, if any: systemd does so for a user's session. Where nothing is, all are told, and closed.
+ */
+export function usableHierarchies(): Hierarchies {
+  const all = cgroupHierarchies()
+  if (!isInUserNamespace() || all.v2 === undefined) return all
+  const [, own = ''] = /^0::(\/.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8')) ?? []
+  const delegated = own.startsWith('/..') ? undefined : delegatedRoot(all.v2, own)
+  return delegated === undefined ? all : { v2: delegated, v1: {} }
+}
+
+/**
+ * The uppermost directory above `own`, or itself, that is ours: each below `mount` down to `own` may
+ * be written to. To be in such a cgroup is what lets a process be moved below another of them.
+ */
+export function delegatedRoot(mount: string, own: string): string | undefined {
+  let found: string | undefined
+  for (let directory = join(mount, own); isOurs(directory); directory = dirname(directory)) {
+    found = directory
+    if (directory === join(mount)) break
+  }
+  return found
+}
+
+/** The three that the kernel's manual has delegated. */
+function isOurs(directory: string): boolean {
+  try {
+    for (const name of ['.', 'cgroup.procs', 'cgroup.subtree_control']) {
+      accessSync(join(directory, name), constants.W_OK)
+    }
+    return true
+  } catch {
+    return false
+  }
 }
 
 interface CgroupMount {

@@ -103,9 +103,21 @@ function inWords(limit: string, work: () => void): void {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new OciError('unsupported', `Cannot limit ${limit}: ${why}`, {
       cause,
-      ...((['EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(cause, code))
-        ? { hint: 'Cgroups are writable for root only: run as root, or without this limit' }
-        : {}),
+      ...hintFor(cause),
     })
   }
+}
+
+function hintFor(cause: unknown): { readonly hint?: string } {
+  if ((['EACCES', 'EPERM', 'EROFS'] as const).some(code => hasCode(cause, code))) {
+    return {
+      hint: 'No cgroup here is yours: run as root, or in one that is delegated to you (systemd-run --user --scope -p Delegate=yes), or without this limit',
+    }
+  }
+  if (hasCode(cause, 'EBUSY')) {
+    return {
+      hint: 'Processes are in the cgroup that was delegated itself: move them into one below it',
+    }
+  }
+  return {}
 }

@@ -7,8 +7,8 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { boundDevices, type DeviceBound } from './cgroup-devices.ts'
-import { cgroupHierarchies, type Hierarchies } from './cgroup-hierarchies.ts'
+import { boundDevices, type DeviceBound, makeUnified } from './cgroup-devices.ts'
+import { type Hierarchies, usableHierarchies } from './cgroup-hierarchies.ts'
 import { ownerMark, removeCgroup, removeLeftovers } from './cgroup-leftovers.ts'
 import { applySetting, placeOf } from './cgroup-place.ts'
 import { cgroupSettings } from './cgroup-settings.ts'
@@ -16,7 +16,9 @@ import type { DeviceRule } from './device-rules.ts'
 import type { Limits } from './spec.ts'
 
 export interface Cgroup extends Disposable {
-  /** Files that take a process in, beyond the cgroup that it begins in for its devices. */
+  /** The directory of version 2 that it begins in: what bounds, freezes, counts and kills it. */
+  readonly first: string | undefined
+  /** Files that take a process in, beyond that. */
   readonly procs: readonly string[]
   /** What bounds the devices; `undefined`: nothing is to. */
   readonly devices: DeviceBound | undefined
@@ -41,7 +43,7 @@ export interface Bounds {
 export function createCgroup(
   id: string,
   { limits, devices }: Bounds,
-  hierarchies: Hierarchies = cgroupHierarchies(),
+  hierarchies: Hierarchies = usableHierarchies(),
 ): Cgroup {
   for (const parent of ourParents(hierarchies)) removeLeftovers(parent)
   const name = `${id.replace(/[^\w-]/g, '_')}.${ownerMark()}`
@@ -58,13 +60,13 @@ export function createCgroup(
     const bound =
       devices === 'all' ? undefined : boundDevices({ rules: devices, name }, hierarchies)
     const shared = bound?.kind === 'shared' ? [bound.directory] : []
-    if (bound?.kind === 'own' || bound?.kind === 'filtered') {
-      directories.set('devices', bound.directory)
-    }
-    const first = bound?.kind === 'filtered' ? bound.directory : undefined
+    if (bound?.kind === 'own') directories.set('devices', bound.directory)
+    const first = bound?.kind === 'filtered' ? bound.directory : makeUnified(name, hierarchies)
+    if (first !== undefined) directories.set('first', first)
     const entered = new Set([...directories.values(), ...shared].filter(path => path !== first))
     const memoryEvents = eventsFile(directories.get('memory'))
     return {
+      first,
       directories: [...new Set(directories.values())],
       memoryEvents,
       procs: [...entered].map(directory => join(directory, 'cgroup.procs')),

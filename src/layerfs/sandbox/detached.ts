@@ -35,17 +35,17 @@ export interface DetachedIo extends SandboxPlace {
 export async function startSandbox(spec: SandboxSpec, io: DetachedIo): Promise<StartedSandbox> {
   const { discard, signal } = io
   signal?.throwIfAborted()
-  const { operations, cgroup } = prepareSandbox(
+  const { operations, cgroup, isSeen } = prepareSandbox(
     spec,
     io,
     discard === undefined ? 'all' : { discard },
   )
   try {
     const descriptors = [io.lock, io.control, io.end, io.log]
-    const monitor = await startMonitor(
-      [io.stdin ?? 'ignore', 'ignore', 'ignore', ...descriptors],
-      'detached',
-    )
+    const monitor = await startMonitor([io.stdin ?? 'ignore', 'ignore', 'ignore', ...descriptors], {
+      isDetached: true,
+      isSeen,
+    })
     return await new Promise((resolve, reject) => {
       const ended = superviseMonitor(monitor, operations, {
         output: 'inherit',

@@ -62,19 +62,20 @@ export function exitOf({ thrown, failure, exit }: Outcome): Omit<ExitStatus, 'ou
 const patience = 5_000
 
 /**
- * `stdio`: descriptors 0 to 2, then those from 5. `detached` ones are of no terminal's session.
+ * `stdio`: descriptors 0 to 2, then those from 5. Detached ones are of no terminal's session; one
+ * that is `isSeen` by other containers runs from a copy that nobody can write.
  * Throws `unsupported` without the native program, and `unavailable` when the machine has no room
  * for a process: then it has no streams either.
  */
 export async function startMonitor(
   stdio: readonly ('ignore' | 'inherit' | 'pipe' | number)[],
-  lifetime: 'attached' | 'detached' = 'attached',
+  { isDetached = false, isSeen = false }: { isDetached?: boolean; isSeen?: boolean } = {},
 ): Promise<ChildProcess> {
   const all: StdioOptions = [...stdio.slice(0, 3), 'pipe', 'pipe', ...stdio.slice(3)]
-  const monitor = spawn(nativePath('sandbox'), [], {
+  const monitor = spawn(nativePath('sandbox'), isSeen ? ['sealed'] : [], {
     stdio: all,
     env: {},
-    ...(lifetime === 'detached' ? { detached: true, cwd: '/' } : {}),
+    ...(isDetached ? { detached: true, cwd: '/' } : {}),
   })
   await new Promise<void>((resolve, reject) => {
     monitor.once('spawn', resolve)

@@ -29,6 +29,8 @@ export interface Surroundings {
   readonly classicOverlay: boolean
   /** Paths of cgroup.procs files to enter. */
   readonly cgroups: readonly string[]
+  /** The directory of a version 2 cgroup to begin in; that of `devices` goes before it. */
+  readonly firstCgroup?: string
   /** Whether /sys/fs/cgroup can be the unified hierarchy. */
   readonly cgroup2: boolean
   readonly resolvConf: string
@@ -90,15 +92,24 @@ function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
     ['sys'],
     ...(around.cgroup2 ? [['cgroup2'] as const] : []),
     ...standardFiles(spec, around.resolvConf),
+    ...joinOperations(spec),
     ...spec.mounts.flatMap(mountOperations),
     ...networkOperations(spec, around),
     ...securityOperations(spec, around),
-    ...around.cgroups.map(path => ['cgroup', path] as const),
+    ...cgroupOperations(around),
     ...limitOperations(spec),
     ['hostname', spec.hostname],
     ...(spec.domainname === undefined ? [] : [['domainname', spec.domainname] as const]),
     ...processOperations(spec),
     ...(around.keeping === undefined ? [] : keepingOperations(around.keeping)),
+  ]
+}
+
+function cgroupOperations({ firstCgroup, cgroups, devices }: Surroundings): Operation[] {
+  const isNamed = firstCgroup === undefined || devices?.kind === 'filtered'
+  return [
+    ...(isNamed ? [] : [['begin-in-cgroup', firstCgroup] as const]),
+    ...cgroups.map(path => ['cgroup', path] as const),
   ]
 }
 
@@ -152,14 +163,34 @@ function options(spec: SandboxSpec, { devices, userNamespace }: Surroundings): O
     ['seccomp', spec.security.seccomp === 'default'],
     ['no-new-privileges', spec.security.noNewPrivileges],
     ['init', spec.init ?? false],
-    ['host-ipc', spec.shared?.includes('ipc') ?? false],
-    ['host-uts', spec.shared?.includes('uts') ?? false],
+    ['host-ipc', isNotOwn(spec, 'ipc')],
+    ['host-pid', isNotOwn(spec, 'pid')],
+    ['host-uts', isNotOwn(spec, 'uts')],
     ['bind-devices', devices?.kind === 'none'],
     ['overlay-user', userNamespace !== undefined],
     ['own-terminals', userNamespace === 'single'],
     ['borrow-sys', userNamespace !== undefined && spec.network === 'host'],
   ]
   return wanted.filter(([, on]) => on).map(([name]) => ['option', name])
+}
+
+/** The host's or another container's. */
+export function isNotOwn(
+  { shared = [], joined = [] }: Pick<SandboxSpec, 'shared' | 'joined'>,
+  name: 'ipc' | 'pid' | 'uts',
+): boolean {
+  return shared.includes(name) || joined.some(({ kind }) => kind === name)
+}
+
+function joinOperations({ joined = [] }: SandboxSpec): Operation[] {
+  return joined.flatMap(({ kind, pid }): Operation[] => {
+    const directory = `/proc/${pid}/ns`
+    return [
+      ['join', kind, `${directory}/${kind === 'network' ? 'net' : kind}`],
+      // What is shared by name is in its /dev/shm.
+      ...(kind === 'ipc' ? [['shared-memory', `${directory}/mnt`] as const] : []),
+    ]
+  })
 }
 
 function standardFiles(spec: SandboxSpec, resolvConf: string): Operation[] {
@@ -209,7 +240,7 @@ function layerOperations(root: RootMount): Operation[] {
 }
 
 function networkOperations(spec: SandboxSpec, around: Surroundings): Operation[] {
-  if (spec.network === 'host') return [['host-network']]
+  if (spec.network === 'host' || spec.network === 'container') return [['host-network']]
   // The groups that may send echoes must be there, and who they are differs by namespace.
   const sysctls = networkSysctls
     .filter(([path]) => around.userNamespace === undefined || !path.endsWith('ping_group_range'))

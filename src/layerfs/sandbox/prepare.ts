@@ -1,4 +1,5 @@
 /** What the native program is to read, and the cgroup it is to use: a spec, made ready to run. */
+import { OciError } from '../../oci/errors.ts'
 import { hasSingleId, isInUserNamespace } from '../layer/overlay-format.ts'
 import { overlayUse } from '../layer/overlay-use.ts'
 import { type Cgroup, createCgroup } from './cgroup.ts'
@@ -6,7 +7,7 @@ import type { DeviceRule } from './device-rules.ts'
 import { deviceRuleOf } from './devices.ts'
 import { resolvConf } from './host-files.ts'
 import { findNetworkHelper } from './network-helper.ts'
-import { encodeOperations, type Keeping } from './operations.ts'
+import { encodeOperations, isNotOwn, type Keeping } from './operations.ts'
 import type { SandboxSpec } from './spec.ts'
 import { stubDirectory } from './stub-directory.ts'
 import { withCopies } from './with-copies.ts'
@@ -26,6 +27,8 @@ export interface Prepared {
   readonly operations: Buffer
   /** To be disposed of when the container has ended. */
   readonly cgroup: Cgroup
+  /** Whether others see our program before it is the container's: it is to run from a copy then. */
+  readonly isSeen: boolean
 }
 
 /**
@@ -44,24 +47,43 @@ export function prepareSandbox(
   const helper = spec.network === 'bridge' && isInUserNamespace() ? findNetworkHelper() : undefined
   const cgroup = createCgroup(place.id, { limits: spec.limits, devices: devicesOf(spec) })
   try {
+    assertShareable(spec, cgroup)
     const operations = encodeOperations(spec, {
       stubs: stubDirectory(place.stubs),
       volatile: place.volatile ?? false,
       classicOverlay: place.overlay === 'classic',
       cgroups: cgroup.procs,
       // Without a cgroup of its own the container would see all of the host's.
-      cgroup2: cgroup.unified && (cgroup.procs.length > 0 || cgroup.devices?.kind === 'filtered'),
+      cgroup2: cgroup.unified && (cgroup.procs.length > 0 || cgroup.first !== undefined),
       resolvConf: resolvConf(spec),
       devices: cgroup.devices,
+      ...(cgroup.first === undefined ? {} : { firstCgroup: cgroup.first }),
       ...(isInUserNamespace() ? { userNamespace: hasSingleId() ? 'single' : 'ranges' } : {}),
       ...(helper === undefined ? {} : { networkHelper: helper }),
       ...(duties === 'nothing' ? {} : { keeping: keepingOf(duties, cgroup) }),
     })
-    return { operations, cgroup }
+    return { operations, cgroup, isSeen: isNotOwn(spec, 'pid') }
   } catch (error) {
     cgroup[Symbol.dispose]()
     throw error
   }
+}
+
+function assertShareable(spec: SandboxSpec, { first }: Cgroup): void {
+  if (isInUserNamespace() && (spec.joined ?? []).length > 0) {
+    throw new OciError(
+      'unsupported',
+      'Cannot share namespaces of another container without root: each has a user namespace of its own',
+      { hint: 'Use sudo for both' },
+    )
+  }
+  // Its end is the end of its process namespace, or else of its cgroup.
+  if (!isNotOwn(spec, 'pid') || first !== undefined) return
+  throw new OciError(
+    'unsupported',
+    'Cannot share process ids: there is no cgroup to end the container’s processes with',
+    { hint: 'That takes root or a delegated cgroup, and version 2 of cgroups mounted' },
+  )
 }
 
 function keepingOf(duties: Exclude<MonitorDuties, 'nothing'>, cgroup: Cgroup): Keeping {

@@ -43,12 +43,15 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   const prepared = prepareSandbox(spec, io, shared === undefined ? 'nothing' : 'end')
   using cgroup = prepared.cgroup
   const out = output === 'inherit' ? 'inherit' : 'pipe'
-  const monitor = await startMonitor([
-    stdin === 'null' ? 'ignore' : 'inherit',
-    out,
-    out,
-    ...(shared === undefined ? [] : [shared.lock, shared.control, shared.end]),
-  ])
+  const monitor = await startMonitor(
+    [
+      stdin === 'null' ? 'ignore' : 'inherit',
+      out,
+      out,
+      ...(shared === undefined ? [] : [shared.lock, shared.control, shared.end]),
+    ],
+    { isSeen: prepared.isSeen },
+  )
   const outcome = await superviseMonitor(monitor, prepared.operations, io)
   if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
   const written = writtenDirectory(spec.root)

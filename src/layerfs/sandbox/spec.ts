@@ -35,7 +35,9 @@ export interface SandboxSpec {
   /** Whether root inside may change /etc/hosts and its like, where the root is no read-only one. */
   readonly hostFiles?: 'read-only' | 'writable'
   /** Namespaces that are the host's; all others are the container's own. */
-  readonly shared?: readonly ('ipc' | 'uts')[]
+  readonly shared?: readonly ('ipc' | 'pid' | 'uts')[]
+  /** Namespaces of other containers; that of the network goes with the mode `container`. */
+  readonly joined?: readonly JoinedNamespace[]
   /** The first process is an init of ours: it reaps, and hands signals on to `argv`. */
   readonly init?: boolean
   readonly devices?: readonly SandboxDevice[]
@@ -63,7 +65,14 @@ export interface ResourceLimit {
   readonly hard: number | 'unlimited'
 }
 
-export type NetworkMode = 'none' | 'host' | 'bridge'
+export interface JoinedNamespace {
+  readonly kind: 'ipc' | 'network' | 'pid'
+  /** Of the other container's first process, outside. */
+  readonly pid: number
+}
+
+/** `container`: another's, which `joined` has. */
+export type NetworkMode = 'none' | 'host' | 'bridge' | 'container'
 
 /** A port of the host that leads to one of the container. */
 export interface PublishedPort {

@@ -52,6 +52,8 @@ export interface Containers {
   list(): Promise<ContainerEntry[]>
   /** Its writable layer and those below, **top first**, running or not. Throws `not-found`. */
   layers(id: string): Promise<{ readonly upper: string; readonly lower: readonly string[] }>
+  /** Of one that may run. Throws `not-found`. */
+  setRecord(id: string, record: object): Promise<void>
   /** Throws `not-found`; `conflict` when it is running. */
   remove(id: string): Promise<void>
 }
@@ -160,6 +162,11 @@ class DirectoryContainers implements Containers {
       }),
     )
     return (await Promise.all(entries)).filter(entry => entry !== undefined)
+  }
+
+  async setRecord(id: string, record: object): Promise<void> {
+    const { path } = await this.get(id)
+    await writeRecord(path, record)
   }
 
   async remove(id: string): Promise<void> {

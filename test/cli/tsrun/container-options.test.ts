@@ -257,7 +257,6 @@ describe('containerOptions()', () => {
   test.each([
     [['--restart', 'always'], 'Flag --restart is not supported yet'],
     [['--restart', 'always'], 'Flag --restart is not supported yet'],
-    [['--pid', 'host'], 'Flag --pid is not supported yet'],
     [['--mount', 'x'], 'Flag --mount is not supported yet'],
   ])('refuses %j by name', (words, message) => {
     expect(() => parseFlags(grammar, [...words, 'image'])).toThrow(message)

@@ -146,6 +146,7 @@ static void set_option(const struct word *w) {
       {"borrow-sys", &sandbox.borrow_sys},
       {"detached", &sandbox.detached},
       {"host-ipc", &sandbox.host_ipc},
+      {"host-pid", &sandbox.host_pid},
       {"host-uts", &sandbox.host_uts},
       {"init", &sandbox.init},
       {"joins-container", &sandbox.joins_container},
@@ -193,6 +194,8 @@ static const struct operation {
     {"filter", 1, set_filter, NULL},                   /* BPF program for system calls */
     {"device-filter", 3, set_device_filter, NULL},     /* version 2 cgroup to begin in, BPF program,
                                                           "exact" where mounts are no substitute */
+    {"join", 2, set_join, NULL},                       /* kind of namespace, path: join.c */
+    {"shared-memory", 1, set_shared_memory, step_shared_memory}, /* path of a mount namespace */
     {"hostname", 1, set_hostname, NULL},               /* */
     {"domainname", 1, set_domainname, NULL},           /* */
     {"host-network", 0, set_host_network, NULL},       /* default: a network of its own, lo only */
@@ -215,7 +218,6 @@ static const struct operation {
 
     /* Of bundles: bundle.h. The first makes the container one. */
     {"namespaces", 1, set_namespaces, NULL},           /* CLONE_NEW*, all that are its own */
-    {"join", 2, set_join, NULL},                       /* kind, path */
     {"id-maps", 2, set_id_maps, NULL},                 /* lines of uid_map, of gid_map */
     {"time-offset", 1, set_time_offset, NULL},         /* line of timens_offsets */
     {"start-socket", 1, set_start_socket, NULL},       /* path to make it at */

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/limits.h>
 
 /* How often the kernel killed for want of memory; both versions of cgroups name it the same. */
 static unsigned long memory_kills(const char *path) {
@@ -51,6 +52,29 @@ static void tell_end(int code, int signal) {
 static void remove_cgroup(const char *path) {
   for (int attempt = 0; attempt < 50; attempt++) {
     if (rmdir(path) == 0 || errno != EBUSY) return;
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  }
+}
+
+static bool is_populated(const char *directory) {
+  char path[PATH_MAX], text[256] = "";
+  snprintf(path, sizeof path, "%s/cgroup.events", directory);
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const bool said = fd >= 0 && read(fd, text, sizeof text - 1) > 0;
+  if (fd >= 0) close(fd);
+  return said && strstr(text, "populated 1") != NULL;
+}
+
+void kill_the_rest(void) {
+  const char *directory = sandbox.device_filter != NULL ? sandbox.device_filter[0].text : sandbox.first_cgroup;
+  char path[PATH_MAX];
+  if (sandbox.bundle || !sandbox.host_pid || directory == NULL) return;
+  snprintf(path, sizeof path, "%s/cgroup.kill", directory);
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!write(fd, "1", 1);
+  close(fd);
+  for (int waited = 0; waited < 1000 && is_populated(directory); waited++) {
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   }
 }

@@ -16,7 +16,7 @@ static uint64_t namespaces(void) {
   /* Made once its cgroups are entered. */
   if (sandbox.bundle) return sandbox.namespaces & ~(uint64_t)CLONE_NEWCGROUP;
   const bool ours = sandbox.runtime == NULL;
-  return CLONE_NEWNS | CLONE_NEWPID | (!ours || sandbox.host_uts ? 0 : CLONE_NEWUTS) |
+  return CLONE_NEWNS | (sandbox.host_pid ? 0 : CLONE_NEWPID) | (!ours || sandbox.host_uts ? 0 : CLONE_NEWUTS) |
          (!ours || sandbox.host_ipc ? 0 : CLONE_NEWIPC) |
          (sandbox.network == NETWORK_HOST ? 0 : CLONE_NEWNET);
 }
@@ -73,7 +73,7 @@ int main(int count, char **words) {
     fputs("sandbox: started by tsbuild and tsrun only: it reads what to do from descriptor 3\n", stderr);
     return 125;
   }
-  if (count > 1 && strcmp(words[1], "bundle") == 0) run_sealed(words);
+  if (count > 1 && strcmp(words[1], "sealed") == 0) run_sealed(words);
   /* None of them may reach the user's program, whatever else goes wrong. */
   for (int fd = INPUT_FD; fd <= LOG_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   signal(SIGPIPE, SIG_IGN);
@@ -94,6 +94,7 @@ int main(int count, char **words) {
   /* Not dumpable before the container exists: (6). */
   prctl(PR_SET_DUMPABLE, 0);
   if (sandbox.bundle) prepare_bundle();
+  else join_namespaces();
   pid_t child = start_child(cgroup);
   if (child < 0) fail("create namespaces", errno, "");
   if (child == 0) {

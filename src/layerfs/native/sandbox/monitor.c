@@ -159,6 +159,7 @@ void watch(pid_t child, int child_socket) {
   }
   int status;
   while (!turn(&state, &status)) continue;
+  kill_the_rest();
   /* A program that ends at once: its start is still unheard. */
   while (state.socket >= 0) hear_child(&state);
   finish_flows(!state.let_go);

@@ -5,6 +5,7 @@
 #include "calls.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,6 +130,32 @@ static int open_bind(const struct word *words) {
   };
   if (sys_mount_setattr(mount, recursive ? AT_RECURSIVE : 0, &attr) != 0) fail("mount", errno, source);
   return mount;
+}
+
+/* /dev/shm of another container, from within its mount namespace: nobody mounts what is not of his
+ * own. Whatever its processes put there instead is no file system in memory, or a link. */
+static int open_shared_memory(const struct word *words) {
+  const char *path = words[0].text;
+  struct statfs status;
+  const int home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  const int theirs = open(path, O_RDONLY | O_CLOEXEC);
+  if (home < 0 || theirs < 0 || setns(theirs, CLONE_NEWNS) != 0) fail("share memory with", errno, path);
+  const int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const int place = open_inside(root, "dev/shm", O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+  if (place < 0 || fstatfs(place, &status) != 0) fail("share memory with", errno, path);
+  if (status.f_type != TMPFS_MAGIC) fail("share memory with", ENODEV, path);
+  const int mount = clone_mount(place, "", false);
+  if (setns(home, CLONE_NEWNS) != 0) fail("share memory with", errno, path);
+  close(root);
+  close(place);
+  close(theirs);
+  close(home);
+  return mount;
+}
+
+void set_shared_memory(const struct word *words) { add_source(words, open_shared_memory); }
+void step_shared_memory(const struct word *words) {
+  attach_at(take_source(words), "/dev/shm", KIND_DIRECTORY);
 }
 
 void set_bind(const struct word *words) { add_source(words, open_bind); }

@@ -26,6 +26,8 @@
  *  (6) Until it is the user's program, PID 1 is not dumpable, and no other process shares its PID
  *      namespace: nothing in the container can reach this program's file through /proc. As an init
  *      (init.c) it stays so, with no descriptor of ours open.
+ *      Where it shares one all the same, it runs from a sealed copy (bundle.h, 8), and what is left of
+ *      the container's processes is killed by its cgroup when the first has ended.
  *  (7) No device works but those asked for, even for who may make nodes: a cgroup refuses the
  *      others, or, where none can, every mount but those of /dev's own devices is "nodev".
  */
@@ -97,7 +99,7 @@ struct sandbox {
   const struct word *discard;   /* directory to move away at the end, and where */
   bool keeps, logs;             /* CONTROL_FD and END_FD; LOG_FD */
   bool seccomp, no_new_privileges, terminal, init;
-  bool host_uts, host_ipc;
+  bool host_uts, host_ipc, host_pid; /* not of its own: the host's, or a joined one */
   bool own_terminals; /* there is no group 5 to give them to */
   bool borrow_sys;   /* the caller's /sys, as nobody here may mount one */
   bool bind_devices; /* no cgroup bounds the devices: none works but those of /dev */
@@ -107,7 +109,7 @@ struct sandbox {
   /* A container of a bundle, or a process that joins one (bundle.h). */
   bool bundle, joins_container, detached;
   uint64_t namespaces;     /* CLONE_NEW*, all that a bundle's container has of its own */
-  struct texts joins;      /* kind, path */
+  struct texts joins;      /* kind, path; of other containers, too */
   struct texts time_offsets;
   const char *uid_map, *gid_map;
   const char *first_cgroup; /* version 2, to begin in */
@@ -187,6 +189,8 @@ void add_source(const struct word *words, int (*open_it)(const struct word *word
 void open_sources(void);
 int take_source(const struct word *words);
 void set_bind(const struct word *words);
+void set_shared_memory(const struct word *words);
+void step_shared_memory(const struct word *words);
 void step_bind(const struct word *words);
 void step_tmpfs(const struct word *words);
 void step_file(const struct word *words);
@@ -251,6 +255,8 @@ void relay_output_pipes(void);    /* in the monitor */
 
 /* log.c, keep.c: a container that lives on. */
 void log_output(int stream, const char *bytes, size_t size);
+/* Those that live on without their first process, in whose namespace they are not. */
+void kill_the_rest(void);
 void keep_end(int code, int signal);
 /* terminal.c: a descriptor over a socket, beside `what`. */
 int send_descriptor(int socket, const char *what, size_t size, int descriptor);
