@@ -38,13 +38,35 @@ static int attach_program(const char *directory, const struct word *code) {
   return status;
 }
 
-void attach_device_filter(void) {
+/* Whether the kernel has such programs at all, and lets us ask: to attach one takes no more, as who
+ * may mount may do both. */
+static bool has_device_filters(const char *directory) {
+  const int cgroup = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  union bpf_attr query = {0};
+  query.query.target_fd = (uint32_t)cgroup;
+  query.query.attach_type = BPF_CGROUP_DEVICE;
+  const bool has = cgroup >= 0 && syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof query) == 0;
+  const int error = errno;
+  if (cgroup >= 0) close(cgroup);
+  errno = error;
+  return has;
+}
+
+void plan_device_filter(void) {
   if (sandbox.device_filter == NULL) return;
   const struct word *words = sandbox.device_filter;
-  if (attach_program(words[0].text, &words[1]) == 0) return;
+  if (has_device_filters(words[0].text)) return;
   /* A kernel that cannot: mounts bound devices, too (7), but not how they are accessed. */
   if (strcmp(words[2].text, "exact") == 0) fail("bound the devices", errno, words[0].text);
   sandbox.bind_devices = true;
+}
+
+void attach_device_filter(pid_t child) {
+  const struct word *words = sandbox.device_filter;
+  if (words == NULL || sandbox.bind_devices || attach_program(words[0].text, &words[1]) == 0) return;
+  const int error = errno;
+  if (child > 0) end_child(child);
+  fail("bound the devices", error, words[0].text);
 }
 
 void set_oom_score(void) {

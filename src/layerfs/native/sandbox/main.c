@@ -85,7 +85,8 @@ int main(int count, char **words) {
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);
   if (!sandbox.detached) make_output_pipes();
-  attach_device_filter();
+  plan_device_filter();
+  if (sandbox.bundle) attach_device_filter(0);
   const int cgroup = open_first_cgroup();
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {

@@ -29,6 +29,11 @@ struct watch {
   bool created; /* and then for its start */
 };
 
+void end_child(pid_t child) {
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+}
+
 /* A detached container is its subreaper's from here on, not ours to reap. */
 static void tell_started(struct watch *watch) {
   if (!watch->created) report_started(watch->child);
@@ -155,6 +160,8 @@ void watch(pid_t child, int child_socket) {
   if (sandbox.bundle) {
     map_ids(child, child_socket);
   } else {
+    /* While PID 1 builds its file system; it becomes the program only when this has told it to. */
+    attach_device_filter(child);
     attach_network(child, child_socket);
   }
   int status;

@@ -5,17 +5,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 void fail_network(pid_t child, const char *step, const char *detail) {
   const int error = errno;
-  kill(child, SIGKILL);
-  waitpid(child, NULL, 0);
+  end_child(child);
   fail(step, error, detail);
 }
 

@@ -224,8 +224,10 @@ void make_device(int place, const char *name, const char *source, const struct s
 /* Devices and links that everybody has, but for those of which `is_there` says so. */
 void make_default_devices(int place, bool (*is_there)(int, const char *, const struct stat *));
 
-/* limits.c: the first in the monitor, the others in PID 1. */
-void attach_device_filter(void);
+/* limits.c: the first two in the monitor, before PID 1 is there and before it goes on (with 0: before
+ * it is there), the others in PID 1. */
+void plan_device_filter(void);
+void attach_device_filter(pid_t child);
 void set_oom_score(void);
 void set_resource_limits(void);
 
@@ -276,6 +278,8 @@ void slirp_publish(pid_t child, const struct published_port *port);
 void slirp_remove_socket(void);
 
 /* monitor.c */
+/* Kills it and waits until it is gone. */
+void end_child(pid_t child);
 _Noreturn void watch(pid_t child, int child_socket);
 
 /* privileges.c */
