@@ -14,7 +14,11 @@ import { makeBox, missing, run } from './box.ts'
 const machine = vi.hoisted(() => ({ hierarchies: undefined as Hierarchies | undefined }))
 vi.mock('../../src/layerfs/sandbox/cgroup-hierarchies.ts', async load => {
   const real = await load<typeof import('../../src/layerfs/sandbox/cgroup-hierarchies.ts')>()
-  return { ...real, cgroupHierarchies: () => machine.hierarchies ?? real.cgroupHierarchies() }
+  return {
+    ...real,
+    cgroupHierarchies: () => machine.hierarchies ?? real.cgroupHierarchies(),
+    usableHierarchies: () => machine.hierarchies ?? real.usableHierarchies(),
+  }
 })
 afterEach(() => {
   machine.hierarchies = undefined

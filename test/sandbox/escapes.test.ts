@@ -2,7 +2,7 @@
  * Ways out of a container that runtimes had, tried on the whole program, by root and by a user. What
  * could be reached belongs to who runs it and is open to all: no permission of a file stops it.
  */
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -22,6 +22,21 @@ import { describeWith } from '../support/requires.ts'
 import { type Box, makeBox } from './box.ts'
 
 const { PATH = '' } = process.env
+
+const familiesProgram = `
+#include <errno.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+  const unsigned long families[] = {38, 40, (1ul << 32) + 38, 1};
+  for (int i = 0; i < 4; i++) {
+    const long fd = syscall(SYS_socket, families[i], 5 - 4 * (i == 3), 0);
+    printf("%lu: %d\\n", families[i], fd < 0 ? errno : 0);
+  }
+  return 0;
+}
+`
 
 describeWith(['root', 'busybox', 'users'], 'a way out', () => {
   let compiled: Compiled
@@ -45,7 +60,16 @@ describeWith(['root', 'busybox', 'users'], 'a way out', () => {
     writeFileSync(join(outside, 'secret'), 'escaped\n')
     symlinkSync(outside, join(tree, 'wd'))
     symlinkSync(`/../../../../../..${outside}`, join(tree, 'up'))
+    const families = join(box.directory, 'families.c')
+    writeFileSync(families, familiesProgram)
+    execFileSync('cc', ['-static', '-O1', '-o', join(tree, 'bin/families'), families])
     importAs('bb', tree)
+    mkdirSync(join(tree, 'dev/pts'), { recursive: true })
+    for (const name of ['console', 'pts/0', 'pts/ptmx', 'ptmx']) {
+      symlinkSync(join(outside, 'secret'), join(tree, 'dev', name))
+    }
+    importAs('console-link', tree)
+    rmSync(join(tree, 'dev'), { recursive: true })
     for (const name of ['dev', 'proc', 'sys']) {
       symlinkSync(outside, join(tree, name))
       importAs(`${name}-link`, tree)
@@ -99,15 +123,18 @@ describeWith(['root', 'busybox', 'users'], 'a way out', () => {
     }
   })
 
-  test.each(modes)('%s: descriptors, capabilities and keys that were left', (_, uid) => {
-    const script = `ls /proc/self/fd; grep -E 'CapInh|CapAmb' /proc/self/status`
-    const { stdout } = inside(uid, script)
-    // The fourth is of the listing itself.
-    expect(stdout).toMatch(/^0\n1\n2\n3\nCapInh:\t0+\nCapAmb:\t0+\n$/)
-  })
+  test.each(modes)(
+    '%s: descriptors and capabilities that were left (CVE-2022-29162, CVE-2022-24769)',
+    (_, uid) => {
+      const script = `ls /proc/self/fd; grep -E 'CapInh|CapAmb' /proc/self/status`
+      const { stdout } = inside(uid, script)
+      // The fourth is of the listing itself.
+      expect(stdout).toMatch(/^0\n1\n2\n3\nCapInh:\t0+\nCapAmb:\t0+\n$/)
+    },
+  )
 
   test.each(modes)(
-    '%s: links at /dev, /proc and /sys (CVE-2019-16884, CVE-2026-41579)',
+    '%s: links at /dev, /proc and /sys (CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2026-41579, CVE-2026-47766)',
     (_, uid) => {
       for (const image of ['dev-link', 'proc-link', 'sys-link']) {
         const { status, stderr } = tsrun(uid, '--rm', '--network', 'none', image, 'true')
@@ -119,7 +146,7 @@ describeWith(['root', 'busybox', 'users'], 'a way out', () => {
   )
 
   test.each(modes)(
-    '%s: directories made through links (CVE-2026-55686, CVE-2021-30465)',
+    '%s: directories made through links (CVE-2026-55686, CVE-2021-30465, CVE-2024-45310)',
     (_, uid) => {
       for (const link of ['wd', 'up']) {
         expect(inside(uid, 'echo x > made', '-w', `/${link}/new`).status).toBe(0)
@@ -147,6 +174,43 @@ describeWith(['root', 'busybox', 'users'], 'a way out', () => {
       mount -o remount,rw /proc/sys && echo escaped
       umount /proc/kcore && echo escaped; echo tried`
     expect(inside(uid, script).stdout).toBe('tried\n')
+  })
+
+  test.each(modes)(
+    '%s: what the kernel tells of the machine (GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p)',
+    (_, uid) => {
+      const script = `head -c 1 /proc/interrupts; ls /sys/devices/virtual/powercap /sys/firmware
+        for cpu in /sys/devices/system/cpu/cpu*/thermal_throttle; do ls $cpu; done; echo tried`
+      expect(inside(uid, `(${script}) 2>/dev/null`).stdout.replace(/^\/.*:\n|^\n/gm, '')).toBe(
+        'tried\n',
+      )
+    },
+  )
+
+  test.each(modes)('%s: families of sockets (CVE-2026-31431)', (_, uid) => {
+    // AF_ALG and AF_VSOCK, and by numbers that are the same to the kernel.
+    expect(inside(uid, 'families').stdout).toBe('38: 1\n40: 1\n4294967334: 1\n1: 0\n')
+  })
+
+  test.each(modes)('%s: links at the terminals (CVE-2025-52565)', (_, uid) => {
+    const { stdout } = tsrun(
+      uid,
+      '-d',
+      '-t',
+      '--network',
+      'none',
+      'console-link',
+      'sh',
+      '-c',
+      'tty; cat',
+    )
+    const id = stdout.trim()
+    expect(id).toMatch(/^[0-9a-f]{64}$/)
+    const links = tsrun(uid, 'exec', id, 'ls', '-l', '/dev/console', '/dev/pts/0')
+    expect(links.stdout).toMatch(/^crw.* \/dev\/console\ncrw.* \/dev\/pts\/0\n$/)
+    expect(tsrun(uid, 'logs', id).stdout).toBe('/dev/console\r\n')
+    expect(tsrun(uid, 'rm', '-f', id).status).toBe(0)
+    untouched()
   })
 
   test.each(modes)('%s: namespaces of its own (CVE-2022-0185)', (_, uid) => {

@@ -77,6 +77,11 @@ function assertShareable(spec: SandboxSpec, { first }: Cgroup): void {
       { hint: 'Use sudo for both' },
     )
   }
+  if (isInUserNamespace() && (spec.shared ?? []).includes('pid')) {
+    throw new OciError('unsupported', 'Cannot share the processes of this machine without root', {
+      hint: 'Use sudo',
+    })
+  }
   // Its end is the end of its process namespace, or else of its cgroup.
   if (!isNotOwn(spec, 'pid') || first !== undefined) return
   throw new OciError(
