@@ -1,7 +1,7 @@
 /** Containers that live on without who started them. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Compiled, compileSources } from '../support/compiled.ts'
@@ -77,6 +77,31 @@ describe.skipIf(missing !== undefined)(`tsrun -d${missing ? ` (${missing})` : ''
     existsSync(`/proc/${pid}`) && !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
 
   const forever = 'while :; do sleep 0.05; done'
+
+  test('keeps as much of its output as it is told to', async () => {
+    const script = 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done'
+    const id = start('limited', script, '--log-opt', 'max-size=32k', '--log-opt', 'max-file=2')
+    expect(tsrun('wait', 'limited').stdout).toBe('0\n')
+    const lines = tsrun('logs', 'limited').stdout.trim().split('\n')
+    expect(lines.at(-1)).toBe('line 20000')
+    expect(lines.length).toBeLessThan(2000)
+    const first = Number(/^line (\d+)$/.exec(lines[0] ?? '')?.[1])
+    expect(lines).toEqual(lines.map((_, index) => `line ${first + index}`))
+    expect(tsrun('logs', '--tail', '1', 'limited').stdout).toBe('line 20000\n')
+    // 64 KiB are kept, and up to a quarter more until the next time.
+    expect(statSync(join(store, 'containers', id, 'log')).blocks * 512).toBeLessThan(100_000)
+    for (const [option, words] of [
+      ['max-size=1k', 'the least is 4096'],
+      ['max-file=3', 'it takes max-size, too'],
+      ['mode=non-blocking', 'expected max-size=BYTES or max-file=NUMBER'],
+    ] as const) {
+      expect(tsrun('-d', '--log-opt', option, 'bb', 'true')).toMatchObject({
+        status: 125,
+        stderr: expect.stringContaining(words),
+      })
+    }
+    expect(tsrun('--log-opt', 'max-size=1m', 'bb', 'true').stderr).toContain('without --detach')
+  })
 
   test('prints the id of a container that lives on, and tells its end', () => {
     const id = start('web', `trap "echo bye; exit 7" TERM; echo ready; ${forever}`)

@@ -9,6 +9,11 @@ const security = 'Security'
 export const runFlags = {
   rm: { kind: 'boolean', help: 'Remove the container when it ends' },
   detach: { kind: 'boolean', short: 'd', help: 'Let it live on; print its id' },
+  'log-opt': {
+    kind: 'strings',
+    value: 'max-size=BYTES',
+    help: 'How much output of a detached container is kept: max-size=10m, max-file=3',
+  },
   interactive: { kind: 'boolean', short: 'i', help: 'Keep standard input open' },
   tty: { kind: 'boolean', short: 't', help: 'Give the container a terminal' },
   env: { kind: 'strings', short: 'e', value: 'NAME[=VALUE]', help: 'Set an environment variable' },
@@ -295,7 +300,6 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   'blkio-weight-device': limits,
   'oom-kill-disable': {},
   'log-driver': logging,
-  'log-opt': logging,
   'health-cmd': {},
   'health-interval': {},
   'health-retries': {},

@@ -11,6 +11,7 @@ import { provideImage, provideLayers, type WantedImage } from '../image/provide-
 import { isolationRuntime } from '../isolation.ts'
 import { assertRoot } from '../privileges.ts'
 import { containerOptions } from './container-options.ts'
+import { logLimitOf } from './log-options.ts'
 import { withJoined } from './namespace-options.ts'
 import { exposedPorts } from './publish-options.ts'
 import type { RunFlags, runFlags } from './run-flags.ts'
@@ -29,6 +30,10 @@ export async function runImage(invocation: Invocation<typeof runFlags>): Promise
   if (flags.detach && flags.isolation === 'oci') {
     throw usageError('Cannot use --detach with --isolation oci')
   }
+  if (!flags.detach && flags['log-opt'].length > 0) {
+    throw usageError('Cannot use --log-opt without --detach: the output goes where ours goes')
+  }
+  logLimitOf(flags['log-opt'])
   const alone = await containerOptions(flags, command, context.environment.lookup)
   await using store = await openStore(context.environment.root)
   const options = await withJoined(alone, flags, store)
@@ -100,7 +105,9 @@ async function runInBackground(
   request: ContainerRequest,
   { flags, context }: Foreground,
 ): Promise<number> {
+  const logLimit = logLimitOf(flags['log-opt'])
   const id = await startContainer(store, request, {
+    ...(logLimit === undefined ? {} : { logLimit }),
     stdin: flags.interactive ? 'open' : 'null',
     signal: context.signal,
     now: () => new Date(),

@@ -7,6 +7,8 @@
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
+import { hasCode } from '../../oci/errors.ts'
+import { syscalls } from '../native/syscalls.ts'
 
 export interface LogRecord {
   /** ISO 8601 with nanoseconds. */
@@ -30,8 +32,9 @@ const pauseMs = 50
 /** All records of the file, in order; with `follow` also those to come. Throws ENOENT. */
 export async function* readLog(path: string, follow?: FollowOptions): AsyncGenerator<LogRecord> {
   await using file = await open(path, 'r')
-  const reader = new LogReader()
-  for (let position = 0; ; ) {
+  let position = beginning(file.fd)
+  const reader = new LogReader(position > 0 ? 'torn' : 'whole')
+  for (;;) {
     // Before reading: what is written until then is read once more.
     const mayGrow = (await follow?.mayGrow()) ?? false
     const chunk = await readChunk(file, position)
@@ -42,6 +45,18 @@ export async function* readLog(path: string, follow?: FollowOptions): AsyncGener
     // Aborted: there is nobody any more who would read it.
     await pause(pauseMs, undefined, { signal: follow?.signal as AbortSignal }).catch(() => {})
     if (follow?.signal.aborted === true) return
+  }
+}
+
+const seekData = 3
+
+/** Where what is still kept begins: what is older is a hole. */
+function beginning(fd: number): number {
+  try {
+    return syscalls().lseek(fd, 0, seekData)
+  } catch (error) {
+    if (hasCode(error, 'ENXIO') || hasCode(error, 'EINVAL')) return 0
+    throw error
   }
 }
 
@@ -56,13 +71,20 @@ const newline = 0x0a
 export class LogReader {
   #rest: Buffer = Buffer.alloc(0)
   readonly #isInLine = { stdout: false, stderr: false }
+  #isTorn: boolean
+
+  /** `torn`: what comes first is the end of a record that has no beginning any more. */
+  constructor(first: 'torn' | 'whole' = 'whole') {
+    this.#isTorn = first === 'torn'
+  }
 
   push(chunk: Uint8Array): LogRecord[] {
     const bytes = Buffer.concat([this.#rest, chunk])
     const records: LogRecord[] = []
     let at = 0
     for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, at)) {
-      const record = this.#decode(bytes.subarray(at, end + 1))
+      const record = this.#isTorn ? undefined : this.#decode(bytes.subarray(at, end + 1))
+      this.#isTorn = false
       if (record !== undefined) records.push(record)
       at = end + 1
     }

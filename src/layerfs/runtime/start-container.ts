@@ -18,6 +18,8 @@ import {
 export interface DetachedContainerIo {
   /** `open`: the program waits for input that never comes, instead of finding none. */
   readonly stdin: 'null' | 'open'
+  /** How many bytes of its output are kept; absent: all. */
+  readonly logLimit?: number
   readonly signal?: AbortSignal
   readonly now: () => Date
 }
@@ -73,6 +75,7 @@ async function start(
       control: opened(openControl(container.path)),
       end: opened(openEmpty(endFile(container.path))),
       log: opened(openEmpty(logFile(container.path))),
+      ...(io.logLimit === undefined ? {} : { logLimit: io.logLimit }),
       ...(io.stdin === 'null' ? {} : { stdin: opened(openEndlessInput(container.path)) }),
       ...(isRemoved ? { discard: { from: container.path, to: await store.trash.place() } } : {}),
       ...(io.signal === undefined ? {} : { signal: io.signal }),

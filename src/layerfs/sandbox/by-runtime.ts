@@ -83,7 +83,13 @@ interface Place {
 }
 
 /** The end alone: the output is the caller's, the cgroup the runtime's. */
-const keeping: Keeping = { logs: false, cgroups: [], memoryEvents: undefined, discard: undefined }
+const keeping: Keeping = {
+  logs: false,
+  logLimit: undefined,
+  cgroups: [],
+  memoryEvents: undefined,
+  discard: undefined,
+}
 
 async function supervise(
   spec: SandboxSpec,

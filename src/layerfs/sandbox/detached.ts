@@ -23,6 +23,8 @@ export interface DetachedIo extends SandboxPlace {
   readonly end: number
   /** An empty file for its output: runtime/container-log.ts. */
   readonly log: number
+  /** How many bytes of it are kept; absent: all. */
+  readonly logLimit?: number
   /** A directory, and where it is moved to at the end. */
   readonly discard?: { readonly from: string; readonly to: string }
   readonly signal?: AbortSignal
@@ -33,13 +35,9 @@ export interface DetachedIo extends SandboxPlace {
  * signal's reason when it was aborted; nothing is left then.
  */
 export async function startSandbox(spec: SandboxSpec, io: DetachedIo): Promise<StartedSandbox> {
-  const { discard, signal } = io
+  const { discard, logLimit, signal } = io
   signal?.throwIfAborted()
-  const { operations, cgroup, isSeen } = prepareSandbox(
-    spec,
-    io,
-    discard === undefined ? 'all' : { discard },
-  )
+  const { operations, cgroup, isSeen } = prepareSandbox(spec, io, { discard, logLimit })
   try {
     const descriptors = [io.lock, io.control, io.end, io.log]
     const monitor = await startMonitor([io.stdin ?? 'ignore', 'ignore', 'ignore', ...descriptors], {

@@ -47,6 +47,8 @@ export interface Surroundings {
 export interface Keeping {
   /** It writes the output down. */
   readonly logs: boolean
+  /** Bytes of it that are kept; absent: all. */
+  readonly logLimit: number | undefined
   /** Which it removes. */
   readonly cgroups: readonly string[]
   readonly memoryEvents: string | undefined
@@ -113,10 +115,12 @@ function cgroupOperations({ firstCgroup, cgroups, devices }: Surroundings): Oper
   ]
 }
 
-function keepingOperations({ logs, cgroups, memoryEvents, discard }: Keeping): Operation[] {
+function keepingOperations(keeping: Keeping): Operation[] {
+  const { logs, logLimit, cgroups, memoryEvents, discard } = keeping
   return [
     ['option', 'keeps'],
     ...(logs ? [['option', 'logs'] as const] : []),
+    ...(logLimit === undefined ? [] : [['log-limit', logLimit] as const]),
     ...cgroups.map(path => ['own-cgroup', path] as const),
     ...(memoryEvents === undefined ? [] : [['memory-events', memoryEvents] as const]),
     ...(discard === undefined ? [] : [['discard', discard.from, discard.to] as const]),

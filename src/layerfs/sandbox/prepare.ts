@@ -35,7 +35,7 @@ export interface Prepared {
  * What the monitor does beyond running the container: nothing; hear of signals and write down the
  * end; or all that a container needs whose caller is gone.
  */
-export type MonitorDuties = 'nothing' | 'end' | 'all' | { readonly discard: Keeping['discard'] }
+export type MonitorDuties = 'nothing' | 'end' | Pick<Keeping, 'discard' | 'logLimit'>
 
 /** The caller disposes of the cgroup. Throws `unsupported` and `invalid`, and then leaves none. */
 export function prepareSandbox(
@@ -93,11 +93,13 @@ function assertShareable(spec: SandboxSpec, { first }: Cgroup): void {
 
 function keepingOf(duties: Exclude<MonitorDuties, 'nothing'>, cgroup: Cgroup): Keeping {
   const isAlone = duties !== 'end'
+  const { discard, logLimit } = isAlone ? duties : {}
   return {
     logs: isAlone,
+    logLimit,
     cgroups: isAlone ? cgroup.directories : [],
     memoryEvents: cgroup.memoryEvents,
-    discard: typeof duties === 'object' ? duties.discard : undefined,
+    discard,
   }
 }
 

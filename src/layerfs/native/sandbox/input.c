@@ -100,6 +100,9 @@ static void set_published(const struct word *w) {
 
 static void set_own_cgroup(const struct word *w) { append(&sandbox.own_cgroups, w[0].text); }
 static void set_memory_events(const struct word *w) { sandbox.memory_events = w[0].text; }
+static void set_log_limit(const struct word *w) {
+  sandbox.log_limit = number(w[0].text, INT64_MAX / 4);
+}
 static void set_discard(const struct word *w) { sandbox.discard = w; }
 static void set_namespaces(const struct word *w) {
   sandbox.bundle = true;
@@ -206,6 +209,7 @@ static const struct operation {
     {"own-cgroup", 1, set_own_cgroup, NULL},           /* directory to remove at the end */
     {"memory-events", 1, set_memory_events, NULL},     /* file of a cgroup */
     {"discard", 2, set_discard, NULL},                 /* directory, where to at the end */
+    {"log-limit", 1, set_log_limit, NULL},             /* bytes */
     {"user", 2, set_user, NULL},                       /* uid, gid */
     {"group", 1, set_group, NULL},                     /* gid */
     {"capability", 1, set_capability, NULL},           /* number */

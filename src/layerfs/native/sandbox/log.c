@@ -6,10 +6,14 @@
  *
  * No byte is lost or changed: the texts one after the other, with an end of line after each F, are
  * what was written. A record is in the file whole or not at all.
+ *
+ * With a limit, what is older goes from the disk: the file begins with a hole. All offsets stay, so
+ * that who reads on is not disturbed.
  */
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +25,21 @@ static char buffer[65536];
 static size_t used;
 /* Of the file: we are the only writer. */
 static off_t written;
+
+/* Now and then, and not for every record. Where holes cannot be had the file begins anew. */
+static void forget(void) {
+  enum { PAGE = 4096 };
+  static off_t forgotten;
+  const off_t limit = (off_t)sandbox.log_limit;
+  if (limit == 0 || written - forgotten < limit + limit / 4 + PAGE) return;
+  const off_t until = (written - limit) / PAGE * PAGE;
+  const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  if (fallocate(LOG_FD, hole, forgotten, until - forgotten) == 0) {
+    forgotten = until;
+  } else if (ftruncate(LOG_FD, 0) == 0) {
+    written = forgotten = 0;
+  }
+}
 
 /* Where the disk is full the rest is lost, but no record is torn. */
 static void flush(void) {
@@ -36,6 +55,7 @@ static void flush(void) {
   }
   written += (off_t)used;
   used = 0;
+  forget();
 }
 
 static void put_record(const char *head, char kind, const char *text, size_t size) {

@@ -98,6 +98,7 @@ struct sandbox {
   const char *memory_events;    /* counts how often memory ran out */
   const struct word *discard;   /* directory to move away at the end, and where */
   bool keeps, logs;             /* CONTROL_FD and END_FD; LOG_FD */
+  unsigned long log_limit;      /* bytes of the log that are kept; 0: all */
   bool seccomp, no_new_privileges, terminal, init;
   bool host_uts, host_ipc, host_pid; /* not of its own: the host's, or a joined one */
   bool own_terminals; /* there is no group 5 to give them to */
