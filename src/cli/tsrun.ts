@@ -53,6 +53,22 @@ await runProgram({
       load: async () => (await import('./tsrun/stop.ts')).stopCommand,
     },
     {
+      name: 'start',
+      aliases: ['container start'],
+      summary: 'Start containers again that have ended',
+      group: 'Containers',
+      asRoot: true,
+      load: async () => (await import('./tsrun/start.ts')).startCommand,
+    },
+    {
+      name: 'restart',
+      aliases: ['container restart'],
+      summary: 'Stop containers, and start them again',
+      group: 'Containers',
+      asRoot: true,
+      load: async () => (await import('./tsrun/start.ts')).restartCommand,
+    },
+    {
       name: 'kill',
       aliases: ['container kill'],
       summary: 'Send containers a signal',

@@ -1,7 +1,15 @@
 /** Containers that live on without who started them. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  statSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Compiled, compileSources } from '../support/compiled.ts'
@@ -77,6 +85,45 @@ describe.skipIf(missing !== undefined)(`tsrun -d${missing ? ` (${missing})` : ''
     existsSync(`/proc/${pid}`) && !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
 
   const forever = 'while :; do sleep 0.05; done'
+
+  test('is started again, with its files, its flags and its log', () => {
+    const script =
+      'echo run >> /count; busybox wc -l < /count; cat /proc/sys/kernel/hostname; [ -e /stop ] || sleep 1000'
+    start('again', script, '-h', 'keeper', '-m', '64m')
+    expect(tsrun('start', 'again')).toEqual({ status: 0, stdout: 'again\n', stderr: '' })
+    expect(tsrun('stop', '-t', '0', 'again').status).toBe(0)
+    expect(status('again')).toMatch(/^again exited Exited \(137\)/)
+    expect(tsrun('start', 'again').stdout).toBe('again\n')
+    expect(status('again')).toMatch(/^again running Up/)
+    expect(tsrun('exec', 'again', 'touch', '/stop').status).toBe(0)
+    expect(tsrun('restart', '-t', '0', 'again').stdout).toBe('again\n')
+    expect(tsrun('wait', 'again').stdout).toBe('0\n')
+    expect(tsrun('logs', 'again').stdout).toBe('1\nkeeper\n2\nkeeper\n3\nkeeper\n')
+    expect(status('again')).toMatch(/^again exited Exited \(0\)/)
+    expect(tsrun('start', '-a', 'again').stderr).toContain('tsrun logs -f')
+    expect(tsrun('start', 'nobody').stderr).toContain('Cannot find container "nobody"')
+  })
+
+  test('that ran in the foreground is started in the background', () => {
+    expect(tsrun('--name', 'front', 'bb', 'sh', '-c', 'echo $((1+1))').stdout).toBe('2\n')
+    expect(tsrun('start', 'front').status).toBe(0)
+    expect(tsrun('wait', 'front').stdout).toBe('0\n')
+    expect(tsrun('logs', 'front').stdout).toBe('2\n')
+  })
+
+  test('is as it was when it cannot be started again', () => {
+    const mark = join(box.directory, 'goes')
+    mkdirSync(mark)
+    start('once', 'exit 5', '-v', `${mark}:/goes`)
+    expect(tsrun('wait', 'once').stdout).toBe('5\n')
+    rmdirSync(mark)
+    expect(tsrun('start', 'once')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining(mark),
+    })
+    expect(tsrun('start', 'once').status).toBe(1)
+    expect(status('once')).toMatch(/^once exited Exited \(5\)/)
+  })
 
   test('keeps as much of its output as it is told to', async () => {
     const script = 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done'

@@ -75,7 +75,7 @@ describeWith(['root', 'busybox', 'users'], 'a way out', () => {
       importAs(`${name}-link`, tree)
       rmSync(join(tree, name))
     }
-  }, 60_000)
+  }, 120_000)
 
   afterAll(() => {
     box[Symbol.dispose]()

@@ -5,6 +5,7 @@
  *   control   a named pipe: each byte is a signal for its first process. Only the container's own
  *             monitor reads it, so who finds no reader there can hit no other process
  *   end       empty until it has ended: one line, written at one go
+ *   spec.json what starts it again: saved-spec.ts
  *   join.json what a process that joins it takes over: join-record.ts
  *   log       of a detached one, its output: container-log.ts
  */
@@ -41,8 +42,16 @@ function openPipe(path: string): number {
 
 /** New and empty. The caller closes it. */
 export function openEmpty(path: string): number {
-  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW
-  return openSync(path, flags, 0o600)
+  return openFile(path, constants.O_TRUNC)
+}
+
+/** With what is in it; made when missing. The caller closes it. */
+export function openKept(path: string): number {
+  return openFile(path, 0)
+}
+
+function openFile(path: string, flags: number): number {
+  return openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | flags, 0o600)
 }
 
 /** Whether somebody was there to hear it. */

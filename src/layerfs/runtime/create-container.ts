@@ -16,6 +16,7 @@ import {
   workingDirectory,
 } from './container-spec.ts'
 import { writeJoinRecord } from './join-record.ts'
+import { saveSpec } from './saved-spec.ts'
 import { userInRoot } from './user-in-root.ts'
 
 export interface ContainerRequest {
@@ -73,6 +74,7 @@ export function prepareContainer(
   const base = { id, root: mount, user, home: user.home }
   const spec = containerSpec(image.config, options, base)
   writeJoinRecord(path, spec)
+  saveSpec(path, spec)
   return spec
 }
 

@@ -3,10 +3,20 @@
  * holds its lock, keeps its output and its end, and removes it where it is to go at its end.
  */
 import { closeSync } from 'node:fs'
+import { OciError } from '../../oci/errors.ts'
 import { startSandbox } from '../sandbox/detached.ts'
 import type { StartedSandbox } from '../sandbox/monitor.ts'
+import type { SandboxSpec } from '../sandbox/spec.ts'
 import type { Store } from '../store.ts'
-import { endFile, logFile, openControl, openEmpty, openEndlessInput } from './container-files.ts'
+import {
+  endFile,
+  logFile,
+  openControl,
+  openEmpty,
+  openEndlessInput,
+  openKept,
+} from './container-files.ts'
+import type { Container } from './container-list.ts'
 import {
   type ContainerRequest,
   createContainer,
@@ -14,6 +24,7 @@ import {
   prepareContainer,
   startedRecord,
 } from './create-container.ts'
+import { savedSpec } from './saved-spec.ts'
 
 export interface DetachedContainerIo {
   /** `open`: the program waits for input that never comes, instead of finding none. */
@@ -39,9 +50,7 @@ export async function startContainer(
   })
   store.letGo()
   try {
-    const handle = await start(store, container, { request, io })
-    await container.setRecord(startedRecord(container.record, handle))
-    await handle.letGo()
+    await launch(store, container, { spec: prepareContainer(container, request), io })
     return container.id
   } catch (error) {
     await store.trash.discard(container.path)
@@ -49,18 +58,45 @@ export async function startContainer(
   }
 }
 
-interface Wishes {
-  readonly request: ContainerRequest
+/**
+ * Starts a container that has ended, as it was started first, with the files that it left; what it
+ * writes follows what it wrote. Nothing where it runs. Throws `unsupported` and `not-found` as
+ * {@link savedSpec}, and what keeps it from starting; it is ended then, as before.
+ */
+export async function startAgain(
+  store: Store,
+  { id, isRunning, record }: Container,
+  io: DetachedContainerIo,
+): Promise<void> {
+  if (isRunning) return
+  if (record === undefined) {
+    throw new OciError('conflict', `Cannot start container ${id.slice(0, 12)}: it is damaged`)
+  }
+  using held = await store.containers.hold(id)
+  const { end: _, process: _process, ports: _ports, address: _address, ...rest } = record
+  // With its end, whose file is about to be emptied: should it not start, it has ended as before.
+  await held.setRecord(record)
+  const fresh = { ...rest, startedAt: io.now().toISOString(), detached: true as const }
+  await launch(store, { ...held, record: fresh }, { spec: savedSpec(held.path, held.mount), io })
+}
+
+interface Launch {
+  readonly spec: SandboxSpec
   readonly io: DetachedContainerIo
+}
+
+async function launch(store: Store, container: NewContainer, { spec, io }: Launch): Promise<void> {
+  const handle = await start(store, container, { spec, io })
+  await container.setRecord(startedRecord(container.record, handle))
+  await handle.letGo()
 }
 
 async function start(
   store: Store,
   container: NewContainer,
-  { request, io }: Wishes,
+  { spec, io }: Launch,
 ): Promise<StartedSandbox> {
-  const spec = prepareContainer(container, request)
-  const isRemoved = request.lifetime === 'removed-at-end'
+  const isRemoved = container.record.lifetime === 'removed-at-end'
   const open: number[] = []
   const opened = (fd: number) => {
     open.push(fd)
@@ -74,7 +110,7 @@ async function start(
       lock: container.lockFd,
       control: opened(openControl(container.path)),
       end: opened(openEmpty(endFile(container.path))),
-      log: opened(openEmpty(logFile(container.path))),
+      log: opened(openKept(logFile(container.path))),
       ...(io.logLimit === undefined ? {} : { logLimit: io.logLimit }),
       ...(io.stdin === 'null' ? {} : { stdin: opened(openEndlessInput(container.path)) }),
       ...(isRemoved ? { discard: { from: container.path, to: await store.trash.place() } } : {}),

@@ -67,6 +67,10 @@ static void put_record(const char *head, char kind, const char *text, size_t siz
 }
 
 void log_output(int stream, const char *bytes, size_t size) {
+  static bool has_begun;
+  /* A container that was started again goes on where it ended. */
+  if (!has_begun) written = lseek(LOG_FD, 0, SEEK_END);
+  has_begun = true;
   char time[32], head[HEAD - 8];
   struct timespec now;
   struct tm parts;
