@@ -8,6 +8,7 @@ import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
+import { parseMount } from './mount-options.ts'
 import { networkMode, sharedNamespaces } from './namespace-options.ts'
 import { parsePublish } from './publish-options.ts'
 import { ioOptions, limitOptions, resourceOptions } from './resource-options.ts'
@@ -32,6 +33,7 @@ export async function containerOptions(
       ...(flags.ipc === 'host' ? [hostSharedMemory] : []),
       ...flags.volume.map(parseVolume),
       ...flags.tmpfs.map(parseTmpfs),
+      ...flags.mount.map(parseMount),
     ],
     terminal: flags.tty,
     readOnly: flags['read-only'],

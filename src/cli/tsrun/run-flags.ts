@@ -29,6 +29,11 @@ export const runFlags = {
     value: 'TARGET[:size=64m]',
     help: 'Mount an empty directory in memory',
   },
+  mount: {
+    kind: 'strings',
+    value: 'type=bind|tmpfs,…',
+    help: 'The same in words: type=bind,source=/srv,target=/srv,readonly',
+  },
   workdir: { kind: 'string', short: 'w', value: 'DIR', help: 'Directory the command starts in' },
   user: { kind: 'string', short: 'u', value: 'USER[:GROUP]', help: 'Name or id to run as' },
   'group-add': {
@@ -279,7 +284,6 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   restart: {
     reason: 'No process of ours is left that could: use a service of systemd with Restart=',
   },
-  mount: { reason: 'Use --volume or --tmpfs' },
   label: { short: 'l' },
   'label-file': {},
   attach: { short: 'a', reason: 'Use --interactive' },

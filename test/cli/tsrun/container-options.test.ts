@@ -141,6 +141,37 @@ describe('containerOptions()', () => {
   })
 
   test.each([
+    [
+      'type=bind,source=/srv,target=/data,readonly',
+      { kind: 'bind', source: '/srv', target: '/data', readOnly: true, recursive: true },
+    ],
+    [
+      'type=bind,src=/srv,dst=/data,ro=false,bind-recursive=disabled',
+      { kind: 'bind', source: '/srv', target: '/data', readOnly: false, recursive: false },
+    ],
+    [
+      'type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=700',
+      { kind: 'tmpfs', target: '/t', size: 1024 * 1024, mode: 0o700 },
+    ],
+    ['type=tmpfs,target=/t', { kind: 'tmpfs', target: '/t', mode: 0o1777 }],
+  ])('mounts "%s"', async (text, mount) => {
+    expect((await options(['--mount', text])).mounts).toEqual([mount])
+  })
+
+  test.each([
+    ['source=data,target=/d', 'volumes are not supported yet'],
+    ['type=image,target=/d', 'unknown type "image"'],
+    ['type=bind,source=rel,target=/d', 'the source must be an absolute path'],
+    ['type=bind,source=/s,target=d', 'the target must be an absolute path'],
+    ['type=bind,source=/s,target=/d,bind-propagation=shared', 'the propagation is always private'],
+    ['type=bind,source=/s,target=/d,readonly=perhaps', 'readonly is true or false'],
+    ['type=tmpfs,target=/d,source=/s', 'unknown option "source" of tmpfs'],
+    ['type=tmpfs,target=/d,tmpfs-mode=9', 'tmpfs-mode is an octal number'],
+  ])('does not mount "%s"', async (text, why) => {
+    await expect(options(['--mount', text])).rejects.toThrow(`Cannot use mount "${text}": ${why}`)
+  })
+
+  test.each([
     ['80', ['0.0.0.0:0->80/tcp']],
     ['8080:80', ['0.0.0.0:8080->80/tcp']],
     ['127.0.0.1:8080:80/udp', ['127.0.0.1:8080->80/udp']],
@@ -257,7 +288,6 @@ describe('containerOptions()', () => {
   test.each([
     [['--restart', 'always'], 'Flag --restart is not supported yet'],
     [['--restart', 'always'], 'Flag --restart is not supported yet'],
-    [['--mount', 'x'], 'Flag --mount is not supported yet'],
   ])('refuses %j by name', (words, message) => {
     expect(() => parseFlags(grammar, [...words, 'image'])).toThrow(message)
   })
