@@ -105,10 +105,10 @@ describe.skipIf(missing !== undefined)(`tsrun -d${missing ? ` (${missing})` : ''
   })
 
   test('that ran in the foreground is started in the background', () => {
-    expect(tsrun('--name', 'front', 'bb', 'sh', '-c', 'echo $((1+1))').stdout).toBe('2\n')
-    expect(tsrun('start', 'front').status).toBe(0)
-    expect(tsrun('wait', 'front').stdout).toBe('0\n')
-    expect(tsrun('logs', 'front').stdout).toBe('2\n')
+    expect(tsrun('--name', 'earlier', 'bb', 'sh', '-c', 'echo $((1+1))').stdout).toBe('2\n')
+    expect(tsrun('start', 'earlier').status).toBe(0)
+    expect(tsrun('wait', 'earlier').stdout).toBe('0\n')
+    expect(tsrun('logs', 'earlier').stdout).toBe('2\n')
   })
 
   test('is as it was when it cannot be started again', () => {
