@@ -32,7 +32,7 @@ export const cpCommand: Command = defineCommand({
     }
     assertRoot('copy files of a container')
     await using store = await openStore(environment.root)
-    store.stopWriting()
+    store.letGo()
     await using fromRoot = await openPlace(store, from)
     await using toRoot = await openPlace(store, to)
     copyFiles(

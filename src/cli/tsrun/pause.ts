@@ -26,7 +26,7 @@ function stateCommand(
     arity: { min: 1 },
     run: async ({ args, ...context }) => {
       await using store = await openStore(context.environment.root)
-      store.stopWriting()
+      store.letGo()
       return await eachContainer(args, { context, store }, async container =>
         setPaused(container, wanted),
       )

@@ -26,7 +26,7 @@ export const statsCommand: Command = defineCommand({
   unsupported: { all: { short: 'a', reason: 'Those that have ended use nothing' } },
   run: async ({ flags, args, environment, stdout, signal }) => {
     await using store = await openStore(environment.root)
-    store.stopWriting()
+    store.letGo()
     let before = await measure(store, args)
     while (!signal.aborted) {
       await pause(intervalMs, undefined, { signal }).catch(() => {})

@@ -16,7 +16,7 @@ export const topCommand: Command = defineCommand({
   arity: { min: 1 },
   run: async ({ args: [name = '', ...words], environment, stdout }) => {
     await using store = await openStore(environment.root)
-    store.stopWriting()
+    store.letGo()
     const container = findContainer(await listContainers(store.containers), name)
     const pids = new Set(containerProcesses(container, 'list the processes of'))
     stdout.write(onlyOf(pids, listing(words.length === 0 ? ['-ef'] : words)))
