@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { hashSync } from 'bcryptjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createAuthority } from '../registry/server/access/certificates.ts'
-import { describeWith, type Need } from '../support/requires.ts'
+import { describeWith, missing, type Need } from '../support/requires.ts'
 import { type DockerDaemon, startDocker } from './docker-daemon.ts'
 import { attempt, type Finished } from './process.ts'
 import { openWorkspace, type Registry, type Store } from './workspace.ts'
@@ -163,6 +163,14 @@ const clients: readonly Client[] = [
     copy: (from, to) => call('regctl', ['image', 'copy', from, to]),
     logout: address => call('regctl', ['registry', 'logout', address]),
   },
+  {
+    name: 'oras',
+    needs: ['oras'],
+    login: (address, user, password) =>
+      call('oras', ['login', '--plain-http', '-u', user, '--password-stdin', address], password),
+    copy: (from, to) => call('oras', ['cp', '--from-plain-http', '--to-plain-http', from, to]),
+    logout: address => call('oras', ['logout', address]),
+  },
 ]
 
 const read = (path: string) => readFileSync(path, 'utf8')
@@ -256,6 +264,45 @@ policies:
     expect(await push('builder', 'certified/app:1')).toEqual(done)
     expect(await push('builder', 'elsewhere/app:1')).toEqual(refused(/denied|403/))
     expect(await push('other', 'certified/app:1')).toEqual(refused(/denied|403/))
+    if (missing(['oras']) !== undefined) return
+    const files = (who: string) => work.path(`certs-${who}`)
+    const copy = (who: string, to: string) =>
+      call('oras', [
+        ...['cp', '--from-plain-http', `${mixed.address}/public/app:1`, `${address}/${to}`],
+        ...['--to-ca-file', `${files(who)}/ca.crt`, '--to-cert-file', `${files(who)}/client.cert`],
+        ...['--to-key-file', `${files(who)}/client.key`],
+      ])
+    expect(await copy('builder', 'certified/oras:1')).toEqual(done)
+    expect(await copy('other', 'certified/oras:1')).toEqual(refused(/denied|403/))
+  })
+})
+
+describeWith(['root', 'build', 'busybox', 'cosign', 'skopeo'], 'cosign', () => {
+  const cosign = (...args: readonly string[]) =>
+    attempt('cosign', args, { env: { ...homeOf('cosign'), COSIGN_PASSWORD: '' } })
+  const offline = ['--allow-http-registry', '--tlog-upload=false', '--use-signing-config=false']
+
+  test('signs where the rules let it, and whoever may pull verifies', async () => {
+    const { address } = mixed
+    const login = (user: string, password: string) =>
+      attempt('cosign', ['login', address, '-u', user, '--password-stdin'], {
+        env: homeOf('cosign'),
+        stdin: password,
+      })
+    const place = work.write('cosign', { note: 'keys are made here' })
+    expect(await cosign('generate-key-pair', '--output-key-prefix', `${place}/key`)).toEqual(done)
+    const image = `${address}/public/app:1`
+    const sign = () => cosign('sign', '-y', '--key', `${place}/key.key`, ...offline, image)
+    expect(await sign()).toEqual(refused(/unauthorized|denied|401/i))
+    expect(await login('bob', 'bob-password')).toEqual(done)
+    expect(await sign()).toEqual(refused(/denied|403/i))
+    expect(await login('root', 'root-password')).toEqual(done)
+    expect(await sign()).toEqual(done)
+    const verified = await cosign(
+      ...['verify', '--key', `${place}/key.pub`, '--insecure-ignore-tlog=true'],
+      ...['--allow-http-registry', image],
+    )
+    expect(verified).toEqual(done)
   })
 })
 

@@ -31,6 +31,7 @@ const checks = {
     command('setpriv', [...anyUser, 'unshare', '-U', 'true'], 'user namespaces for users'),
   nginx: () => program('nginx', 'nginx'),
   podman: () => program('podman', 'podman'),
+  oras: () => program('oras', 'go install'),
   regctl: () => program('regctl', 'go install'),
   openssl: () => command('openssl', ['version'], 'openssl'),
   runc: () => program('runc', 'runc'),
