@@ -2,6 +2,7 @@
 import { chmodSync, chownSync, cpSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { makeRepository } from '../support/git-server.ts'
 import { describeWith } from '../support/requires.ts'
 import { run } from './process.ts'
 import { openWorkspace, type Store } from './workspace.ts'
@@ -18,7 +19,7 @@ RUN touch made-now && rm /bin/yes; true
 LABEL a=b
 `
 
-describeWith(['root', 'build', 'busybox'], 'a reproducible build', () => {
+describeWith(['root', 'build', 'busybox', 'git'], 'a reproducible build', () => {
   const work = openWorkspace('reproducible')
   let store: Store
   let other: Store
@@ -99,6 +100,18 @@ describeWith(['root', 'build', 'busybox'], 'a reproducible build', () => {
     const digest = await digestOf({ store, context, threads: '2' }, ['--reproducible'])
     const uncached = ['--reproducible', '--no-cache']
     expect(await digestOf({ store: other, context, threads: '3' }, uncached)).toBe(digest)
+  })
+
+  test('A09 --reproducible takes the time of the commit, for a context that is a repository', async () => {
+    makeRepository(work.path('repository'), { Dockerfile: 'FROM scratch\nCOPY . /s/', f: 'f' })
+    const context = `file://${work.path('repository')}/.git`
+    const archive = work.path('repository.tar')
+    const args = ['--reproducible', '-o', `type=tar,dest=${archive}`]
+    const digest = await digestOf({ store, context, threads: '2' }, ['--reproducible'])
+    expect(await digestOf({ store: other, context, threads: '3' }, ['--reproducible'])).toBe(digest)
+    await store.tsbuild([...args, context])
+    const { stdout } = await run('tar', ['--utc', '--full-time', '-tvf', archive])
+    expect(stdout.match(/2001-09-09 01:46:40/g)).toHaveLength(3)
   })
 
   test('--verify-reproducible is silent about what is, and names the files of what is not', async () => {
