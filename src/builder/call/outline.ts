@@ -54,20 +54,25 @@ function firstOfEach<T extends { readonly name: string; readonly span: Span }>(a
 /** An ARG that only takes over a global one is that one; one of the platform's is no question. */
 function stageArgs(plan: BuildPlan): (planned: PlannedStage) => OutlineArg[] {
   const globals = new Map(plan.globalArgs.flatMap(arg => arg.args.map(one => [one.name, arg])))
-  const { buildArgs } = plan.options
-  const isAutomatic = (name: string) =>
-    isPlatformArg(name) && !globals.has(name) && !buildArgs.has(name)
   return ({ stage, scope }) => {
     const values = new Map(scope.args.map(({ name, value }) => [name, value]))
     return stage.instructions.flatMap(({ instruction }) => {
       if (instruction.kind !== 'arg') return []
       return instruction.args.flatMap(({ name, value }) => {
-        if (value === undefined && isAutomatic(name)) return []
         const above = value === undefined ? globals.get(name) : undefined
-        return [argOf(above ?? instruction, name, values.get(name))]
+        const isAutomatic = value === undefined && isLeftToPlatform(plan, name)
+        if (isAutomatic && above === undefined) return []
+        return [argOf(above ?? instruction, name, isAutomatic ? undefined : values.get(name))]
       })
     })
   }
+}
+
+/** Whether the platform alone gives it a value. */
+function isLeftToPlatform({ globalArgs, options }: BuildPlan, name: string): boolean {
+  const defaults = globalArgs.flatMap(({ args }) => args.filter(one => one.name === name))
+  const isDefined = defaults.some(({ value }) => value !== undefined)
+  return isPlatformArg(name) && !isDefined && !options.buildArgs.has(name)
 }
 
 /** Global ARGs that the FROM lines use, and those that their defaults use. */
@@ -79,7 +84,8 @@ function fromArgs(plan: BuildPlan, stages: readonly PlannedStage[]): OutlineArg[
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
     if (found.has(name)) continue
     for (const { instruction, value } of definitions.get(name) ?? []) {
-      found.set(name, argOf(instruction, name, plan.globals.get(name)))
+      const given = isLeftToPlatform(plan, name) ? undefined : plan.globals.get(name)
+      found.set(name, argOf(instruction, name, given))
       pending.push(...variablesIn(plan, value))
     }
   }

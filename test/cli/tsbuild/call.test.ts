@@ -135,6 +135,34 @@ describe('--call=outline, targets, subrequests.describe', () => {
     expect(outlineText(named)).toMatch(/^TARGET: {6}app\nDESCRIPTION: the application\n\nBUILD ARG/)
   })
 
+  test('asks for platform arguments only where the file or the user gives them, as BuildKit', () => {
+    const asking = [
+      ...[
+        'ARG TARGETARCH',
+        'ARG BUILDOS=plan9',
+        'FROM scratch AS amd64',
+        'FROM ${TARGETARCH} AS a',
+      ],
+      ...['ARG TARGETARCH', 'ARG TARGETOS', 'ARG BUILDOS', 'ARG TARGETVARIANT=v9', 'ARG T', ''],
+    ].join('\n')
+    const args = (buildArgs: Readonly<Record<string, string>>) => {
+      const given = { buildArgs: { T: 'scratch', ...buildArgs } }
+      const told = outlineOf({ plan: planText(asking, given), stages: planAll(asking, given) })
+      return told.args.map(({ name, value }) => [name, value])
+    }
+    const others = [
+      ['BUILDOS', 'plan9'],
+      ['TARGETVARIANT', 'v9'],
+      ['T', 'scratch'],
+    ]
+    expect(args({})).toEqual([['TARGETARCH', undefined], ...others])
+    const [BUILDOS = [], ...last] = others
+    expect(args({ TARGETARCH: 'amd64', TARGETOS: 'x' })).toEqual([
+      ...[['TARGETARCH', 'amd64'], BUILDOS],
+      ...[['TARGETOS', 'x'], ...last],
+    ])
+  })
+
   test('lists stages', async () => {
     await expect(targetsText(targets)).toMatchFileSnapshot(golden('targets.txt'))
     await expect(targetsJson(targets, text)).toMatchFileSnapshot(golden('targets.json'))
