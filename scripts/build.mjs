@@ -1,9 +1,11 @@
 // Builds everything a checkout needs: JavaScript into dist/, native code into build/native/.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildNative } from './build-native.mjs'
+import { bundle } from './bundle.mjs'
+import { keepCode } from './keep-code.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const compiler = join(root, 'node_modules/typescript/bin/tsc')
@@ -24,9 +26,8 @@ if (status !== 0) {
   rmSync(fresh, { recursive: true, force: true })
   process.exit(status ?? 1)
 }
-for (const name of ['tsbuild', 'tsregistry', 'tsrun', 'tsrun-oci']) {
-  chmodSync(join(fresh, `cli/${name}.js`), 0o755)
-}
+await bundle(fresh, join(root, 'src/cli/launcher.cjs'))
 rmSync(join(root, 'dist'), { recursive: true, force: true })
 renameSync(fresh, join(root, 'dist'))
 buildNative(root)
+keepCode(join(root, 'dist/cli'))

@@ -18,6 +18,8 @@ import { programVersion } from './version.ts'
 
 /** Runs the process's command line and ends the process. */
 export async function runProgram(program: Program): Promise<never> {
+  // Until it is known: a process whose work never settles ends too, and must not look well then.
+  process.exitCode = exitCodes.internal
   ignoreClosedPipes()
   const environment = readEnvironment()
   if (environment.nativeFolder !== undefined) useNativeFolder(environment.nativeFolder)

@@ -6,7 +6,7 @@ import { imageCommands } from './image/entries.ts'
 import { runProgram } from './main.ts'
 import { historyCommands } from './tsbuild/history/entries.ts'
 
-await runProgram({
+void runProgram({
   name: 'tsbuild',
   summary: 'Builds container images from Dockerfiles, without a daemon.',
   examples: [

@@ -2,7 +2,7 @@
 /** tsregistry: an OCI registry over a folder or a bucket. */
 import { runProgram } from './main.ts'
 
-await runProgram({
+void runProgram({
   name: 'tsregistry',
   summary:
     'An OCI registry: container images and artifacts over HTTP, stored in a folder or a bucket',

@@ -5,7 +5,7 @@
 import { imageCommands } from './image/entries.ts'
 import { runProgram } from './main.ts'
 
-await runProgram({
+void runProgram({
   name: 'tsrun',
   summary: 'Runs containers, without a daemon.',
   examples: [
