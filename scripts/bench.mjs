@@ -1,5 +1,6 @@
 // Benchmarks: `node scripts/bench.mjs AREA [--quick]` compiles bench/AREA beside the sources into a
-// directory of its own, which it removes, and runs its main.ts. Node 20 runs no TypeScript.
+// directory of its own, which it removes, and runs its main.ts, beside the programs of `npm run build`.
+// Node 20 runs no TypeScript.
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,11 +17,16 @@ if (!areas.includes(area)) {
   process.exit(125)
 }
 
+if (!existsSync(join(checkout, 'dist/cli/tsbuild.js'))) {
+  console.error('The programs are measured as they are built: npm run build')
+  process.exit(125)
+}
 const root = mkdtempSync(join(tmpdir(), 'tsbuild-bench-'))
 let child
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child?.kill(signal))
 try {
-  for (const name of ['build', 'node_modules']) symlinkSync(join(checkout, name), join(root, name))
+  for (const name of ['build', 'dist', 'node_modules'])
+    symlinkSync(join(checkout, name), join(root, name))
   cpSync(join(checkout, 'package.json'), join(root, 'package.json'))
   const compiler = join(checkout, 'node_modules/typescript/bin/tsc')
   const args = [compiler, '-p', join(checkout, 'bench/tsconfig.json'), '--outDir', root]

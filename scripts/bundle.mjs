@@ -45,7 +45,27 @@ async function bundled(dist, path, format) {
     },
   })
   const { output } = await build.generate({ format, codeSplitting: false, comments: false })
-  return output[0].code.replace(/^#!.*/, '').replace(/[\u0080-\uffff]/g, escaped)
+  const code = output[0].code.replace(/^#!.*/, '').replace(/[\u0080-\uffff]/g, escaped)
+  return format === 'cjs' ? slowOnes.reduce(loadedWhenUsed, code) : code
+}
+
+/** Of Node's own modules those that take milliseconds to load, which few commands need. */
+const slowOnes = ['node_http', 'node_https', 'node_net', 'node_zlib'].concat(
+  'node_worker_threads',
+  'node_child_process',
+)
+
+/** Where the bundle begins with `let NAME = require("node:…")`, every use of NAME is a call. */
+function loadedWhenUsed(code, name) {
+  const line = new RegExp(
+    `^let ${name} = (require\\("[^"]+"\\));(\n${name} = __toESM\\(${name}, 1\\);)?$`,
+    'm',
+  )
+  const [text, required, asModule] = line.exec(code) ?? []
+  if (text === undefined) return code
+  const value = asModule === undefined ? required : `__toESM(${required}, 1)`
+  const uses = code.replace(text, '').replaceAll(new RegExp(`\\b${name}\\b`, 'g'), `${name}()`)
+  return `let loaded_${name};\nfunction ${name}() { return (loaded_${name} ??= ${value}); }\n${uses}`
 }
 
 /** What a module finds beside itself is where it is without a bundle. */

@@ -25,7 +25,8 @@ export interface Contestant extends AsyncDisposable {
   takePeakMemory(): number
 }
 
-const program = fileURLToPath(new URL('../../src/cli/tsbuild.js', import.meta.url))
+/** As `npm run build` made it. */
+const program = fileURLToPath(new URL('../../dist/cli/tsbuild.js', import.meta.url))
 
 export function startTsbuild(directory: string): Contestant {
   const report = join(directory, 'max-rss')

@@ -61,7 +61,7 @@ interface Registry {
 }
 
 async function serve(root: string): Promise<Registry> {
-  const program = fileURLToPath(new URL('../../src/cli/tsregistry.js', import.meta.url))
+  const program = fileURLToPath(new URL('../../dist/cli/tsregistry.js', import.meta.url))
   const args = ['--', program, 'serve', '--addr', '127.0.0.1:0', '--root', root]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] })
   const lines = createInterface({ input: child.stdout })

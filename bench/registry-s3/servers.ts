@@ -24,7 +24,7 @@ export interface RunningRegistry extends AsyncDisposable {
 }
 
 /** Compiled beside the benchmark (scripts/bench.mjs). */
-const program = fileURLToPath(new URL('../../src/cli/tsregistry.js', import.meta.url))
+const program = fileURLToPath(new URL('../../dist/cli/tsregistry.js', import.meta.url))
 
 export const ours: Rival = {
   name: 'tsregistry',

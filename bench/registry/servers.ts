@@ -18,7 +18,7 @@ export interface MeasuredServer extends AsyncDisposable {
 }
 
 /** Compiled beside the benchmark (scripts/bench.mjs). */
-const program = fileURLToPath(new URL('../../src/cli/tsregistry.js', import.meta.url))
+const program = fileURLToPath(new URL('../../dist/cli/tsregistry.js', import.meta.url))
 
 export async function startOurs(
   flags: readonly string[] = [],

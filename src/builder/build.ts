@@ -42,7 +42,7 @@ import { parseStepPlace, standsAt } from './step-place.ts'
 import { cacheMountsOf } from './steps/cache-mount.ts'
 import { openContext } from './steps/open-source.ts'
 import { openStatCache } from './steps/open-stat-cache.ts'
-import { statCache } from './steps/stat-cache.ts'
+import { nothingEarlier, statCache } from './steps/stat-cache.ts'
 import { stepExecutor } from './steps/step-executor.ts'
 import type { StepWorld } from './steps/step-world.ts'
 import { twinResults } from './twin-results.ts'
@@ -220,7 +220,7 @@ async function run(
     snapshots: store.snapshots,
     filesystems,
     context,
-    contextCache: kept?.cache ?? statCache({}, now),
+    contextCache: kept?.cache ?? statCache(nothingEarlier, now),
     namedContext: contexts.open,
     sources,
     memo: answers,

@@ -1,7 +1,7 @@
 /**
  * Twins: what steps on the same filesystem gave before, for a step that ran again (K01).
  *
- *   records/made/<hash of the parent>.json   [{ "diffId": …, "created": … }, …], the latest first
+ *   records/made/<hash of the parent>.json   [{ "diffId": …, "created": …, "look": … }, …], the latest first
  *
  * A step that runs again and changes the same files in the same way differs from before in times
  * alone. Then the earlier result is taken in its place, and all that was built on it is found again.
@@ -17,6 +17,8 @@ export interface MadeLayer {
   readonly diffId: DiffId
   /** When its step ran (RFC 3339). */
   readonly created: string
+  /** Where that of another layer differs, it is no twin: `HashedDiff` of layerfs. */
+  readonly look: string
 }
 
 export interface TwinQuestion {
@@ -26,6 +28,7 @@ export interface TwinQuestion {
   /** Directories below it, **top first**. */
   readonly lower: readonly string[]
   readonly diffId: DiffId
+  readonly look: string
   readonly signal: AbortSignal
 }
 
@@ -48,8 +51,9 @@ export function twinResults(
     decode(await records.get('made', hexFor(parent)))
   const isTwin = async (
     layer: MadeLayer,
-    { parent, diffId, upper, lower, signal }: TwinQuestion,
+    { parent, diffId, look, upper, lower, signal }: TwinQuestion,
   ) => {
+    if (layer.look !== look) return false
     const name = chainId(parent, layer.diffId)
     const found = await snapshots.find(name)
     if (found === undefined) return false
@@ -80,6 +84,7 @@ function decode(value: unknown): MadeLayer[] {
     return asArray({ document: 'record of layers', path: '', value }).map(node => ({
       diffId: parseDiffId(asString(member(node, 'diffId'))),
       created: asString(member(node, 'created')),
+      look: asString(member(node, 'look')),
     }))
   } catch (error) {
     if (!hasCode(error, 'invalid')) throw error

@@ -17,7 +17,7 @@ export type Inventory = Readonly<Record<string, string>>
 
 export interface Inventories {
   /** Remembers how to make it until the build ends, by what stands for it in a key. */
-  hold(digest: string, inventory: () => Inventory): void
+  hold(digest: string, inventory: () => Inventory | Promise<Inventory>): void
   /** Those of the digests that are held outlive the build. */
   keep(digests: Iterable<string>): Promise<void>
   find(digest: string): Promise<Inventory | undefined>
@@ -50,17 +50,17 @@ export function lookText({ type, mode, owner, content, attributes }: Look): stri
 }
 
 export function openInventories(records: Records): Inventories {
-  const held = new Map<string, () => Inventory>()
+  const held = new Map<string, () => Inventory | Promise<Inventory>>()
   return {
     hold: (digest, inventory) => held.set(digest, inventory),
     keep: async digests => {
       for (const digest of digests) {
-        const inventory = held.get(digest)?.()
+        const inventory = await held.get(digest)?.()
         if (inventory !== undefined) await records.put('inventory', inventoryKey(digest), inventory)
       }
     },
     find: async digest =>
-      held.get(digest)?.() ?? decode(await records.get('inventory', inventoryKey(digest))),
+      (await held.get(digest)?.()) ?? decode(await records.get('inventory', inventoryKey(digest))),
   }
 }
 

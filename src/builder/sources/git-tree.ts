@@ -12,6 +12,7 @@ export function openTree(path: string, name: string): SourceTree {
     fd: root.fd,
     name,
     ignores: () => 'keep',
+    ignored: [],
     [Symbol.dispose]: () => root[Symbol.dispose](),
   }
 }

@@ -9,7 +9,7 @@ import { field } from '../../oci/json.ts'
 import { type IgnoreMatcher, parseIgnore } from '../dockerfile/ignore.ts'
 import { openContext } from '../steps/open-source.ts'
 import { openStatCache } from '../steps/open-stat-cache.ts'
-import { statCache } from '../steps/stat-cache.ts'
+import { nothingEarlier, statCache } from '../steps/stat-cache.ts'
 import type { OpenedContext } from '../steps/step-world.ts'
 import {
   type ContextDirectory,
@@ -84,7 +84,7 @@ async function openFiles(
   const kept = isLocal ? await openStatCache(world.store.records, path, world.now) : undefined
   return {
     tree: { ...tree, name: `the build context "${printable(name)}"` },
-    cache: kept?.cache ?? statCache({}, world.now),
+    cache: kept?.cache ?? statCache(nothingEarlier, world.now),
     ...field('time', directory.time),
     [Symbol.asyncDispose]: async () => {
       await kept?.[Symbol.asyncDispose]()

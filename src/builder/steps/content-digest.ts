@@ -14,7 +14,8 @@ import { type FileStat, resolve, syscalls } from '../../layerfs/native/syscalls.
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { lookText } from '../explain/inventory.ts'
 import { bodyDigest } from './body-digest.ts'
-import type { SourceFilter } from './copy-filter.ts'
+import { type SourceFilter, takeAll } from './copy-filter.ts'
+import type { InnerDirectory, ListedDirectory, ListedSource } from './source-listing.ts'
 import {
   isDirectory,
   isGone,
@@ -22,7 +23,7 @@ import {
   isSymbolicLink,
   joinPath,
   type Located,
-  listDirectory,
+  pathText,
   placeAt,
   type SourceTree,
   unreadable,
@@ -37,96 +38,145 @@ export interface Appearance {
 }
 
 export interface DigestOptions {
+  /** What the copy is called, before the paths below it. */
+  readonly name: Buffer
   readonly appearance: (stat: FileStat) => Appearance
   readonly filter: SourceFilter
   readonly cache: StatCache
   readonly signal: AbortSignal
 }
 
-export interface DigestedFile extends SourceFile {
-  readonly digest: string
+export interface DigestedFile {
+  readonly path: string
+  /** All that the result has of it, its path too; those of several files are put together as is. */
+  readonly line: string
   /** What a person is told when it changes. */
   look(): string
 }
 
 interface SourceFile extends Located {
-  /** Path below the source; empty: the source itself. */
-  readonly relative: Buffer
+  /** Path in the copy, its name included. */
+  readonly text: string
 }
-
-/** The copy, the diff and whoever unpacks the layer take some memory or a descriptor per level. */
-const maxDepth = 1000
 
 /**
  * Every file and directory of the source, in the order of its bytes. A directory source itself is
- * not listed: its attributes are not copied (C13).
+ * not among them: its attributes are not copied (C13).
  */
 export async function digestSource(
   tree: SourceTree,
-  source: Located,
+  source: ListedSource,
   options: DigestOptions,
 ): Promise<DigestedFile[]> {
+  if (source.kind === 'file') return await digestAlone(tree, source, options)
   const files: DigestedFile[] = []
-  const top = Buffer.alloc(0)
-  if (isDirectory(source.stat)) {
-    await digestDirectory(tree, source, { relative: top, depth: 0, files, options })
-  } else files.push(...(await digestFile(tree, { ...source, relative: top }, options)))
+  if (source.directory !== undefined) {
+    await digestDirectory(tree, source.directory, { files, options })
+  }
   return files
 }
 
+async function digestAlone(
+  tree: SourceTree,
+  { file, listing }: Extract<ListedSource, { kind: 'file' }>,
+  options: DigestOptions,
+): Promise<DigestedFile[]> {
+  const text = pathText(options.name)
+  const known = await options.cache.contentsOf(`${file.path.toString('latin1')}//`, listing)
+  const content = isRegularFile(file.stat) ? known.find(0) : undefined
+  if (content !== undefined) return [knownFile(text, file.stat, { content, options })]
+  const learn = (learned: string) => known.put(0, learned)
+  return await digestFile(tree, { ...file, text }, { ...options, learn })
+}
+
 interface Walk {
-  /** Path of the directory below the source. */
-  readonly relative: Buffer
-  readonly depth: number
   readonly files: DigestedFile[]
   readonly options: DigestOptions
 }
 
-async function digestDirectory(tree: SourceTree, directory: Located, walk: Walk): Promise<void> {
+async function digestDirectory(
+  tree: SourceTree,
+  directory: ListedDirectory,
+  walk: Walk,
+): Promise<void> {
   const { files, options } = walk
-  const depth = walk.depth + 1
-  if (depth > maxDepth) {
-    throw new OciError('too-large', `Cannot copy from ${tree.name}: more than ${maxDepth} levels`)
-  }
+  const { listing, inner, path } = directory
   options.signal.throwIfAborted()
-  for (const entry of listDirectory(tree, directory.path)) {
-    const name = entry.path.subarray(entry.path.lastIndexOf('/') + 1)
-    const relative = joinPath(walk.relative, name)
-    const isDir = isDirectory(entry.stat)
-    const taken = options.filter(relative.toString(), isDir)
-    if (taken === 'drop') continue
-    const file = { ...entry, relative }
-    if (taken === 'keep') {
-      const known = knownFile(file, options)
-      if (known !== undefined) files.push(known)
-      else files.push(...(await digestFile(tree, file, options)))
+  const known = await options.cache.contentsOf(path.toString('latin1'), listing)
+  const textOf = entryText(directory, options.name)
+  for (let index = 0; index < listing.length; index++) {
+    const within = inner.get(index)
+    if (within === undefined && !isTaken(directory, index, options.filter)) continue
+    const stat = listing.stat(index)
+    const name = listing.name(index)
+    const content = within === undefined ? known.find(index) : undefined
+    if (content !== undefined) {
+      files.push(knownFile(textOf(name), stat, { content, options }))
+      continue
     }
-    if (!isDir) continue
-    const before = files.length
-    await digestDirectory(tree, entry, { relative, depth, files, options })
-    // It is made, with its attributes, when something in it is taken.
-    if (taken === 'descend' && files.length > before) {
-      files.push(...(await digestFile(tree, file, options)))
+    const file = { path: joinPath(path, name), stat, text: textOf(name) }
+    if (within !== undefined) await digestInner(tree, within, { file, walk })
+    else {
+      const learn = (learned: string) => known.put(index, learned)
+      files.push(...(await digestFile(tree, file, { ...options, learn })))
     }
   }
 }
 
+async function digestInner(
+  tree: SourceTree,
+  { taken, directory }: InnerDirectory,
+  { file, walk }: { readonly file: SourceFile; readonly walk: Walk },
+): Promise<void> {
+  const { files, options } = walk
+  if (taken === 'keep') files.push(...(await digestFile(tree, file, options)))
+  const before = files.length
+  if (directory !== undefined) await digestDirectory(tree, directory, walk)
+  // It is made, with its attributes, when something in it is taken.
+  if (taken === 'descend' && files.length > before) {
+    files.push(...(await digestFile(tree, file, options)))
+  }
+}
+
+/** A directory that nothing is taken from is not there. */
+function isTaken(
+  { listing, relative }: ListedDirectory,
+  index: number,
+  filter: SourceFilter,
+): boolean {
+  if (isDirectory({ mode: listing.mode(index) })) return false
+  if (filter === takeAll) return true
+  return filter(joinPath(relative, listing.name(index)).toString(), false) === 'keep'
+}
+
+/** The paths of a directory's entries, which mostly are text, as all above them. */
+function entryText({ relative }: ListedDirectory, name: Buffer): (entry: Buffer) => string {
+  const above = relative.length === 0 ? name : joinPath(name, relative)
+  return entry => pathText(joinPath(above, entry))
+}
+
 /** Of a file that is as it was: `lstat` has been asked, and no other call is made. */
-function knownFile(file: SourceFile, options: DigestOptions): DigestedFile | undefined {
-  if (!isRegularFile(file.stat)) return undefined
-  const known = options.cache.find(file.stat)
-  if (known === undefined) return undefined
-  return digested(file, [constants.S_IFREG, file.stat.size], {
-    ...decodeContent(known),
-    appearance: options.appearance(file.stat),
+function knownFile(
+  text: string,
+  stat: FileStat,
+  { content, options }: { readonly content: string; readonly options: DigestOptions },
+): DigestedFile {
+  return digested({ text, stat }, [constants.S_IFREG, stat.size], {
+    ...decodeContent(content),
+    appearance: options.appearance(stat),
   })
+}
+
+interface FileOptions extends DigestOptions {
+  /** Is told what stands for the file's content. */
+  readonly learn?: (content: string) => void
 }
 
 /** None when it vanished, or became something else, since it was listed (X08). */
 async function digestFile(
   tree: SourceTree,
   file: SourceFile,
-  options: DigestOptions,
+  options: FileOptions,
 ): Promise<DigestedFile[]> {
   options.signal.throwIfAborted()
   try {
@@ -147,12 +197,12 @@ function named(tree: SourceTree, { path }: Located, { code, message }: OciError)
 async function digestPresent(
   tree: SourceTree,
   file: SourceFile,
-  options: DigestOptions,
+  options: FileOptions,
 ): Promise<DigestedFile[]> {
   const { stat } = file
   const fields = typeFields(tree, file)
   const content = isRegularFile(stat)
-    ? await contentOf(tree, file, options)
+    ? await readContent(tree, file, options)
     : { body: '', attributes: xattrs(tree, file) }
   if (content === undefined) return []
   return [digested(file, fields, { ...content, appearance: options.appearance(stat) })]
@@ -163,16 +213,15 @@ interface FoundContent extends FileContent {
 }
 
 function digested(
-  file: SourceFile,
+  { text, stat }: Pick<SourceFile, 'text' | 'stat'>,
   [type, ...more]: readonly (string | number)[],
   { body, attributes, appearance: { mode, owner } }: FoundContent,
 ): DigestedFile {
-  const { path, stat, relative } = file
+  // No path, owner, link target or digest has a NUL, and JSON has none.
+  const extra = attributes.length === 0 ? '' : JSON.stringify(attributes)
   return {
-    path,
-    stat,
-    relative,
-    digest: sha256([[mode, owner, type, ...more, ...attributes], body]),
+    path: text,
+    line: `${text}\0${mode}\0${owner}\0${type}\0${more.join(' ')}\0${extra}\0${body}\0\n`,
     look: () =>
       lookText({
         type: typeLetters.get(type) ?? 'o',
@@ -227,7 +276,7 @@ interface FileContent {
   readonly attributes: readonly string[]
 }
 
-/** Few files have attributes; the digests of the others stay short. */
+/** Few files have attributes; what is kept of the others stays short. JSON has no NUL. */
 function encodeContent({ body, attributes }: FileContent): string {
   return attributes.length === 0 ? body : `${body}\n${JSON.stringify(attributes)}`
 }
@@ -238,17 +287,12 @@ function decodeContent(text: string): FileContent {
   return { body: text.slice(0, end), attributes: JSON.parse(text.slice(end + 1)) as string[] }
 }
 
-/**
- * From the cache when the file looks untouched since it was last hashed. `undefined`: what is there
- * by now is no regular file.
- */
-async function contentOf(
+/** `undefined`: what is there by now is no regular file. */
+async function readContent(
   tree: SourceTree,
   file: Located,
-  { cache, signal }: DigestOptions,
+  { learn, signal }: FileOptions,
 ): Promise<FileContent | undefined> {
-  const known = cache.find(file.stat)
-  if (known !== undefined) return decodeContent(known)
   using place = placeAt(tree, file.path)
   const how = resolve.beneath | resolve.noSymlinks
   const fd = syscalls().openat2(place.fd, place.name, [openAs.reading, 0, how])
@@ -259,7 +303,7 @@ async function contentOf(
       body: await bodyDigest(fd, stat, signal),
       attributes: xattrs(tree, file),
     }
-    cache.put(file.stat, encodeContent(content))
+    learn?.(encodeContent(content))
     return content
   } finally {
     closeSync(fd)

@@ -5,12 +5,16 @@ import type { Ignored, SourceTree } from './source-tree.ts'
 /** By path below the source, `/` between components. */
 export type SourceFilter = (relative: string, isDirectory: boolean) => Ignored
 
+/** Of a source that is taken whole: it need not be asked. */
+export const takeAll: SourceFilter = () => 'keep'
+
 /** `source`: the directory's own path in the tree. */
 export function sourceFilter(
   tree: SourceTree,
   source: Buffer,
   exclude: readonly string[],
 ): SourceFilter {
+  if (exclude.length === 0 && tree.ignored.length === 0) return takeAll
   const excluded = ignoreMatcher(exclude)
   const prefix = source.length === 0 ? '' : `${source.toString()}/`
   return (relative, isDirectory) => {

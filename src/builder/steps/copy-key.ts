@@ -3,20 +3,22 @@
  *
  * Reference: K03–K06, K09, C21.
  */
+import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { digestOf, hexOf } from '../../oci/digest.ts'
 import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
-import { type Inventories, lookText } from '../explain/inventory.ts'
+import { type Inventories, type Inventory, lookText } from '../explain/inventory.ts'
 import type { CopyStep, Source } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { type DigestedFile, digestSource } from './content-digest.ts'
 import { gitSourceOf } from './copy-items.ts'
 import { openedContext, openResult } from './open-source.ts'
-import { selectSources } from './select-sources.ts'
-import { isDirectory, joinPath, pathText, type SourceTree } from './source-tree.ts'
-import { type StatCache, statCache } from './stat-cache.ts'
+import { type SelectedSource, selectSources } from './select-sources.ts'
+import { hashListings, type ListedSource, lastChange, listSource } from './source-listing.ts'
+import { pathText, type SourceTree } from './source-tree.ts'
+import { nothingEarlier, type Question, type StatCache, statCache } from './stat-cache.ts'
 import type { RemoteSources, StepWorld } from './step-world.ts'
 
 export interface CopyInputs {
@@ -59,7 +61,7 @@ async function sourceParts(step: CopyStep, inputs: CopyInputs): Promise<KeyParts
   const known = await world.memo.find(memoKey)
   if (known !== undefined) return known
   using tree = await openResult(source, world, signal)
-  const cache = statCache({}, world.now)
+  const cache = statCache(nothingEarlier, world.now)
   const options = { cache, sources, inventories, owners: 'kept', signal } as const
   const parts = await digestSources(step, tree, options)
   await inventories.keep(Object.values(parts))
@@ -76,46 +78,112 @@ interface DigestContext {
   readonly signal: AbortSignal
 }
 
-/** What the sources give: parts of the key beside the files, and each file by its path. */
+/** What the sources give: parts of the key beside the files, and each file. */
 interface Sources {
   readonly parts: Record<string, string>
-  readonly digests: Record<string, string>
-  readonly looks: Record<string, () => string>
+  readonly files: Pick<DigestedFile, 'path' | 'line' | 'look'>[]
 }
 
-/** All files are one part, so that a record stays small; what it stands for is in the inventory. */
+/** A path of the step as it was found. */
+interface ListedItem {
+  readonly item: SelectedSource
+  readonly listed: ListedSource
+}
+
+/**
+ * All files are one part, so that a record stays small; what it stands for is in the inventory. A
+ * context whose files all look as they did is not looked at any closer.
+ */
 async function digestSources(
   step: CopyStep,
   tree: SourceTree,
   context: DigestContext,
 ): Promise<KeyParts> {
-  const found: Sources = { parts: {}, digests: {}, looks: {} }
-  for (const source of step.sources) await digestOne(step, source, { tree, found, ...context })
-  if (Object.keys(found.digests).length === 0) return found.parts
-  const files = cacheKey(found.digests)
-  context.inventories.hold(files, () => inventoryOf(found.looks))
-  return { ...found.parts, files }
+  const items = new Map(
+    step.sources.map(source => [source, listItems(step, source, { tree, ...context })]),
+  )
+  const question = questionOf(step, items, { tree, context })
+  const known = question === undefined ? undefined : context.cache.answerTo(question)
+  const digest = async () => {
+    const found: Sources = { parts: {}, files: [] }
+    for (const source of step.sources) {
+      await digestOne(step, source, { items: items.get(source) ?? [], tree, found, ...context })
+    }
+    return found
+  }
+  if (known !== undefined) {
+    const { files } = known
+    if (files !== undefined) {
+      context.inventories.hold(files, async () => inventoryOf((await digest()).files))
+    }
+    return known
+  }
+  const { parts, files } = await digest()
+  const answer = files.length === 0 ? parts : { ...parts, files: digestOfFiles(files) }
+  if (answer['files'] !== undefined) {
+    context.inventories.hold(answer['files'], () => inventoryOf(files))
+  }
+  if (question !== undefined) {
+    const changed = [...items.values()].flat().map(({ listed }) => lastChange(listed))
+    context.cache.keepAnswer(question, { parts: answer, changed: Math.max(...changed) })
+  }
+  return answer
+}
+
+export function digestOfFiles(files: readonly Pick<DigestedFile, 'line'>[]): string {
+  return digestOf(files.map(({ line }) => line).join(''))
 }
 
 /** Most builds find what they look for, and need none. */
-function inventoryOf(looks: Sources['looks']): Record<string, string> {
-  return Object.fromEntries(Object.entries(looks).map(([path, look]) => [path, look()]))
+export function inventoryOf(files: readonly Pick<DigestedFile, 'path' | 'look'>[]): Inventory {
+  return Object.fromEntries(files.map(({ path, look }) => [path, look()]))
+}
+
+function listItems(
+  step: CopyStep,
+  source: Source,
+  { tree, signal }: Pick<DigestContext, 'signal'> & { readonly tree: SourceTree },
+): ListedItem[] {
+  if (source.kind !== 'path') return []
+  return selectSources(tree, source, step).selected.map(item => ({
+    item,
+    listed: listSource(tree, item, { filter: item.filter, signal }),
+  }))
+}
+
+/** None for a step that reads anything but files of the tree. */
+function questionOf(
+  { sources, chown, chmod, exclude, parents }: CopyStep,
+  items: ReadonlyMap<Source, readonly ListedItem[]>,
+  { tree, context }: { readonly tree: SourceTree; readonly context: DigestContext },
+): Question | undefined {
+  if (sources.some(({ kind }) => kind === 'url' || kind === 'git')) return undefined
+  const { ignored } = tree
+  const step = { sources, chown, chmod, exclude, parents, ignored, owners: context.owners }
+  const looks = createHash('sha256')
+  for (const { item, listed } of [...items.values()].flat()) {
+    looks.update(JSON.stringify([pathText(item.path), pathText(item.name)]))
+    hashListings(listed, looks)
+  }
+  return { step: digestOf(JSON.stringify(step)), looks: looks.digest('hex') }
+}
+
+interface OneSource extends DigestContext {
+  readonly items: readonly ListedItem[]
+  readonly tree: SourceTree
+  readonly found: Sources
 }
 
 async function digestOne(
   step: CopyStep,
   source: Source,
-  {
-    tree,
-    found,
-    ...context
-  }: DigestContext & { readonly tree: SourceTree; readonly found: Sources },
+  { items, tree, found, ...context }: OneSource,
 ): Promise<void> {
-  const { parts, digests, looks } = found
+  const { parts, files } = found
   if (source.kind === 'heredoc') {
     const { path, content } = source.file
-    digests[path] = JSON.stringify(content)
-    looks[path] = () => lookText({ ...heredocLook, content: hexOf(digestOf(content)) })
+    const look = () => lookText({ ...heredocLook, content: hexOf(digestOf(content)) })
+    files.push({ path, line: `${JSON.stringify([path, content])}\n`, look })
     return
   }
   if (source.kind === 'url') {
@@ -134,17 +202,11 @@ async function digestOne(
     return
   }
   const appearance = appearanceOf(step, context.owners)
-  const { selected } = selectSources(tree, source, step)
-  for (const item of selected) {
-    const { filter } = item
-    const files = await digestSource(tree, item, { ...context, appearance, filter })
+  for (const { item, listed } of items) {
+    const { filter, name } = item
     // A directory without files is copied too; its name matters to no result but its being there.
-    parts[`source ${pathText(item.name)}`] = isDirectory(item.stat) ? 'directory' : 'file'
-    for (const file of files) {
-      const path = nameOf(item.name, file)
-      digests[path] = file.digest
-      looks[path] = file.look
-    }
+    parts[`source ${pathText(name)}`] = listed.kind
+    files.push(...(await digestSource(tree, listed, { ...context, name, appearance, filter })))
   }
 }
 
@@ -153,10 +215,6 @@ const heredocLook = { type: 'f', mode: 0o644, owner: '0:0', attributes: '' }
 /** Names of parts are told to the user. */
 function withoutUser(url: string): string {
   return url.replace(/\/\/[^/]*@/, '//')
-}
-
-function nameOf(source: Buffer, { relative }: DigestedFile): string {
-  return pathText(relative.length === 0 ? source : joinPath(source, relative))
 }
 
 /** Modes after --chmod, so that a checkout's umask does not matter where --chmod decides (K09). */

@@ -14,6 +14,7 @@ import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, InlineFile } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
+import { type SourceFilter, takeAll } from './copy-filter.ts'
 import { type Item, itemsOf } from './copy-items.ts'
 import { makeLayer } from './new-layer.ts'
 import { openedContext, openResult } from './open-source.ts'
@@ -118,7 +119,7 @@ async function copySelected(item: ItemOf<'selected'>, into: ItemCopy): Promise<v
   const { filter } = selected
   const options: CopyOptions = {
     ...attributes(into),
-    filter: (relative, kind) => filter(relative, kind === 'directory'),
+    ...(filter === takeAll ? {} : { filter: filterOf(filter) }),
   }
   if (isDirectory(selected.stat)) {
     copyTree(source, { root: copy.root, path: destination.path }, options)
@@ -128,6 +129,10 @@ async function copySelected(item: ItemOf<'selected'>, into: ItemCopy): Promise<v
   if (mayUnpack && (await unpack(source, into))) return
   const path = fileTarget(destination, selected.name)
   copyTree(source, { root: copy.root, path }, options)
+}
+
+function filterOf(filter: SourceFilter): NonNullable<CopyOptions['filter']> {
+  return (relative, kind) => filter(relative, kind === 'directory')
 }
 
 /** A file from a URL is readable by its owner alone unless --chmod says otherwise (C26). */

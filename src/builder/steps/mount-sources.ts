@@ -13,9 +13,12 @@ import type { RunMount, RunStep } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { digestSource } from './content-digest.ts'
+import { takeAll } from './copy-filter.ts'
+import { digestOfFiles, inventoryOf } from './copy-key.ts'
 import { openResult } from './open-source.ts'
-import { type Located, locate, pathText, type SourceTree } from './source-tree.ts'
-import { statCache } from './stat-cache.ts'
+import { listSource } from './source-listing.ts'
+import { type Located, locate, type SourceTree } from './source-tree.ts'
+import { nothingEarlier, statCache } from './stat-cache.ts'
 import type { StepWorld } from './step-world.ts'
 
 export type SourcedMount = Extract<RunMount, { kind: 'bind' | 'cache' }>
@@ -70,18 +73,16 @@ async function contentOf(
   const { content: known } = (await world.memo.find(memoKey)) ?? {}
   if (known !== undefined) return known
   using tree = await openResult(result, world, signal)
-  const files = await digestSource(tree, sourceIn(tree, source), {
+  const listed = listSource(tree, sourceIn(tree, source), { filter: takeAll, signal })
+  const files = await digestSource(tree, listed, {
+    name: Buffer.alloc(0),
     appearance: ({ mode, uid, gid }) => ({ mode: mode & 0o7777, owner: `${uid}:${gid}` }),
-    filter: () => 'keep',
-    cache: statCache({}, world.now),
+    filter: takeAll,
+    cache: statCache(nothingEarlier, world.now),
     signal,
   })
-  const digests = files.map(
-    ({ relative, digest }) => [`file ${pathText(relative)}`, digest] as const,
-  )
-  const content = cacheKey(Object.fromEntries(digests))
-  const looks = files.map(({ relative, look }) => [pathText(relative), look()] as const)
-  world.inventories.hold(content, () => Object.fromEntries(looks))
+  const content = digestOfFiles(files)
+  world.inventories.hold(content, () => inventoryOf(files))
   await world.inventories.keep([content])
   await world.memo.put(memoKey, { content })
   return content

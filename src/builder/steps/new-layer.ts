@@ -24,15 +24,15 @@ export async function makeLayer(
   signal.throwIfAborted()
   active.record()
   const lower = chain === undefined ? [] : await snapshots.layers(chain)
-  const { diffId } = await hashLayer({ upper: active.upper, lower }, signal)
+  const { diffId, look } = await hashLayer({ upper: active.upper, lower }, signal)
   const { upper } = active
-  const twin = await twins.find({ parent: chain, upper, lower, diffId, signal })
+  const twin = await twins.find({ parent: chain, upper, lower, diffId, look, signal })
   if (twin !== undefined) return { layers: [...parent.layers, twin.diffId], created: twin.created }
   await snapshots.commit(active, {
     name: chainId(chain, diffId),
     diffId,
     ...(chain === undefined ? {} : { parent: chain }),
   })
-  await twins.remember(chain, { diffId, created })
+  await twins.remember(chain, { diffId, created, look })
   return { layers: [...parent.layers, diffId], created }
 }

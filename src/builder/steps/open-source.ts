@@ -21,6 +21,7 @@ export function openContext(path: string, ignore: IgnoreMatcher): SourceTree {
       if (!ignore.match(file)) return 'keep'
       return isDirectory && !ignore.prunes(file) ? 'descend' : 'drop'
     },
+    ignored: ignore.patterns,
     [Symbol.dispose]: () => root[Symbol.dispose](),
   }
 }
@@ -43,6 +44,7 @@ export async function openResult(
     fd: root.fd,
     name: 'the stage or image that --from names',
     ignores: () => 'keep',
+    ignored: [],
     [Symbol.dispose]: () => root[Symbol.dispose](),
   }
 }

@@ -4,7 +4,8 @@
  * Reference: R01–R03, R09–R17, K02, A08.
  */
 
-import { openRoot } from '../../layerfs/layer/rootfs.ts'
+import { isDirectory } from '../../layerfs/layer/file-type.ts'
+import { openRoot, openUnwritten } from '../../layerfs/layer/rootfs.ts'
 import { userInRoot } from '../../layerfs/runtime/user-in-root.ts'
 import { defaultSecurity, insecureSecurity } from '../../layerfs/sandbox/defaults.ts'
 import { mountAgain } from '../../layerfs/sandbox/mount-again.ts'
@@ -137,6 +138,11 @@ function sandboxSpec(
 
 /** Resolves the user and makes the working directory; the root is closed again before it is run. */
 function prepareRoot(step: RunStep, mount: ActiveSnapshot['mount']) {
+  using unwritten = openUnwritten(mount)
+  const cwd = unwritten?.find(step.cwd, 'follow')
+  if (unwritten !== undefined && cwd !== undefined && isDirectory(cwd)) {
+    return userInRoot(unwritten, step.user)
+  }
   using root = openRoot(mount)
   root.mkdirs(step.cwd, { mode: 0o755, uid: 0, gid: 0 })
   try {

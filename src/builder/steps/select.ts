@@ -5,14 +5,8 @@
  */
 import { OciError, printable } from '../../oci/errors.ts'
 import { hasWildcard, matchGlob } from '../dockerfile/glob.ts'
-import {
-  isDirectory,
-  joinPath,
-  type Located,
-  listDirectory,
-  locate,
-  type SourceTree,
-} from './source-tree.ts'
+import { readListing } from './source-listing.ts'
+import { isDirectory, joinPath, type Located, locate, type SourceTree } from './source-tree.ts'
 
 export interface Selected extends Located {
   /** The last component as it was asked for: the name below a destination directory. */
@@ -82,9 +76,14 @@ function matchesBelow(tree: SourceTree, parent: Located, component: string): Loc
     const located = locate(tree, path)
     return located === undefined ? [] : [{ path, stat: located.stat }]
   }
-  return listDirectory(tree, directory.path).filter(({ path }) =>
-    matchGlob(component, path.subarray(path.lastIndexOf('/') + 1).toString()),
-  )
+  const listing = readListing(tree, directory.path)
+  if (listing === undefined) return []
+  return Array.from({ length: listing.length }, (_, index) => index)
+    .filter(index => matchGlob(component, listing.name(index).toString()))
+    .map(index => ({
+      path: joinPath(directory.path, listing.name(index)),
+      stat: listing.stat(index),
+    }))
 }
 
 /** A match that is a symbolic link stands for what it leads to: throws `not-found` for nothing. */

@@ -24,6 +24,8 @@ export interface SourceTree extends Disposable {
    * below an excluded directory may be let in again.
    */
   ignores(path: string, isDirectory: boolean): Ignored
+  /** What decides what `ignores` answers; empty: nothing is kept out. */
+  readonly ignored: readonly string[]
 }
 
 export type Ignored = 'keep' | 'drop' | 'descend'
@@ -35,15 +37,18 @@ export interface Located {
   readonly stat: FileStat
 }
 
-export function isDirectory(stat: FileStat): boolean {
+/** What of a stat tells the type. */
+type Mode = Pick<FileStat, 'mode'>
+
+export function isDirectory(stat: Mode): boolean {
   return (stat.mode & constants.S_IFMT) === constants.S_IFDIR
 }
 
-export function isRegularFile(stat: FileStat): boolean {
+export function isRegularFile(stat: Mode): boolean {
   return (stat.mode & constants.S_IFMT) === constants.S_IFREG
 }
 
-export function isSymbolicLink(stat: FileStat): boolean {
+export function isSymbolicLink(stat: Mode): boolean {
   return (stat.mode & constants.S_IFMT) === constants.S_IFLNK
 }
 
@@ -82,38 +87,6 @@ function pathOf(tree: SourceTree, fd: number): Buffer {
 
 function linkOf(fd: number): Buffer {
   return readlinkSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' })
-}
-
-/**
- * The entries of a directory, sorted by bytes; none of one that vanished since it was found: a
- * context may change under us (X08). Throws `unavailable` for one that may not be read.
- */
-export function listDirectory(tree: SourceTree, path: Uint8Array): Located[] {
-  const fd = openDirectory(tree, path)
-  if (fd === undefined) return []
-  try {
-    return syscalls()
-      .readdir(fd)
-      .map(entry => entry.name)
-      .sort(Buffer.compare)
-      .flatMap(entry => {
-        const stat = statEntry(fd, entry)
-        return stat === undefined ? [] : [{ path: joinPath(path, entry), stat }]
-      })
-  } catch (error) {
-    throw unreadable(tree, path, error)
-  } finally {
-    closeSync(fd)
-  }
-}
-
-function openDirectory(tree: SourceTree, path: Uint8Array): number | undefined {
-  try {
-    return openWithoutLinks(tree.fd, safePath(path), openAs.directory)
-  } catch (error) {
-    if (isGone(error)) return undefined
-    throw unreadable(tree, path, error)
-  }
 }
 
 /** Whether what was found is no longer there, or something else stands there. */
@@ -156,16 +129,6 @@ export function placeAt(tree: SourceTree, path: Buffer): FilePlace {
 export function pathText(path: Buffer): string {
   const text = path.toString()
   return isUtf8(path) ? text : `${text}//${path.toString('hex')}`
-}
-
-/** `undefined` when the entry vanished since it was listed. */
-function statEntry(fd: number, name: Buffer): FileStat | undefined {
-  try {
-    return syscalls().statx(fd, name)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
 }
 
 const slash = Buffer.from('/')

@@ -1,54 +1,147 @@
 /**
- * StatCache: digests of file bodies, and extended attributes, by how the file looks to `lstat`, so
- * that a context that did not change costs one such call for each file.
+ * StatCache: what is known of the files of a build context by how they look to `lstat`, so that a
+ * context that did not change costs one such call for each file.
  *
- * A file whose bytes or attributes change gets a new ctime, which nobody can set back. But two changes within one
- * tick of the file system's clock look the same, so a file that was changed within
- * {@link settleSeconds} of being hashed is not remembered beyond this build.
+ * A file whose bytes or attributes change gets a new ctime, which nobody can set back. But two
+ * changes within one tick of the file system's clock look the same, so what was changed within
+ * {@link settleSeconds} of being looked at is not remembered beyond this build.
  */
-import type { FileStat } from '../../layerfs/native/syscalls.ts'
+import type { Listing } from '../../layerfs/native/listing.ts'
+import type { KeyParts } from '../solve/graph.ts'
 
 const settleSeconds = 2
 
 export interface StatCache {
-  find(stat: FileStat): string | undefined
-  put(stat: FileStat, digest: string): void
-  /** What to keep for the next build: only entries that this one used. */
-  entries(): Readonly<Record<string, string>>
-  /** Whether `entries` differs from what the cache began with. */
-  isChanged(): boolean
+  /** `place` is the same in the next build: the directory's path. */
+  contentsOf(place: string, listing: Listing): Promise<KnownContents>
+  /** What all sources of a step gave together when they looked like this: the same question. */
+  answerTo(question: Question): KeyParts | undefined
+  keepAnswer(question: Question, answer: Answer): void
 }
 
-export function statCache(earlier: Readonly<Record<string, string>>, now: () => Date): StatCache {
-  const used = new Map<string, string>()
-  const unsettled = new Map<string, string>()
-  let added = false
+/** Digests of file bodies, and extended attributes, by an entry's place in the listing. */
+export interface KnownContents {
+  find(index: number): string | undefined
+  put(index: number, content: string): void
+}
+
+export interface Question {
+  /** What the step asks for, and of which places. */
+  readonly step: string
+  /** How all of it looks. */
+  readonly looks: string
+}
+
+export interface Answer {
+  readonly parts: KeyParts
+  /** When any of the files was changed last, in whole seconds since 1970. */
+  readonly changed: number
+}
+
+export interface KnownDirectory {
+  readonly listing: Listing
+  /** One for each entry; empty where nothing is known. */
+  readonly contents: readonly string[]
+}
+
+/** What the last build knew; each is read when it is asked for first. */
+export interface Earlier {
+  answers(): ReadonlyMap<string, Omit<Question, 'step'> & Pick<Answer, 'parts'>>
+  directories(): Promise<ReadonlyMap<string, KnownDirectory>>
+}
+
+/** What to keep for the next build: what this one used, without what is not settled. */
+export interface Learned {
+  readonly answers: ReadonlyMap<string, Omit<Question, 'step'> & Pick<Answer, 'parts'>>
+  readonly directories: ReadonlyMap<string, KnownDirectory>
+}
+
+export const nothingEarlier: Earlier = {
+  answers: () => new Map(),
+  directories: async () => new Map(),
+}
+
+interface Used {
+  readonly listing: Listing
+  readonly contents: string[]
+}
+
+export interface LearningStatCache extends StatCache {
+  /** `undefined`: nothing that the last build did not know. */
+  learned(): Promise<Learned | undefined>
+}
+
+export function statCache(earlier: Earlier, now: () => Date): LearningStatCache {
+  const used = new Map<string, Used>()
+  const answers = new Map<string, Omit<Question, 'step'> & Answer>()
+  let isNew = false
+  /** Whose files are as they were, but were not looked up one by one. */
+  let hasAnswered = false
+  const isSettled = (changed: number) => now().getTime() / 1000 - changed >= settleSeconds
   return {
-    find: stat => {
-      const key = keyOf(stat)
-      const digest =
-        used.get(key) ??
-        unsettled.get(key) ??
-        (Object.hasOwn(earlier, key) ? earlier[key] : undefined)
-      if (digest !== undefined && !unsettled.has(key)) used.set(key, digest)
-      return digest
+    contentsOf: async (place, listing) => {
+      const known = used.get(place) ?? (await earlier.directories()).get(place)
+      const directory = { listing, contents: aligned(listing, known) }
+      used.set(place, directory)
+      return {
+        find: index => directory.contents[index] || undefined,
+        put: (index, content) => {
+          directory.contents[index] = content
+          isNew = true
+        },
+      }
     },
-    put: (stat, digest) => {
-      const isSettled = now().getTime() / 1000 - stat.ctime.seconds >= settleSeconds
-      const entries = isSettled ? used : unsettled
-      entries.set(keyOf(stat), digest)
-      added ||= isSettled
+    answerTo: ({ step, looks }) => {
+      const known = answers.get(step) ?? earlier.answers().get(step)
+      if (known?.looks !== looks) return undefined
+      hasAnswered = true
+      return known.parts
     },
-    entries: () => Object.fromEntries(used),
-    isChanged: () => added || used.size !== Object.keys(earlier).length,
+    keepAnswer: ({ step, looks }, answer) => {
+      answers.set(step, { looks, ...answer })
+      isNew = true
+    },
+    learned: async () => {
+      if (!isNew) return undefined
+      const settled = [...answers].filter(([, { changed }]) => isSettled(changed))
+      const others = hasAnswered ? await earlier.directories() : []
+      return {
+        answers: new Map([...earlier.answers(), ...settled]),
+        directories: new Map([...others, ...settledOnly(used, isSettled)]),
+      }
+    },
   }
 }
 
-/** Raised when what is kept for a file changes: what older programs kept is then not found. */
-const version = 2
+/** Both are sorted: of each entry that looks as it did, what was known of it. */
+function aligned(listing: Listing, known: KnownDirectory | undefined): string[] {
+  if (known === undefined) return Array.from({ length: listing.length }, () => '')
+  if (known.listing.bytes.equals(listing.bytes)) return [...known.contents]
+  const contents: string[] = []
+  let old = 0
+  for (let index = 0; index < listing.length; index++) {
+    const name = listing.name(index)
+    while (old < known.listing.length && known.listing.name(old).compare(name) < 0) old++
+    const isSame =
+      old < known.listing.length && known.listing.entry(old).equals(listing.entry(index))
+    contents.push(isSame ? (known.contents[old] ?? '') : '')
+  }
+  return contents
+}
 
-function keyOf(stat: FileStat): string {
-  const { ino, size, mtime, ctime, devMajor, devMinor } = stat
-  const times = `${mtime.seconds}.${mtime.nanoseconds}:${ctime.seconds}.${ctime.nanoseconds}`
-  return `${version}:${devMajor}:${devMinor}:${ino}:${size}:${times}`
+function settledOnly(
+  used: ReadonlyMap<string, Used>,
+  isSettled: (changed: number) => boolean,
+): ReadonlyMap<string, KnownDirectory> {
+  return new Map(
+    [...used].map(([place, { listing, contents }]) => [
+      place,
+      {
+        listing,
+        contents: contents.map((content, index) =>
+          isSettled(listing.changed(index)) ? content : '',
+        ),
+      },
+    ]),
+  )
 }

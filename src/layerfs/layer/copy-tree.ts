@@ -1,7 +1,8 @@
 /** TreeCopier: the walk behind a copy. Names of the source are opened as they are, never followed. */
 import { closeSync } from 'node:fs'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { syscalls, type Timestamp } from '../native/syscalls.ts'
+import { type Listing, listingOf } from '../native/listing.ts'
+import { type CopyNumbers, copyStatus, syscalls, type Timestamp } from '../native/syscalls.ts'
 import {
   type Attributes,
   setAttributesAt,
@@ -13,7 +14,6 @@ import { copyContent } from './copy-content.ts'
 import type { CopyOptions } from './copy-options.ts'
 import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
 import { findDirectoryAt } from './directory-cache.ts'
-import { namesOf } from './directory-entries.ts'
 import {
   fileType,
   isDirectory,
@@ -59,19 +59,19 @@ interface TargetName {
 
 /** A directory that is being copied. */
 interface Frame {
-  readonly listing: number
-  readonly names: readonly string[]
+  readonly sourceFd: number
+  readonly listing: Listing
   next: number
   readonly target: Target
 }
 
+/** Closes `sourceFd` when it is done. */
 function frameOf(sourceFd: number, target: Target): Frame {
-  const listing = openListing(sourceFd, '.')
-  return { listing, names: namesOf(listing), next: 0, target }
+  return { sourceFd, listing: listingOf(sourceFd), next: 0, target }
 }
 
-function finish({ listing, target }: Frame): void {
-  closeSync(listing)
+function finish({ sourceFd, target }: Frame): void {
+  closeSync(sourceFd)
   target.finish()
 }
 
@@ -81,6 +81,7 @@ export class TreeCopier {
   readonly #destination: SafePath
   /** Of source files with several names: where the first copy is. */
   readonly #firstCopies = new Map<string, SafePath>()
+  readonly #numbers = new Float64Array(6)
   #entries = 0
 
   /** `topFd`: the directory that targets' paths are below; `destination`: its path, for messages. */
@@ -99,17 +100,19 @@ export class TreeCopier {
 
   /** No deeper in calls than the tree is deep in directories: whoever makes it decides that. */
   copyContents(sourceFd: number, target: Target): void {
-    const frames = [frameOf(sourceFd, target)]
+    const frames = [frameOf(openListing(sourceFd, '.'), target)]
     try {
       for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
-        const name = frame.names[frame.next]
+        const { listing, next } = frame
         frame.next += 1
-        if (name === undefined) {
+        if (next >= listing.length) {
           frames.pop()
           finish(frame)
           continue
         }
-        const inner = this.#copyEntry(frame.listing, { target: frame.target, name })
+        const name = listing.name(next).toString('latin1')
+        const found = { fd: frame.sourceFd, name, stat: listing.stat(next) }
+        const inner = this.#copyEntry(found, { target: frame.target, name })
         if (inner === undefined) continue
         frames.push(inner)
         if (frames.length > maxDepth) throw tooDeep(inner.target.path)
@@ -132,21 +135,43 @@ export class TreeCopier {
   }
 
   /** Answers the directory that is to be gone into. */
-  #copyEntry(listing: number, to: TargetName): Frame | undefined {
-    const stat = findAt(listing, to.name)
-    // The user's directory lives: what vanishes meanwhile is not there (X08).
-    if (stat === undefined || this.#options.omit?.(stat) === true) return undefined
-    const found: Found = { fd: listing, name: to.name, stat }
-    const decision = this.#decide(found, joinPath(to.target.path, to.name))
+  #copyEntry(found: Found, to: TargetName): Frame | undefined {
+    const { stat } = found
+    if (this.#options.omit?.(stat) === true) return undefined
+    const decision = this.#decide(found, to)
     if (decision === 'drop') return undefined
     if (isDirectory(stat)) return this.#enterDirectory(found, to, decision)
-    if (decision === 'keep') this.copyFile(found, to)
+    if (decision === 'keep' && !this.#copyPlain(found, to)) this.copyFile(found, to)
     return undefined
   }
 
-  #decide({ stat }: Found, path: SafePath): 'keep' | 'drop' | 'descend' {
-    const kind = isDirectory(stat) ? 'directory' : 'other'
-    return this.#options.filter?.(bytesOf(path).toString('utf8'), kind) ?? 'keep'
+  #decide({ stat }: Found, { target, name }: TargetName): 'keep' | 'drop' | 'descend' {
+    const { filter } = this.#options
+    if (filter === undefined) return 'keep'
+    const path = bytesOf(joinPath(target.path, name)).toString('utf8')
+    return filter(path, isDirectory(stat) ? 'directory' : 'other')
+  }
+
+  /** Whether nothing is left to do: of nearly all files, by one call. */
+  #copyPlain({ fd, name, stat }: Found, { target }: TargetName): boolean {
+    if (!isFile(stat) || stat.links > 1) return false
+    const { mtime, clampTo, owner, mode } = this.#options
+    const { seconds, nanoseconds } = mtime ?? { seconds: 0, nanoseconds: 0 }
+    if (clampTo !== undefined) return false
+    const bits = stat.mode & 0o7777
+    const values: CopyNumbers = [
+      mode === undefined ? bits : mode(bits, 'other'),
+      owner?.uid ?? stat.uid,
+      owner?.gid ?? stat.gid,
+      seconds,
+      nanoseconds,
+      mtime === undefined ? 1 : 0,
+    ]
+    this.#numbers.set(values)
+    const status = copyAtOnce([fd, bytesOf(name)], target.directory.open(), this.#numbers)
+    if (status === copyStatus.done) this.#entries += 1
+    // The user's directory lives: what vanishes meanwhile is not there (X08).
+    return status === copyStatus.done || status === copyStatus.gone
   }
 
   #enterDirectory(found: Found, to: TargetName, decision: 'keep' | 'descend'): Frame | undefined {
@@ -156,8 +181,9 @@ export class TreeCopier {
       const target = this.#newTarget(found, to)
       if (decision === 'keep') target.directory.open()
       return frameOf(sourceFd, target)
-    } finally {
+    } catch (error) {
       closeSync(sourceFd)
+      throw error
     }
   }
 
@@ -270,6 +296,21 @@ export class TreeCopier {
 
   #shownPath({ target, name }: TargetName): SafePath {
     return [this.#destination, target.path, name].filter(Boolean).join('/') as SafePath
+  }
+}
+
+function copyAtOnce(
+  [fd, name]: readonly [number, Buffer],
+  toFd: number,
+  numbers: Float64Array,
+): number {
+  try {
+    return syscalls().copyFile([fd, name], [toFd, name], numbers)
+  } catch (error) {
+    // An owner that there is none of here: what can be done about it is known to the long way.
+    if (!(error instanceof Error) || !('syscall' in error) || error.syscall !== 'fchown')
+      throw error
+    return copyStatus.notPlain
   }
 }
 

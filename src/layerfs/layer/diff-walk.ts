@@ -14,7 +14,7 @@ import { OciError } from '../../oci/errors.ts'
 import { xattrsAt } from './attributes.ts'
 import { type Found, isUnchanged } from './compare-files.ts'
 import { findDirectoryAt } from './directory-cache.ts'
-import { foundAt, namesIn, namesOf } from './directory-entries.ts'
+import { foundAt, foundIn, namesIn } from './directory-entries.ts'
 import { fileType, isDirectory, typeMask } from './file-type.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { isWhiteout, type OverlayFormat, whiteoutPrefix } from './overlay-format.ts'
@@ -100,9 +100,7 @@ class Walk {
 
   *#enter({ level, opened, unsaid }: Entered): Generator<Change> {
     const listing = openListing(level.upperFd, '.')
-    const found = namesOf(listing)
-      .sort(byBytes)
-      .map(name => stillAt(listing, name))
+    const found = foundIn(listing)
     const frame = { listing, found, next: 0, shown: level, opened, unsaid }
     this.#frames.push(frame)
     const shown = yield* this.#hidden(level, found)
@@ -201,14 +199,6 @@ function close({ listing, opened }: Frame): void {
 /** One character is one byte here. */
 function byBytes(a: string, b: string): number {
   return a < b ? -1 : 1
-}
-
-function stillAt(fd: number, name: string): Found {
-  const found = foundAt(fd, name)
-  if (found === undefined) {
-    throw new OciError('conflict', 'Cannot diff a layer: something is still writing to it')
-  }
-  return found
 }
 
 function lowerFound({ lowerFd }: Level, name: string): Found | undefined {

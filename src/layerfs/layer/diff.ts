@@ -8,9 +8,11 @@
 import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
+import { crc32 } from 'node:zlib'
 import { type DiffId, finishDiffId } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
-import { openFlags } from '../native/syscalls.ts'
+import { listingOf } from '../native/listing.ts'
+import { openFlags, syscalls } from '../native/syscalls.ts'
 import type { EntryType, TarEntry, TarTime, Xattr } from '../tar/entry.ts'
 import { contentPadding, encodeEntry, endOfArchive } from '../tar/writer.ts'
 import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
@@ -37,6 +39,8 @@ export interface HashedDiff {
   readonly entries: number
   /** Nothing changed: the tar has no entry. */
   readonly empty: boolean
+  /** A check sum of all but the times: where it differs, more than times do. */
+  readonly look: string
 }
 
 /** Chunks are at least this large, the last one apart: fewer calls for who hashes or compresses. */
@@ -48,7 +52,7 @@ const chunkSize = 256 * 1024
  * read, `not-found` for a missing directory.
  */
 export function* diffLayer(request: DiffRequest): Generator<Uint8Array> {
-  yield* coalesced(tarParts(request, { entries: 0 }))
+  yield* coalesced(tarParts(request))
 }
 
 /**
@@ -75,9 +79,9 @@ export async function hashDiffUpTo(
   { limit, stop }: HashLimits,
 ): Promise<HashedDiff | undefined> {
   const hash = createHash('sha256')
-  const count = { entries: 0 }
+  const look = new LayerLook()
   let size = 0
-  for (const chunk of coalesced(tarParts(request, count))) {
+  for (const chunk of coalesced(tarParts(request, look))) {
     if (stop?.[0] === 1) throw new Error('Stopped')
     hash.update(chunk)
     size += chunk.length
@@ -87,22 +91,24 @@ export async function hashDiffUpTo(
   return {
     diffId: finishDiffId(hash),
     size,
-    entries: count.entries,
-    empty: count.entries === 0,
+    entries: look.entries,
+    empty: look.entries === 0,
+    look: look.text,
   }
 }
 
-function* tarParts(request: DiffRequest, count: { entries: number }): Generator<Buffer> {
+function* tarParts(request: DiffRequest, look?: LayerLook): Generator<Buffer> {
   const upperFd = openUpper(request.upper)
   try {
+    // Steps that change nothing are many, and what is below need not be mounted for them.
+    const isEmpty = listingOf(upperFd).length === 0
     using below =
-      request.lower.length > 0 ? openRoot({ kind: 'overlay', lower: request.lower }) : undefined
+      request.lower.length > 0 && !isEmpty
+        ? openRoot({ kind: 'overlay', lower: request.lower })
+        : undefined
     const trees = { upperFd, lowerFd: below?.fd, format: overlayFormat() }
-    const encoder = new ChangeEncoder(request.clampTo)
-    for (const change of walkChanges(trees)) {
-      count.entries += 1
-      yield* encoder.encode(change)
-    }
+    const encoder = new ChangeEncoder(request.clampTo, look)
+    for (const change of walkChanges(trees)) yield* encoder.encode(change)
     yield endOfArchive()
   } finally {
     closeSync(upperFd)
@@ -117,24 +123,56 @@ function openUpper(path: string): number {
   }
 }
 
+/** What {@link HashedDiff.look} is made of. It need not be what nobody can forge: it only tells apart. */
+class LayerLook {
+  #sum = 0
+  #entries = 0
+
+  get entries(): number {
+    return this.#entries
+  }
+
+  get text(): string {
+    return `${this.#entries} ${this.#sum.toString(16)}`
+  }
+
+  entry(entry: TarEntry): void {
+    const { type, path, linkPath, mode, uid, gid, size, devMajor, devMinor } = entry
+    const numbers = [mode, uid, gid, size, devMajor, devMinor].join(' ')
+    const names = [type, path.toString('latin1'), linkPath.toString('latin1')].join('\0')
+    this.#entries += 1
+    this.#sum = crc32(`${names}\0${numbers}\n`, this.#sum)
+    for (const { name, value } of entry.xattrs) {
+      this.#sum = crc32(value, crc32(name, this.#sum))
+    }
+  }
+
+  content(bytes: Uint8Array): void {
+    this.#sum = crc32(bytes, this.#sum)
+  }
+}
+
 class ChangeEncoder {
   readonly #clampTo: number
   /** Of files with several names: the one that came first. Inodes of one file system. */
   readonly #firstNames = new Map<bigint, Buffer>()
 
-  constructor(clampTo: number | undefined) {
+  readonly #look: LayerLook | undefined
+
+  constructor(clampTo: number | undefined, look: LayerLook | undefined) {
     this.#clampTo = clampTo ?? Number.POSITIVE_INFINITY
+    this.#look = look
   }
 
   *encode(change: Change): Generator<Buffer> {
     switch (change.kind) {
       case 'whiteout': {
         const marker = whiteoutPrefix + nameOf(change.path)
-        yield encodeEntry(markerEntry(joinPath(parentOf(change.path), marker)))
+        yield this.#header(markerEntry(joinPath(parentOf(change.path), marker)))
         return
       }
       case 'opaque':
-        yield encodeEntry(markerEntry(joinPath(change.path, opaqueMarker)))
+        yield this.#header(markerEntry(joinPath(change.path, opaqueMarker)))
         return
       default:
         yield* this.#content(change)
@@ -142,14 +180,24 @@ class ChangeEncoder {
   }
 
   *#content({ path, found }: Change & { kind: 'content' }): Generator<Buffer> {
-    const entry = this.#entryOf(bytesOf(path), found)
-    yield encodeEntry(entry)
+    const plain = plainContent(found)
+    const entry = this.#entryOf(bytesOf(path), found, plain === undefined ? undefined : [])
+    yield this.#header(entry)
     if (entry.type !== 'file' || entry.size === 0) return
-    yield* contentOf(found, shown(path))
+    for (const bytes of plain === undefined ? contentOf(found, shown(path)) : [plain]) {
+      this.#look?.content(bytes)
+      yield bytes
+    }
     yield contentPadding(entry.size)
   }
 
-  #entryOf(path: Buffer, found: Found): TarEntry {
+  #header(entry: TarEntry): Buffer {
+    this.#look?.entry(entry)
+    return encodeEntry(entry)
+  }
+
+  /** `xattrs`: those of the file, if they are known. */
+  #entryOf(path: Buffer, found: Found, xattrs?: TarEntry['xattrs']): TarEntry {
     const { stat } = found
     const type = typeOf(stat.mode)
     const first = this.#firstNameOf(type, path, found)
@@ -165,7 +213,7 @@ class ChangeEncoder {
       mtime: this.#timeOf(stat.mtime),
       devMajor: isDevice ? stat.rdevMajor : 0,
       devMinor: isDevice ? stat.rdevMinor : 0,
-      xattrs: portableXattrs(found).map(independent),
+      xattrs: xattrs ?? portableXattrs(found).map(independent),
     }
   }
 
@@ -227,6 +275,18 @@ function independent(xattr: Xattr): Xattr {
   const version2 = Buffer.from(value.subarray(0, 20))
   version2[3] = 2
   return { name, value: version2 }
+}
+
+/** Larger files are read in pieces. */
+const largestPlain = 64 * 1024
+
+/** What nearly all files are read by: one call. `undefined`: it is to be read as any file. */
+function plainContent({ fd, name, stat }: Found): Buffer | undefined {
+  const isPlain = (stat.mode & typeMask) === fileType.file && stat.links === 1
+  if (!isPlain || stat.size === 0 || stat.size > largestPlain) return undefined
+  const content = Buffer.allocUnsafe(stat.size)
+  // Of one that became shorter, the long way tells.
+  return syscalls().readPlain(fd, bytesOf(name), content) === stat.size ? content : undefined
 }
 
 /** Exactly the bytes that the header promised. Holes are zeros that nobody reads. */

@@ -1,5 +1,6 @@
 /** What is in a directory that is open. */
 import { closeSync } from 'node:fs'
+import { listingOf } from '../native/listing.ts'
 import { syscalls } from '../native/syscalls.ts'
 import type { Found } from './compare-files.ts'
 import { openListing } from './remove-tree.ts'
@@ -20,6 +21,16 @@ export function namesIn(dirFd: number): string[] {
   } finally {
     closeSync(listing)
   }
+}
+
+/** All of them, sorted by bytes, as they are now. */
+export function foundIn(fd: number): Found[] {
+  const listing = listingOf(fd)
+  return Array.from({ length: listing.length }, (_, index) => ({
+    fd,
+    name: listing.name(index).toString('latin1'),
+    stat: listing.stat(index),
+  }))
 }
 
 /** `undefined` where nothing has the name. */

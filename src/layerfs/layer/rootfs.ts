@@ -2,7 +2,7 @@
  * Root: a filesystem state of an image, opened. Every path is resolved inside it: "/" is the root,
  * links included, ".." ends there. Nothing an image contains leads outside.
  */
-import { closeSync, constants, openSync, readSync, rmSync } from 'node:fs'
+import { close as closeFd, closeSync, constants, openSync, readSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RootMount } from '../mount.ts'
@@ -10,6 +10,7 @@ import { type FileStat, type Name, syscalls } from '../native/syscalls.ts'
 import { openMount } from './detached-mount.ts'
 import { isDirectory, isFile, openAs } from './file-type.ts'
 import { openInRoot, procPath } from './open-in-root.ts'
+import { overlayUse } from './overlay-use.ts'
 import { type SafePath, safePath, shown } from './path-bytes.ts'
 import {
   createDirectory,
@@ -60,6 +61,17 @@ export function openRoot(mount: RootMount): Root {
 }
 
 /**
+ * What a layer shows that nothing was written to yet, without mounting it to be written to: that the
+ * kernel allows only when the last such mount is gone. `undefined` where only a copy shows it.
+ */
+export function openUnwritten(mount: RootMount): Root | undefined {
+  if (mount.kind !== 'overlay' || mount.lower.length === 0 || overlayUse() === 'copy') {
+    return undefined
+  }
+  return openRoot({ kind: 'overlay', lower: mount.lower })
+}
+
+/**
  * The kernel refuses to mount a writable layer again that was mounted `volatile`, lest a crash went
  * unnoticed. There was none: what is written belongs to this process, and is thrown away if it dies.
  */
@@ -92,7 +104,9 @@ function rootOf(fd: number, mount: RootMount): Root {
     return found
   }
   const close = (): void => {
-    closeSync(fd)
+    // Unmounting, the kernel waits for its other processors; for what nobody writes to, we do not.
+    if (mount.kind === 'overlay' && mount.upper === undefined) closeFd(fd, () => {})
+    else closeSync(fd)
     allowNextMount(mount)
   }
   return {

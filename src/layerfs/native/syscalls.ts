@@ -59,6 +59,20 @@ export interface Syscalls {
    * how far it came, a file that was made stays. `numbers`: see {@link FileNumbers}.
    */
   createFile(path: Name, content: Uint8Array, numbers: Float64Array): void
+  /**
+   * A file of at most 128 KiB without extended attributes, copied with its attributes: a
+   * {@link copyStatus}. `numbers`: see {@link CopyNumbers}. Otherwise as `createFile`.
+   */
+  copyFile(
+    from: readonly [dirFd: number, name: Name],
+    to: readonly [dirFd: number, name: Name],
+    numbers: Float64Array,
+  ): number
+  /**
+   * The content of a file without extended attributes, which must fit: how many bytes it has. -1:
+   * it is something else, or gone.
+   */
+  readPlain(dirFd: number, name: Name, into: Uint8Array): number
   mkdirat(dirFd: number, path: Name, mode: number): void
   mknodat(
     dirFd: number,
@@ -92,6 +106,11 @@ export interface Syscalls {
   statx(dirFd: number, path: Name): FileStat
   /** All entries but `.` and `..`, in the kernel's order. Rewinds first; keeps `fd` open. */
   readdir(fd: number): DirectoryEntry[]
+  /**
+   * All of them with what `statx` tells, sorted by bytes: see `listing.ts`. What vanishes meanwhile
+   * is left out; otherwise as `readdir`.
+   */
+  listDirectory(fd: number): Buffer
   /** Extended attributes by path, of the link itself if it is one: `/proc/self/fd/N/name`. */
   lgetxattr(path: Name, name: Name): Buffer
   lsetxattr(path: Name, name: Name, value: Uint8Array): void
@@ -169,6 +188,20 @@ export type FileNumbers = readonly [
   gid: number,
   seconds: number,
   nanoseconds: number,
+]
+
+/** What `copyFile` answers. But for `done`, it has made nothing. */
+export const copyStatus = { done: 0, notPlain: 1, gone: 2, inTheWay: 3 } as const
+
+/** What `copyFile` wants of the copy, in this order. */
+export type CopyNumbers = readonly [
+  mode: number,
+  uid: number,
+  gid: number,
+  seconds: number,
+  nanoseconds: number,
+  /** 1: the source's own, whatever the two before say. */
+  keepsTime: number,
 ]
 
 /** `dirFd` for paths relative to the working directory. */

@@ -75,6 +75,8 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   readonly #hold: (name: ChainId) => Promise<void>
   /** Directories committed since the last {@link settle}. */
   readonly #unsettled = new Set<string>()
+  /** Top first. */
+  readonly #layers = new Map<ChainId, string[]>()
 
   constructor(root: string, { trash, hold }: Required<SnapshotterOptions>) {
     this.#root = root
@@ -172,15 +174,15 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   async layers(name: ChainId): Promise<string[]> {
     // All that it builds on is held with it.
     await this.#hold(name)
-    const directories: string[] = []
-    for (let next: ChainId | undefined = name; next !== undefined; ) {
-      const directory = this.#directoryOf(next)
-      const info = findSnapshotRecord(directory)
-      if (info === undefined) throw notFound(next)
-      directories.push(join(directory, 'fs'))
-      next = info.parent
-    }
-    return directories
+    const info = findSnapshotRecord(this.#directoryOf(name))
+    if (info === undefined) throw notFound(name)
+    const { parent } = info
+    // Below a snapshot that is there everything is (1): it need not be read again for every step.
+    const below =
+      parent === undefined ? [] : (this.#layers.get(parent) ?? (await this.layers(parent)))
+    const layers = [join(this.#directoryOf(name), 'fs'), ...below]
+    this.#layers.set(name, layers)
+    return layers
   }
 
   async remove(name: ChainId): Promise<void> {

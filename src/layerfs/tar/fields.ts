@@ -1,5 +1,5 @@
 /**
- * The fields of a header block: one table that decoding and encoding both read.
+ * The fields of a header block: one table of where each is and how it is read.
  *
  *   0      100  108 116 124  136   148 156 157      257   265  297  329 337 345        500
  *   │ name │mode│uid│gid│size│mtime│sum│ t │linkname│magic│unam│gnam│maj│min│ prefix   │
@@ -16,8 +16,6 @@ interface Place {
 interface Field<T> extends Place {
   /** Reads from the whole block: a slice for each number would be most of the work (measured). */
   decode(block: Buffer, place: Place): T
-  /** `value` must fit: see {@link fitsNumber} and the length of a text. */
-  encode(value: T, target: Buffer): void
 }
 
 type NumberKey =
@@ -79,11 +77,6 @@ export function readField<K extends FieldKey>(block: Buffer, key: K): ValueOf<K>
   return field.decode(block, field) as ValueOf<K>
 }
 
-export function writeField<K extends FieldKey>(block: Buffer, key: K, value: ValueOf<K>): void {
-  const field = table[key] as Field<ValueOf<K>>
-  field.encode(value, block.subarray(field.offset, field.offset + field.length))
-}
-
 /** Whether `value` can be written in octal with a closing NUL in a field of `key`. */
 export function fitsNumber(key: FieldKey, value: number): boolean {
   return value >= 0 && value < 8 ** (fields[key].length - 1)
@@ -99,10 +92,6 @@ function text(offset: number, length: number): Field<Buffer> {
       while (end < offset + length && block[end] !== 0) end++
       return block.subarray(offset, end)
     },
-    encode(value, target) {
-      target.fill(0)
-      value.copy(target)
-    },
   }
 }
 
@@ -111,9 +100,6 @@ function raw(offset: number, length: number): Field<Buffer> {
     offset,
     length,
     decode: block => block.subarray(offset, offset + length),
-    encode(value, target) {
-      value.copy(target)
-    },
   }
 }
 
@@ -122,9 +108,6 @@ function number(offset: number, length: number): Field<number> {
     offset,
     length,
     decode: decodeNumber,
-    encode(value, target) {
-      target.write(`${value.toString(8).padStart(length - 1, '0')}\0`, 'latin1')
-    },
   }
 }
 

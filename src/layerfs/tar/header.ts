@@ -3,7 +3,7 @@
  */
 import { OciError } from '../../oci/errors.ts'
 import { blockSize } from './entry.ts'
-import { fields, readField, writeField } from './fields.ts'
+import { type FieldKey, fields, readField } from './fields.ts'
 
 export interface Header {
   /** The type flag's character; NUL for a V7 regular file. */
@@ -20,9 +20,8 @@ export interface Header {
   readonly devMinor: number
 }
 
-/** Its version, two digits, is not looked at. */
+/** Its version, two digits behind it, is not looked at. */
 const ustarMagic = Buffer.from('ustar\0', 'latin1')
-const ustarVersion = Buffer.from('00', 'latin1')
 const gnuMagic = Buffer.from('ustar  \0', 'latin1')
 const starTrailer = Buffer.from('tar\0', 'latin1')
 
@@ -51,18 +50,25 @@ export function decodeHeader(block: Buffer): Header {
 
 /** Every number must fit its field, `path` must fit name and prefix, `linkPath` its field. */
 export function encodeHeader(header: Header, split: SplitPath): Buffer {
+  const { mode, uid, gid, size, mtime, devMajor, devMinor } = header
   const block = Buffer.alloc(blockSize)
-  writeField(block, 'name', split.name)
-  writeField(block, 'prefix', split.prefix)
-  writeField(block, 'type', Buffer.from(header.flag, 'latin1'))
-  writeField(block, 'linkName', header.linkPath)
-  writeField(block, 'magic', Buffer.concat([ustarMagic, ustarVersion]))
-  for (const key of ['mode', 'uid', 'gid', 'size', 'mtime', 'devMajor', 'devMinor'] as const) {
-    writeField(block, key, header[key])
-  }
+  const writeText = (key: FieldKey, text: string) => block.write(text, fields[key].offset, 'latin1')
+  block.set(split.name, fields.name.offset)
+  // Fields that stand side by side are written at once: there is an entry for every file.
+  const owner = octal(mode, 'mode') + octal(uid, 'uid') + octal(gid, 'gid')
+  writeText('mode', owner + octal(size, 'size') + octal(mtime, 'mtime'))
+  writeText('type', header.flag)
+  if (header.linkPath.length > 0) block.set(header.linkPath, fields.linkName.offset)
+  writeText('magic', 'ustar\x0000')
+  writeText('devMajor', octal(devMajor, 'devMajor') + octal(devMinor, 'devMinor'))
+  if (split.prefix.length > 0) block.set(split.prefix, fields.prefix.offset)
   // Six digits, NUL, blank: as every tar has written it since V7.
-  block.write(`${checksum(block).toString(8).padStart(6, '0')}\0 `, fields.checksum.offset)
+  writeText('checksum', `${checksum(block).toString(8).padStart(6, '0')}\0 `)
   return block
+}
+
+function octal(value: number, key: FieldKey): string {
+  return `${value.toString(8).padStart(fields[key].length - 1, '0')}\0`
 }
 
 export interface SplitPath {

@@ -44,9 +44,12 @@ export function encodeEntry(entry: TarEntry): Buffer {
   ])
 }
 
+/** Nobody's to change. */
 export function contentPadding(size: number): Buffer {
-  return Buffer.alloc(paddingOf(size))
+  return zeroBlock.subarray(0, paddingOf(size))
 }
+
+const zeroBlock = Buffer.alloc(blockSize)
 
 export function endOfArchive(): Buffer {
   return Buffer.alloc(2 * blockSize)
@@ -110,7 +113,11 @@ function encodeFitting(header: Header): Buffer {
 }
 
 function isAscii(bytes: Buffer): boolean {
-  return bytes.every(byte => byte > 0 && byte < 0x80)
+  for (let index = 0; index < bytes.length; index++) {
+    const byte = bytes[index] as number
+    if (byte === 0 || byte >= 0x80) return false
+  }
+  return true
 }
 
 function asciiOf(bytes: Buffer): Buffer {

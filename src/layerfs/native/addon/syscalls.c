@@ -188,5 +188,7 @@ NAPI_MODULE_INIT() {
   bind(env, exports, xattr_bindings);
   bind(env, exports, mount_bindings);
   bind(env, exports, relay_bindings);
+  bind(env, exports, list_bindings);
+  bind(env, exports, copy_file_bindings);
   return exports;
 }

@@ -1,0 +1,166 @@
+/*
+ * A plain file copied, or read, at once: as create-file.c, for what nearly all files are. Each says
+ * when a file is none of those; it is then as if it had not been called.
+ */
+#define _GNU_SOURCE
+#include "syscalls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* As `CopyNumbers` and `copyStatus` of syscalls.ts have them. */
+enum { MODE, UID, GID, SECONDS, NANOSECONDS, KEEPS_TIME, NUMBERS };
+enum { IS_DONE, IS_NOT_PLAIN, IS_GONE, IS_IN_THE_WAY };
+
+/* Copied through memory: cheaper than asking the kernel to, and holes of this size are no holes. */
+#define SMALL_SIZE (128 * 1024)
+
+struct place {
+  int dir_fd;
+  struct name name;
+};
+
+static bool read_place(napi_env env, const struct arguments *args, size_t index,
+                       struct place *place) {
+  struct arguments pair = {.env = env};
+  return read_list(args, index, &pair) && read_int(&pair, 0, &place->dir_fd) &&
+         read_name(&pair, 1, &place->name);
+}
+
+static bool read_numbers(const struct arguments *args, size_t index, const double **numbers) {
+  napi_typedarray_type type = napi_int8_array;
+  size_t length = 0;
+  void *start = NULL;
+  napi_get_typedarray_info(args->env, args->values[index], &type, &length, &start, NULL, NULL);
+  *numbers = start;
+  if (type == napi_float64_array && length == NUMBERS) return true;
+  napi_throw_type_error(args->env, "ERR_INVALID_ARG_TYPE", "Expected six numbers");
+  return false;
+}
+
+/* The descriptor, or the negative of one of the answers above. O_NONBLOCK: should it be a FIFO by
+ * now, the open returns. */
+static int open_plain(const struct place *place, struct stat *stat, off_t largest) {
+  const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  const int fd = openat(place->dir_fd, place->name.text, flags);
+  if (fd < 0) return errno == ENOENT || errno == ELOOP ? -IS_GONE : -IS_NOT_PLAIN;
+  if (fstat(fd, stat) == 0 && S_ISREG(stat->st_mode) && stat->st_size <= largest &&
+      /* A file system without attributes answers an error. */
+      flistxattr(fd, NULL, 0) <= 0) {
+    return fd;
+  }
+  close(fd);
+  return -IS_NOT_PLAIN;
+}
+
+/* Up to `size` bytes, fewer at the end of the file; -1: errno. */
+static ssize_t read_all(int fd, char *data, size_t size) {
+  size_t length = 0;
+  while (length < size) {
+    const ssize_t count = read(fd, data + length, size - length);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return -1;
+    if (count == 0) break;
+    length += (size_t)count;
+  }
+  return (ssize_t)length;
+}
+
+static bool write_all(int fd, const char *data, size_t size) {
+  while (size > 0) {
+    const ssize_t written = write(fd, data, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    data += written;
+    size -= (size_t)written;
+  }
+  return true;
+}
+
+static bool copy_content(int from, int to, size_t size, const char **call) {
+  static _Thread_local char data[SMALL_SIZE];
+  *call = "read";
+  const ssize_t length = read_all(from, data, size);
+  if (length < 0) return false;
+  *call = "write";
+  return write_all(to, data, (size_t)length);
+}
+
+/* Each call names itself before it can fail. Owner first: setting it clears setuid. */
+static bool set_attributes(int fd, const double *numbers, const struct stat *source,
+                           const char **call) {
+  const uid_t uid = (uid_t)numbers[UID];
+  const gid_t gid = (gid_t)numbers[GID];
+  const mode_t mode = (mode_t)numbers[MODE];
+  const struct timespec given = {(time_t)numbers[SECONDS], (long)numbers[NANOSECONDS]};
+  const struct timespec time = numbers[KEEPS_TIME] != 0 ? source->st_mtim : given;
+  const struct timespec times[2] = {time, time};
+  struct stat now;
+  *call = "fstat";
+  if (fstat(fd, &now) != 0) return false;
+  const bool is_owned = now.st_uid == uid && now.st_gid == gid;
+  *call = "fchown";
+  if (!is_owned && fchown(fd, uid, gid) != 0) return false;
+  *call = "fchmod";
+  if ((!is_owned || (now.st_mode & 07777) != mode) && fchmod(fd, mode) != 0) return false;
+  *call = "futimens";
+  return futimens(fd, times) == 0;
+}
+
+static napi_value call_copy_file(napi_env env, napi_callback_info info) {
+  struct arguments args = arguments_of(env, info);
+  struct place from, to;
+  const double *numbers;
+  if (!read_place(env, &args, 0, &from) || !read_place(env, &args, 1, &to) ||
+      !read_numbers(&args, 2, &numbers)) {
+    return NULL;
+  }
+  struct stat stat;
+  const int source = open_plain(&from, &stat, SMALL_SIZE);
+  if (source < 0) return number(env, -source);
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  const int target = openat(to.dir_fd, to.name.text, flags, (mode_t)numbers[MODE] & 0777);
+  if (target < 0) {
+    const int failure = errno;
+    close(source);
+    errno = failure;
+    return failure == EEXIST ? number(env, IS_IN_THE_WAY)
+                             : throw_errno(env, "openat", to.name.text);
+  }
+  const char *call = NULL;
+  const bool is_copied = copy_content(source, target, (size_t)stat.st_size, &call) &&
+                         set_attributes(target, numbers, &stat, &call);
+  const int failure = errno;
+  close(source);
+  if (close(target) != 0 && is_copied) return throw_errno(env, "close", to.name.text);
+  errno = failure;
+  return is_copied ? number(env, IS_DONE) : throw_errno(env, call, to.name.text);
+}
+
+static napi_value call_read_plain(napi_env env, napi_callback_info info) {
+  struct arguments args = arguments_of(env, info);
+  struct place place;
+  const void *data;
+  size_t size;
+  if (!read_int(&args, 0, &place.dir_fd) || !read_name(&args, 1, &place.name) ||
+      !read_bytes(&args, 2, &data, &size)) {
+    return NULL;
+  }
+  struct stat stat;
+  const int fd = open_plain(&place, &stat, (off_t)size);
+  if (fd < 0) return number(env, -1);
+  const ssize_t length = read_all(fd, (char *)data, size);
+  const int failure = errno;
+  close(fd);
+  errno = failure;
+  return length < 0 ? throw_errno(env, "read", place.name.text) : number(env, length);
+}
+
+const struct binding copy_file_bindings[] = {
+    {"copyFile", call_copy_file},
+    {"readPlain", call_read_plain},
+    {NULL, NULL},
+};
