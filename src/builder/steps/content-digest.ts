@@ -182,10 +182,17 @@ async function digestFile(
   try {
     return await digestPresent(tree, file, options)
   } catch (error) {
-    if (isGone(error)) return []
+    if (isGone(error) || isNoLink(error)) return []
     if (error instanceof OciError && !options.signal.aborted) throw named(tree, file, error)
     throw unreadable(tree, file.path, error)
   }
+}
+
+/** What readlinkat(2) says of anything else than a symbolic link. */
+function isNoLink(error: unknown): boolean {
+  return hasCode(error, 'EINVAL') && error instanceof Error && 'syscall' in error
+    ? error.syscall === 'readlinkat'
+    : false
 }
 
 function named(tree: SourceTree, { path }: Located, { code, message }: OciError): OciError {

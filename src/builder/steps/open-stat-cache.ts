@@ -118,8 +118,9 @@ function decodeDirectories(value: unknown): ReadonlyMap<string, KnownDirectory> 
     const lengths = take(12)
     const place = take(lengths.readUInt32LE(0)).toString()
     const listing = new Listing(take(lengths.readUInt32LE(4)))
-    const contents = take(lengths.readUInt32LE(8)).toString().split('\0')
-    if (contents.length !== Math.max(1, listing.length)) throw new RangeError('A listing differs')
+    const known = take(lengths.readUInt32LE(8)).toString()
+    const contents = listing.length === 0 ? [] : known.split('\0')
+    if (contents.length !== listing.length) throw new RangeError('A listing differs')
     directories.set(place, { listing, contents })
   }
   return directories

@@ -19,7 +19,7 @@ import { type DiffId, type Digest, digestOf, finishDiffId } from '../../oci/dige
 import { contentPadding, encodeEntry, endOfArchive } from '../tar/writer.ts'
 import type { Chunks } from './byte-source.ts'
 import { chunkSize, TarMembers } from './estargz-members.ts'
-import { defaultLevel, gzip, gzipHeader, gzipTrailer } from './gzip.ts'
+import { gzip, gzipHeader, gzipTrailer } from './gzip.ts'
 
 export interface EstargzSummary {
   /** Of all that the blob holds unpacked: the tar and the TOC. */
@@ -38,6 +38,9 @@ const tocName = 'stargz.index.json'
 const concurrency = Math.min(4, 2 * availableParallelism())
 
 const deflate = promisify(deflateRaw)
+
+/** Of zlib. */
+const defaultLevel = 4
 
 /**
  * The blob; `onEnd` is told about it before the last bytes come. Throws what reading `tar` throws,

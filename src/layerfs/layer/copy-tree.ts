@@ -242,7 +242,9 @@ export class TreeCopier {
     const fd = target.directory.open()
     if (isFile(found.stat)) return this.#createFile(found, { fd, name })
     if (isSymlink(found.stat)) {
-      syscalls().symlinkat(targetOf(found), fd, bytesOf(name))
+      const linked = targetUnlessGone(found)
+      if (linked === undefined) return false
+      syscalls().symlinkat(linked, fd, bytesOf(name))
       setLinkAttributesAt(fd, name, this.#attributesOf(found))
       return true
     }
@@ -257,9 +259,11 @@ export class TreeCopier {
     const from = openUnlessGone(found)
     if (from === undefined) return false
     try {
+      const stat = syscalls().statx(from, '')
+      if (!isFile(stat)) return false
       const fd = syscalls().openat2(to.fd, bytesOf(to.name), [openAs.creating, 0o600, 0])
       try {
-        copyContent(from, fd, syscalls().statx(from, ''))
+        copyContent(from, fd, stat)
         setFileAttributes(fd, this.#attributesOf(found))
       } finally {
         closeSync(fd)
@@ -319,11 +323,21 @@ export function notADirectory(path: SafePath): OciError {
   return new OciError('invalid', `cannot copy to non-directory: ${shown(path)}`)
 }
 
+/** `undefined`, here and below, when what was listed vanished or became something else (X08). */
 function openUnlessGone(found: Found): number | undefined {
   try {
     return openFile(found)
   } catch (error) {
     if (hasCode(error, 'ENOENT') || hasCode(error, 'ELOOP')) return undefined
+    throw error
+  }
+}
+
+function targetUnlessGone(found: Found): Buffer | undefined {
+  try {
+    return targetOf(found)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'EINVAL')) return undefined
     throw error
   }
 }

@@ -147,6 +147,12 @@ export interface Syscalls {
   mountSetattr(fd: number, attributes: number): void
   moveMount(fromFd: number, toDirFd: number, toPath: Name): void
   umount2(path: Name, flags: number): void
+  /**
+   * Of `input`, the bytes behind the first `before` (at most {@link inflateWindow}, of a piece that
+   * stands before it) as raw deflate, in libuv's thread pool. It ends with a sync flush, so pieces are
+   * laid end to end. `input` must not change meanwhile, and have less than 2 GiB.
+   */
+  deflate(input: Uint8Array, before: number): Promise<Buffer>
   /** A raw deflate stream (RFC 1951) at its beginning. */
   newInflater(): Uint8Array
   /**

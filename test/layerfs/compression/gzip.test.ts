@@ -60,6 +60,27 @@ describe('gzip', () => {
     expect(gunzipSync(await compress([bytes], { level })).equals(bytes)).toBe(true)
   })
 
+  it('makes of bytes of every kind what zlib reads back', async () => {
+    const kinds: Record<string, (at: number, before: Buffer) => number> = {
+      'one byte': () => 0,
+      'few of them': at => (at * 7919) & 3,
+      'ever rarer ones': () => Math.floor(-Math.log2(1 - Math.random())),
+      'near repeats': (at, before) =>
+        at % 97 < 90 && at > 300 ? (before[at - 300] ?? 0) : at & 255,
+      'far repeats': (at, before) =>
+        at > 32_768 && at % 50 > 0 ? (before[at - 32_768] ?? 0) : Math.random() * 256,
+      'noise and words': at => (at % 900 < 300 ? Math.random() * 256 : 97 + ((at * at) % 23)),
+    }
+    for (const [kind, byteAt] of Object.entries(kinds)) {
+      for (const size of [3, 4, 259, 70_000, blockSize + 40_000]) {
+        const bytes = Buffer.alloc(size)
+        for (let at = 0; at < size; at++) bytes[at] = byteAt(at, bytes)
+        const isSame = gunzipSync(await compress([bytes])).equals(bytes)
+        expect({ kind, size, isSame }).toEqual({ kind, size, isSame: true })
+      }
+    }
+  })
+
   it('keeps incompressible bytes', async () => {
     const bytes = randomBytes(1_500_000)
     expect(gunzipSync(await compress([bytes])).equals(bytes)).toBe(true)

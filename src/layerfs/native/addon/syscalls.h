@@ -65,6 +65,7 @@ extern const struct binding xattr_bindings[];
 extern const struct binding mount_bindings[];
 extern const struct binding relay_bindings[];
 extern const struct binding list_bindings[];
+extern const struct binding compress_bindings[];
 extern const struct binding copy_file_bindings[];
 
 #endif
