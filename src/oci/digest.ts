@@ -3,7 +3,7 @@
  *
  * Spec: image-spec descriptor.md, Digests; config.md, Layer DiffID and ChainID.
  */
-import type { Hash } from 'node:crypto'
+import { type Hash, hash } from 'node:crypto'
 import { createDigestHash } from './digest-hash.ts'
 import { OciError, printable } from './errors.ts'
 
@@ -78,9 +78,10 @@ export function hexOf(digest: Digest | DiffId | ChainId): string {
 }
 
 export function digestOf(bytes: Uint8Array | string, algorithm: Algorithm = 'sha256'): Digest {
-  const hash = createDigestHash(algorithm)
-  hash.update(bytes)
-  return finishDigest(hash, algorithm)
+  if (algorithm === 'sha256') return `sha256:${hash('sha256', bytes)}` as Digest
+  const other = createDigestHash(algorithm)
+  other.update(bytes)
+  return finishDigest(other, algorithm)
 }
 
 /** The digest of everything a hash has seen. Ends the hash: it cannot be updated afterwards. */

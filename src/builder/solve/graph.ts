@@ -43,9 +43,14 @@ export interface StepResult {
 }
 
 /** The identity of a filesystem; `undefined` is the empty one. */
-export function chainOf(result: StepResult): ChainId | undefined {
-  return chainIds(result.layers).at(-1)
+export function chainOf({ layers }: StepResult): ChainId | undefined {
+  const known = chains.get(layers) ?? chainIds(layers).at(-1)
+  if (known !== undefined) chains.set(layers, known)
+  return known
 }
+
+/** A hash for each layer, and every step is asked for its own many times. */
+const chains = new WeakMap<readonly DiffId[], ChainId>()
 
 declare const brand: unique symbol
 

@@ -4,7 +4,7 @@
  *   .name.<random>.tmp ──write, fsync──► rename ──► name ──► fsync of the directory
  */
 import { randomBytes } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
@@ -34,19 +34,37 @@ export async function writeFileAtomic(
   const directory = dirname(path)
   const temporary = temporaryFor(path)
   const { durability = 'synced' } = options
+  if (durability === 'unsynced') return replaceUnsynced(path, data, options)
   const isSynced = durability === 'synced'
   if (isSynced) await makeDirectorySynced(directory)
   else await mkdir(directory, { recursive: true, mode: 0o700 })
   try {
     await using file = await open(temporary, 'wx', options.mode ?? 0o600)
     await file.writeFile(data)
-    if (durability !== 'unsynced') await file.sync()
+    await file.sync()
     await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true })
     throw error
   }
   if (isSynced) await syncDirectory(directory)
+}
+
+/** Synchronous: a build writes a few of these per step, and a trip to the thread pool costs more. */
+function replaceUnsynced(
+  path: string,
+  data: string | Uint8Array,
+  { mode = 0o600 }: AtomicOptions,
+): void {
+  const temporary = temporaryFor(path)
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  try {
+    writeFileSync(temporary, data, { flag: 'wx', mode })
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
 }
 
 export interface StreamOptions extends AtomicOptions {

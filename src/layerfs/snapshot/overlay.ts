@@ -15,7 +15,8 @@
  * complete directory to a name that must not exist. (1) holds because who builds on a snapshot
  * holds it (leases.ts) until that is written down, and a removal refuses what another builds on.
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
@@ -97,9 +98,9 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     return this.#disposingOnFailure(owned, async () => {
       const upper = await makeUpper(owned.path, lower[0])
       const work = join(owned.path, 'work')
-      await mkdir(work, { mode: 0o700 })
+      mkdirSync(work, { mode: 0o700 })
       // It outlives our lease: an active layer can become a container's.
-      if (parent !== undefined) await writeFile(join(owned.path, 'parent'), parent)
+      if (parent !== undefined) writeFileSync(join(owned.path, 'parent'), parent)
       const mount: RootMount = { kind: 'overlay', lower, upper, work }
       const record = () => recordChanges({ upper, lower })
       return { ...owned, upper, mount, record, ...(parent === undefined ? {} : { parent }) }
@@ -137,11 +138,11 @@ class DirectorySnapshotter implements OverlaySnapshotter {
 
   async #publish(directory: string, info: SnapshotInfo): Promise<void> {
     const target = this.#directoryOf(info.name)
-    await rm(join(directory, 'work'), { recursive: true, force: true })
-    await rm(join(directory, 'parent'), { force: true })
-    await rm(join(directory, 'fs.since'), { force: true })
+    for (const name of ['work', 'parent', 'fs.since']) {
+      rmSync(join(directory, name), { recursive: true, force: true })
+    }
     await writeSnapshotRecord(directory, info)
-    await mkdir(this.#committed, { recursive: true, mode: 0o700 })
+    mkdirSync(this.#committed, { recursive: true, mode: 0o700 })
     if (await this.#claim(directory, target)) return
     if (findSnapshotRecord(target) !== undefined) return
     // What stands there is damaged and no snapshot.
@@ -152,7 +153,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   /** Gives the layer its final name, unless something has it. */
   async #claim(directory: string, target: string): Promise<boolean> {
     try {
-      await rename(directory, target)
+      renameSync(directory, target)
     } catch (error) {
       if (hasCode(error, 'ENOTEMPTY') || hasCode(error, 'EEXIST')) return false
       throw error
@@ -212,7 +213,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   async bytesOf(name: ChainId): Promise<number> {
     const directory = this.#directoryOf(name)
     const path = join(directory, 'bytes')
-    const known = Number.parseInt((await readFile(path, 'utf8').catch(ignoreMissing)) ?? '', 10)
+    const known = Number.parseInt(readIfThere(path) ?? '', 10)
     if (known >= 0) return known
     const { bytes } = new DiskMeter().measure(directory)
     await writeFileAtomic(path, `${bytes}\n`, { durability: 'unsynced' }).catch(() => {})
@@ -298,6 +299,14 @@ function notFound(name: ChainId): OciError {
   return new OciError('not-found', `Cannot open snapshot ${name}: not in the store`)
 }
 
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    return ignoreMissing(error)
+  }
+}
+
 /** What the layers in `directory` build on. */
 async function parentsIn(directory: string): Promise<ChainId[]> {
   const parents: ChainId[] = []
@@ -314,7 +323,7 @@ async function parentsIn(directory: string): Promise<ChainId[]> {
  */
 async function makeUpper(directory: string, below: string | undefined): Promise<string> {
   const upper = join(directory, 'fs')
-  await mkdir(upper)
+  mkdirSync(upper)
   inheritRoot({ target: upper, lower: below === undefined ? [] : [below] })
   return upper
 }

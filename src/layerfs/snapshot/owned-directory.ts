@@ -7,7 +7,8 @@
  * directory.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, rename } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
@@ -25,11 +26,11 @@ export interface OwnedDirectory extends AsyncDisposable {
 const keyBytes = 32
 
 export async function openOwned(parent: string, trash: Trash): Promise<OwnedDirectory> {
-  await mkdir(parent, { recursive: true, mode: 0o700 })
+  mkdirSync(parent, { recursive: true, mode: 0o700 })
   for (;;) {
     const key = randomBytes(keyBytes).toString('hex')
     const path = join(parent, key)
-    await mkdir(path, { mode: 0o700 })
+    mkdirSync(path, { mode: 0o700 })
     const lock = lockUnlessSwept(path)
     if (lock !== undefined) return owned({ key, path }, lock, trash)
   }
