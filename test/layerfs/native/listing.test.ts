@@ -1,0 +1,120 @@
+import {
+  chmodSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Listing, listingOf, listingOfOne } from '../../../src/layerfs/native/listing.ts'
+import { copyStatus, syscalls } from '../../../src/layerfs/native/syscalls.ts'
+
+let directory = ''
+let fd = -1
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'listing-'))
+  fd = openSync(directory, 'r')
+})
+
+afterAll(() => {
+  closeSync(fd)
+  rmSync(directory, { recursive: true })
+})
+
+function fresh(name: string): { path: string; fd: number } & Disposable {
+  const path = join(directory, name)
+  mkdirSync(path)
+  const opened = openSync(path, 'r')
+  return { path, fd: opened, [Symbol.dispose]: () => closeSync(opened) }
+}
+
+describe('listDirectory()', () => {
+  it('tells of each entry what statx tells, in the order of the bytes', () => {
+    using place = fresh('all')
+    const names = ['b', 'a', 'ä', 'a.b', 'a b', '\u{1f4e6}', 'x'.repeat(255)]
+    for (const name of names) writeFileSync(join(place.path, name), name)
+    writeFileSync(Buffer.concat([Buffer.from(`${place.path}/`), Buffer.of(0xff, 0xfe)]), '')
+    symlinkSync('nowhere', join(place.path, 'link'))
+    linkSync(join(place.path, 'a'), join(place.path, 'second'))
+    mkdirSync(join(place.path, 'directory'))
+    utimesSync(join(place.path, 'b'), -5.5, -5.5)
+    chmodSync(join(place.path, 'b'), 0o4711)
+    truncateSync(join(place.path, 'b'), 2 ** 33 + 1)
+    const listing = listingOf(place.fd)
+    const found = Array.from({ length: listing.length }, (_, index) => listing.name(index))
+    expect(found).toEqual([...found].sort(Buffer.compare))
+    expect(found).toHaveLength(names.length + 4)
+    for (const [index, name] of found.entries()) {
+      const stat = syscalls().statx(place.fd, name)
+      expect(listing.stat(index)).toEqual(stat)
+      expect(listing.mode(index)).toBe(stat.mode)
+      expect(listing.size(index)).toBe(stat.size)
+      expect(listing.changed(index)).toBe(stat.ctime.seconds)
+      expect(listingOfOne(name, stat).bytes.equals(listing.entry(index))).toBe(true)
+    }
+  })
+
+  it('of an empty directory is empty, and another after any change', () => {
+    using place = fresh('changes')
+    expect(listingOf(place.fd).length).toBe(0)
+    const file = join(place.path, 'file')
+    writeFileSync(file, 'one')
+    const before = listingOf(place.fd).bytes
+    expect(listingOf(place.fd).bytes.equals(before)).toBe(true)
+    chmodSync(file, 0o600)
+    expect(listingOf(place.fd).bytes.equals(before)).toBe(false)
+  })
+
+  it('throws for what is no directory, and for bytes that are no listing', () => {
+    writeFileSync(join(directory, 'file'), '')
+    const file = openSync(join(directory, 'file'), 'r')
+    try {
+      expect(() => listingOf(file)).toThrow('ENOTDIR')
+    } finally {
+      closeSync(file)
+    }
+    expect(() => new Listing(Buffer.alloc(96))).toThrow(RangeError)
+  })
+})
+
+describe('copyFile() and readPlain()', () => {
+  const numbers = Float64Array.of(0o640, process.getuid?.() ?? 0, process.getgid?.() ?? 0, 7, 8, 0)
+  const copy = (from: string, to: string) =>
+    syscalls().copyFile([fd, Buffer.from(from)], [fd, Buffer.from(to)], numbers)
+
+  it('copies a file with the attributes given', () => {
+    writeFileSync(join(directory, 'plain'), 'x'.repeat(100_000))
+    expect(copy('plain', 'copied')).toBe(copyStatus.done)
+    expect(readFileSync(join(directory, 'copied'), 'latin1')).toBe('x'.repeat(100_000))
+    const { mode, mtime } = syscalls().statx(fd, 'copied')
+    expect([mode & 0o7777, mtime]).toEqual([0o640, { seconds: 7, nanoseconds: 8 }])
+    expect(syscalls().readPlain(fd, 'plain', Buffer.alloc(100_000))).toBe(100_000)
+  })
+
+  it('leaves alone what is no plain file, is gone, or would be written over', () => {
+    writeFileSync(join(directory, 'large'), 'x'.repeat(128 * 1024 + 1))
+    writeFileSync(join(directory, 'small'), 'x')
+    symlinkSync('small', join(directory, 'link'))
+    mkdirSync(join(directory, 'sub'))
+    expect(copy('large', 'new')).toBe(copyStatus.notPlain)
+    expect(copy('sub', 'new')).toBe(copyStatus.notPlain)
+    expect(copy('link', 'new')).toBe(copyStatus.gone)
+    expect(copy('missing', 'new')).toBe(copyStatus.gone)
+    expect(copy('small', 'large')).toBe(copyStatus.inTheWay)
+    expect(syscalls().statx(fd, 'large').size).toBe(128 * 1024 + 1)
+    expect(() => syscalls().statx(fd, 'new')).toThrow('ENOENT')
+    for (const name of ['large', 'sub', 'link', 'missing']) {
+      expect(syscalls().readPlain(fd, name, Buffer.alloc(1000))).toBe(-1)
+    }
+  })
+})
