@@ -46,7 +46,12 @@ async function bundled(dist, path, format) {
   })
   const { output } = await build.generate({ format, codeSplitting: false, comments: false })
   const code = output[0].code.replace(/^#!.*/, '').replace(/[\u0080-\uffff]/g, escaped)
-  return format === 'cjs' ? slowOnes.reduce(loadedWhenUsed, code) : code
+  return format === 'cjs' ? slowOnes.reduce(loadedWhenUsed, withRequire(code)) : code
+}
+
+/** Code that V8 kept cannot import: what is loaded late, and is no part of the bundle, is required. */
+function withRequire(code) {
+  return code.replaceAll(/\bimport\(("[^"]+")\)/g, 'Promise.resolve().then(() => require($1))')
 }
 
 /** Of Node's own modules those that take milliseconds to load, which few commands need. */
@@ -55,7 +60,7 @@ const slowOnes = ['node_http', 'node_https', 'node_net', 'node_zlib'].concat(
   'node_child_process',
 )
 
-/** Where the bundle begins with `let NAME = require("node:…")`, every use of NAME is a call. */
+/** Where the bundle begins with `let NAME = require("node:…")`, NAME becomes a property that loads. */
 function loadedWhenUsed(code, name) {
   const line = new RegExp(
     `^let ${name} = (require\\("[^"]+"\\));(\n${name} = __toESM\\(${name}, 1\\);)?$`,
@@ -64,8 +69,9 @@ function loadedWhenUsed(code, name) {
   const [text, required, asModule] = line.exec(code) ?? []
   if (text === undefined) return code
   const value = asModule === undefined ? required : `__toESM(${required}, 1)`
-  const uses = code.replace(text, '').replaceAll(new RegExp(`\\b${name}\\b`, 'g'), `${name}()`)
-  return `let loaded_${name};\nfunction ${name}() { return (loaded_${name} ??= ${value}); }\n${uses}`
+  const used = code.replace(text, '').replaceAll(new RegExp(`\\b${name}\\b`, 'g'), `${name}.it`)
+  const getter = `get it() { const value = ${value}; Object.defineProperty(this, "it", { value }); return value; }`
+  return `const ${name} = { ${getter} };\n${used}`
 }
 
 /** What a module finds beside itself is where it is without a bundle. */

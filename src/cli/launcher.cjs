@@ -9,7 +9,7 @@
 const { readFileSync, writeFileSync } = require('node:fs')
 const { createRequire } = require('node:module')
 const { join } = require('node:path')
-const { Script, constants } = require('node:vm')
+const { Script } = require('node:vm')
 
 /** The program's exports; what runs is up to it. */
 exports.launch = name => start(load(name))
@@ -27,8 +27,7 @@ function load(name) {
   // The build leaves ASCII alone in it, which is read and kept as it is.
   const source = readFileSync(filename, 'latin1')
   const cachedData = readCode(codeFile)
-  const importModuleDynamically = constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
-  const script = new Script(source, { filename, cachedData, importModuleDynamically })
+  const script = new Script(source, { filename, cachedData })
   return { filename, codeFile, script }
 }
 
