@@ -31,7 +31,16 @@ export function keepCode(cli) {
       })
     }
   } finally {
+    removeQuietly(directory)
+  }
+}
+
+/** Without root some of it can belong to others: that must not be the end of an installation. */
+function removeQuietly(directory) {
+  try {
     rmSync(directory, { recursive: true, force: true })
+  } catch (error) {
+    console.error(`tsbuild: left behind ${directory}: ${error.message}`)
   }
 }
 
