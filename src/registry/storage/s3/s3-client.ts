@@ -10,10 +10,11 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Readable } from 'node:stream'
 import type { Client } from 'minio'
+import { OciError } from '../../../oci/errors.ts'
 import type { ObjectRange } from '../object-store.ts'
 import { createDirectGets, type DirectBody } from './direct-get.ts'
 import { failureFrom, type S3Failure } from './s3-failure.ts'
-import type { S3Options } from './s3-options.ts'
+import { describeS3, type S3Options } from './s3-options.ts'
 
 export interface S3Request {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
@@ -52,7 +53,13 @@ interface Call {
   readonly signal: AbortSignal | undefined
 }
 
+/** Throws `invalid` without credentials, where no role is to be asked for. */
 export async function createS3Client(options: S3Options): Promise<S3Client> {
+  if (options.credentials === undefined && options.hasRole === false) {
+    throw new OciError('invalid', `Cannot use storage "${describeS3(options)}": no credentials`, {
+      hint: 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or role=yes to ask this machine for its role',
+    })
+  }
   const { Client, IamAwsProvider } = await import('minio')
   const isSecure = options.endpoint?.protocol !== 'http:'
   const agent = new (isSecure ? https : http).Agent({ keepAlive: true, maxSockets: 256 })

@@ -25,6 +25,8 @@ export interface S3Options {
   readonly pathStyle: boolean
   /** Absent: those of the machine's role. */
   readonly credentials?: S3Credentials
+  /** Whether the machine is asked for a role: at Amazon, else only where somebody says so. */
+  readonly hasRole?: boolean
   /** Bytes of each part of a large blob. Absent: parts grow with the blob; R2 wants equal ones. */
   readonly partSize?: number
   /** Of all uploads together, for bytes that wait for their part to be full. */
@@ -35,16 +37,42 @@ export interface S3Defaults {
   readonly region?: string | undefined
   readonly endpoint?: string | undefined
   readonly credentials?: S3Credentials | undefined
+  /** Whether the environment names a role. */
+  readonly hasRole?: boolean
 }
 
 const minPartSize = 5 * 1024 * 1024
 
-const known = ['region', 'endpoint', 'public-endpoint', 'path-style', 'part-size', 'memory']
+const known = [
+  ...['region', 'endpoint', 'public-endpoint', 'path-style', 'part-size', 'memory', 'role'],
+]
 
 export const defaultMemory = 128 * 1024 * 1024
 
 /** Throws `invalid`, naming the option. What the address does not say comes from `defaults`. */
 export function parseS3Address(text: string, defaults: S3Defaults = {}): S3Options {
+  const { bucket, prefix, options } = partsOf(text)
+  const one = (name: string) => options.get(name) ?? undefined
+  const endpoint = one('endpoint') ?? defaults.endpoint
+  const publicEndpoint = one('public-endpoint')
+  const { hasRole = false } = defaults
+  const isAmazon = endpoint === undefined
+  const partSize = one('part-size')
+  return {
+    bucket,
+    prefix: prefixFrom(text, prefix),
+    region: one('region') ?? defaults.region ?? 'us-east-1',
+    ...(endpoint === undefined ? {} : { endpoint: endpointFrom(text, endpoint) }),
+    ...(publicEndpoint === undefined ? {} : { publicEndpoint: endpointFrom(text, publicEndpoint) }),
+    pathStyle: switchFrom(text, 'path-style', one('path-style') ?? (isAmazon ? 'no' : 'yes')),
+    hasRole: switchFrom(text, 'role', one('role') ?? (isAmazon || hasRole ? 'yes' : 'no')),
+    ...(defaults.credentials === undefined ? {} : { credentials: defaults.credentials }),
+    ...(partSize === undefined ? {} : { partSize: sizeFrom(text, 'part-size', partSize) }),
+    memory: sizeFrom(text, 'memory', one('memory') ?? `${defaultMemory}`),
+  }
+}
+
+function partsOf(text: string) {
   const match = /^s3:\/\/([^/?#]+)(?:\/([^?#]*))?(?:\?([^#]*))?$/.exec(text)
   const [, bucket = '', prefix = '', query = ''] = match ?? []
   if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket)) {
@@ -54,21 +82,7 @@ export function parseS3Address(text: string, defaults: S3Defaults = {}): S3Optio
   for (const name of options.keys()) {
     if (!known.includes(name)) throw refused(text, `option "${name}" is not known`)
   }
-  const one = (name: string) => options.get(name) ?? undefined
-  const endpoint = one('endpoint') ?? defaults.endpoint
-  const publicEndpoint = one('public-endpoint')
-  const partSize = one('part-size')
-  return {
-    bucket,
-    prefix: prefixFrom(text, prefix),
-    region: one('region') ?? defaults.region ?? 'us-east-1',
-    ...(endpoint === undefined ? {} : { endpoint: endpointFrom(text, endpoint) }),
-    ...(publicEndpoint === undefined ? {} : { publicEndpoint: endpointFrom(text, publicEndpoint) }),
-    pathStyle: pathStyleFrom(text, one('path-style') ?? (endpoint === undefined ? 'no' : 'yes')),
-    ...(defaults.credentials === undefined ? {} : { credentials: defaults.credentials }),
-    ...(partSize === undefined ? {} : { partSize: sizeFrom(text, 'part-size', partSize) }),
-    memory: sizeFrom(text, 'memory', one('memory') ?? `${defaultMemory}`),
-  }
+  return { bucket, prefix, options }
 }
 
 /** As people name the place: without options, and without credentials. */
@@ -91,10 +105,10 @@ function endpointFrom(text: string, endpoint: string): URL {
   throw refused(text, `expected an endpoint such as https://host:9000, got "${endpoint}"`)
 }
 
-function pathStyleFrom(text: string, value: string): boolean {
+function switchFrom(text: string, name: string, value: string): boolean {
   if (value === 'yes' || value === 'true') return true
   if (value === 'no' || value === 'false') return false
-  throw refused(text, `expected path-style=yes or path-style=no, got "${value}"`)
+  throw refused(text, `expected ${name}=yes or ${name}=no, got "${value}"`)
 }
 
 function sizeFrom(text: string, name: string, value: string): number {

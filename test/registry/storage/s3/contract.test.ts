@@ -18,7 +18,7 @@ const modes: readonly (readonly [S3Product, mode: 'full' | 'single-writer'])[] =
   ['minio', 'single-writer'],
   ['moto', 'full'],
   ['seaweedfs', 'full'],
-  ['rclone', 'single-writer'],
+  ['rclone', 'full'],
 ]
 
 const isLong = process.env['TSREGISTRY_S3_ALL'] !== undefined

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { createS3Client } from '../../../../src/registry/storage/s3/s3-client.ts'
 import { describeS3, parseS3Address } from '../../../../src/registry/storage/s3/s3-options.ts'
 
 describe('parseS3Address()', () => {
@@ -26,6 +27,17 @@ describe('parseS3Address()', () => {
     expect(describeS3(options)).toBe('s3://my.bucket/a/b')
   })
 
+  it('asks the machine for a role at Amazon, and elsewhere only when told to', async () => {
+    const elsewhere = 's3://bucket?endpoint=http://127.0.0.1:9000'
+    expect(parseS3Address('s3://bucket').hasRole).toBe(true)
+    expect(parseS3Address(`${elsewhere}&role=yes`).hasRole).toBe(true)
+    expect(parseS3Address(elsewhere, { hasRole: true }).hasRole).toBe(true)
+    await expect(createS3Client(parseS3Address(elsewhere))).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'Cannot use storage "s3://bucket": no credentials',
+    })
+  })
+
   it('takes from the environment what the address does not say', () => {
     const defaults = {
       region: 'r',
@@ -49,6 +61,7 @@ describe('parseS3Address()', () => {
     ['s3://bucket?endpoint=http://u:p@x', 'expected an endpoint'],
     ['s3://bucket?part-size=1MiB', 'at least 5MiB'],
     ['s3://bucket?path-style=maybe', 'path-style'],
+    ['s3://bucket?role=maybe', 'role=yes'],
   ])('refuses %s by name', (address, message) => {
     expect(() => parseS3Address(address)).toThrow(message)
   })
