@@ -58,10 +58,24 @@ interface Issuer {
   readonly key: JWTVerifyGetKey
 }
 
+export interface KeyTimes {
+  /** After which keys are asked for again. */
+  readonly cacheMs: number
+  /** For how long they are asked for once at most, whatever tokens name. */
+  readonly cooldownMs: number
+  /** For how long the last ones are believed while none can be had. */
+  readonly staleMs: number
+}
+
+const keyTimes: KeyTimes = { cacheMs: 10 * 60_000, cooldownMs: 30_000, staleMs: 60 * 60_000 }
+
 /** Throws `invalid` for a file of keys that cannot be used. */
-export async function openIssuers(all: readonly IssuerOptions[]): Promise<Issuers> {
+export async function openIssuers(
+  all: readonly IssuerOptions[],
+  times: KeyTimes = keyTimes,
+): Promise<Issuers> {
   const issuers = await Promise.all(
-    all.map(async options => ({ options, key: await keySource(options) })),
+    all.map(async options => ({ options, key: await keySource(options, times) })),
   )
   return {
     verify: async token => {
@@ -142,14 +156,17 @@ function own(value: unknown, name: string): unknown {
     : undefined
 }
 
-async function keySource({ id, issuer, keys }: IssuerOptions): Promise<JWTVerifyGetKey> {
+async function keySource(
+  { id, issuer, keys }: IssuerOptions,
+  times: KeyTimes,
+): Promise<JWTVerifyGetKey> {
   switch (keys.kind) {
     case 'file':
       return fileKeys(id, keys.path)
     case 'url':
-      return remoteKeys(keys.url)
+      return remoteKeys(keys.url, times)
     case 'discovery':
-      return discoveredKeys(issuer, keys.url)
+      return discoveredKeys(issuer, keys.url, times)
   }
 }
 
@@ -167,23 +184,49 @@ async function fileKeys(id: string, path: string): Promise<JWTVerifyGetKey> {
   }
 }
 
-/** Asked again when they are old or a token names another key, once at a time and not too often. */
-function remoteKeys(url: URL): JWTVerifyGetKey {
-  return createRemoteJWKSet(url, {
-    cacheMaxAge: 10 * 60_000,
-    cooldownDuration: 30_000,
-    [customFetch]: async address => new Response(await fetchDocument(new URL(address))),
+/**
+ * Asked again when they are old or a token names another key, once at a time and not too often. While
+ * they cannot be had, those that were had last count: an issuer that restarts stops nobody's builds.
+ */
+function remoteKeys(url: URL, { cacheMs, cooldownMs, staleMs }: KeyTimes): JWTVerifyGetKey {
+  let last: { readonly text: string; readonly at: number } | undefined
+  let isStale = false
+  const ask = async (address: string): Promise<string> => {
+    try {
+      const text = await fetchDocument(new URL(address))
+      last = { text, at: Date.now() }
+      isStale = false
+      return text
+    } catch (error) {
+      if (last === undefined || Date.now() - last.at > staleMs) throw error
+      isStale = true
+      return last.text
+    }
+  }
+  const keys = createRemoteJWKSet(url, {
+    cacheMaxAge: cacheMs,
+    cooldownDuration: cooldownMs,
+    [customFetch]: async address => new Response(await ask(address)),
   })
+  return async (header, token) => {
+    try {
+      return await keys(header, token)
+    } catch (error) {
+      // It may be one of the keys that cannot be had.
+      const isUnknown = error instanceof errors.JWKSNoMatchingKey && isStale
+      throw isUnknown ? new Error(`The keys at ${url.origin} cannot be had`) : error
+    }
+  }
 }
 
-function discoveredKeys(issuer: string, url: URL): JWTVerifyGetKey {
+function discoveredKeys(issuer: string, url: URL, times: KeyTimes): JWTVerifyGetKey {
   let found: Promise<JWTVerifyGetKey> | undefined
   const discover = async () => {
     const { issuer: said, jwks_uri: address } = JSON.parse(await fetchDocument(url))
     if (said !== issuer || !URL.canParse(address) || !isSafeAddress(new URL(address))) {
       throw new Error(`The document at ${url} is not that of issuer ${issuer}`)
     }
-    return remoteKeys(new URL(address))
+    return remoteKeys(new URL(address), times)
   }
   return async (header, token) => {
     found ??= discover()

@@ -4,7 +4,11 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Issuers, openIssuers } from '../../../../src/registry/server/access/issuers.ts'
+import {
+  type Issuers,
+  type KeyTimes,
+  openIssuers,
+} from '../../../../src/registry/server/access/issuers.ts'
 import { basic, bearer, type Guarded, openGuarded } from './guarded.ts'
 
 const first = generateKeyPairSync('rsa', { modulusLength: 2048 })
@@ -154,24 +158,58 @@ describe('a token server’s token', () => {
 })
 
 describe('keys of an issuer', () => {
-  const open = (keys: 'url' | 'discovery' = 'url'): Promise<Issuers> =>
-    openIssuers([
-      {
-        id: 'ci',
-        issuer: site.url,
-        audience: 'registry',
-        keys: {
-          kind: keys,
-          url: new URL(
-            `${site.url}/${keys === 'url' ? 'keys' : '.well-known/openid-configuration'}`,
-          ),
+  const open = (keys: 'url' | 'discovery' = 'url', times?: KeyTimes): Promise<Issuers> =>
+    openIssuers(
+      [
+        {
+          id: 'ci',
+          issuer: site.url,
+          audience: 'registry',
+          keys: {
+            kind: keys,
+            url: new URL(
+              `${site.url}/${keys === 'url' ? 'keys' : '.well-known/openid-configuration'}`,
+            ),
+          },
+          algorithms: ['RS256', 'ES256'],
+          subject: 'sub',
+          groups: [],
+          require: new Map(),
         },
-        algorithms: ['RS256', 'ES256'],
-        subject: 'sub',
-        groups: [],
-        require: new Map(),
-      },
-    ])
+      ],
+      times,
+    )
+
+  it('are asked for again when a token names a new one, and a removed one ends with its time', async () => {
+    start()
+    const issuers = await open('url', { cacheMs: 60_000, cooldownMs: 0, staleMs: 0 })
+    const old = await sign()
+    expect(await issuers.verify(old)).toBeDefined()
+    site.keys = [{ kid: 'k2', key: second.publicKey }]
+    const rotated = await sign({}, { alg: 'ES256', kid: 'k2' }, second.privateKey)
+    expect(await issuers.verify(rotated)).toBeDefined()
+    // The set is the new one.
+    expect(await issuers.verify(old)).toBe(undefined)
+  })
+
+  it('that were had last count while none can be had, for a time; unknown ones are not refused', async () => {
+    start()
+    const short = { cacheMs: 0, cooldownMs: 0 }
+    const issuers = await open('url', { ...short, staleMs: 60_000 })
+    const impatient = await open('url', { ...short, staleMs: -1 })
+    const token = await sign()
+    expect(await issuers.verify(token)).toBeDefined()
+    expect(await impatient.verify(token)).toBeDefined()
+    site.answer = 'down'
+    expect(await issuers.verify(token)).toBeDefined()
+    await expect(impatient.verify(token)).rejects.toMatchObject({ code: 'unavailable' })
+    const rotated = await sign({}, { alg: 'ES256', kid: 'k2' }, second.privateKey)
+    await expect(issuers.verify(rotated)).rejects.toMatchObject({ code: 'unavailable' })
+    site.answer = 'keys'
+    site.keys = [{ kid: 'k2', key: second.publicKey }]
+    expect(await issuers.verify(rotated)).toBeDefined()
+    expect(await issuers.verify(token)).toBe(undefined)
+  })
 
   it('are asked for once by many tokens at once, and not for keys that are made up', async () => {
     start()
