@@ -50,6 +50,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     if (silent.size > 0) silent.delete(peerOf(req.socket))
     boundUnreadBody(req, res)
     watchReader(res)
+    const refusal = refusalOf(req)
+    if (refusal !== undefined) {
+      res.writeHead(refusal, { Connection: 'close', 'Content-Length': '0' }).end()
+      return
+    }
     handle(req, res)
   }
   server.on('request', serve)
@@ -77,6 +82,20 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     },
     close: drainMs => close(server, silent, drainMs),
   }
+}
+
+/**
+ * What Node's parser lets through: of two hosts one proxy may believe the first and the next the last.
+ * Spec: RFC 9112 §3.2, RFC 9110 §15.6.6.
+ */
+function refusalOf({ rawHeaders, httpVersionMajor }: IncomingMessage): 400 | 505 | undefined {
+  if (httpVersionMajor !== 1) return 505
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? ''
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+  }
+  return hosts > 1 ? 400 : undefined
 }
 
 type Server = ReturnType<typeof createServer> | TlsServer

@@ -24,7 +24,9 @@ export const routes: readonly Route[] = [
   route('end-1', 'GET base', 'none', getBase),
   route('end-1', 'HEAD base', 'none', getBase),
   route('extensions', 'GET extensions', 'none', getExtensions),
+  route('extensions', 'HEAD extensions', 'none', getExtensions),
   route('catalog', 'GET catalog', 'list', getCatalog),
+  route('catalog', 'HEAD catalog', 'list', getCatalog),
   route('end-2', 'GET blob', 'pull', getBlob),
   route('end-2', 'HEAD blob', 'pull', headBlob),
   route('end-10', 'DELETE blob', 'delete', deleteBlob),
@@ -43,6 +45,7 @@ export const routes: readonly Route[] = [
   route('end-12a, end-12b', 'GET referrers', 'pull', getReferrers),
   route('end-12a, end-12b', 'HEAD referrers', 'pull', getReferrers),
   route('extension', 'GET tag-history', 'pull', getTagHistory),
+  route('extension', 'HEAD tag-history', 'pull', getTagHistory),
   route('extension', 'POST tag-undo', 'undo', postTagUndo),
 ]
 

@@ -23,7 +23,7 @@ import {
   parseJson,
 } from '../../oci/json.ts'
 import { isForeignLayer, isIndex } from '../../oci/media-type.ts'
-import { scanJson } from './json-scan.ts'
+import { type ScannedObject, scanJson } from './json-scan.ts'
 import { ResourceError } from './resource-error.ts'
 
 export interface ReferredContent {
@@ -51,7 +51,7 @@ const maxReferences = 10_000
 const mediaTypePattern = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}$/
 
 /** Members that decide what a document is: no second spelling of them is let through. */
-const decisiveMembers = [
+const decisiveMembers: readonly string[] = [
   'schemaVersion',
   'mediaType',
   'artifactType',
@@ -61,7 +61,12 @@ const decisiveMembers = [
   'blobs',
   'subject',
   'annotations',
-] as const
+]
+
+const decisiveMembersOf: Readonly<Record<ScannedObject, readonly string[]>> = {
+  document: decisiveMembers,
+  descriptor: ['mediaType', 'digest', 'size', 'urls', 'artifactType', 'platform', 'annotations'],
+}
 
 /** Throws `invalid` of the manifest, with the JSON path. `contentType` is what it is pushed as. */
 export function parseManifestDocument(bytes: Uint8Array, contentType: string): ManifestDocument {
@@ -80,6 +85,9 @@ function documentFrom(bytes: Uint8Array, contentType: string): ManifestDocument 
   if (Object.hasOwn(object, 'signatures') || Object.hasOwn(object, 'fsLayers')) {
     throw invalid('schema version 1 is not supported')
   }
+  optional(member(node, 'schemaVersion'), version => {
+    if (typeof version.value !== 'number' || version.value < 2) throw mismatch(version, '2')
+  })
   const mediaType = typeOf(node, contentType)
   const references = referencesFrom(node, mediaType)
   if (references.length > maxReferences) {
@@ -96,16 +104,24 @@ function documentFrom(bytes: Uint8Array, contentType: string): ManifestDocument 
 
 /** Refuses what one JSON parser reads differently from another, and what exhausts one. */
 function mustReadOneWay(bytes: Uint8Array): void {
-  const { depth, members } = scanJson(bytes, maxDepth)
+  const depth = scanJson(bytes, maxDepth, mustSayOnce)
   if (depth > maxDepth) throw invalid(`expected at most ${maxDepth} levels of nesting`)
+}
+
+function mustSayOnce(kind: ScannedObject, members: readonly string[]): void {
   const seen = new Set<string>()
   for (const name of members) {
-    const decisive = decisiveMembers.find(known => known.toLowerCase() === name.toLowerCase())
+    const decisive = decisiveMembersOf[kind].find(known => folded(known) === folded(name))
     if (decisive === undefined) continue
     if (name !== decisive) throw invalid(`expected member "${decisive}", got "${printable(name)}"`)
     if (seen.has(name)) throw invalid(`member "${name}" is given twice`)
     seen.add(name)
   }
+}
+
+/** As Go's parser compares names, to which `ſize` is `size`. */
+function folded(name: string): string {
+  return name.toUpperCase().toLowerCase()
 }
 
 function typeOf(node: JsonNode, contentType: string): string {

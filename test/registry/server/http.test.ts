@@ -166,6 +166,7 @@ describe('the wire', () => {
     ['a folded header', `${post}X-A: b\r\n c\r\nContent-Length: 0\r\n\r\n`],
     ['bare line feeds', 'GET /v2/ HTTP/1.1\nHost: x\n\n'],
     ['a space before the colon', `${post}Content-Length : 0\r\n\r\n`],
+    ['two hosts', 'GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n'],
     ['no host', 'GET /v2/ HTTP/1.1\r\n\r\n'],
     ['a line break in the target', 'GET /v2/\rx HTTP/1.1\r\nHost: x\r\n\r\n'],
     ['16 KiB of headers', `GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`],
@@ -190,6 +191,21 @@ describe('the wire', () => {
     )
     expect(answer).toMatch(/^HTTP\/1\.1 200 /)
     expect(answer).not.toMatch(/evil/)
+  })
+
+  it('speaks HTTP 1 only', async () => {
+    expect(await raw('GET /v2/ HTTP/2.0\r\nHost: x\r\n\r\n')).toMatch(/^HTTP\/1\.1 505 /)
+    expect(await raw('GET /v2/ HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 /)
+  })
+
+  it('answers HEAD as GET without the body, everywhere', async () => {
+    const paths = ['/v2/', '/v2/_catalog', '/v2/_oci/ext/discover', '/v2/none/tags/list']
+    for (const path of [...paths, '/v2/none/manifests/x', '/v2/none/_tsregistry/tags/x/history']) {
+      const [got, asked] = [await registry.send('GET', path), await registry.send('HEAD', path)]
+      expect(asked.body).toHaveLength(0)
+      expect({ ...asked.headers, date: '' }).toEqual({ ...got.headers, date: '' })
+      expect(asked.status).toBe(got.status)
+    }
   })
 
   it.each([

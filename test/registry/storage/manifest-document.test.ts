@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { hasCode } from '../../../src/oci/errors.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
-import { scanJson } from '../../../src/registry/storage/json-scan.ts'
+import { type ScannedObject, scanJson } from '../../../src/registry/storage/json-scan.ts'
 import { parseManifestDocument } from '../../../src/registry/storage/manifest-document.ts'
 
 const blob = (name: string, extra: object = {}) => ({
@@ -78,6 +78,31 @@ describe('parseManifestDocument()', () => {
   })
 
   it.each([
+    [
+      'a digest twice',
+      'layers',
+      '"digest":"sha256:1","digest":"sha256:2"',
+      /"digest" is given twice/,
+    ],
+    ['a digest in capitals', 'manifests', '"Digest":"sha256:1"', /expected member "digest"/],
+    ['a size with a long s', 'layers', '"ſize":1', /expected member "size"/],
+    ['a subject with two types', 'subject', '"mediaType":"a/b","mediaType":"c/d"', /twice/],
+  ])('refuses a descriptor with %s: parsers differ', (_, name, members, reason) => {
+    const value = name === 'subject' ? `{${members}}` : `[{${members}}]`
+    expect(refusal(`{"${name}":${value}}`, 'a/b')).toMatch(reason)
+  })
+
+  it('takes annotations whose names differ in case alone, and members of what it does not know', () => {
+    const annotations = '{"Digest":"a","digest":"b"}'
+    const document = JSON.stringify(image()).replace(
+      '"size":3',
+      `"size":3,"annotations":${annotations}`,
+    )
+    expect(parse(document).references).toHaveLength(2)
+    expect(parse('{"x":[[{"digest":1,"digest":2}]]}', 'a/b').references).toEqual([])
+  })
+
+  it.each([
     ['the text of another kind', 'not json'],
     ['a byte order mark', '\ufeff{}'],
     ['an array', []],
@@ -90,6 +115,7 @@ describe('parseManifestDocument()', () => {
     ['a digest in upper case', image({ layers: [blob('l', { digest: 'sha256:AB' })] })],
     ['annotations that are no strings', image({ annotations: { a: 1 } })],
     ['a subject that is no descriptor', image({ subject: 'x' })],
+    ['a schema version as text', image({ schemaVersion: '2' })],
     ['schema version 1', { schemaVersion: 1, signatures: [], mediaType: mediaTypes.manifest }],
   ])('refuses %s', (_, document) => {
     expect(refusal(document)).toMatch(/^Cannot parse manifest/)
@@ -142,10 +168,18 @@ describe('parseManifestDocument()', () => {
 })
 
 describe('scanJson()', () => {
-  const scan = (text: string) => scanJson(Buffer.from(text), 10)
+  const scan = (text: string) => {
+    const seen: (readonly [ScannedObject, readonly string[]])[] = []
+    const depth = scanJson(Buffer.from(text), 10, (kind, members) => seen.push([kind, members]))
+    return { depth, seen }
+  }
 
-  it('sees the outermost members only, strings and escapes notwithstanding', () => {
-    expect(scan('{"a":{"b":1},"c\\"":"}{","d" : [ {"e":2} ]}').members).toEqual(['a', 'c"', 'd'])
+  it('sees members of the document and of descriptors only, strings and escapes notwithstanding', () => {
+    expect(scan('{"a":{"b":{"c":1}},"d\\"":"}{","e" : [ {"f":{"g":2}},[{"h":1}] ]}').seen).toEqual([
+      ['descriptor', ['b']],
+      ['descriptor', ['f']],
+      ['document', ['a', 'd"', 'e']],
+    ])
   })
 
   it('counts levels', () => {
@@ -154,7 +188,7 @@ describe('scanJson()', () => {
   })
 
   it('ends on text that never closes', () => {
-    expect(scan('{"a":"\\').members).toEqual(['a'])
+    expect(scan('{"a":"\\').seen).toEqual([])
     expect(scan('"').depth).toBe(0)
   })
 })
