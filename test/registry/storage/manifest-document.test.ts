@@ -78,18 +78,12 @@ describe('parseManifestDocument()', () => {
   })
 
   it.each([
-    [
-      'a digest twice',
-      'layers',
-      '"digest":"sha256:1","digest":"sha256:2"',
-      /"digest" is given twice/,
-    ],
-    ['a digest in capitals', 'manifests', '"Digest":"sha256:1"', /expected member "digest"/],
-    ['a size with a long s', 'layers', '"ſize":1', /expected member "size"/],
-    ['a subject with two types', 'subject', '"mediaType":"a/b","mediaType":"c/d"', /twice/],
-  ])('refuses a descriptor with %s: parsers differ', (_, name, members, reason) => {
-    const value = name === 'subject' ? `{${members}}` : `[{${members}}]`
-    expect(refusal(`{"${name}":${value}}`, 'a/b')).toMatch(reason)
+    ['a digest twice', '"layers":[{"digest":"sha256:1","digest":"sha256:2"}]', /digest" is given/],
+    ['a digest in capitals', '"manifests":[{"Digest":"sha256:1"}]', /expected member "digest"/],
+    ['a size with a long s', '"layers":[{"ſize":1}]', /expected member "size"/],
+    ['two types', '"subject":{"mediaType":"a/b","mediaType":"c/d"}', /twice/],
+  ])('refuses a descriptor with %s: parsers differ', (_, member, reason) => {
+    expect(refusal(`{${member}}`, 'a/b')).toMatch(reason)
   })
 
   it('takes annotations whose names differ in case alone, and members of what it does not know', () => {
