@@ -95,6 +95,11 @@ describe('pulling a blob (end-2)', () => {
     expect((await get({ range: 'bytes=0-1', 'if-range': '"other"' })).status).toBe(200)
   })
 
+  it('may be kept by its client alone, and by no cache on the way', async () => {
+    expect((await get({})).headers['cache-control']).toMatch(/^private, /)
+    expect((await get({}, 'HEAD')).headers['cache-control']).toMatch(/^private, /)
+  })
+
   it('cannot be shown as a page by a browser', async () => {
     expect((await get({})).headers).toMatchObject({
       'content-type': 'application/octet-stream',

@@ -29,3 +29,8 @@ export function isSafeAddress({ protocol, hostname }: URL): boolean {
   const isLocal = ['localhost', '[::1]'].includes(hostname) || hostname.startsWith('127.')
   return protocol === 'https:' || (protocol === 'http:' && isLocal)
 }
+
+/** As {@link isSafeAddress}, of what a document names: one from elsewhere leads to nothing of this machine. */
+export function isSafeFrom(document: URL, address: URL): boolean {
+  return isSafeAddress(address) && (address.protocol === 'https:' || document.protocol === 'http:')
+}

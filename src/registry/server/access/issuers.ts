@@ -17,7 +17,7 @@ import {
 } from 'jose'
 import { OciError } from '../../../oci/errors.ts'
 import { matchesGlob } from '../../storage/glob.ts'
-import { fetchDocument, isSafeAddress } from './fetch-document.ts'
+import { fetchDocument, isSafeFrom } from './fetch-document.ts'
 import type { Identity } from './identity.ts'
 import { resourcesFrom } from './registry-token.ts'
 import type { Resource } from './scope.ts'
@@ -223,7 +223,7 @@ function discoveredKeys(issuer: string, url: URL, times: KeyTimes): JWTVerifyGet
   let found: Promise<JWTVerifyGetKey> | undefined
   const discover = async () => {
     const { issuer: said, jwks_uri: address } = JSON.parse(await fetchDocument(url))
-    if (said !== issuer || !URL.canParse(address) || !isSafeAddress(new URL(address))) {
+    if (said !== issuer || !URL.canParse(address) || !isSafeFrom(url, new URL(address))) {
       throw new Error(`The document at ${url} is not that of issuer ${issuer}`)
     }
     return remoteKeys(new URL(address), times)

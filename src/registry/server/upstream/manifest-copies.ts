@@ -105,6 +105,7 @@ export class ManifestCopies {
     const { keepMs } = place.upstream.settings
     const key = missKey(place, digest)
     if (keepMs === Number.POSITIVE_INFINITY || this.#used.has(key)) return
+    if (!this.#through.mayKeep()) return
     this.#used.set(key, true, { ttl: Math.ceil(keepMs / usePart) })
     const mark = async () => {
       const version = await findManifest(storage, place.repository, digest)
@@ -170,7 +171,8 @@ export class ManifestCopies {
     tag: Tag,
     { stored, error }: { readonly stored: StoredTag; readonly error: unknown },
   ): Promise<Settled> {
-    this.#report(place, tag, { error, hasCopy: true })
+    // Who was not asked, because of a failure that was told, did not fail again.
+    if (!(error instanceof UpstreamError)) this.#report(place, tag, { error, hasCopy: true })
     const leftMs = place.upstream.trouble.current?.leftMs ?? retryMs
     await this.#markTagUsed(place, tag, stored)
     return this.#believe(place, tag, { ms: Math.min(leftMs, retryMs), how: 'stale' })

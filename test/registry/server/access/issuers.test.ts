@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { isSafeFrom } from '../../../../src/registry/server/access/fetch-document.ts'
 import {
   type Issuers,
   type KeyTimes,
@@ -258,6 +259,17 @@ describe('keys of an issuer', () => {
       expect(site.asked).not.toContain('/keys2')
     },
   )
+
+  it.each([
+    ['https://issuer.example/x', 'https://keys.example/keys', true],
+    ['https://kubernetes.default.svc/x', 'https://10.96.0.1/openid/v1/jwks', true],
+    ['http://127.0.0.1:1/x', 'http://127.0.0.1:2/keys', true],
+    ['https://issuer.example/x', 'http://127.0.0.1:2375/keys', false],
+    ['https://issuer.example/x', 'http://keys.example/keys', false],
+    ['https://issuer.example/x', 'file:///etc/passwd', false],
+  ])('of the document %s at %s may be asked for: %j (SSRF by discovery)', (from, to, isSafe) => {
+    expect(isSafeFrom(new URL(from), new URL(to))).toBe(isSafe)
+  })
 
   it('of a discovery document that is another issuer’s are not used', async () => {
     start()

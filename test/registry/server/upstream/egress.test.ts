@@ -1,7 +1,8 @@
 /** What an upstream may make us ask, whom, and with which credentials. */
 import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
 import { afterEach, describe, expect, test } from 'vitest'
-import { isPublicAddress } from '../../../../src/registry/client/address-guard.ts'
+import { isPublicAddress, lookupPublic } from '../../../../src/registry/client/address-guard.ts'
 import { sendJson, serve } from '../../client/local-server.ts'
 import { content, imageOf } from '../contents.ts'
 import { putImage, startThrough, startUpstream, type TestUpstream } from './through.ts'
@@ -62,6 +63,10 @@ describe('a redirect of a blob', () => {
     expect(answer.status).toBe(503)
     expect(answer.json().errors[0]?.message).toMatch(/private network/)
     expect(storage.seen).toEqual([])
+    // Whoever has a presigned address may read what it names.
+    expect(answer.body.toString()).not.toContain('presigned')
+    const [{ error } = { error: '' }] = registry.events.failed
+    expect(String(error)).not.toContain('presigned')
   })
 })
 
@@ -138,6 +143,20 @@ describe('layers that are not distributed', () => {
     expect(manifest.body.equals(image.bytes)).toBe(true)
     expect((await registry.send('GET', `/v2/up/app/blobs/${other.digest}`)).status).toBe(404)
     expect(elsewhere.seen).toEqual([])
+  })
+})
+
+describe('a name', () => {
+  const resolve = (name: string) =>
+    new Promise<string>(resolve =>
+      lookupPublic(name, { all: false }, (error, address) =>
+        resolve(error === null ? String(address) : error.message),
+      ),
+    )
+
+  test('is judged by what it resolves to as the connection is made (DNS rebinding)', async () => {
+    expect(await resolve('localhost')).toMatch(/private network/)
+    expect(await resolve(hostname())).toMatch(/private network|ENOTFOUND|EAI_AGAIN/)
   })
 })
 

@@ -18,13 +18,15 @@ let root: string
 beforeAll(async () => {
   compiled = compileSources()
   root = await mkdtemp(join(tmpdir(), 'tsregistry-kill-through-'))
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   compiled[Symbol.dispose]()
   await rm(root, { recursive: true, force: true })
 })
 
-test('a kill in the middle of a blob leaves nothing that is read, and nothing that stays', async () => {
+test('a kill in the middle of a blob leaves nothing that is read, and nothing that stays', {
+  timeout: 120_000,
+}, async () => {
   await using upstream = await startUpstream()
   const layer = content(randomBytes(4 * 1024 * 1024))
   putImage(upstream, 'v1', [layer])

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { createThrough } from '../../../../src/registry/server/upstream/context.ts'
+import { MemoryObjectStore } from '../../../../src/registry/storage/memory.ts'
 import { createRegistryStorage } from '../../../../src/registry/storage/registry-storage.ts'
 import { content } from '../contents.ts'
 import { putImage, putIndex, startThrough, startUpstream } from './through.ts'
@@ -104,6 +106,21 @@ describe('an image that is pulled through', () => {
       expect((await registry.send('GET', `/v2/up/app/blobs/${layer.digest}`)).status).toBe(404)
     }
     expect(upstream.requests()).toHaveLength(2)
+  })
+
+  test('that is made up costs no memory but a bound: what was missed longest ago is forgotten', async () => {
+    const reports = {
+      served: () => {},
+      copied: () => {},
+      dropped: () => {},
+      failed: () => {},
+      notKept: () => {},
+    }
+    const storage = createRegistryStorage(new MemoryObjectStore())
+    const { misses, sizes } = createThrough({ storage, reports }, new AbortController().signal)
+    for (let i = 0; i < 100_000; i++) misses.set(`up/app ${i}`, true)
+    expect(misses.size).toBeLessThanOrEqual(10_000)
+    expect(sizes.max).toBeLessThanOrEqual(50_000)
   })
 
   test('whose tag the upstream deleted is unknown, and its tag goes', async () => {
