@@ -27,7 +27,7 @@
 import { chmod, mkdir, readFile, realpath, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OciError, printable } from '../oci/errors.ts'
-import { ignoreMissing, namesIn, writeFileAtomic } from './content/atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from './content/atomic-file.ts'
 import type { ContentStore } from './content/content-store.ts'
 import { sweepIngests } from './content/directory-ingest.ts'
 import { openContentStore } from './content/directory-store.ts'
@@ -116,7 +116,7 @@ async function claimRoot(directory: string): Promise<string> {
 
 async function makeRoot(directory: string): Promise<string> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await makeDirectory(directory, 0o700)
     return await realpath(directory)
   } catch (cause) {
     if (!(cause instanceof Error) || !('code' in cause)) throw cause

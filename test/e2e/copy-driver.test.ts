@@ -82,14 +82,21 @@ describeWith(['root', 'build', 'busybox'], 'TSBUILD_SNAPSHOTTER=copy', () => {
     const program = join(import.meta.dirname, '../../dist/cli/tsrun.js')
     const script = `mount -t overlay overlay -o lowerdir=${lower},upperdir=${upper},workdir=${scratch} ${merged}
       export TSBUILD_ROOT=${merged}/store
-      "$0" load -q -i ${work.path('saved.tar')} >/dev/null && "$0" run --rm busybox echo works`
+      "$0" load -q -i ${work.path('saved.tar')} >/dev/null && "$0" run --rm busybox echo works &&
+      "$(dirname "$0")/tsbuild.js" -q --network none -t less ${work.path('removing')} >/dev/null &&
+      "$0" run --rm less sh -c 'test ! -e /etc/group && test ! -e /new && ls /kept' &&
+      "$0" diff less | grep '^D' && "$0" fsck | tail -n 1`
+    // The kernel makes no whiteouts on an overlay.
+    const removing =
+      'FROM busybox\nRUN rm /etc/group && mkdir /new /kept\nRUN rm -r /new /kept && mkdir /kept && touch /kept/f\n'
+    work.write('removing', { Dockerfile: removing })
     await copy.tsrun(['save', '-o', work.path('saved.tar'), 'busybox'])
     const { stdout, stderr } = await run('unshare', ['-m', 'sh', '-c', script, program], {
       env: work.env,
     })
-    expect(stdout).toBe('works\n')
+    expect(stdout).toBe('works\nf\nD /new\nNo faults\n')
     expect(stderr).toMatch(
-      /^(Warning: overlayfs cannot be had in .*: files are copied instead, which takes time and space\n){2}$/,
+      /^(Warning: overlayfs cannot be had in .*: files are copied instead, which takes time and space\n){6}$/,
     )
   })
 

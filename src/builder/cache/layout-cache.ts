@@ -7,10 +7,11 @@
  * 1. The index is replaced last, whole; a build that is killed leaves the old cache.
  * 2. What no entry of the index leads to is removed after that, while nobody else writes.
  */
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import {
   ignoreMissing,
+  makeDirectory,
   namesIn,
   streamFileAtomic,
   sweepTemporaries,
@@ -124,7 +125,7 @@ async function write(
   const config = await putDocument(bytes, cacheConfigType, documents)
   const manifest = cacheManifest({ layers, config }, form)
   const target = await putDocument(manifest.bytes, manifest.mediaType, documents)
-  await mkdir(directory, { recursive: true })
+  await makeDirectory(directory)
   const lock = join(directory, `${indexFile}.lock`)
   await withLock(lock, { mode: 'exclusive', signal }, async () => {
     const place = { directory, blobs: firstOf(documents, from), onEvent, signal }
@@ -149,7 +150,7 @@ async function writeBlob(
     return onEvent({ kind: 'blob-exists', digest, total })
   }
   const path = join(directory, blobPath(digest))
-  await mkdir(dirname(path), { recursive: true })
+  await makeDirectory(dirname(path))
   await streamFileAtomic(path, blobs.open(digest), { mode: 0o644, durability: 'whole', signal })
   onEvent({ kind: 'blob-done', digest, total, direction: 'push' })
 }

@@ -1,6 +1,7 @@
 /** The files of finished stages, without an image around them: `type=local` and `type=tar`. */
-import { mkdir } from 'node:fs/promises'
+
 import { join } from 'node:path'
+import { makeDirectory } from '../../layerfs/content/atomic-file.ts'
 import { copyTree } from '../../layerfs/layer/copy.ts'
 import { diffLayer } from '../../layerfs/layer/diff.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
@@ -56,7 +57,7 @@ export async function copyFiles(
 ): Promise<void> {
   for (const result of results) {
     const target = isSplit ? join(directory, directoryOf(result)) : directory
-    await mkdir(target, { recursive: true })
+    await makeDirectory(target)
     await copyRootfs(result, target, world)
   }
 }

@@ -37,7 +37,7 @@ export async function writeFileAtomic(
   if (durability === 'unsynced') return replaceUnsynced(path, data, options)
   const isSynced = durability === 'synced'
   if (isSynced) await makeDirectorySynced(directory)
-  else await mkdir(directory, { recursive: true, mode: 0o700 })
+  else await makeDirectory(directory, 0o700)
   try {
     await using file = await open(temporary, 'wx', options.mode ?? 0o600)
     await file.writeFile(data)
@@ -106,11 +106,36 @@ export async function syncDirectory(path: string): Promise<void> {
  * sync of what is inside it does not see to.
  */
 export async function makeDirectorySynced(path: string): Promise<void> {
-  const topmost = await mkdir(path, { recursive: true, mode: 0o700 })
+  const topmost = await makeDirectory(path, 0o700)
   if (topmost === undefined) return
   for (let made = resolve(path); made.length >= topmost.length; made = dirname(made)) {
     await syncDirectory(dirname(made))
   }
+}
+
+/**
+ * Makes a directory, and those above it, when missing: the topmost that was made. As Node's `mkdir`
+ * with `recursive`, which goes round without end where none can be made, as in /proc.
+ */
+export async function makeDirectory(path: string, mode = 0o777): Promise<string | undefined> {
+  const missing: string[] = []
+  for (let each = resolve(path); !(await isThere(each)); each = dirname(each)) missing.push(each)
+  for (const each of missing.reverse()) {
+    try {
+      await mkdir(each, { mode })
+    } catch (error) {
+      // Another process was first.
+      if (!hasCode(error, 'EEXIST') || !(await isThere(each))) throw error
+    }
+  }
+  return missing[0]
+}
+
+/** Throws what is in its place. */
+async function isThere(path: string): Promise<boolean> {
+  const found = await stat(path).catch(ignoreMissing)
+  if (found?.isDirectory() === false) await mkdir(path)
+  return found !== undefined
 }
 
 /** Whether a directory entry is a file of {@link writeFileAtomic} that is not finished. */

@@ -4,13 +4,12 @@
  *
  * The same images give the same bytes: members in order of their names, no times, no owners.
  */
-import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { familiarReference } from '../../oci/reference.ts'
-import { streamFileAtomic, writeFileAtomic } from '../content/atomic-file.ts'
+import { makeDirectory, streamFileAtomic, writeFileAtomic } from '../content/atomic-file.ts'
 import type { BlobReader } from '../content/content-store.ts'
 import type { TarEntry } from '../tar/entry.ts'
 import { contentPadding, encodeEntry, endOfArchive } from '../tar/writer.ts'
@@ -73,7 +72,7 @@ export async function exportLayout(directory: string, request: ExportRequest): P
   const isBlob = (member: Member) => member.kind === 'blob'
   for (const member of [...members.filter(isBlob), ...members.filter(m => !isBlob(m))]) {
     const path = join(directory, member.path)
-    await mkdir(dirname(path), { recursive: true })
+    await makeDirectory(dirname(path))
     if (member.kind === 'document') await writeFileAtomic(path, member.bytes, { mode: 0o644 })
     if (member.kind === 'blob') {
       const bytes = request.content.open(member.descriptor.digest)

@@ -1,15 +1,16 @@
 /**
  * An image's files as a plain directory: for chroots, for other tools, for looking around.
  */
-import { mkdir, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import { type ChainId, chainIds, type DiffId } from '../../oci/digest.ts'
 import { OciError, printable } from '../../oci/errors.ts'
+import { makeDirectory } from '../content/atomic-file.ts'
 import type { ContentStore } from '../content/content-store.ts'
 import { openUnpackPool } from '../layer/unpack-pool.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { LayerBlobs } from './layer-blobs.ts'
-import type { UnpackEvent, UnpackedImage } from './unpack.ts'
+import { aboutLayer, type UnpackEvent, type UnpackedImage } from './unpack.ts'
 
 export interface FlatPlace {
   readonly content: ContentStore
@@ -37,7 +38,7 @@ export async function unpackFlat(
   const layers = layersOf(image)
   const blobs: Descriptor[] = []
   for (const layer of layers) blobs.push(await blobOf(layer, place))
-  await mkdir(directory, { recursive: true })
+  await makeDirectory(directory)
   if (options.target === 'empty') await assertEmpty(directory)
   await using pool = openUnpackPool(1)
   for (const [i, { diffId, descriptor }] of layers.entries()) {
@@ -45,7 +46,7 @@ export async function unpackFlat(
     options.onEvent?.({ kind: 'unpacking', layer: descriptor })
     const expected = { digest, size, diffId }
     const request = { blob: place.content.pathOf(digest), target: directory, expected }
-    await pool.applyFlat(request, options.signal)
+    await pool.applyFlat(request, options.signal).catch(aboutLayer(digest))
     options.onEvent?.({ kind: 'unpacked', layer: descriptor })
   }
 }

@@ -19,6 +19,7 @@ import type { Descriptor } from '../../oci/descriptor.ts'
 import { type ChainId, chainIds, type DiffId, type Digest, hexOf } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { ImageConfig } from '../../oci/image-config.ts'
+import { field } from '../../oci/json.ts'
 import type { Manifest } from '../../oci/manifest.ts'
 import { isIntact } from '../content/blob-file.ts'
 import type { ContentStore } from '../content/content-store.ts'
@@ -208,12 +209,23 @@ async function unpack(layer: Layer, below: Promise<void>, job: UnpackJob): Promi
     })
   } catch (error) {
     if (hasCode(error, 'digest-mismatch')) await removeDamaged(digest, content, error)
-    throw error
+    return aboutLayer(digest)(error)
   }
   // Only now is it known that the blob is this layer: what an image says of a layer that is here
   // already is not believed. And before the commit: fsck asks of a received layer what it came from.
   await job.place.layers.recordLayer(info.diffId, descriptor)
   await snapshots.commit(staged, info)
+}
+
+/** For `catch`: says of which layer something is wrong, unless it does already. */
+export function aboutLayer(digest: Digest): (error: unknown) => never {
+  return error => {
+    if (!(error instanceof OciError) || error.message.includes(digest)) throw error
+    const { code, message, hint } = error
+    const [first = '', ...rest] = message
+    const text = `Cannot unpack layer ${digest}: ${first.toLowerCase()}${rest.join('')}`
+    throw new OciError(code, text, { cause: error, ...field('hint', hint) })
+  }
 }
 
 /** So that the next pull fetches it: nobody can use what is not its name's bytes. */

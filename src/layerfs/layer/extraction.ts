@@ -261,6 +261,7 @@ export class Extraction implements TarVisitor, Disposable {
   #createNode(entry: TarEntry, spot: Spot): void {
     if (entry.type === 'character-device' && entry.devMajor === 0 && entry.devMinor === 0) {
       this.#replacing(spot, () => this.#format.createNullDevice(spot, entry))
+      setAttributesAt(spot.fd, spot.name, this.#attributesOf(entry))
       return
     }
     const node = [nodeTypes[entry.type] ?? 0, entry.devMajor, entry.devMinor] as const

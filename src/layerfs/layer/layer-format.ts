@@ -11,7 +11,7 @@ import type { TarEntry, TarTime } from '../tar/entry.ts'
 import { setXattrAt } from './attributes.ts'
 import { fileType, isDirectory, openAs } from './file-type.ts'
 import { openWithoutLinks } from './open-in-root.ts'
-import { isWhiteout, type OverlayFormat } from './overlay-format.ts'
+import { isWhiteout, makeWhiteout, type OverlayFormat } from './overlay-format.ts'
 import { bytesOf, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
 import type { Spot, TreeFormat } from './tree-format.ts'
 import { findAt } from './walk-in-root.ts'
@@ -180,7 +180,7 @@ export class LayerFormat implements TreeFormat {
   #hideName(spot: Spot): void {
     const existing = findAt(spot.fd, spot.name)
     if (existing === undefined) {
-      syscalls().mknodat(spot.fd, bytesOf(spot.name), [fileType.characterDevice, 0, 0])
+      makeWhiteout(spot.fd, spot.name)
       this.#whiteouts.add(spot.path)
     } else if (isDirectory(existing)) {
       // This layer's own directory stays; what lower layers have in it does not (rows A3, A6), nor

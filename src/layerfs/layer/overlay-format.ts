@@ -1,7 +1,9 @@
 /**
  * How a layer lies on disk: overlayfs's own format.
  *
- *   whiteout            character device 0:0
+ *   whiteout            character device 0:0; where files are copied and the kernel makes no such
+ *                       device, being on an overlay itself, a socket that nobody may use: no layer
+ *                       has sockets
  *   opaque directory    PREFIX.opaque = "y"
  *   xattr of an image   PREFIX.x is stored as PREFIX.overlay.x: the kernel (≥ 6.7) shows it as
  *                       PREFIX.x again, and it never becomes an instruction to our own mount
@@ -10,8 +12,11 @@
  * `user.overlay`, which wants the mount option `userxattr`.
  */
 import { readFileSync } from 'node:fs'
-import type { FileStat } from '../native/syscalls.ts'
+import { hasCode } from '../../oci/errors.ts'
+import { type FileStat, syscalls } from '../native/syscalls.ts'
 import { fileType, typeMask } from './file-type.ts'
+import { overlayUse } from './overlay-use.ts'
+import { bytesOf } from './path-bytes.ts'
 
 /** Names by which a tar speaks of what a layer hides. Spec: image-spec layer.md, Whiteouts. */
 export const whiteoutPrefix = '.wh.'
@@ -42,10 +47,17 @@ function idMap(): string {
   return readFileSync('/proc/self/uid_map', 'latin1').trim().replace(/\s+/g, ' ')
 }
 
-export function isWhiteout(stat: FileStat): boolean {
-  return (
-    (stat.mode & typeMask) === fileType.characterDevice &&
-    stat.rdevMajor === 0 &&
-    stat.rdevMinor === 0
-  )
+export function isWhiteout({ mode, rdevMajor, rdevMinor }: FileStat): boolean {
+  if (mode === fileType.socket) return overlayUse() === 'copy'
+  return (mode & typeMask) === fileType.characterDevice && rdevMajor === 0 && rdevMinor === 0
+}
+
+/** Throws EEXIST. */
+export function makeWhiteout(dirFd: number, name: string): void {
+  try {
+    syscalls().mknodat(dirFd, bytesOf(name), [fileType.characterDevice, 0, 0])
+  } catch (error) {
+    if (!hasCode(error, 'EPERM') || overlayUse() === 'overlay') throw error
+    syscalls().mknodat(dirFd, bytesOf(name), [fileType.socket, 0, 0])
+  }
 }

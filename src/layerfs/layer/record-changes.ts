@@ -13,6 +13,7 @@ import { findDirectoryAt } from './directory-cache.ts'
 import { foundAt, namesIn } from './directory-entries.ts'
 import { fileType, isDirectory, openAs, typeMask } from './file-type.ts'
 import { LazyDirectory } from './lazy-directory.ts'
+import { makeWhiteout } from './overlay-format.ts'
 import { bytesOf, joinPath, rootPath, type SafePath } from './path-bytes.ts'
 import { emptyDirectory } from './remove-tree.ts'
 import { openRoot } from './rootfs.ts'
@@ -89,7 +90,7 @@ class Recorder {
     const names = namesIn(treeFd)
     const kept = new Set(names)
     for (const name of lowerFd === undefined ? [] : namesIn(lowerFd)) {
-      if (!kept.has(name)) whiteout(place.open(), name)
+      if (!kept.has(name)) makeWhiteout(place.open(), name)
     }
     return { ...directory, names: names.reverse() }
   }
@@ -149,8 +150,4 @@ function link({ fd, name }: Found, toFd: number): void {
     // It vanished meanwhile: a container that runs is looked at.
     if (!hasCode(error, 'ENOENT')) throw error
   }
-}
-
-function whiteout(fd: number, name: string): void {
-  syscalls().mknodat(fd, bytesOf(name), [fileType.characterDevice, 0, 0])
 }

@@ -13,7 +13,7 @@ import { fileType, isDirectory, isSymlink, openAs } from './file-type.ts'
 import type { Marker, OpenQuestions } from './layer-format.ts'
 import { assertNoDeadLinks } from './link-entry.ts'
 import { openWithoutLinks } from './open-in-root.ts'
-import { isWhiteout, overlayFormat } from './overlay-format.ts'
+import { isWhiteout, makeWhiteout, overlayFormat } from './overlay-format.ts'
 import { keepingTime } from './parent-directories.ts'
 import { bytesOf, nameOf, parentOf, rootPath, type SafePath } from './path-bytes.ts'
 import { openListing } from './remove-tree.ts'
@@ -148,13 +148,12 @@ function placeMarker(view: View, { kind, path }: Marker): void {
     if (kind === 'opaque') {
       setXattrAt(fd, '.', opaqueMark())
       view.opaque.add(path)
-    } else keepingTime(fd, () => makeWhiteout(fd, nameOf(path)))
+    } else keepingTime(fd, () => hide(fd, nameOf(path)))
   })
 }
 
-function makeWhiteout(fd: number, name: string): void {
-  if (findAt(fd, name) !== undefined) return
-  syscalls().mknodat(fd, bytesOf(name), [fileType.characterDevice, 0, 0])
+function hide(fd: number, name: string): void {
+  if (findAt(fd, name) === undefined) makeWhiteout(fd, name)
 }
 
 function opaqueMark(): Xattr {

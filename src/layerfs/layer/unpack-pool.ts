@@ -39,27 +39,30 @@ export function openUnpackPool(size: number = Math.min(availableParallelism(), 4
   const threads = new Threads(size)
   return {
     apply: layer => applyWith(threads, layer),
-    applyFlat: (request, signal) =>
-      threads.run<AppliedLayer>(
-        { kind: 'flat', request: { ...request, stop: stopFlag(signal) } },
-        signal,
-      ),
-    hash: (request, signal) =>
-      threads.run<HashedDiff>({ kind: 'hash', request, stop: stopFlag(signal) }, signal),
+    applyFlat: async (request, signal) => {
+      using stop = stopFlag(signal)
+      const job = { kind: 'flat', request: { ...request, stop: stop.flag } } as const
+      return await threads.run<AppliedLayer>(job, signal)
+    },
+    hash: async (request, signal) => {
+      using stop = stopFlag(signal)
+      return await threads.run<HashedDiff>({ kind: 'hash', request, stop: stop.flag }, signal)
+    },
     [Symbol.asyncDispose]: () => threads.close(),
   }
 }
 
 async function applyWith(threads: Threads, layer: StagedLayer): Promise<AppliedLayer> {
   const { lower: lowerWhenReady, signal, ...rest } = layer
-  const request: ExtractRequest = { ...rest, stop: stopFlag(signal) }
+  using stop = stopFlag(signal)
+  const request: ExtractRequest = { ...rest, stop: stop.flag }
   const extracted = await threads.run<ExtractedLayer>({ kind: 'extract', request }, signal)
   const lower = await lowerWhenReady()
   signal?.throwIfAborted()
   const { questions, ...applied } = extracted
   if (settleLayer({ target: request.target, lower }, questions) === 'settled') return applied
   const replay: ApplyRequest = { ...request, lower }
-  return threads.run<AppliedLayer>({ kind: 'replay', request: replay }, signal)
+  return await threads.run<AppliedLayer>({ kind: 'replay', request: replay }, signal)
 }
 
 const workerFile = import.meta.url.endsWith('.ts')
@@ -130,10 +133,15 @@ function threadOptions(): WorkerOptions {
   return { trackUnmanagedFds: false, workerData: overlayUse() }
 }
 
+interface StopFlag extends Disposable {
+  readonly flag: Int32Array
+}
+
 /** A flag that a thread can look at while it works, set when `signal` aborts. */
-function stopFlag(signal: AbortSignal | undefined): Int32Array {
-  const stop = new Int32Array(new SharedArrayBuffer(4))
-  if (signal?.aborted === true) stop[0] = 1
-  signal?.addEventListener('abort', () => Atomics.store(stop, 0, 1), { once: true })
-  return stop
+function stopFlag(signal: AbortSignal | undefined): StopFlag {
+  const flag = new Int32Array(new SharedArrayBuffer(4))
+  const onAbort = () => Atomics.store(flag, 0, 1)
+  if (signal?.aborted === true) onAbort()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  return { flag, [Symbol.dispose]: () => signal?.removeEventListener('abort', onAbort) }
 }

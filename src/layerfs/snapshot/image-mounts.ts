@@ -17,7 +17,7 @@ import { join } from 'node:path'
 import type { ChainId } from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
-import { namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
 import { copiedTree } from '../layer/copied-tree.ts'
 import { mountOverlay } from '../layer/detached-mount.ts'
@@ -131,7 +131,7 @@ function sourceOf(id: string): string {
 
 /** What is in the directory is hidden meanwhile, and comes back. */
 async function targetOf(path: string): Promise<string> {
-  await mkdir(path, { recursive: true })
+  await makeDirectory(path)
   return realpath(path)
 }
 

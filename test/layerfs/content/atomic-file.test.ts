@@ -1,7 +1,11 @@
 import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { sweepTemporaries, writeFileAtomic } from '../../../src/layerfs/content/atomic-file.ts'
+import {
+  makeDirectory,
+  sweepTemporaries,
+  writeFileAtomic,
+} from '../../../src/layerfs/content/atomic-file.ts'
 import { freshDirectory, removeDirectories } from './scratch.ts'
 
 afterAll(removeDirectories)
@@ -52,5 +56,22 @@ describe('sweepTemporaries', () => {
     await sweepTemporaries(directory)
     expect(readdirSync(directory).sort()).toEqual(['.new.tmp', 'record.json'])
     await sweepTemporaries(join(directory, 'absent'))
+  })
+})
+
+describe('makeDirectory', () => {
+  it('makes those above too, and says which is the topmost that it made', async () => {
+    const root = freshDirectory()
+    expect(await makeDirectory(join(root, 'a/b/c'))).toBe(join(root, 'a'))
+    expect(await makeDirectory(join(root, 'a/b/c'))).toBeUndefined()
+    expect(await makeDirectory(join(root, 'a/b/d'))).toBe(join(root, 'a/b/d'))
+  })
+
+  it('throws what is in its way, also where none can be made, and does not go round', async () => {
+    const root = freshDirectory()
+    writeFileSync(join(root, 'file'), '')
+    await expect(makeDirectory(join(root, 'file'))).rejects.toMatchObject({ code: 'EEXIST' })
+    await expect(makeDirectory(join(root, 'file/x'))).rejects.toMatchObject({ code: 'ENOTDIR' })
+    await expect(makeDirectory('/proc/none/x')).rejects.toMatchObject({ code: 'ENOENT' })
   })
 })

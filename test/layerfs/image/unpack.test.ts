@@ -1,13 +1,16 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterAll, expect, it } from 'vitest'
 import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { type UnpackEvent, unpackImage } from '../../../src/layerfs/image/unpack.ts'
+import { unpackFlat } from '../../../src/layerfs/image/unpack-flat.ts'
 import { hashDiff } from '../../../src/layerfs/layer/diff.ts'
 import { openStore, type Store } from '../../../src/layerfs/store.ts'
 import { chainId, chainIds } from '../../../src/oci/digest.ts'
 import type { ImageConfig } from '../../../src/oci/image-config.ts'
 import { type Manifest, parseManifest } from '../../../src/oci/manifest.ts'
+import { mediaTypes } from '../../../src/oci/media-type.ts'
 import { describeWith } from '../../support/requires.ts'
 import { freshDirectory, removeDirectories } from '../content/scratch.ts'
 import { file, tarOf as packed, symlink } from '../layer/layer-support.ts'
@@ -116,6 +119,39 @@ describeWith(['root'], 'unpackImage', () => {
     const top = await unpackImage(await imageIn(store, stack), store)
     expect(await store.snapshots.layers(top!)).toHaveLength(4)
     expect(readdirSync(victim)).toEqual([])
+  })
+
+  it('says which layer is damaged, and how, unpacked flat too', async () => {
+    await using store = await openStore(freshDirectory())
+    const [tar = new Uint8Array()] = tars
+    const blob = await putBlob(store.content, [gzipSync(tar), Buffer.from('garbage')])
+    const { manifest, config } = await imageIn(store, [tar])
+    const descriptor = { mediaType: mediaTypes.layerGzip, ...blob }
+    const damaged = { manifest: { ...manifest, layers: [descriptor] }, config }
+    const refusal = {
+      code: 'invalid',
+      message: `Cannot unpack layer ${blob.digest}: cannot decompress: damaged gzip data: something else is behind it`,
+    }
+    await expect(unpackImage(damaged, store)).rejects.toMatchObject(refusal)
+    const options = { target: 'empty', place: store } as const
+    const flat = unpackFlat(damaged, freshDirectory(), options)
+    await expect(flat).rejects.toMatchObject(refusal)
+  })
+
+  it('unpacks hundreds of layers flat, listening to one signal, without a warning', async () => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error) => warnings.push(warning)
+    process.on('warning', onWarning)
+    await using store = await openStore(freshDirectory())
+    const image = await imageIn(
+      store,
+      Array.from({ length: 100 }, () => tars[0]!),
+    )
+    const { signal } = new AbortController()
+    await unpackFlat(image, freshDirectory(), { target: 'any', place: store, signal })
+    await new Promise(setImmediate)
+    process.off('warning', onWarning)
+    expect(warnings).toEqual([])
   })
 
   it('returns nothing for an image without layers', async () => {

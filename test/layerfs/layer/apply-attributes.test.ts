@@ -206,6 +206,19 @@ describe('applyLayer(), attributes', () => {
     })
   })
 
+  test('A24 device 0:0 has the owner and time of its entry, so that unpacking it repeats', async () => {
+    const zero: EntryDraft = {
+      path: 'f',
+      type: 'character-device',
+      mode: 0o640,
+      uid: 7,
+      seconds: 1234,
+    }
+    await withStack([[zero]], root => {
+      expect(root.stat('f', 'keep')).toMatchObject({ uid: 7, mtime: { seconds: 1234 } })
+    })
+  })
+
   test('A24 devices and FIFOs', async () => {
     const layer: EntryDraft[] = [
       { path: 'null', type: 'character-device', mode: 0o666, device: [1, 3], uid: 1 },

@@ -79,7 +79,7 @@ describe('a layer of 3900 directories in each other', () => {
     recordChanges({ upper, lower: [top, base] })
     expect(inDeepest(upper, levels, 'print(os.listdir("."))')).toBe("['new']\n")
     removePath(bench.dir)
-  }, 60_000)
+  }, 240_000)
 
   test('gets a whiteout in its deepest directory, which only layers below have', () => {
     using bench = layerBench()
@@ -92,7 +92,7 @@ describe('a layer of 3900 directories in each other', () => {
     expect(settleLayer({ target, lower: [base] }, questions)).toBe('settled')
     expect(inDeepest(target, levels, 'print(os.stat("gone").st_rdev)')).toBe('0\n')
     removePath(bench.dir)
-  }, 60_000)
+  }, 240_000)
 
   test('is measured, however deep a process made it', () => {
     using bench = layerBench()
@@ -100,7 +100,7 @@ describe('a layer of 3900 directories in each other', () => {
     makeNested(deep, 6000)
     expect(new DiskMeter().measure(deep).files).toBe(6001)
     removePath(deep)
-  }, 60_000)
+  }, 240_000)
 })
 
 describe('a tree of 4200 directories in each other', () => {
