@@ -76,7 +76,7 @@ function rowsOf(
 ): string[][] {
   const time = median(ours)
   const name = `${title} (${detail})`
-  const memory = peakMemory === undefined ? '' : `${(peakMemory / 1e6).toFixed(0)} MB`
+  const memory = peakMemory === undefined ? '' : `${(peakMemory / 2 ** 20).toFixed(0)} MiB`
   if (references.length === 0) {
     const isMet = limitMs === undefined || time <= limitMs
     return [
