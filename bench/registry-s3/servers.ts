@@ -6,6 +6,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bucketName, credentials, freePort } from '../../test/support/s3-server.ts'
+import { processorMs } from '../registry/servers.ts'
 
 export interface Rival {
   readonly name: string
@@ -21,6 +22,8 @@ export interface Rival {
 
 export interface RunningRegistry extends AsyncDisposable {
   readonly port: number
+  /** What all its threads have used so far. */
+  processorMs(): number
 }
 
 /** Compiled beside the benchmark (scripts/bench.mjs). */
@@ -116,6 +119,7 @@ async function serving(
   }
   return {
     port,
+    processorMs: () => processorMs(child.pid ?? 0),
     [Symbol.asyncDispose]: async () => {
       const ended = once(child, 'exit')
       child.kill('SIGKILL')

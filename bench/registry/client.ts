@@ -38,6 +38,31 @@ export function send(port: number, path: string, sending: Sending = {}): Promise
   })
 }
 
+/** As {@link send}, for large answers: read into one buffer, so that it is the server that takes time. */
+export function receive(port: number, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let left = -1
+    const take = (size: number, buffer: Uint8Array): boolean => {
+      left = left === -1 ? bodyLeft(Buffer.from(buffer.buffer, 0, size)) : left - size
+      if (left <= 0) socket.destroy()
+      return true
+    }
+    const onread = { buffer: Buffer.allocUnsafeSlow(1024 * 1024), callback: take }
+    const socket = connect({ port, host: '127.0.0.1', onread })
+    socket.on('error', reject)
+    socket.on('close', () => (left === 0 ? resolve() : reject(new Error(`${left} bytes lack`))))
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  })
+}
+
+/** After the answer's first bytes. Throws unless it is 200. */
+function bodyLeft(first: Buffer): number {
+  const end = first.indexOf('\r\n\r\n')
+  const head = first.toString('latin1', 0, end)
+  if (!head.startsWith('HTTP/1.1 200')) throw new Error(head)
+  return Number(/content-length: (\d+)/i.exec(head)?.[1]) - (first.length - end - 4)
+}
+
 export function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }

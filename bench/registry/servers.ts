@@ -90,11 +90,7 @@ async function serving(
       const status = readFileSync(`/proc/${pid}/status`, 'utf8')
       return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024
     },
-    processorMs: () => {
-      const threads = readdirSync(`/proc/${pid}/task`)
-      const times = threads.map(id => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8'))
-      return times.reduce((sum, time) => sum + Number(time.split(' ', 1)[0]) / 1e6, 0)
-    },
+    processorMs: () => processorMs(pid),
     [Symbol.asyncDispose]: async () => {
       const ended = once(child, 'exit')
       child.kill('SIGKILL')
@@ -102,6 +98,13 @@ async function serving(
       rmSync(root, { recursive: true, force: true })
     },
   }
+}
+
+/** What all threads of a process have used so far. */
+export function processorMs(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  const times = threads.map(id => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8'))
+  return times.reduce((sum, time) => sum + Number(time.split(' ', 1)[0]) / 1e6, 0)
 }
 
 function newRoot(): string {

@@ -6,6 +6,7 @@ import { openS3ObjectStore } from '../../registry/storage/s3/open-s3.ts'
 import type { Findings } from '../../registry/storage/s3/probe.ts'
 import {
   describeS3,
+  namesRole,
   parseS3Address,
   type S3Defaults,
   type S3Options,
@@ -97,13 +98,6 @@ export async function openStorage(place: StoragePlace): Promise<OpenStorage> {
   }
 }
 
-/** Each names where the credentials of a role are. */
-const roleVariables = [
-  'AWS_WEB_IDENTITY_TOKEN_FILE',
-  'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI',
-  'AWS_CONTAINER_CREDENTIALS_FULL_URI',
-]
-
 /** As Amazon's own programs read them. */
 export function s3Defaults({ lookup }: Environment): S3Defaults {
   const accessKeyId = lookup('AWS_ACCESS_KEY_ID')
@@ -111,7 +105,7 @@ export function s3Defaults({ lookup }: Environment): S3Defaults {
   const sessionToken = lookup('AWS_SESSION_TOKEN')
   return {
     region: lookup('AWS_REGION') ?? lookup('AWS_DEFAULT_REGION'),
-    hasRole: roleVariables.some(name => lookup(name) !== undefined),
+    hasRole: namesRole(lookup),
     endpoint: lookup('AWS_ENDPOINT_URL_S3') ?? lookup('AWS_ENDPOINT_URL'),
     credentials:
       accessKeyId === undefined || secretAccessKey === undefined

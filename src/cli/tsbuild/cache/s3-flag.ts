@@ -3,7 +3,11 @@ import { availableParallelism } from 'node:os'
 import type { CachePlace } from '../../../builder/cache/cache-place.ts'
 import { s3Cache } from '../../../builder/cache/s3-cache.ts'
 import { field } from '../../../oci/json.ts'
-import { parseS3Address, type S3Credentials } from '../../../registry/storage/s3/s3-options.ts'
+import {
+  namesRole,
+  parseS3Address,
+  type S3Credentials,
+} from '../../../registry/storage/s3/s3-options.ts'
 import { usageError } from '../../cli-error.ts'
 import { parseAs, parseBoolean, parseInteger } from '../../flag-values.ts'
 import type { EnvironmentLookup } from '../../flags.ts'
@@ -81,7 +85,10 @@ function addressOf({ subject, settings }: S3Flag, { bucket, lookup }: Bucket) {
   const prefix = settings.get('prefix') ?? ''
   const credentials = credentialsOf(settings, lookup)
   return parseAs(subject, () =>
-    parseS3Address(`s3://${bucket}/${prefix}?${query}`, field('credentials', credentials)),
+    parseS3Address(`s3://${bucket}/${prefix}?${query}`, {
+      ...field('credentials', credentials),
+      hasRole: namesRole(lookup),
+    }),
   )
 }
 

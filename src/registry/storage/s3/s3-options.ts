@@ -41,6 +41,18 @@ export interface S3Defaults {
   readonly hasRole?: boolean
 }
 
+/** Each says where the credentials of a role are. */
+const roleVariables = [
+  'AWS_WEB_IDENTITY_TOKEN_FILE',
+  'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI',
+  'AWS_CONTAINER_CREDENTIALS_FULL_URI',
+]
+
+/** Whether an environment names a role. */
+export function namesRole(lookup: (name: string) => string | undefined): boolean {
+  return roleVariables.some(name => lookup(name) !== undefined)
+}
+
 const minPartSize = 5 * 1024 * 1024
 
 const known = [
