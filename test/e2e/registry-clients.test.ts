@@ -76,6 +76,42 @@ describeWith(['root', 'build', 'busybox', 'regctl'], 'regctl', () => {
   })
 })
 
+describeWith(['root', 'build', 'oras'], 'oras', () => {
+  const oras = (...args: string[]) => call('oras', ...args)
+  const plain = '--plain-http'
+
+  test('pushes files, attaches to them, copies with what is attached, lists, pulls and deletes', async () => {
+    const repository = `${registry.address}/clients/oras`
+    const copy = `${registry.address}/clients/oras-copy`
+    const files = work.write('oras', { data: 'of oras', note: 'signed' })
+    // Paths that are not below the working directory are refused otherwise.
+    const push = ['--disable-path-validation', plain]
+    await oras('push', ...push, `${repository}:1`, `${files}/data:text/plain`)
+    const type = ['--artifact-type', 'application/vnd.example.note']
+    await oras('attach', ...push, ...type, `${repository}:1`, `${files}/note:text/plain`)
+    expect(await oras('discover', plain, `${repository}:1`)).toContain(type[1])
+    const between = ['--from-plain-http', '--to-plain-http']
+    await oras('cp', '-r', ...between, `${repository}:1`, `${copy}:2`)
+    expect(await oras('discover', plain, `${copy}:2`)).toContain(type[1])
+    expect(await oras('repo', 'tags', plain, copy)).toBe('2')
+    expect((await oras('repo', 'ls', plain, registry.address)).split('\n')).toContain(
+      'clients/oras-copy',
+    )
+    const manifest = JSON.parse(await oras('manifest', 'fetch', plain, `${copy}:2`))
+    const blob = await oras(
+      'blob',
+      'fetch',
+      plain,
+      '-o',
+      '-',
+      `${copy}@${manifest.layers[0].digest}`,
+    )
+    expect(blob).toBe('of oras')
+    await oras('manifest', 'delete', plain, '--force', `${copy}:2`)
+    await expect(oras('manifest', 'fetch', plain, `${copy}:2`)).rejects.toThrow(/not found/)
+  })
+})
+
 describeWith(['root', 'build', 'helm'], 'helm', () => {
   test('pushes a chart and pulls it again', async () => {
     const chart = work.write('chart', {
