@@ -1,12 +1,7 @@
 /** How much repositories hold: what they link to and what is being uploaded, by looking. */
 import { LRUCache } from 'lru-cache'
 import type { RepositoryName } from '../../../oci/reference.ts'
-import {
-  catalogPrefix,
-  nameFromListed,
-  repositoryPrefix,
-  uploadsPrefix,
-} from '../../storage/keys.ts'
+import { repositoryPrefix, uploadsPrefix } from '../../storage/keys.ts'
 import { listAll } from '../../storage/object-store.ts'
 import { decodeRecord } from '../../storage/records.ts'
 import type { RegistryStorage } from '../../storage/registry-storage.ts'
@@ -48,7 +43,7 @@ export function usageReader(storage: RegistryStorage): UsageReader {
   }
   return {
     usedBy: async (isMeant, one) => {
-      const repositories = one === undefined ? catalog(storage, isMeant) : only(one)
+      const repositories = one === undefined ? repositoriesWithContent(storage, isMeant) : only(one)
       const stored = await sumOf(repositories, held)
       const uploading = await sumOf(listAll(objects, uploadsPrefix), async key => {
         const session = await readSession(storage, key.slice(uploadsPrefix.length))
@@ -63,13 +58,22 @@ async function* only(repository: RepositoryName): AsyncGenerator<RepositoryName>
   yield repository
 }
 
-async function* catalog(
+/** Also those that have blobs and no manifest yet, which are in no catalog. */
+async function* repositoriesWithContent(
   { objects }: RegistryStorage,
   isMeant: (repository: string) => boolean,
 ): AsyncGenerator<RepositoryName> {
-  for await (const key of listAll(objects, catalogPrefix)) {
-    const repository = nameFromListed(key.slice(catalogPrefix.length))
-    if (isMeant(repository)) yield repository
+  let startAfter = 'r/'
+  for (;;) {
+    const keys = await objects.list('r/', { startAfter, max: 1000 })
+    if (keys.length === 0) return
+    for (const key of keys) {
+      const repository = key.slice(2, key.indexOf('/_', 2))
+      if (key <= startAfter) continue
+      // Past all that it has: the names in it begin with a letter.
+      startAfter = `r/${repository}/_~`
+      if (isMeant(repository)) yield repository as RepositoryName
+    }
   }
 }
 

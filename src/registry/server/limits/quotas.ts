@@ -94,13 +94,11 @@ export class Quotas {
     const scopes = this.#scopesOf(repository)
     const taking = { bytes: 0 }
     const take = async (bytes: number) => {
-      for (const scope of scopes) await this.#mustFit(scope, repository, bytes)
-      // No other request comes between the last look and this.
-      for (const scope of scopes) scope.taken += bytes
+      await this.#reserve(scopes, repository, bytes)
       taking.bytes += bytes
     }
     // Else an upload would begin whose first byte is refused.
-    if (isBeginning) for (const scope of scopes) await this.#mustFit(scope, repository, 1)
+    if (isBeginning) for (const scope of scopes) await this.#fit(scope, repository, { bytes: 1 })
     await take(announced)
     const release = () => {
       for (const scope of scopes) scope.taken -= taking.bytes
@@ -143,11 +141,35 @@ export class Quotas {
     }
   }
 
-  async #mustFit(scope: Scope, repository: RepositoryName, bytes: number): Promise<void> {
-    const fits = () => scope.used + scope.taken + bytes <= scope.rule.bytes
+  /** In all of them or in none. */
+  async #reserve(
+    scopes: readonly Scope[],
+    repository: RepositoryName,
+    bytes: number,
+  ): Promise<void> {
+    const reserved: Scope[] = []
+    try {
+      for (const scope of scopes) {
+        await this.#fit(scope, repository, { bytes, isTaken: true })
+        reserved.push(scope)
+      }
+    } catch (error) {
+      for (const scope of reserved) scope.taken -= bytes
+      throw error
+    }
+  }
+
+  /** What fits is taken in the same step: many wait for one look, and go on one after the other. */
+  async #fit(
+    scope: Scope,
+    repository: RepositoryName,
+    { bytes, isTaken = false }: { readonly bytes: number; readonly isTaken?: boolean },
+  ): Promise<void> {
     for (const age of [maxAgeMs, freshMs]) {
       if (Date.now() - scope.lookedAt > age) await this.#look(scope, repository)
-      if (fits()) return
+      if (scope.used + scope.taken + bytes > scope.rule.bytes) continue
+      if (isTaken) scope.taken += bytes
+      return
     }
     throw new QuotaExceeded(scope.rule, repository, scope.used + scope.taken)
   }

@@ -183,6 +183,9 @@ describe('a registry with quotas', () => {
     expect(put.status).toBe(201)
     const second = await registry.send('POST', '/v2/app/blobs/uploads/')
     expect(second.status).toBe(403)
+    // Also by a look anew, although there is no manifest and so no entry in the catalog.
+    await sleep(1100)
+    expect((await registry.send('POST', '/v2/app/blobs/uploads/')).status).toBe(403)
   })
 
   it('adds up the repositories of a namespace, mounts too, and what was there before it started', async () => {
