@@ -6,7 +6,11 @@
  */
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
-import type { Algorithm } from './digest.ts'
+
+/** Hex digits of each registered algorithm we compute. */
+export const hexLengths = { sha256: 64, sha512: 128, blake3: 64 } as const
+
+export type Algorithm = keyof typeof hexLengths
 
 /** As Node's `Hash`. */
 export interface DigestHash {

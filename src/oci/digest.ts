@@ -4,7 +4,7 @@
  * Spec: image-spec descriptor.md, Digests; config.md, Layer DiffID and ChainID.
  */
 import { type Hash, hash } from 'node:crypto'
-import { createDigestHash } from './digest-hash.ts'
+import { type Algorithm, createDigestHash, hexLengths } from './digest-hash.ts'
 import { OciError, printable } from './errors.ts'
 
 declare const brand: unique symbol
@@ -18,11 +18,6 @@ export type DiffId = Branded<'DiffId'>
 
 /** Names a stack of layers applied in order; the key of the snapshot that holds the result. */
 export type ChainId = Branded<'ChainId'>
-
-/** Hex digits of each registered algorithm we compute. */
-export const hexLengths = { sha256: 64, sha512: 128, blake3: 64 } as const
-
-export type Algorithm = keyof typeof hexLengths
 
 /**
  * A digest from outside, or `invalid`. Hex must be lower case and of the algorithm's length, so a

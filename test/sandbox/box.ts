@@ -14,7 +14,8 @@ import {
 import { join } from 'node:path'
 import { defaultPath, defaultSecurity, defaultShmSize } from '../../src/layerfs/sandbox/defaults.ts'
 import { findRuntime } from '../../src/layerfs/sandbox/find-runtime.ts'
-import { runSandbox, type SandboxIo } from '../../src/layerfs/sandbox/run.ts'
+import { runSandbox } from '../../src/layerfs/sandbox/run.ts'
+import type { SandboxIo } from '../../src/layerfs/sandbox/sandbox-io.ts'
 import type { ExitStatus, SandboxSpec } from '../../src/layerfs/sandbox/spec.ts'
 
 const busybox = '/bin/busybox'

@@ -9,7 +9,8 @@
  * 4. A download that is disposed without a commit, or whose process dies, leaves what arrived for
  *    the next one of the same digest. No two processes receive one blob at the same time.
  */
-import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts'
+import { algorithmOf, type Digest } from '../../oci/digest.ts'
+import type { Algorithm } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 
 export interface BlobInfo {

@@ -12,15 +12,14 @@
 import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
-  type Algorithm,
   algorithmOf,
   type Digest,
   digestOf,
-  hexLengths,
   hexOf,
   isAlgorithm,
   parseDigest,
 } from '../../oci/digest.ts'
+import { type Algorithm, hexLengths } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn } from './atomic-file.ts'
 import { seemsIntact } from './blob-file.ts'

@@ -2,8 +2,8 @@
  * The ContentStore in memory: for tests, and for images that never touch a disk.
  */
 
-import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
-import { createDigestHash } from '../../oci/digest-hash.ts'
+import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
+import { type Algorithm, createDigestHash } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 import {
   assertExpected,

@@ -18,10 +18,10 @@ import {
   type ChainId,
   type DiffId,
   type Digest,
-  hexLengths,
   hexOf,
   isAlgorithm,
 } from '../../oci/digest.ts'
+import { hexLengths } from '../../oci/digest-hash.ts'
 import { ignoreMissing, isTemporary, namesIn } from '../content/atomic-file.ts'
 import { isPartial } from '../content/directory-ingest.ts'
 import { DiskMeter } from '../content/disk-use.ts'

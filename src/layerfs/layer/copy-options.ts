@@ -1,6 +1,6 @@
 /** What becomes of the files that are copied. */
 import type { FileStat, Timestamp } from '../native/syscalls.ts'
-import type { LastLink } from './rootfs.ts'
+import type { LastLink } from './walk-in-root.ts'
 
 export interface CopyOptions {
   /** Absent: each file keeps its own. */

@@ -16,12 +16,10 @@ import {
   createDirectory,
   type DirectoryAttributes,
   findAt,
+  type LastLink,
   type Place,
   walkTo,
 } from './walk-in-root.ts'
-
-/** Whether a link at the end of the path is what is meant, or what it points to. */
-export type LastLink = 'follow' | 'keep'
 
 export interface Root extends Disposable, AsyncDisposable {
   /** The root directory, as an O_PATH descriptor. */

@@ -10,6 +10,9 @@ import { setOwner } from './attributes.ts'
 import { isDirectory, isSymlink, openAs } from './file-type.ts'
 import { bytesOf, latin1Of, type SafePath, shown } from './path-bytes.ts'
 
+/** Whether a link at the end of the path is what is meant, or what it points to. */
+export type LastLink = 'follow' | 'keep'
+
 export interface DirectoryAttributes {
   readonly mode: number
   readonly uid: number

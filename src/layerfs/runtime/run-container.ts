@@ -8,7 +8,8 @@
  */
 import { closeSync } from 'node:fs'
 import type { RunningSandbox } from '../sandbox/monitor.ts'
-import { runSandbox, type SandboxIo } from '../sandbox/run.ts'
+import { runSandbox } from '../sandbox/run.ts'
+import type { SandboxIo } from '../sandbox/sandbox-io.ts'
 import type { ExitStatus } from '../sandbox/spec.ts'
 import type { Store } from '../store.ts'
 import { endFile, openControl, openEmpty } from './container-files.ts'

@@ -4,31 +4,12 @@
  */
 import { runByRuntime } from './by-runtime.ts'
 import { removeCreated } from './created-targets.ts'
-import type { DetachedIo } from './detached.ts'
-import {
-  exitOf,
-  type MonitorIo,
-  type RunningSandbox,
-  startMonitor,
-  superviseMonitor,
-} from './monitor.ts'
+import { exitOf, startMonitor, superviseMonitor } from './monitor.ts'
 import { killOrphan } from './orphan.ts'
-import { prepareSandbox, type SandboxPlace } from './prepare.ts'
+import { prepareSandbox } from './prepare.ts'
+import type { SandboxIo } from './sandbox-io.ts'
 import type { ExitStatus, SandboxSpec } from './spec.ts'
 import { writtenDirectory } from './with-copies.ts'
-
-export interface SandboxIo extends SandboxPlace {
-  readonly stdin: 'null' | 'inherit'
-  /** The path of another runtime that is to make it; absent: we do. */
-  readonly runtime?: string
-  /** Called in the order of each stream; what it throws ends the run with that error. */
-  readonly output: MonitorIo['output']
-  /** Kills everything; the run then rejects with the signal's reason, after all is gone. */
-  readonly signal?: AbortSignal
-  readonly onStarted?: (handle: RunningSandbox) => void
-  /** Of a container, as for those of detached.ts. */
-  readonly shared?: Pick<DetachedIo, 'lock' | 'control' | 'end'>
-}
 
 /**
  * Runs `spec` to its end. Throws {@link SandboxError} when it could not be made or the program not

@@ -1,5 +1,6 @@
 /** Uploads: end-4a, 4b, 4c (start), end-11 (mount), end-5, end-6, end-13, end-14. */
-import { type Algorithm, type Digest, isAlgorithm } from '../../oci/digest.ts'
+import { type Digest, isAlgorithm } from '../../oci/digest.ts'
+import type { Algorithm } from '../../oci/digest-hash.ts'
 import { printable } from '../../oci/errors.ts'
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
 import { findBlob, holdersOf, linkBlob, type StoredBlob } from '../storage/blobs.ts'

@@ -4,7 +4,7 @@
  * bytes (resumable-hash.ts).
  */
 import { LRUCache } from 'lru-cache'
-import type { Algorithm } from '../../oci/digest.ts'
+import type { Algorithm } from '../../oci/digest-hash.ts'
 import type { RunningDigest } from './resumable-hash.ts'
 
 export interface RunningHash {

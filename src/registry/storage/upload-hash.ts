@@ -1,7 +1,7 @@
 /** The digest of an upload: hashed as it comes, continued from what is known, or read once more. */
 
-import { type Algorithm, algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
-import { createDigestHash } from '../../oci/digest-hash.ts'
+import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
+import { type Algorithm, createDigestHash } from '../../oci/digest-hash.ts'
 import type { StoredBlob } from './blobs.ts'
 import { batchSizeOf, type RunningHash } from './live-uploads.ts'
 import type { RegistryStorage } from './registry-storage.ts'

@@ -12,7 +12,8 @@
  *    turns would write over each other's bytes (`claim`), one of a process that lives is not.
  * 4. A closed session takes no more bytes: it names them until the blob's record does.
  */
-import { type Algorithm, type Digest, isAlgorithm } from '../../oci/digest.ts'
+import { type Digest, isAlgorithm } from '../../oci/digest.ts'
+import type { Algorithm } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { dataKey, uploadKey } from './keys.ts'

@@ -6,7 +6,8 @@
  * for become a blob; on a mismatch they are deleted, and the session with them. Bytes always have a
  * session or a record that names them, so those that have neither can be collected at any time.
  */
-import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts'
+import { algorithmOf, type Digest } from '../../oci/digest.ts'
+import type { Algorithm } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { commitBlob, type StoredBlob } from './blobs.ts'

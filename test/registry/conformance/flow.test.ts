@@ -4,7 +4,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import { afterAll, describe, expect, it } from 'vitest'
-import { type Algorithm, digestOf } from '../../../src/oci/digest.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import type { Algorithm } from '../../../src/oci/digest-hash.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
 import { type Content, content, descriptorOf, startUpload } from '../server/contents.ts'
 import { type Answer, startRegistry } from '../server/registry-server.ts'

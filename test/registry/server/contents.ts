@@ -1,5 +1,6 @@
 /** Blobs and manifests made for tests, and the ways to push them. */
-import { type Algorithm, type Digest, digestOf } from '../../../src/oci/digest.ts'
+import { type Digest, digestOf } from '../../../src/oci/digest.ts'
+import type { Algorithm } from '../../../src/oci/digest-hash.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
 import type { Answer, TestRegistry } from './registry-server.ts'
 

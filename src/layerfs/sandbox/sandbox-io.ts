@@ -1,0 +1,17 @@
+/** What one program in a sandbox of its own is joined to: whoever makes that sandbox. */
+import type { DetachedIo } from './detached.ts'
+import type { MonitorIo, RunningSandbox } from './monitor.ts'
+import type { SandboxPlace } from './prepare.ts'
+
+export interface SandboxIo extends SandboxPlace {
+  readonly stdin: 'null' | 'inherit'
+  /** The path of another runtime that is to make it; absent: we do. */
+  readonly runtime?: string
+  /** Called in the order of each stream; what it throws ends the run with that error. */
+  readonly output: MonitorIo['output']
+  /** Kills everything; the run then rejects with the signal's reason, after all is gone. */
+  readonly signal?: AbortSignal
+  readonly onStarted?: (handle: RunningSandbox) => void
+  /** Of a container, as for those of detached.ts. */
+  readonly shared?: Pick<DetachedIo, 'lock' | 'control' | 'end'>
+}
