@@ -67,13 +67,18 @@ export function completeMultipart(
   })
 }
 
-/** The head is sent before the work is done, so a failure can come with status 200. */
+/**
+ * The head is sent before the work is done, so a failure can come with status 200. S3 calls its answer
+ * a result, servers that follow an old description of it a response.
+ */
 function mustSucceed(document: string): void {
   const code = codeIn(document)
   if (code !== '') {
     throw new S3Failure(code === 'InternalError' ? 500 : 400, code, 'Cannot complete object')
   }
-  mustBeWhole(document, 'CompleteMultipartUploadResult')
+  const [element = 'CompleteMultipartUploadResult'] =
+    /CompleteMultipartUploadRes(ult|ponse)/.exec(document) ?? []
+  mustBeWhole(document, element)
 }
 
 function refusedCompletion(key: string, cause: unknown, isRepeated: boolean): OciError {
