@@ -1,5 +1,5 @@
-// Writes the packages that are published into build/packages (or the folder named): the programs
-// as the build left them in dist, and the native code of this platform, compiled, which npm puts beside them as an optional
+// Writes the packages that are published into build/packages (or the folder named), of what the build
+// left: the programs, and the native code of this platform, which npm puts beside them as an optional
 // dependency. Installing them runs no script and needs no compiler.
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,10 +7,9 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { arch, platform } from 'node:process'
 import { fileURLToPath } from 'node:url'
-import { buildNative } from './build-native.mjs'
 
-/** The C library that Node's own builds of Node 20 ask for: no machine that has one lacks it. */
-const oldestLibrary = [2, 28]
+/** The C library of RHEL 9, Ubuntu 22.04 and Debian 12: older ones come with kernels that are too old. */
+const oldestLibrary = [2, 34]
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const target = resolve(process.argv[2] ?? join(root, 'build/packages'))
@@ -29,7 +28,10 @@ try {
 
 function stageNative() {
   const folder = join(stage, platformName)
-  buildNative(root, { out: folder, extra: ['-s'] })
+  for (const name of ['syscalls.node', 'sandbox']) {
+    cpSync(join(root, 'build/native', name), join(folder, name))
+    execFileSync('strip', [join(folder, name)])
+  }
   refuseNewerLibrary(join(folder, 'syscalls.node'))
   cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
   writeJson(join(folder, 'package.json'), {

@@ -40,21 +40,30 @@ describe.skipIf(missing !== undefined)(`containers${missing ? ` (${missing})` : 
     compiled[Symbol.dispose]()
   })
 
+  test('end while others look at them, and nobody minds', () => {
+    const one =
+      'tsrun -d --name r$i bb sleep 1000; tsrun ps; tsrun top r$i; tsrun rm -f r$i; tsrun ps -a'
+    const all = `tsrun() { sh "$0" "$@"; }; for i in 1 2 3 4 5 6; do { ${one}; } & done; wait`
+    const { stdout, stderr } = run('sh', '-c', all, join(compiled.dist, 'cli/tsrun.js'))
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/^r6$/m)
+  })
+
   function tsrun(...args: string[]) {
-    const { status, stdout, stderr } = spawnSync(
-      'sh',
-      [join(compiled.dist, 'cli/tsrun.js'), ...args],
-      {
-        encoding: 'utf8',
-        env: {
-          ...nativeEnvironment,
-          PATH,
-          HOME: box.directory,
-          TSBUILD_ROOT: join(box.directory, 'store'),
-        },
-        timeout: 30_000,
+    return run('sh', join(compiled.dist, 'cli/tsrun.js'), ...args)
+  }
+
+  function run(program: string, ...args: string[]) {
+    const { status, stdout, stderr } = spawnSync(program, args, {
+      encoding: 'utf8',
+      env: {
+        ...nativeEnvironment,
+        PATH,
+        HOME: box.directory,
+        TSBUILD_ROOT: join(box.directory, 'store'),
       },
-    )
+      timeout: 30_000,
+    })
     return { status, stdout, stderr }
   }
 
@@ -136,7 +145,7 @@ describe.skipIf(missing !== undefined)(`containers${missing ? ` (${missing})` : 
     expect(tsrun('rename', 'first', '../x').stderr).toContain('Cannot use container name "../x"')
     expect(tsrun('rename', 'first', 'second').status).toBe(0)
     expect(tsrun('ps', '--format', '{{.Names}}').stdout.split('\n')).toContain('second')
-    expect(tsrun('rm', '-f', 'second').stdout).toBe('second\n')
+    expect(tsrun('rm', '-f', 'second')).toMatchObject({ stdout: 'second\n', stderr: '' })
   })
 
   test('list their published ports', () => {

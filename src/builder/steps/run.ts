@@ -5,7 +5,7 @@
  */
 
 import { isDirectory } from '../../layerfs/layer/file-type.ts'
-import { openRoot, openUnwritten } from '../../layerfs/layer/rootfs.ts'
+import { openRoot, openUnwritten, type Root } from '../../layerfs/layer/rootfs.ts'
 import { userInRoot } from '../../layerfs/runtime/user-in-root.ts'
 import { defaultSecurity, insecureSecurity } from '../../layerfs/sandbox/defaults.ts'
 import { mountAgain } from '../../layerfs/sandbox/mount-again.ts'
@@ -141,10 +141,15 @@ function prepareRoot(step: RunStep, mount: ActiveSnapshot['mount']) {
   using unwritten = openUnwritten(mount)
   const cwd = unwritten?.find(step.cwd, 'follow')
   if (unwritten !== undefined && cwd !== undefined && isDirectory(cwd)) {
-    return userInRoot(unwritten, step.user)
+    return userOf(step, unwritten)
   }
   using root = openRoot(mount)
   root.mkdirs(step.cwd, { mode: 0o755, uid: 0, gid: 0 })
+  return userOf(step, root)
+}
+
+/** One that the image lacks fails as the process that would have been its, as in BuildKit. */
+function userOf(step: RunStep, root: Root) {
   try {
     return userInRoot(root, step.user)
   } catch (error) {

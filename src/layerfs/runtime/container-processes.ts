@@ -2,7 +2,7 @@
  * The processes of a container that runs, as the host has them: by its cgroup, or, where it has
  * none of its own, by its process namespace.
  */
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { processesIn } from '../oci-runtime/container-cgroup.ts'
@@ -15,7 +15,25 @@ import type { Container } from './container-list.ts'
 export function firstProcess({ id, isRunning, record }: Container, action: string): number {
   const process = isRunning ? record?.process : undefined
   if (process !== undefined && processStart(process.pid) === process.start) return process.pid
-  throw new OciError('conflict', `Cannot ${action} container ${id.slice(0, 12)}: it is not running`)
+  throw notRunning(id, action)
+}
+
+function notRunning(id: string, action: string): OciError {
+  return new OciError(
+    'conflict',
+    `Cannot ${action} container ${id.slice(0, 12)}: it is not running`,
+  )
+}
+
+/** `undefined` when the container ended while it was looked at: its files in /proc and cgroups are gone. */
+function unlessEnded<T>(look: () => T): T | undefined {
+  try {
+    return look()
+  } catch (error) {
+    const gone = ['ENOENT', 'ENODEV', 'ESRCH'] as const
+    if (gone.some(code => hasCode(error, code))) return undefined
+    throw error
+  }
 }
 
 /** The cgroups that were made for it alone; none where nobody could make any. */
@@ -40,8 +58,15 @@ export function ownCgroup(pid: number): ContainerCgroup {
 /** All of them, outside. Throws `conflict` when it has ended. */
 export function containerProcesses(container: Container, action: string): number[] {
   const pid = firstProcess(container, action)
-  const { unified } = ownCgroup(pid)
-  if (unified !== undefined) return processesIn(unified)
+  const found = unlessEnded(() => {
+    const { unified } = ownCgroup(pid)
+    return unified === undefined ? sharingNamespace(pid) : processesIn(unified)
+  })
+  if (found === undefined) throw notRunning(container.id, action)
+  return found
+}
+
+function sharingNamespace(pid: number): number[] {
   const namespace = namespaceOf(String(pid))
   return readdirSync('/proc')
     .filter(name => /^\d+$/.test(name) && namespaceOf(name) === namespace)
@@ -61,29 +86,33 @@ function namespaceOf(pid: string): string | undefined {
 /** Throws `conflict` when it has ended or is so already, `unsupported` without a cgroup that can. */
 export function setPaused(container: Container, wanted: 'paused' | 'running'): void {
   const action = wanted === 'paused' ? 'pause' : 'unpause'
-  const cgroup = ownCgroup(firstProcess(container, action))
+  const pid = firstProcess(container, action)
   const name = container.id.slice(0, 12)
-  if (cgroup.unified === undefined && cgroup.classic['freezer'] === undefined) {
-    throw new OciError('unsupported', `Cannot ${action} container ${name}: it has no cgroup`, {
-      hint: 'That takes root or a delegated cgroup, and version 2 of cgroups mounted',
-    })
-  }
-  if (isFrozen(cgroup) === (wanted === 'paused')) {
-    const state = wanted === 'paused' ? 'paused already' : 'not paused'
-    throw new OciError('conflict', `Cannot ${action} container ${name}: it is ${state}`)
-  }
-  freeze(cgroup, wanted === 'paused')
+  const isDone = unlessEnded(() => {
+    const cgroup = ownCgroup(pid)
+    if (cgroup.unified === undefined && cgroup.classic['freezer'] === undefined) {
+      throw new OciError('unsupported', `Cannot ${action} container ${name}: it has no cgroup`, {
+        hint: 'That takes root or a delegated cgroup, and version 2 of cgroups mounted',
+      })
+    }
+    if (isFrozen(cgroup) === (wanted === 'paused')) {
+      const state = wanted === 'paused' ? 'paused already' : 'not paused'
+      throw new OciError('conflict', `Cannot ${action} container ${name}: it is ${state}`)
+    }
+    freeze(cgroup, wanted === 'paused')
+    return true
+  })
+  if (isDone === undefined) throw notRunning(container.id, action)
 }
 
 export function isPaused({ isRunning, record }: Container): boolean {
   const process = isRunning ? record?.process : undefined
-  if (process === undefined || !existsSync(`/proc/${process.pid}/cgroup`)) return false
-  return isFrozen(ownCgroup(process.pid))
+  return process !== undefined && (unlessEnded(() => isFrozen(ownCgroup(process.pid))) ?? false)
 }
 
 /** So that it hears what it was sent. */
 export function thaw(container: Container): void {
   const process = container.isRunning ? container.record?.process : undefined
   if (process === undefined || !isPaused(container)) return
-  freeze(ownCgroup(process.pid), false)
+  unlessEnded(() => freeze(ownCgroup(process.pid), false))
 }

@@ -50,17 +50,16 @@ static bool fill(int fd, const struct new_file *file, const char **syscall) {
   const mode_t mode = (mode_t)numbers[MODE];
   const struct timespec time = {(time_t)numbers[SECONDS], (long)numbers[NANOSECONDS]};
   const struct timespec times[2] = {time, time};
-  struct statx now;
+  struct stat now;
   *syscall = "write";
   if (!write_all(fd, file->content, file->size)) return false;
-  *syscall = "statx";
-  /* Not fstat: the C libraries of the oldest machines that Node runs on have none by that name. */
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_MODE | STATX_UID | STATX_GID, &now) != 0) return false;
-  const bool is_owned = now.stx_uid == uid && now.stx_gid == gid;
+  *syscall = "fstat";
+  if (fstat(fd, &now) != 0) return false;
+  const bool is_owned = now.st_uid == uid && now.st_gid == gid;
   *syscall = "fchown";
   if (!is_owned && fchown(fd, uid, gid) != 0) return false;
   *syscall = "fchmod";
-  if ((!is_owned || (now.stx_mode & 07777) != mode) && fchmod(fd, mode) != 0) return false;
+  if ((!is_owned || (now.st_mode & 07777) != mode) && fchmod(fd, mode) != 0) return false;
   *syscall = "futimens";
   return futimens(fd, times) == 0;
 }

@@ -58,12 +58,10 @@ static napi_value call_mknodat(napi_env env, napi_callback_info info) {
       !read_int(&node, 2, &device_minor)) {
     return NULL;
   }
-  /* The kernel's own call: the C libraries of the oldest machines that Node runs on have no mknodat.
-   * It takes 32 bits of device number; none is cut off in silence, for that would be another one. */
+  /* The kernel takes 32 bits; none is cut off in silence, for that would be another device. */
   const dev_t device = makedev((unsigned)device_major, (unsigned)device_minor);
   if (device > UINT32_MAX) errno = EINVAL;
-  if (device > UINT32_MAX ||
-      syscall(SYS_mknodat, dir_fd, path.text, (mode_t)mode, (unsigned)device) != 0) {
+  if (device > UINT32_MAX || mknodat(dir_fd, path.text, (mode_t)mode, device) != 0) {
     return throw_errno(env, "mknodat", path.text);
   }
   return undefined(env);
