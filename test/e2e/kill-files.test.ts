@@ -3,17 +3,17 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith } from '../support/requires.ts'
 import { mountsOf, processesLeft, underWay } from './kill/leftovers.ts'
 import { openPrograms, type Programs } from './kill/programs.ts'
 
 describeWith(['root'], 'open files', () => {
   let programs: Programs
-  beforeAll(() => {
+  beforeEach(() => {
     programs = openPrograms()
   })
-  afterAll(() => programs[Symbol.dispose]())
+  afterEach(() => programs[Symbol.dispose]())
 
   /** What the script prints, which runs with at most `files` of them. */
   async function runScript(name: string, files: number, ...args: string[]): Promise<unknown> {

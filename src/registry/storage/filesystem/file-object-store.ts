@@ -53,11 +53,10 @@ export async function openFileObjectStore(root: string): Promise<OpenFileObjectS
   await makeDirectory(layout.temporary)
   await makeDirectory(locks)
   const presence = await enter(layout.temporary)
-  const keys = new KeyLocks(locks)
   const syncs = new DirectorySyncs()
   const shared = {
     places: layout,
-    locks: keys,
+    locks: new KeyLocks(locks),
     syncs,
     directories: new DirectoryCache(),
     recent: new ObjectCache(),
@@ -65,10 +64,7 @@ export async function openFileObjectStore(root: string): Promise<OpenFileObjectS
   }
   return {
     objects: new FileObjectStore(shared, new FileWrites(layout, syncs, 'at once')),
-    [Symbol.asyncDispose]: async () => {
-      presence[Symbol.dispose]()
-      keys[Symbol.dispose]()
-    },
+    [Symbol.asyncDispose]: async () => presence[Symbol.dispose](),
   }
 }
 

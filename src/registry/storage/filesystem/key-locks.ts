@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { KeyedMutex } from '../keyed-mutex.ts'
 import { Stripe } from './stripe.ts'
 
-export class KeyLocks implements Disposable {
+export class KeyLocks {
   readonly #folder: string
   readonly #mutex = new KeyedMutex()
   readonly #stripes = new Map<string, Stripe>()
@@ -22,11 +22,6 @@ export class KeyLocks implements Disposable {
 
   run<T>(key: string, task: () => Promise<T>): Promise<T> {
     return this.#mutex.run(key, () => this.#stripeOf(key).run(task))
-  }
-
-  [Symbol.dispose](): void {
-    for (const stripe of this.#stripes.values()) stripe[Symbol.dispose]()
-    this.#stripes.clear()
   }
 
   #stripeOf(key: string): Stripe {
