@@ -82,8 +82,14 @@ export function createApplication(options: ApplicationOptions): Application {
       res.setHeader(name, [...values])
     }
     if (isPage(req.url ?? '')) void showPage(req, res)
-    else void answer(served)
+    else answer(served).catch(error => giveUp(served, error, options))
   }
+}
+
+/** A mistake of ours ends this request alone; the client learns that there is no reply. */
+function giveUp({ res }: Served, error: unknown, { onError }: ApplicationOptions): void {
+  onError(error)
+  res.destroy()
 }
 
 function createAnswers(options: ApplicationOptions): (served: Served) => Promise<void> {
@@ -118,20 +124,14 @@ function createAnswers(options: ApplicationOptions): (served: Served) => Promise
         })
     // Else its next request would be read as the body that never came.
     if (body.isHeldBack()) res.setHeader('Connection', 'close')
-    send(served, reply, options)
+    send(served, reply)
   }
 }
 
-function send(served: Served, reply: Reply, { onError }: ApplicationOptions): void {
-  try {
-    sendReply(served.res, reply, bytes => {
-      served.relayed = bytes
-    })
-  } catch (error) {
-    // A reply that cannot be sent is a mistake of ours; the client learns that there is none.
-    onError(error)
-    served.res.destroy()
-  }
+function send(served: Served, reply: Reply): void {
+  sendReply(served.res, reply, bytes => {
+    served.relayed = bytes
+  })
 }
 
 /** Everything else is the registry's, its own 404 included. */
