@@ -46,7 +46,9 @@ async function runAll(): Promise<void> {
     for (const each of cases.filter(({ title }) => title.includes(words))) {
       const directory = join(root, 'case')
       mkdirSync(directory)
-      rows.push(await rowOf(each, { ...shared, directory }, contestants))
+      const row = await rowOf(each, { ...shared, directory }, contestants)
+      rows.push(row)
+      process.stderr.write(`${row.join('  ')}\n`)
       rmSync(directory, { recursive: true, force: true })
     }
     const head = ['case', 'ours', 'BuildKit', 'ratio', 'goal', '', 'memory', 'BuildKit', 'size']

@@ -44,7 +44,9 @@ async function runAll(): Promise<void> {
     for (const each of cases.filter(({ title }) => title.includes(words))) {
       const directory = join(root, 'case')
       mkdirSync(directory)
-      rows.push(...rowsOf(each, await resultOf(each, directory)))
+      const found = rowsOf(each, await resultOf(each, directory))
+      rows.push(...found)
+      for (const row of found) process.stderr.write(`${row.join('  ')}\n`)
       rmSync(directory, { recursive: true, force: true, maxRetries: 20 })
     }
   } finally {

@@ -173,6 +173,17 @@ describeWith(['root', 'git'], 'Build contexts', () => {
     expect(tmpOf()).toHaveLength(1)
   })
 
+  it('X07 applies no .dockerignore to a context from elsewhere, as it does to a directory', async () => {
+    await using web = await openWebServer({ '/app.tgz': serve(pack('cz')) })
+    for (const text of [`file://${app}/.git`, `${web.url}/app.tgz`, '-']) {
+      await using context = await open(text, { stdin: pack('c') })
+      expect(readdirSync(context.path)).toEqual(expect.arrayContaining(['.dockerignore', 'docker']))
+      expect((await dockerfileIn(text, context)).ignore).toBe('')
+    }
+    const local = { path: app, [Symbol.asyncDispose]: async () => {} }
+    expect((await dockerfileIn(app, local)).ignore).toBe('*')
+  })
+
   it('X01 takes the Dockerfile from a URL, with any context, of which the ignore file counts', async () => {
     await using web = await openWebServer({
       '/some/Dockerfile.prod': serve('FROM remote', { etag: '"1"' }),
