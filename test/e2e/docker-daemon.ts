@@ -1,8 +1,11 @@
 /** A Docker daemon of the test's own: nothing of the machine's is touched. */
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Finished, type RunOptions, run, start } from './process.ts'
 import type { Workspace } from './workspace.ts'
+
+/** It becomes the daemon: a signal for one is for the other. No flag names that folder. */
+const withSettings = 'mkdir -p /etc/docker && mount --bind "$0" /etc/docker && exec dockerd "$@"'
 
 export interface DockerDaemon {
   /** The docker command line, talking to this daemon. Rejects unless it ends with 0. */
@@ -11,14 +14,18 @@ export interface DockerDaemon {
   stop(): Promise<void>
 }
 
+/** `settings`, made here, is what it has as /etc/docker, where it looks for certificates. */
 export async function startDocker(
   { path, env }: Pick<Workspace, 'path' | 'env'>,
   flags: readonly string[] = [],
+  settings: string = path('docker-settings'),
 ): Promise<DockerDaemon> {
   const socket = path('docker.sock')
+  mkdirSync(settings, { recursive: true })
   const daemon = start(
-    'dockerd',
+    'unshare',
     [
+      ...['--mount', 'sh', '-c', withSettings, settings],
       ...['--data-root', path('docker'), '--exec-root', path('docker-exec')],
       ...['--host', `unix://${socket}`, '--pidfile', path('docker.pid')],
       // No interface and no rule of the machine's firewall: containers run with no network.

@@ -1,11 +1,10 @@
 /** Real clients log in, pull and push as far as the rules let them, and are told why no further. */
-import { existsSync, readFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync } from 'node:fs'
 import { hashSync } from 'bcryptjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createAuthority } from '../registry/server/access/certificates.ts'
-import { describeWith, missing, type Need } from '../support/requires.ts'
-import { type DockerDaemon, startDocker } from './docker-daemon.ts'
-import { attempt, type Finished } from './process.ts'
+import { describeWith, missing } from '../support/requires.ts'
+import { cosignCertificates, openClients } from './access-clients.ts'
 import { openWorkspace, type Registry, type Store } from './workspace.ts'
 
 const policy = `
@@ -15,22 +14,28 @@ policies:
     allow: [{ to: [anyone], rights: [pull] }]
   - repositories: ["team/**"]
     allow: [{ to: ["user:bob", "group:machines"], rights: [pull, push] }]
+  - repositories: ["certified/**"]
+    allow: [{ to: ["user:cert:builder.example"], rights: [pull, push] }]
 `
 
 const work = openWorkspace('registry-access')
+const clients = openClients(work)
 let store: Store
+/** Tokens, and some may do something without a login. */
 let mixed: Registry
+/** Basic, and nobody may. */
 let closed: Registry
-let daemon: DockerDaemon | undefined
+/** Certificates of clients, and passwords for who has none. */
+let encrypted: Registry | undefined
 let robot: string
 
 beforeAll(async () => {
   const user = (name: string) => `${name}:${hashSync(`${name}-password`, 8)}\n`
   const files = work.write('access', { users: user('root') + user('bob'), 'policy.yaml': policy })
   const users = ['--htpasswd', `${files}/users`]
-  const keys = ['--token-key', work.path('keys')]
+  const rules = ['--policy', `${files}/policy.yaml`]
   store = await work.storeWithBusybox('store')
-  mixed = await work.serve([...users, ...keys, '--policy', `${files}/policy.yaml`])
+  mixed = await work.serve([...users, '--token-key', work.path('keys'), ...rules])
   closed = await work.serve(users)
   const made = ['robot', 'create', 'ci', '--group', 'machines', '--root', work.path('registry-0')]
   robot = (await store.attempt('tsregistry', made)).stdout.trim()
@@ -41,139 +46,41 @@ beforeAll(async () => {
     await store.tsbuild(['push', 'busybox', `docker://${address}/public/app:1`])
     await store.tsbuild(['-t', `${address}/public/app:2`, '--push', other])
   }
+  if (missing(['openssl']) === undefined) encrypted = await serveEncrypted([...users, ...rules])
 })
 afterAll(async () => {
-  await daemon?.stop()
+  await clients.stop()
   await work.close()
 })
 
-interface Client {
-  readonly name: string
-  readonly needs: readonly Need[]
-  login(address: string, user: string, password: string): Promise<Finished>
-  /** From one name to another, both of the registry. */
-  copy(from: string, to: string): Promise<Finished>
-  logout(address: string): Promise<Finished>
-}
+const certificatesOf = (who: string) => work.path(`certificates-${who}`)
 
-/** Credentials of one client are not another's. */
-function homeOf(name: string) {
-  const home = work.path(`home-${name}`)
-  if (!existsSync(home)) work.write(`home-${name}`, { 'auth.json': '{}' })
-  return { ...work.env, HOME: home, DOCKER_CONFIG: home, REGISTRY_AUTH_FILE: `${home}/auth.json` }
-}
-
-const call = (program: string, args: readonly string[], stdin?: string) =>
-  attempt(program, args, {
-    env: homeOf(program),
-    ...(stdin === undefined ? {} : { stdin }),
-  })
-
-const podman = async (...args: string[]) => {
-  const settings = work.write('podman-settings', {
-    'containers.conf': '[containers]\ndefault_ulimits = []\n',
-  })
-  const state = [
-    ...['--root', work.path('podman'), '--runroot', work.path('podman-run')],
-    ...['--tmpdir', work.path('podman-tmp'), '--storage-driver', 'vfs'],
-    ...['--cgroup-manager', 'cgroupfs', '--events-backend', 'none'],
-  ]
-  const env = { ...homeOf('podman'), CONTAINERS_CONF: `${settings}/containers.conf` }
-  return attempt('podman', [...state, ...args], { env })
-}
-
-const docker = async (...args: string[]): Promise<Finished> => {
-  daemon ??= await startDocker(work)
-  const config = ['--config', work.path('home-docker')]
-  return daemon.docker([...config, ...args]).catch(error => ({
-    code: 1,
-    stdout: '',
-    stderr: String(error),
-  }))
-}
-
-/** The first that fails, or the last. */
-async function inTurn(...steps: (() => Promise<Finished>)[]): Promise<Finished> {
-  let last: Finished = { code: 0, stdout: '', stderr: '' }
-  for (const step of steps) {
-    last = await step()
-    if (last.code !== 0) return last
+/** Over TLS, with the images of the first; `certificatesOf` has folders for two clients. */
+async function serveEncrypted(flags: readonly string[]): Promise<Registry> {
+  mkdirSync(work.path('tls'))
+  const authority = createAuthority(work.path('tls'))
+  authority.issue('server', '/CN=server', 'subjectAltName=IP:127.0.0.1,IP:0.0.0.0')
+  for (const name of ['builder', 'other']) {
+    authority.issue(name, '/CN=x', `subjectAltName=DNS:${name}.example`)
+    mkdirSync(certificatesOf(name))
+    for (const [from, to] of [
+      ['ca.crt', 'ca.crt'],
+      [`${name}.crt`, 'client.cert'],
+      [`${name}.key`, 'client.key'],
+    ] as const) {
+      copyFileSync(`${work.path('tls')}/${from}`, `${certificatesOf(name)}/${to}`)
+    }
   }
-  return last
+  const [ca, cert, key] = ['ca.crt', 'server.crt', 'server.key'].map(name =>
+    work.path(`tls/${name}`),
+  )
+  const tls = ['--tls-cert', `${cert}`, '--tls-key', `${key}`, '--client-ca', `${ca}`]
+  const optional = ['--client-auth', 'verify-client-cert-if-given']
+  const place = (of: number) => `filesystem:${work.path(`registry-${of}`)}`
+  const copy = ['copy', '--from', place(0), '--to', place(2)]
+  expect(await store.attempt('tsregistry', copy)).toEqual(done)
+  return await work.serve([...flags, ...tls, ...optional])
 }
-
-const insecure = '--tls-verify=false'
-const clients: readonly Client[] = [
-  {
-    name: 'docker',
-    needs: ['docker'],
-    login: (address, user, password) => docker('login', '-u', user, '-p', password, address),
-    copy: (from, to) =>
-      inTurn(
-        () => docker('pull', '-q', from),
-        () => docker('tag', from, to),
-        () => docker('push', '-q', to),
-      ),
-    logout: address => docker('logout', address),
-  },
-  {
-    name: 'podman',
-    needs: ['podman'],
-    login: (address, user, password) =>
-      podman('login', insecure, '-u', user, '-p', password, address),
-    copy: (from, to) =>
-      inTurn(
-        () => podman('pull', '-q', insecure, from),
-        () => podman('push', '-q', insecure, from, `docker://${to}`),
-      ),
-    logout: address => podman('logout', address),
-  },
-  {
-    name: 'skopeo',
-    needs: ['skopeo'],
-    login: (address, user, password) =>
-      call('skopeo', ['login', insecure, '-u', user, '--password-stdin', address], password),
-    copy: (from, to) =>
-      call('skopeo', [
-        ...['copy', '--src-tls-verify=false', '--dest-tls-verify=false'],
-        ...[`docker://${from}`, `docker://${to}`],
-      ]),
-    logout: address => call('skopeo', ['logout', address]),
-  },
-  {
-    name: 'crane',
-    needs: ['crane'],
-    // It stores what it is given, and does not ask whether it is right.
-    login: (address, user, password) =>
-      inTurn(
-        () => call('crane', ['auth', 'login', address, '-u', user, '-p', password]),
-        () => call('crane', ['catalog', '--insecure', address]),
-      ),
-    copy: (from, to) => call('crane', ['copy', '--insecure', from, to]),
-    logout: address => call('crane', ['auth', 'logout', address]),
-  },
-  {
-    name: 'regctl',
-    needs: ['regctl'],
-    login: (address, user, password) =>
-      inTurn(
-        () => call('regctl', ['registry', 'set', '--skip-check', '--tls', 'disabled', address]),
-        () => call('regctl', ['registry', 'login', '-u', user, '-p', password, address]),
-      ),
-    copy: (from, to) => call('regctl', ['image', 'copy', from, to]),
-    logout: address => call('regctl', ['registry', 'logout', address]),
-  },
-  {
-    name: 'oras',
-    needs: ['oras'],
-    login: (address, user, password) =>
-      call('oras', ['login', '--plain-http', '-u', user, '--password-stdin', address], password),
-    copy: (from, to) => call('oras', ['cp', '--from-plain-http', '--to-plain-http', from, to]),
-    logout: address => call('oras', ['logout', address]),
-  },
-]
-
-const read = (path: string) => readFileSync(path, 'utf8')
 
 const done = expect.objectContaining({ code: 0 })
 const refused = (words: RegExp) =>
@@ -181,16 +88,15 @@ const refused = (words: RegExp) =>
     code: expect.toSatisfy(code => code !== 0),
     stderr: expect.stringMatching(words),
   })
+const loginWanted =
+  /unauthorized|authentication required|login needed|no basic auth|basic credential not found/i
 
-for (const { name, needs, login, copy, logout } of clients) {
+for (const { name, needs, login, logout, copy, copyCertified } of clients.all) {
   describeWith(['root', 'build', 'busybox', ...needs], name, () => {
     test('pulls without login where anyone may, and pushes nowhere', async () => {
       const { address } = mixed
-      await call('regctl', ['registry', 'set', '--skip-check', '--tls', 'disabled', address]).catch(
-        () => {},
-      )
       const answer = await copy(`${address}/public/app:1`, `${address}/team/${name}:1`)
-      expect(answer).toEqual(refused(/unauthorized|authentication required|login needed/i))
+      expect(answer).toEqual(refused(loginWanted))
       expect(answer.stderr).toMatch(/team/)
       const hidden = await copy(`${address}/team/${name}:1`, `${address}/public/app:3`)
       expect(hidden).toEqual(refused(/unauthorized|authentication required|login needed|denied/i))
@@ -219,90 +125,84 @@ for (const { name, needs, login, copy, logout } of clients) {
 
     test('uses Basic where nobody may do anything without login', async () => {
       const { address } = closed
-      await call('regctl', ['registry', 'set', '--skip-check', '--tls', 'disabled', address]).catch(
-        () => {},
-      )
       const [from, to] = [`${address}/public/app:1`, `${address}/any/${name}:1`]
-      expect(await copy(from, to)).toEqual(refused(/unauthorized|no basic auth|authentication/i))
+      expect(await copy(from, to)).toEqual(refused(loginWanted))
       expect(await login(address, 'bob', 'bob-password')).toEqual(done)
       expect(await copy(from, to)).toEqual(done)
     })
+
+    test.skipIf(copyCertified === undefined || missing(['openssl']) !== undefined)(
+      'is let in by its certificate, as far as the rules let it',
+      async () => {
+        const address = encrypted?.address
+        const image = `${address}/public/app:1`
+        const own = `${address}/certified/${name}`
+        const as = (who: string, from: string, to: string) =>
+          copyCertified?.(from, to, certificatesOf(who))
+        expect(await as('builder', image, `${own}:1`)).toEqual(done)
+        expect(await as('builder', `${own}:1`, `${own}-copy:1`)).toEqual(done)
+        expect(await as('builder', image, `${address}/team/${name}:1`)).toEqual(
+          refused(/denied|403/i),
+        )
+        expect(await as('other', image, `${own}:1`)).toEqual(refused(/denied|403/i))
+      },
+    )
   })
 }
 
-describeWith(['root', 'build', 'busybox', 'openssl', 'skopeo'], 'a client certificate', () => {
-  test('is a login: skopeo pushes with one, as far as the rules let it', async () => {
-    const folder = work.write('tls', {
-      'policy.yaml': `
-policies:
-  - repositories: ["certified/**"]
-    allow: [{ to: ["user:cert:builder.example"], rights: [pull, push] }]
-`,
-    })
-    const authority = createAuthority(folder)
-    authority.issue('server', '/CN=server', 'subjectAltName=IP:127.0.0.1')
-    for (const name of ['builder', 'other']) {
-      authority.issue(name, '/CN=x', `subjectAltName=DNS:${name}.example`)
-      const files = Object.fromEntries(
-        ['crt', 'key'].map(kind => [`client.${kind === 'crt' ? 'cert' : kind}`, `${name}.${kind}`]),
-      )
-      const copies = Object.entries(files).map(([to, from]) => [to, read(`${folder}/${from}`)])
-      work.write(
-        `certs-${name}`,
-        Object.fromEntries([...copies, ['ca.crt', read(`${folder}/ca.crt`)]]),
-      )
-    }
-    const { address } = await work.serve([
-      ...['--tls-cert', `${folder}/server.crt`, '--tls-key', `${folder}/server.key`],
-      ...['--client-ca', `${folder}/ca.crt`, '--policy', `${folder}/policy.yaml`],
-    ])
-    const push = (who: string, to: string) =>
-      call('skopeo', [
-        ...['copy', '--src-tls-verify=false', `--dest-cert-dir=${work.path(`certs-${who}`)}`],
-        ...[`docker://${mixed.address}/public/app:1`, `docker://${address}/${to}`],
-      ])
-    expect(await push('builder', 'certified/app:1')).toEqual(done)
-    expect(await push('builder', 'elsewhere/app:1')).toEqual(refused(/denied|403/))
-    expect(await push('other', 'certified/app:1')).toEqual(refused(/denied|403/))
-    if (missing(['oras']) !== undefined) return
-    const files = (who: string) => work.path(`certs-${who}`)
-    const copy = (who: string, to: string) =>
-      call('oras', [
-        ...['cp', '--from-plain-http', `${mixed.address}/public/app:1`, `${address}/${to}`],
-        ...['--to-ca-file', `${files(who)}/ca.crt`, '--to-cert-file', `${files(who)}/client.cert`],
-        ...['--to-key-file', `${files(who)}/client.key`],
-      ])
-    expect(await copy('builder', 'certified/oras:1')).toEqual(done)
-    expect(await copy('other', 'certified/oras:1')).toEqual(refused(/denied|403/))
+describeWith(['root', 'build', 'busybox', 'cosign', 'openssl'], 'cosign signs', () => {
+  const offline = ['--tlog-upload=false', '--use-signing-config=false']
+  const key = (kind: string) => work.path(`cosign.${kind}`)
+  beforeAll(async () => {
+    const made = ['generate-key-pair', '--output-key-prefix', work.path('cosign')]
+    expect(await clients.call('cosign', made)).toEqual(done)
   })
-})
 
-describeWith(['root', 'build', 'busybox', 'cosign', 'skopeo'], 'cosign', () => {
-  const cosign = (...args: readonly string[]) =>
-    attempt('cosign', args, { env: { ...homeOf('cosign'), COSIGN_PASSWORD: '' } })
-  const offline = ['--allow-http-registry', '--tlog-upload=false', '--use-signing-config=false']
+  const plain = ['--allow-http-registry']
+  const sign = (image: string, flags: readonly string[] = plain) =>
+    clients.call('cosign', ['sign', '-y', '--key', key('key'), ...offline, ...flags, image])
+  const verify = (image: string, flags: readonly string[] = plain) => {
+    const known = ['--key', key('pub'), '--insecure-ignore-tlog=true']
+    return clients.call('cosign', ['verify', ...known, ...flags, image])
+  }
+  const login = (address: string, user: string, password: string) =>
+    clients.call('cosign', ['login', address, '-u', user, '--password-stdin'], password)
 
-  test('signs where the rules let it, and whoever may pull verifies', async () => {
-    const { address } = mixed
-    const login = (user: string, password: string) =>
-      attempt('cosign', ['login', address, '-u', user, '--password-stdin'], {
-        env: homeOf('cosign'),
-        stdin: password,
-      })
-    const place = work.write('cosign', { note: 'keys are made here' })
-    expect(await cosign('generate-key-pair', '--output-key-prefix', `${place}/key`)).toEqual(done)
-    const image = `${address}/public/app:1`
-    const sign = () => cosign('sign', '-y', '--key', `${place}/key.key`, ...offline, image)
-    expect(await sign()).toEqual(refused(/unauthorized|denied|401/i))
-    expect(await login('bob', 'bob-password')).toEqual(done)
-    expect(await sign()).toEqual(refused(/denied|403/i))
-    expect(await login('root', 'root-password')).toEqual(done)
-    expect(await sign()).toEqual(done)
-    const verified = await cosign(
-      ...['verify', '--key', `${place}/key.pub`, '--insecure-ignore-tlog=true'],
-      ...['--allow-http-registry', image],
-    )
-    expect(verified).toEqual(done)
+  test.each([
+    ['a token', () => mixed, 'public/app:1'],
+    ['a password', () => closed, 'public/app:1'],
+  ] as const)('with %s, and who may only pull verifies', async (_, registry, image) => {
+    const { address } = registry()
+    const name = `${address}/${image}`
+    await login(address, 'bob', 'wrong')
+    expect(await sign(name)).toEqual(refused(/unauthorized|401/i))
+    await login(address, 'root', 'root-password')
+    expect(await sign(name)).toEqual(done)
+    await login(address, 'bob', 'bob-password')
+    expect(await verify(name)).toEqual(done)
+  })
+
+  test('not where it may only pull', async () => {
+    await login(mixed.address, 'bob', 'bob-password')
+    expect(await sign(`${mixed.address}/public/app:2`)).toEqual(refused(/denied|403/i))
+  })
+
+  test('with a robot’s key', async () => {
+    const image = `${mixed.address}/team/signed:1`
+    await store.tsbuild(['push', 'busybox', `docker://${image}`])
+    await login(mixed.address, 'robot+ci', robot)
+    expect(await sign(image)).toEqual(done)
+    expect(await verify(image)).toEqual(done)
+  })
+
+  test('with a certificate', async () => {
+    const image = `${encrypted?.address}/certified/signed:1`
+    const [own, other] = ['builder', 'other'].map(who => cosignCertificates(certificatesOf(who)))
+    const from = `${encrypted?.address}/public/app:1`
+    expect(await clients.call('cosign', ['copy', ...(own ?? []), from, image])).toEqual(done)
+    expect(await sign(image, other)).toEqual(refused(/denied|403/i))
+    expect(await sign(image, own)).toEqual(done)
+    expect(await verify(image, own)).toEqual(done)
   })
 })
 
@@ -311,7 +211,7 @@ describe('our own client', () => {
     const { address } = mixed
     const stdin = 'bob-password'
     const other = work.store('other-store')
-    const env = homeOf('tsbuild')
+    const env = { HOME: work.write('home-ours', { note: 'nobody has logged in' }) }
     const image = `${address}/public/app:1`
     await other.tsbuild(['pull', '-q', image], { env })
     const push = ['push', image, `docker://${address}/team/ours:1`]
