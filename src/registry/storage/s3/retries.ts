@@ -32,10 +32,16 @@ export async function retrying<T>(
       if (error instanceof OciError) throw error
       if (!isPassing(error)) throw refusalFrom(what, error)
       const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** round) * (0.5 + Math.random())
-      if (performance.now() - started + pauseMs > patienceMs) throw unavailable(what, error)
+      const isLate = performance.now() - started + pauseMs > patienceMs
+      if (isLate && (round > 0 || isSilence(error))) throw unavailable(what, error)
       await pause(pauseMs, undefined, { signal })
     }
   }
+}
+
+/** A connection that broke deserves another however long it took; a silent server took its time. */
+function isSilence(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ETIMEDOUT'
 }
 
 /** 404 and 412 are answers, and the caller's to read; the rest is a mistake of the operator. */

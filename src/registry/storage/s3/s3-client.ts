@@ -196,7 +196,8 @@ function transportOver(
       )
     })
     sent.setTimeout(idleMs, () => {
-      sent.destroy(new Error(`The storage said nothing for ${idleMs / 1000} seconds`))
+      const silence = new Error(`The storage said nothing for ${idleMs / 1000} seconds`)
+      sent.destroy(Object.assign(silence, { code: 'ETIMEDOUT' }))
     })
     return sent
   }
