@@ -41,6 +41,7 @@ const lanes = {
     ['test/layerfs/image/collect-interleaving.test.ts', 'test/e2e/gc-online.test.ts'],
     { COLLECT_SCHEDULES: times(20_000), GC_ROUNDS: times(30) },
   ),
+  disk: tests(['test/e2e/failing-disk.test.ts'], { FAILING_DISK_POINTS: times(1000) }),
   'kills-registry': tests(['test/registry/server/kill.test.ts'], { TSREGISTRY_KILLS: times(1000) }),
   registry: tests(['test/registry/server/soak.test.ts'], { TSREGISTRY_SOAK_MS: times(600_000) }),
   schedules: tests(['test/registry/storage/garbage/interleaving.test.ts'], {

@@ -24,7 +24,7 @@
  * leaves is unlocked, and the next {@link openStore} discards it. What nothing refers to is removed
  * while others go on; what they found or made is theirs until they end (content/leases.ts).
  */
-import { chmod, mkdir, readFile, realpath, rm, stat, statfs } from 'node:fs/promises'
+import { chmod, readFile, realpath, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OciError, printable } from '../oci/errors.ts'
 import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from './content/atomic-file.ts'
@@ -33,6 +33,7 @@ import { sweepIngests } from './content/directory-ingest.ts'
 import { openContentStore } from './content/directory-store.ts'
 import { tryLock } from './content/file-lock.ts'
 import { type Held, type Leases, openLeases } from './content/leases.ts'
+import { makePrivateDirectory } from './content/private-directory.ts'
 import { openRecords, type Records } from './content/records.ts'
 import { type ImageStore, openImageStore } from './image/image-store.ts'
 import { type LayerBlobs, openLayerBlobs } from './image/layer-blobs.ts'
@@ -181,7 +182,7 @@ function compose(root: string, leases: Leases): Store {
 
 /** A few directory listings when all is well; what is found is moved, not deleted. */
 async function sweep({ root, snapshots, trash, locks, stubs }: Store): Promise<void> {
-  await mkdir(stubs, { recursive: true, mode: 0o700 })
+  makePrivateDirectory(stubs)
   await sweepIngests(join(root, 'ingest'))
   await sweepOwned(join(root, 'tmp'), trash)
   await sweepLocks(locks)

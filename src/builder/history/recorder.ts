@@ -1,8 +1,9 @@
 /** Keeps a build while it runs: see build-record.ts. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FileLock, tryLock } from '../../layerfs/content/file-lock.ts'
+import { makePrivateDirectory } from '../../layerfs/content/private-directory.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { EmitBuildEvent } from '../build-event.ts'
 import { type BuildEnd, type BuildHeader, type RecordLine, recordVersion } from './build-record.ts'
@@ -63,7 +64,7 @@ class Recorder implements BuildRecorder {
     this.#started = now().getTime()
     this.#directory = directoryOf(store, header.id)
     this.#try(() => {
-      mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+      makePrivateDirectory(this.#directory)
       this.#lock = tryLock(this.#directory, 'exclusive')
       this.#events = openSync(join(this.#directory, 'events.jsonl'), 'ax', 0o600)
       writeSync(this.#events, `${JSON.stringify({ version: recordVersion, ...header })}\n`)

@@ -19,6 +19,7 @@ import {
   tryAcquireLock,
   withLock,
 } from '../../layerfs/content/file-lock.ts'
+import { makePrivateDirectory } from '../../layerfs/content/private-directory.ts'
 import type { RunMount } from '../plan/step.ts'
 
 export type CacheMount = Extract<RunMount, { kind: 'cache' }> & {
@@ -101,7 +102,7 @@ interface HeldCache {
 
 async function holdCache(root: string, mount: CacheMount, signal: AbortSignal): Promise<HeldCache> {
   const home = homeOf(root, mount.id)
-  await mkdir(home, { recursive: true, mode: 0o700 })
+  makePrivateDirectory(home)
   const held = await lockOne(home, mount, signal)
   try {
     await makeDirectory(held.path, mount, signal)

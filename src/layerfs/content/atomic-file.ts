@@ -4,12 +4,13 @@
  *   .name.<random>.tmp ──write, fsync──► rename ──► name ──► fsync of the directory
  */
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createWriteStream, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { hasCode } from '../../oci/errors.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 
 export interface AtomicOptions {
   /** Permission bits of the new file; default 0o600. */
@@ -57,7 +58,7 @@ function replaceUnsynced(
   { mode = 0o600 }: AtomicOptions,
 ): void {
   const temporary = temporaryFor(path)
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  makePrivateDirectory(dirname(path))
   try {
     writeFileSync(temporary, data, { flag: 'wx', mode })
     renameSync(temporary, path)

@@ -9,7 +9,7 @@
  * fsync of the directory. (3) holds after kill -9 too: the first ingest of the next process removes
  * the files in ingest/ that nobody holds a lock on.
  */
-import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   algorithmOf,
@@ -33,6 +33,7 @@ import {
 } from './content-store.ts'
 import { beginDownload, beginIngest, type IngestRequest, sweepIngests } from './directory-ingest.ts'
 import type { Hold } from './leases.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 
 const readSize = 256 * 1024
 
@@ -113,7 +114,7 @@ class DirectoryStore implements ContentStore {
 
   async #request(algorithm: Algorithm): Promise<IngestRequest> {
     const directory = join(this.#root, 'ingest')
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(directory)
     this.#swept ??= sweepIngests(directory)
     await this.#swept
     const pathOf = (digest: Digest) => this.pathOf(digest)

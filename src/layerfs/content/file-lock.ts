@@ -9,11 +9,12 @@
  *
  * Waiting polls with a growing pause, because flock(2) itself would block the event loop.
  */
-import { closeSync, constants, fstatSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 
 export type LockMode = 'shared' | 'exclusive'
 
@@ -46,7 +47,7 @@ export async function withLock<T>(
  */
 export async function acquireLock(path: string, request: LockRequest): Promise<FileLock> {
   const { mode, signal } = typeof request === 'string' ? { mode: request } : request
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  makePrivateDirectory(dirname(path))
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     signal?.throwIfAborted()
     const lock = lockOpened(path, openSync(path, lockFileFlags, 0o600), mode)

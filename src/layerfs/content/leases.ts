@@ -19,7 +19,7 @@
  * may need is known, and the rest goes at once.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
 import {
@@ -35,6 +35,7 @@ import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
 import { syscalls } from '../native/syscalls.ts'
 import { ignoreMissing, namesIn } from './atomic-file.ts'
 import { acquireLock, type FileLock, tryAcquireLock, tryLock } from './file-lock.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 
 /** `layer`: what is remembered of it. `image`: all that it consists of. */
 export type Thing =
@@ -119,7 +120,7 @@ class FileLeases implements Leases {
 
   /** Nobody sweeps meanwhile: we hold the gate. */
   #begin(): { path: string; fd: number } {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(this.#directory)
     const path = join(this.#directory, randomBytes(16).toString('hex'))
     const { O_RDWR, O_CREAT, O_EXCL, O_APPEND } = constants
     const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0o600)

@@ -10,9 +10,10 @@
  * 2. What was written to a tree is in the layer after {@link recordChanges}, and in both at once: a
  *    changed file has a name in each, so it takes no space twice, and a commit keeps the tree.
  */
-import { closeSync, existsSync, mkdirSync, openSync, renameSync } from 'node:fs'
+import { closeSync, existsSync, openSync, renameSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import type { RootMount } from '../mount.ts'
 import { inheritAttributes, xattrsAt } from './attributes.ts'
 import { writeBaseline } from './copy-baseline.ts'
@@ -48,7 +49,7 @@ function make(tree: string, layers: readonly string[]): void {
   const [top = ''] = layers
   const draft = `${tree}.new`
   while (!existsSync(tree)) {
-    mkdirSync(draft, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(draft)
     using lock = lockUnlessGone(draft)
     if (lock === undefined) {
       // Another process copies the same layers.

@@ -22,6 +22,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import { processStart } from '../sandbox/process-start.ts'
 import { type ContainerCgroup, isFrozen } from './freezer.ts'
 
@@ -60,7 +61,7 @@ export function containerDirectory(root: string, id: string): string {
 /** Throws `already-exists`. */
 export function makeContainerDirectory(root: string, id: string): string {
   const directory = containerDirectory(root, id)
-  mkdirSync(root, { recursive: true, mode: 0o700 })
+  makePrivateDirectory(root)
   try {
     mkdirSync(directory, { mode: 0o700 })
   } catch (error) {

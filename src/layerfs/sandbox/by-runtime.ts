@@ -4,9 +4,10 @@
  * The root, its mounts and the network are made as ever (native/sandbox/by-runtime.c), in a mount
  * namespace that ends with us; what confines the program is the runtime's, told by a bundle.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import { isInUserNamespace } from '../layer/overlay-format.ts'
 import { ownerMark, removeAllLeftovers } from './cgroup-leftovers.ts'
 import { removeCreated } from './created-targets.ts'
@@ -36,7 +37,7 @@ export async function runByRuntime(
   const bundle = join(bundles, name)
   try {
     for (const directory of ['rootfs', 'parking']) {
-      mkdirSync(join(bundle, directory), { recursive: true, mode: 0o700 })
+      makePrivateDirectory(join(bundle, directory))
     }
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(runtimeBundle(spec, name)))
     const outcome = await supervise(spec, io, { runtime, bundle, name })
@@ -68,7 +69,7 @@ function assertPossible(spec: SandboxSpec): void {
 
 /** Those of processes that were killed. */
 function removeOldBundles(): void {
-  mkdirSync(bundles, { recursive: true, mode: 0o700 })
+  makePrivateDirectory(bundles)
   for (const entry of readdirSync(bundles)) {
     const [, pid, start] = /\.(\d+)\.(\d+)$/.exec(entry) ?? []
     if (pid === undefined || processStart(Number(pid)) === start) continue

@@ -10,13 +10,14 @@
  *    be handed to a child as a descriptor; however the holder dies, the container has stopped.
  * 3. A running container is not removed, and the snapshot it builds on neither.
  */
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type ChainId, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, type LockMode, tryLock } from '../content/file-lock.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import type { RootMount } from '../mount.ts'
 import type { OverlaySnapshotter } from './overlay.ts'
@@ -84,7 +85,7 @@ class DirectoryContainers implements Containers {
   }
 
   async create(parent: ChainId | undefined, record: object): Promise<HeldContainer> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(this.#directory)
     await using active = await this.#snapshots.prepare(parent)
     await writeFileAtomic(join(active.upper, '..', 'record.json'), JSON.stringify(record))
     const place = this.#placeOf(active.key)

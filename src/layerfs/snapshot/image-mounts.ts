@@ -12,13 +12,14 @@
  * 2. Nobody gains rights by what an image contains: set-user-id bits and devices have no effect.
  */
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
-import { mkdir, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ChainId } from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
 import { makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import { copiedTree } from '../layer/copied-tree.ts'
 import { mountOverlay } from '../layer/detached-mount.ts'
 import { openAs } from '../layer/file-type.ts'
@@ -94,7 +95,7 @@ export function openImageMounts({ root, snapshots, trash }: ImageMountsPlace): I
           `Cannot mount at "${printable(target)}": ${printable(there.image)} is mounted there`,
         )
       }
-      await mkdir(directory, { recursive: true, mode: 0o700 })
+      makePrivateDirectory(directory)
       await using active = await snapshots.prepare(request.chain)
       const { image, mode } = request
       const record = { target, image, mode }

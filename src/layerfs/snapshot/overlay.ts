@@ -24,6 +24,7 @@ import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.
 import { DiskMeter } from '../content/disk-use.ts'
 import type { FileLock } from '../content/file-lock.ts'
 import type { Hold } from '../content/leases.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import { inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
@@ -142,7 +143,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
       rmSync(join(directory, name), { recursive: true, force: true })
     }
     await writeSnapshotRecord(directory, info)
-    mkdirSync(this.#committed, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(this.#committed)
     if (await this.#claim(directory, target)) return
     if (findSnapshotRecord(target) !== undefined) return
     // What stands there is damaged and no snapshot.

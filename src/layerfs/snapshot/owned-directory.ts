@@ -12,6 +12,7 @@ import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import type { Trash } from './trash.ts'
 
 /** Disposing it discards the directory, if it is still there, and ends the ownership. */
@@ -26,7 +27,7 @@ export interface OwnedDirectory extends AsyncDisposable {
 const keyBytes = 32
 
 export async function openOwned(parent: string, trash: Trash): Promise<OwnedDirectory> {
-  mkdirSync(parent, { recursive: true, mode: 0o700 })
+  makePrivateDirectory(parent)
   for (;;) {
     const key = randomBytes(keyBytes).toString('hex')
     const path = join(parent, key)

@@ -9,11 +9,12 @@
  * 15.5 s instead of 0.65 s (measured). So a store is emptied at the end of a command, not before.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, rename } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import { DiskMeter } from '../content/disk-use.ts'
+import { makePrivateDirectory } from '../content/private-directory.ts'
 import { removePath } from '../layer/remove-tree.ts'
 
 export interface Trash {
@@ -36,7 +37,7 @@ export interface TrashLimits {
 
 export function openTrash(directory: string, now: () => number = Date.now): Trash {
   const place = async () => {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(directory)
     return join(directory, `${now().toString(36)}-${randomBytes(8).toString('hex')}`)
   }
   return {
