@@ -69,7 +69,7 @@ export interface Bundles extends AsyncDisposable {
   /** Of the container's /out. */
   read(file: string): string
   create(id: string, bundle: string, request?: Partial<CreateRequest>): Promise<number>
-  start(id: string): Promise<readonly string[]>
+  start(id: string): Promise<void>
   /** Runs `script` in a new container to its end, and deletes it. */
   run(script: string, change?: (config: Config) => void): Promise<void>
   status(id: string): Status

@@ -251,7 +251,6 @@ describe.skipIf(missing !== undefined)('a bundle', () => {
       ['process.user', { uid: -1 }, 'process.user.uid: expected an id'],
       ['process.rlimits', [{ type: 'RLIMIT_X' }], 'process.rlimits[0].type: expected a limit'],
       ['process.terminal', true, 'process.terminal needs --console-socket'],
-      ['process.scheduler', { policy: 'SCHED_IDLE' }, 'process.scheduler is not supported'],
       ['process.args', ['no-such-program'], 'executable file not found in $PATH'],
       ['process.args', ['/etc/passwd'], 'permission denied'],
       ['ociVersion', '2.0.0', 'ociVersion: expected version 1.x'],
@@ -279,11 +278,6 @@ describe.skipIf(missing !== undefined)('a bundle', () => {
         'mounts',
         [{ destination: '/x', type: 'bind', source: '/no/such', options: ['bind'] }],
         'Cannot open the source of a mount "/no/such"',
-      ],
-      [
-        'mounts',
-        [{ destination: '/x', type: 'tmpfs', options: ['idmap'] }],
-        'mounts[0].options: mount option "idmap" is not supported',
       ],
       [
         'linux.resources',

@@ -203,17 +203,31 @@ describe.skipIf(missing !== undefined)('a container of a bundle', () => {
       await remove('slow')
     })
 
-    test('and goes on with a warning when one of poststart fails', async () => {
+    test('and is stopped when one of poststart fails', async () => {
       await bundles.create(
-        'warned',
+        'failed-after',
         bundles.write(config => {
           forever(config)
           config.hooks = { poststart: hook('poststart', 'exit 4') }
         }),
       )
-      expect(await bundles.start('warned')).toEqual([expect.stringContaining('it ended with 4')])
-      expect(bundles.status('warned')).toBe('running')
-      await remove('warned')
+      await expect(bundles.start('failed-after')).rejects.toThrow('it ended with 4')
+      expect(bundles.status('failed-after')).toBe('stopped')
+      await remove('failed-after')
+    })
+
+    test('those of the end also when one that makes it has failed, and says what they say', async () => {
+      const message = await fails(config => {
+        config.hooks = {
+          prestart: hook('prestart', 'exit 3'),
+          poststop: [
+            ...hook('poststop', `cat > ${join(bundles.out, 'poststop')}`),
+            ...hook('poststop', 'exit 5'),
+          ],
+        }
+      })
+      expect(message).toMatch(/prestart hook .*it ended with 3; poststop hook .*it ended with 5/)
+      expect(JSON.parse(bundles.read('poststop'))).toMatchObject({ status: 'stopped' })
     })
   })
 })

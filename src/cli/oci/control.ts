@@ -12,8 +12,8 @@ const one = { min: 1, max: 1 } as const
 export const startCommand: RuntimeCommand = defineRuntimeCommand({
   flags: {},
   arity: one,
-  run: async ({ root, id, warn }) => {
-    for (const warning of await startContainer(root, id)) warn(warning)
+  run: async ({ root, id }) => {
+    await startContainer(root, id)
     return 0
   },
 })

@@ -62,7 +62,7 @@ export const runCommand: RuntimeCommand = defineRuntimeCommand({
   unsupported: { ...unsupported, 'no-subreaper': {} },
   arity: { min: 1, max: 1 },
   run: async invocation => {
-    const { root, id, flags, warn } = invocation
+    const { root, id, flags } = invocation
     if (flags.detach) {
       await createContainer(requestOf(invocation, true))
       await startOrDelete(invocation)
@@ -73,7 +73,7 @@ export const runCommand: RuntimeCommand = defineRuntimeCommand({
       ...requestOf(invocation, false),
       onCreated: async (_, handle) => {
         signals.to(handle)
-        for (const warning of await startContainer(root, id)) warn(warning)
+        await startContainer(root, id)
       },
     })
     if (!flags.keep) await remove(invocation)
@@ -84,9 +84,9 @@ export const runCommand: RuntimeCommand = defineRuntimeCommand({
 async function startOrDelete(
   invocation: Pick<RuntimeInvocation<FlagTable>, 'root' | 'id' | 'warn'>,
 ) {
-  const { root, id, warn } = invocation
+  const { root, id } = invocation
   try {
-    for (const warning of await startContainer(root, id)) warn(warning)
+    await startContainer(root, id)
   } catch (error) {
     await remove(invocation)
     throw error

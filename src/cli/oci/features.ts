@@ -2,6 +2,11 @@
 import { hookStages } from '../../layerfs/oci-runtime/hooks-config.ts'
 import { namespaceTypes } from '../../layerfs/oci-runtime/linux-config.ts'
 import { mountOptionNames } from '../../layerfs/oci-runtime/mount-options.ts'
+import {
+  filterFlags,
+  memoryFlags,
+  memoryModes,
+} from '../../layerfs/oci-runtime/scheduling-config.ts'
 import { specVersion } from '../../layerfs/oci-runtime/spec-version.ts'
 import { allCapabilities } from '../../layerfs/sandbox/defaults.ts'
 import { actionNames, operatorNames } from '../../layerfs/sandbox/seccomp/profile.ts'
@@ -31,13 +36,17 @@ function features(): Record<string, unknown> {
         enabled: true,
         actions: actionNames,
         operators: operatorNames,
+        knownFlags: Object.keys(filterFlags),
+        supportedFlags: Object.keys(filterFlags),
         archs:
           process.arch === 'arm64' ? ['SCMP_ARCH_AARCH64'] : ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'],
       },
       apparmor: disabled,
       selinux: disabled,
       intelRdt: disabled,
-      mountExtensions: { idmap: disabled },
+      mountExtensions: { idmap: { enabled: true } },
+      memoryPolicy: { modes: Object.keys(memoryModes), flags: Object.keys(memoryFlags) },
+      netDevices: disabled,
     },
   }
 }

@@ -4,8 +4,9 @@ import { OciError, printable } from '../../oci/errors.ts'
 import { cgroupHierarchies } from '../sandbox/cgroup-hierarchies.ts'
 import type { Operation } from '../sandbox/operations.ts'
 import type { ContainerCgroup } from './freezer.ts'
+import { type LinuxConfig, mapText } from './linux-config.ts'
 import { unusedByBinds } from './mount-options.ts'
-import type { ConfigMount, RuntimeConfig } from './runtime-config.ts'
+import type { ConfigMount, IdMaps, RuntimeConfig } from './runtime-config.ts'
 
 export interface MountSurroundings {
   readonly bundle: string
@@ -22,7 +23,14 @@ export function bundleMounts(config: RuntimeConfig, around: MountSurroundings): 
         `Cannot run the bundle: mounts[${index}].destination is the root`,
       )
     }
-    if (type === 'bind') return [bindOperation(mount, index, around)]
+    if (mount.options.isRemount) return [remountOperation(mount, index)]
+    if (type === 'bind') return [bindOperation(mount, index, { ...around, linux: config.linux })]
+    if (mount.options.mapsIds !== undefined || mount.idMaps !== undefined) {
+      throw new OciError(
+        'unsupported',
+        `Cannot run the bundle: mounts[${index}]: only the ids of binds can be mapped`,
+      )
+    }
     if (type === 'cgroup') return cgroupOperations(mount, config, around)
     return [mountOperation(mount)]
   })
@@ -31,7 +39,7 @@ export function bundleMounts(config: RuntimeConfig, around: MountSurroundings): 
 function bindOperation(
   mount: ConfigMount,
   index: number,
-  { bundle }: MountSurroundings,
+  { bundle, linux }: MountSurroundings & { readonly linux: LinuxConfig },
 ): Operation {
   const { options, source, destination } = mount
   const [unknown] = unusedByBinds(options.data)
@@ -42,13 +50,38 @@ function bindOperation(
     )
   }
   const { set, clear, setBelow, clearBelow, propagation, isRecursive } = options
-  return [
-    'bind-source',
+  const words = [
     resolve(bundle, source),
     destination,
     ...[set, clear, setBelow, clearBelow, propagation],
     isRecursive ? 'recursive' : 'plain',
   ]
+  const maps = idMapsOf(mount, index, linux)
+  if (maps === undefined) return ['bind-source', ...words]
+  const depth = options.mapsIds === 'below' ? 'recursive' : 'plain'
+  return ['mapped-source', ...words, mapText(maps.uidMappings), mapText(maps.gidMappings), depth]
+}
+
+/** The mount's own, else those of the container's users. */
+function idMapsOf(mount: ConfigMount, index: number, linux: LinuxConfig): IdMaps | undefined {
+  if (mount.idMaps !== undefined || mount.options.mapsIds === undefined) return mount.idMaps
+  if (linux.uidMappings.length > 0 && linux.gidMappings.length > 0) return linux
+  throw new OciError(
+    'invalid',
+    `Cannot run the bundle: mounts[${index}]: expected uidMappings and gidMappings, as the container has none whose ids could be taken`,
+  )
+}
+
+/** Throws `unsupported` for what would change the filesystem and not the mount. */
+function remountOperation({ destination, options }: ConfigMount, index: number): Operation {
+  const [unknown] = unusedByBinds(options.data)
+  if (unknown !== undefined) {
+    throw new OciError(
+      'unsupported',
+      `Cannot run the bundle: mounts[${index}].options: a remount has no option "${printable(unknown)}"`,
+    )
+  }
+  return ['remount', destination, options.set, options.clear]
 }
 
 function mountOperation({ type, source, destination, options }: ConfigMount): Operation {

@@ -13,9 +13,10 @@ import type { ResourceLimit } from '../sandbox/spec.ts'
 import { bundleMounts } from './bundle-mounts.ts'
 import { directoriesOf, type MadeCgroup } from './container-cgroup.ts'
 import type { Hook } from './hooks-config.ts'
-import type { DeviceNode, IdMapping, LinuxConfig, NamespaceType } from './linux-config.ts'
+import { type DeviceNode, type LinuxConfig, mapText, type NamespaceType } from './linux-config.ts'
 import type { CapabilitySets, ProcessConfig } from './process-config.ts'
 import type { RuntimeConfig } from './runtime-config.ts'
+import { commonOperations, schedulingOperations } from './scheduling-config.ts'
 
 export interface CreateSurroundings {
   /** Absolute path of the root. */
@@ -76,6 +77,7 @@ export function createOperations(config: RuntimeConfig, around: CreateSurroundin
     ['hooks-state', ...around.hooksState],
     ...hookOperations('createContainer', config.hooks.createContainer),
     ...hookOperations('startContainer', config.hooks.startContainer),
+    ...commonOperations(linux.common),
     ...processOperations(process, around.seccomp),
   ]
 }
@@ -117,12 +119,6 @@ function namespaceOperations(linux: LinuxConfig): Operation[] {
   ]
 }
 
-function mapText(mappings: readonly IdMapping[]): string {
-  return mappings
-    .map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`)
-    .join('')
-}
-
 const propagationFlags = { unbindable: 17, private: 18, slave: 19, shared: 20 } as const
 
 function propagationOperations({ rootfsPropagation }: LinuxConfig): Operation[] {
@@ -161,6 +157,7 @@ export function processOperations(
     ...capabilityOperations(process.capabilities),
     ...process.rlimits.map(rlimitOperation),
     ...(oomScoreAdj === undefined ? [] : [['oom-score', oomScoreAdj] as const]),
+    ...schedulingOperations(process),
     ...(user.umask === undefined ? [] : [['umask', user.umask] as const]),
     ['user', user.uid, user.gid],
     ...user.additionalGids.map(gid => ['group', gid] as const),

@@ -23,7 +23,7 @@ import {
 import { allowedDevices } from './device-access.ts'
 import { type NativeHandle, type NativeResult, runNative } from './native-container.ts'
 import { resourceSettings } from './resource-settings.ts'
-import { runHooks } from './run-hooks.ts'
+import { runHooks, tryHooks } from './run-hooks.ts'
 import { parseRuntimeConfig, type RuntimeConfig } from './runtime-config.ts'
 import {
   type ContainerState,
@@ -72,18 +72,33 @@ export async function createContainer(request: CreateRequest): Promise<NativeRes
   }
   const directory = makeContainerDirectory(request.root, request.id)
   let cgroup: MadeCgroup | undefined
+  let made: ContainerState | undefined
   try {
     cgroup = makeContainerCgroup(wishes, cgroupHierarchies())
     if (seccomp !== undefined) writeFileSync(filterFile(request.root, request.id), seccomp)
     const raw = parseJson('bundle', bytes).value as Record<string, unknown>
     const state = firstState(config, { request, bundle, rootfs, cgroup, raw })
     writeState(request.root, state)
-    return await start(request, { config, state, cgroup, seccomp, directory })
+    const note = (current: ContainerState) => {
+      made = current
+    }
+    return await start(request, { config, state, cgroup, seccomp, directory, note })
   } catch (error) {
     removeState(request.root, request.id)
     if (cgroup !== undefined) removeContainerCgroup(cgroup)
-    throw error
+    throw made === undefined ? error : await afterHooks(error, config, made)
   }
+}
+
+/** Once hooks have run, those of the end do, too (runtime.md, life cycle): what to throw then. */
+async function afterHooks(
+  error: unknown,
+  { hooks }: RuntimeConfig,
+  state: ContainerState,
+): Promise<unknown> {
+  const warnings = await tryHooks('poststop', hooks.poststop, specState(state, 'stopped'))
+  if (warnings.length === 0 || !(error instanceof OciError)) return error
+  return new OciError(error.code, `${error.message}; ${warnings.join('; ')}`, { cause: error })
 }
 
 /** Read at once and bounded: a bundle is somebody else's. */
@@ -161,7 +176,15 @@ function firstState(config: RuntimeConfig, parts: Parts): ContainerState {
     startTime: '',
     process: raw['process'],
     hooks: raw['hooks'],
+    linux: ofEachProcess(raw['linux']),
   }
+}
+
+/** What a process that joins the container gets, too. */
+function ofEachProcess(linux: unknown): unknown {
+  const { memoryPolicy, personality, seccomp } = linux as Record<string, unknown>
+  const { flags } = (seccomp ?? {}) as Record<string, unknown>
+  return { memoryPolicy, personality, seccomp: { flags } }
 }
 
 interface Prepared {
@@ -170,10 +193,12 @@ interface Prepared {
   readonly cgroup: MadeCgroup
   readonly seccomp: Uint8Array | undefined
   readonly directory: string
+  /** Told once PID 1 is there. */
+  readonly note: (state: ContainerState) => void
 }
 
 async function start(request: CreateRequest, prepared: Prepared): Promise<NativeResult> {
-  const { config, state, cgroup, seccomp, directory } = prepared
+  const { config, state, cgroup, seccomp, directory, note } = prepared
   // A socket's path has room for 107 bytes; this one is short whatever the root is.
   const place = openSync(directory, 'r')
   const { preserved } = request
@@ -200,6 +225,7 @@ async function start(request: CreateRequest, prepared: Prepared): Promise<Native
       onMade: async pid => {
         current = { ...state, pid, startTime: processStart(pid) ?? '' }
         writeState(request.root, current)
+        note(current)
         const told = specState(current, 'creating')
         await runHooks('prestart', config.hooks.prestart, told)
         await runHooks('createRuntime', config.hooks.createRuntime, told)

@@ -5,6 +5,7 @@ import { type JoinRequest, joinContainer } from './join-container.ts'
 import { expectStatus } from './lifecycle.ts'
 import type { NativeResult } from './native-container.ts'
 import { type ProcessConfig, processFrom } from './process-config.ts'
+import { commonFrom } from './scheduling-config.ts'
 import { filterFile, readState } from './state.ts'
 
 export interface ExecRequest extends Omit<JoinRequest, 'process'> {
@@ -32,6 +33,7 @@ export async function execInContainer(request: ExecRequest): Promise<NativeResul
       pid: state.pid,
       startTime: state.startTime,
       seccomp: existsSync(filter) ? readFileSync(filter) : undefined,
+      common: commonFrom({ document: 'state', path: 'linux', value: state.linux ?? {} }),
     },
     {
       ...request,

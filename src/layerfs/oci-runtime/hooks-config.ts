@@ -1,5 +1,13 @@
 /** `hooks` of a bundle: programs that run at points of a container's life. */
-import { asArray, asSize, field, type JsonNode, member, optional } from '../../oci/json.ts'
+import {
+  asArray,
+  asSize,
+  field,
+  type JsonNode,
+  member,
+  mismatch,
+  optional,
+} from '../../oci/json.ts'
 import { asAbsolutePath, asText, listOf } from './json-values.ts'
 
 export const hookStages = [
@@ -39,6 +47,12 @@ export function hooksFrom(node: JsonNode): Hooks {
   }
 }
 
+function secondsFrom(node: JsonNode): number {
+  const seconds = asSize(node)
+  if (seconds === 0) throw mismatch(node, 'a number of seconds > 0')
+  return seconds
+}
+
 function hookFrom(node: JsonNode): Hook {
   const path = asAbsolutePath(member(node, 'path'))
   const args = listOf(member(node, 'args'), asArray, asText)
@@ -46,6 +60,6 @@ function hookFrom(node: JsonNode): Hook {
     path,
     args: args.length === 0 ? [path] : args,
     env: listOf(member(node, 'env'), asArray, asText),
-    ...field('timeout', optional(member(node, 'timeout'), asSize)),
+    ...field('timeout', optional(member(node, 'timeout'), secondsFrom)),
   }
 }

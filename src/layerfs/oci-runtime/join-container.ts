@@ -16,6 +16,7 @@ import {
   runNative,
 } from './native-container.ts'
 import type { ProcessConfig } from './process-config.ts'
+import { type CommonSettings, commonOperations } from './scheduling-config.ts'
 
 export interface JoinTarget {
   /** For messages. */
@@ -25,6 +26,7 @@ export interface JoinTarget {
   readonly startTime: string
   /** `default`: ours, for the capabilities of the process. */
   readonly seccomp: Uint8Array | 'default' | undefined
+  readonly common?: CommonSettings
 }
 
 export interface JoinRequest {
@@ -59,6 +61,7 @@ export async function joinContainer(
         ...(request.consoleSocket === undefined
           ? []
           : [['console-socket', request.consoleSocket] as const]),
+        ...(target.common === undefined ? [] : commonOperations(target.common)),
         ...processOperations(request.process, seccomp === 'default' ? undefined : seccomp),
       ],
       stdio,

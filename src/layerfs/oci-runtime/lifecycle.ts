@@ -15,7 +15,7 @@ import {
 } from './container-cgroup.ts'
 import { freeze } from './freezer.ts'
 import { type Hooks, hooksFrom } from './hooks-config.ts'
-import { tryHooks } from './run-hooks.ts'
+import { runHooks, tryHooks } from './run-hooks.ts'
 import {
   type ContainerState,
   containerDirectory,
@@ -30,13 +30,21 @@ import {
 /** Each is a sentence to warn with. */
 export type Warnings = readonly string[]
 
-/** Throws `conflict` unless the container is created, and why its program could not be started. */
-export async function startContainer(root: string, id: string): Promise<Warnings> {
+/**
+ * Throws `conflict` unless the container is created, why its program could not be started, and
+ * `unavailable` when a hook that runs then fails: the container is stopped, as runtime.md has it.
+ */
+export async function startContainer(root: string, id: string): Promise<void> {
   const state = readState(root, id)
   expectStatus(root, state, { action: 'start', wanted: ['created'] })
   await connectToStart(root, id)
   rmSync(startSocket(root, id), { force: true })
-  return await tryHooks('poststart', hooksOf(state).poststart, specState(state, 'running'))
+  try {
+    await runHooks('poststart', hooksOf(state).poststart, specState(state, 'running'))
+  } catch (error) {
+    await endAll(root, state)
+    throw error
+  }
 }
 
 /** The answer is the connection's end: with an error's record before it, or without. */

@@ -20,6 +20,7 @@ import {
   listOf,
   refuse,
 } from './json-values.ts'
+import { type CommonSettings, commonFrom } from './scheduling-config.ts'
 
 export const namespaceTypes = [
   'pid',
@@ -68,11 +69,12 @@ export interface LinuxConfig {
   readonly maskedPaths: readonly string[]
   readonly readonlyPaths: readonly string[]
   readonly rootfsPropagation?: (typeof propagations)[number]
+  readonly common: CommonSettings
 }
 
 /** Throws `invalid` with the path of the field, and `unsupported` for what we do not have. */
 export function linuxFrom(node: JsonNode): LinuxConfig {
-  for (const key of ['intelRdt', 'netDevices', 'memoryPolicy', 'personality']) refuse(node, key)
+  for (const key of ['intelRdt', 'netDevices']) refuse(node, key)
   const namespaces = namespacesFrom(member(node, 'namespaces'))
   const mappings = (key: string) => listOf(member(node, key), asArray, mappingFrom)
   const linux: LinuxConfig = {
@@ -88,6 +90,7 @@ export function linuxFrom(node: JsonNode): LinuxConfig {
     maskedPaths: listOf(member(node, 'maskedPaths'), asArray, asAbsolutePath),
     readonlyPaths: listOf(member(node, 'readonlyPaths'), asArray, asAbsolutePath),
     ...field('rootfsPropagation', optional(member(node, 'rootfsPropagation'), propagationFrom)),
+    common: commonFrom(node),
   }
   assertConsistent(linux, node)
   return linux
@@ -127,7 +130,7 @@ function assertConsistent(linux: LinuxConfig, node: JsonNode): void {
   }
 }
 
-function mappingFrom(node: JsonNode): IdMapping {
+export function mappingFrom(node: JsonNode): IdMapping {
   const size = asInteger(member(node, 'size'))
   if (size < 1 || size > 0xffff_ffff) throw mismatch(member(node, 'size'), 'a size from 1')
   return {
@@ -135,6 +138,13 @@ function mappingFrom(node: JsonNode): IdMapping {
     hostID: asIdentifier(member(node, 'hostID')),
     size,
   }
+}
+
+/** As /proc/PID/uid_map has them. */
+export function mapText(mappings: readonly IdMapping[]): string {
+  return mappings
+    .map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`)
+    .join('')
 }
 
 /** As lines of /proc/PID/timens_offsets. */

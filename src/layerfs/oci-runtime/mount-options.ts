@@ -14,6 +14,10 @@ export interface MountOptions {
   readonly propagation: number
   /** The target gets a copy of what the root has there. */
   readonly copiesUp: boolean
+  /** Its files show other owners: those of the mount alone, or of all below it. */
+  readonly mapsIds?: 'alone' | 'below'
+  /** Nothing is mounted: what is there gets these attributes. */
+  readonly isRemount: boolean
   /** For the filesystem itself: `size=64m`. */
   readonly data: readonly string[]
 }
@@ -61,32 +65,45 @@ const ofFilesystems = new Set([
   'loud',
 ])
 
-/** The kernel has no words for the defaults. */
-const meaningless = new Set(['async', 'nomand', 'loud', 'nolazytime', 'defaults'])
+/**
+ * The kernel has no words for the defaults. Whether a filesystem counts the versions of its files is
+ * its own choice, and no option since fsopen(2).
+ */
+const meaningless = new Set([
+  ...['async', 'nomand', 'loud', 'nolazytime', 'defaults', 'silent'],
+  ...['iversion', 'noiversion'],
+])
+
+/** Words that say how it is mounted. */
+const ways: ReadonlyMap<string, Partial<MountOptions>> = new Map<string, Partial<MountOptions>>([
+  ['bind', { isBind: true }],
+  ['rbind', { isBind: true, isRecursive: true }],
+  ['idmap', { mapsIds: 'alone' }],
+  ['ridmap', { mapsIds: 'below' }],
+  ['remount', { isRemount: true }],
+  ['tmpcopyup', { copiesUp: true }],
+])
 
 /** Throws `unsupported` for options that we do not have; `where` is the field's path. */
 export function parseMountOptions(options: readonly string[], where: string): MountOptions {
   const change = { set: 0, clear: 0, setBelow: 0, clearBelow: 0 }
-  let [isBind, isRecursive, copiesUp] = [false, false, false]
+  let way: Partial<MountOptions> = {}
   let propagation = privately
   const data: string[] = []
   for (const option of options) {
     if (applyAttribute(change, option)) continue
+    if (/^[xX]-/.test(option)) throw unsupported(option, where)
     const spread = propagations.get(option.replace(/^r/, ''))
     if (spread !== undefined) propagation = spread
-    else if (option === 'bind' || option === 'rbind') isBind = true
-    else if (option === 'tmpcopyup') copiesUp = true
-    else if (/^(idmap|ridmap|remount|x-|X-)/.test(option)) throw unsupported(option, where)
-    else data.push(option)
-    isRecursive ||= option === 'rbind'
+    else if (ways.has(option)) way = { ...way, ...ways.get(option) }
+    else if (!meaningless.has(option)) data.push(option)
   }
   return {
-    isBind,
-    isRecursive,
+    ...{ isBind: false, isRecursive: false, copiesUp: false, isRemount: false },
+    ...way,
     ...change,
     propagation,
-    copiesUp,
-    data: data.filter(option => !meaningless.has(option)),
+    data,
   }
 }
 
@@ -104,8 +121,8 @@ function applyAttribute(change: Change, option: string): boolean {
 
 export function mountOptionNames(): string[] {
   const plain = [...Object.keys(attributes), ...propagations.keys()]
-  const own = ['bind', 'rbind', 'defaults', 'tmpcopyup', ...ofFilesystems]
-  return [...plain, ...plain.map(name => `r${name}`), ...own].sort()
+  const own = [...ways.keys(), ...ofFilesystems, ...meaningless]
+  return [...new Set([...plain, ...plain.map(name => `r${name}`), ...own])].sort()
 }
 
 /** What a bind cannot be told. */

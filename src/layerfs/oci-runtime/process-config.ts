@@ -14,17 +14,15 @@ import {
 import { allCapabilities } from '../sandbox/defaults.ts'
 import { resourceNumber } from '../sandbox/resource-limits.ts'
 import type { ResourceLimit } from '../sandbox/spec.ts'
+import { asAbsolutePath, asIdentifier, asInteger, asLimit, asText, listOf } from './json-values.ts'
 import {
-  asAbsolutePath,
-  asIdentifier,
-  asInteger,
-  asLimit,
-  asText,
-  listOf,
-  refuse,
-} from './json-values.ts'
+  affinityFrom,
+  ioPriorityFrom,
+  type Scheduling,
+  schedulerFrom,
+} from './scheduling-config.ts'
 
-export interface ProcessConfig {
+export type ProcessConfig = {
   readonly args: readonly string[]
   readonly env: readonly string[]
   readonly cwd: string
@@ -41,7 +39,7 @@ export interface ProcessConfig {
   readonly rlimits: readonly ResourceLimit[]
   readonly noNewPrivileges: boolean
   readonly oomScoreAdj?: number
-}
+} & Scheduling
 
 export const capabilitySetNames = [
   'bounding',
@@ -58,7 +56,6 @@ export type CapabilitySets = Readonly<
 
 /** Throws `invalid` with the path of the field, and `unsupported` for what we do not have. */
 export function processFrom(node: JsonNode): ProcessConfig {
-  for (const key of ['scheduler', 'ioPriority', 'execCPUAffinity']) refuse(node, key)
   const args = listOf(member(node, 'args'), asArray, asText)
   if (args.length === 0) throw mismatch(member(node, 'args'), 'at least one word')
   const terminal = optional(member(node, 'terminal'), asBoolean) ?? false
@@ -70,9 +67,12 @@ export function processFrom(node: JsonNode): ProcessConfig {
     terminal,
     ...(terminal ? field('consoleSize', optional(member(node, 'consoleSize'), sizeFrom)) : {}),
     ...field('capabilities', optional(member(node, 'capabilities'), capabilitiesFrom)),
-    rlimits: listOf(member(node, 'rlimits'), asArray, rlimitFrom),
+    rlimits: rlimitsFrom(member(node, 'rlimits')),
     noNewPrivileges: optional(member(node, 'noNewPrivileges'), asBoolean) ?? false,
     ...field('oomScoreAdj', optional(member(node, 'oomScoreAdj'), scoreFrom)),
+    ...field('scheduler', optional(member(node, 'scheduler'), schedulerFrom)),
+    ...field('ioPriority', optional(member(node, 'ioPriority'), ioPriorityFrom)),
+    ...field('execCpuAffinity', optional(member(node, 'execCPUAffinity'), affinityFrom)),
   }
 }
 
@@ -116,6 +116,14 @@ function capabilitiesFrom(node: JsonNode): CapabilitySets {
     inheritable: set('inheritable'),
     ambient: set('ambient'),
   }
+}
+
+function rlimitsFrom(node: JsonNode): ResourceLimit[] {
+  const limits = listOf(node, asArray, rlimitFrom)
+  const twice = limits.findIndex(({ name }, at) => limits.findIndex(l => l.name === name) < at)
+  if (twice === -1) return limits
+  const entry = (optional(node, asArray) ?? [])[twice] ?? node
+  throw mismatch(member(entry, 'type'), 'each limit once')
 }
 
 function rlimitFrom(node: JsonNode): ResourceLimit {

@@ -21,7 +21,7 @@ import {
 } from '../../oci/json.ts'
 import { type Hooks, hooksFrom } from './hooks-config.ts'
 import { asAbsolutePath, asText, listOf, refuse } from './json-values.ts'
-import { type LinuxConfig, linuxFrom } from './linux-config.ts'
+import { type IdMapping, type LinuxConfig, linuxFrom, mappingFrom } from './linux-config.ts'
 import { type MountOptions, parseMountOptions } from './mount-options.ts'
 import { type ProcessConfig, processFrom } from './process-config.ts'
 
@@ -42,6 +42,12 @@ export interface ConfigMount {
   readonly type: string
   readonly source: string
   readonly options: MountOptions
+  readonly idMaps?: IdMaps
+}
+
+export interface IdMaps {
+  readonly uidMappings: readonly IdMapping[]
+  readonly gidMappings: readonly IdMapping[]
 }
 
 /** Throws `invalid` with the path of the field, and `unsupported` for what we do not have. */
@@ -80,7 +86,6 @@ function nonEmpty(node: JsonNode): string | undefined {
 }
 
 function mountFrom(node: JsonNode): ConfigMount {
-  for (const key of ['uidMappings', 'gidMappings']) refuse(node, key)
   const options = listOf(member(node, 'options'), asArray, asText)
   const type = optional(member(node, 'type'), asText) ?? ''
   const parsed = parseMountOptions(options, member(node, 'options').path)
@@ -98,7 +103,18 @@ function mountFrom(node: JsonNode): ConfigMount {
     type: isBind ? 'bind' : type,
     source,
     options: { ...parsed, isBind, isRecursive: parsed.isRecursive || type === 'rbind' },
+    ...field('idMaps', idMapsFrom(node)),
   }
+}
+
+function idMapsFrom(node: JsonNode): IdMaps | undefined {
+  const maps = (key: string) => listOf(member(node, key), asArray, mappingFrom)
+  const [uidMappings, gidMappings] = [maps('uidMappings'), maps('gidMappings')]
+  if (uidMappings.length === 0 && gidMappings.length === 0) return undefined
+  for (const [key, list] of Object.entries({ uidMappings, gidMappings })) {
+    if (list.length === 0) throw mismatch(member(node, key), 'mappings, as of the other ids')
+  }
+  return { uidMappings, gidMappings }
 }
 
 /** Labels mean something only where the kernel enforces them; there, none may be left out. */

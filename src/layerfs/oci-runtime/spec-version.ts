@@ -1,2 +1,2 @@
 /** The newest version of the specification whose fields we know. */
-export const specVersion = '1.2.1'
+export const specVersion = '1.3.0'

@@ -47,6 +47,8 @@ export interface ContainerState {
   /** `process` and `hooks` as in the bundle when it was created. */
   readonly process: unknown
   readonly hooks: unknown
+  /** What of `linux` concerns each process; absent in states of before. */
+  readonly linux?: unknown
 }
 
 /** Throws `invalid` for a name that could leave the directory or that others refuse. */

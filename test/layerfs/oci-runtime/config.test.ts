@@ -27,8 +27,13 @@ describe('mount options', () => {
     })
   })
 
-  test.each(['idmap', 'ridmap', 'remount', 'x-mount.mkdir'])('%s is refused', option => {
-    expect(() => parse(option)).toThrow(`options: mount option "${option}" is not supported`)
+  test('that say how it is mounted add up', () => {
+    expect(parse('rbind', 'ridmap')).toMatchObject({ isRecursive: true, mapsIds: 'below' })
+    expect(parse('remount', 'ro')).toMatchObject({ isRemount: true, isBind: false, set: 1 })
+  })
+
+  test('that are for mount(8) alone are refused', () => {
+    expect(() => parse('x-mount.mkdir')).toThrow('option "x-mount.mkdir" is not supported')
   })
 })
 

@@ -21,7 +21,7 @@ static void change(int mount, unsigned recursive, const struct mount_attr *attr,
   if (sys_mount_setattr(mount, recursive, attr) != 0) fail("mount", errno, detail);
 }
 
-static int open_source(const struct word *words) {
+int open_bind_source(const struct word *words) {
   const char *source = words[0].text;
   const unsigned recursive = strcmp(words[7].text, "recursive") == 0 ? AT_RECURSIVE : 0;
   const int mount = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | recursive);
@@ -35,7 +35,7 @@ static int open_source(const struct word *words) {
   return mount;
 }
 
-void set_bind_source(const struct word *words) { add_source(words, open_source); }
+void set_bind_source(const struct word *words) { add_source(words, open_bind_source, BY_CHILD); }
 
 /* Files of /proc that other programs (lxcfs) may show another version of. */
 static bool may_be_covered(const char *target) {
@@ -137,6 +137,15 @@ void step_copied_tmpfs(const struct word *words) {
   finish(mount, words);
   close(place);
   attach_at(mount, target, KIND_DIRECTORY);
+}
+
+/* words: target, set, clear. What is mounted there already gets other attributes. */
+void step_remount(const struct word *words) {
+  const char *target = words[0].text;
+  const struct mount_attr attr = {.attr_set = attributes(&words[1]), .attr_clr = attributes(&words[2])};
+  const int place = open_inside(root_fd, target, O_PATH, 0);
+  if (place < 0 || sys_mount_setattr(place, 0, &attr) != 0) fail("mount again", errno, target);
+  close(place);
 }
 
 void set_root_propagation(void) {

@@ -42,7 +42,7 @@ static void enter_own_cgroups(void) {
 
 static void build_root(int monitor) {
   write_hook_states();
-  open_sources();
+  open_sources(BY_CHILD);
   make_root();
   become_namespace_root();
   tie_to_monitor(); /* which another user is no longer */
@@ -67,6 +67,7 @@ void become_bundle(int monitor) {
   set_root_propagation();
   seal_root();
   set_resource_limits();
+  set_scheduling();
   assert_program();
   wait_for_start(monitor);
   give_up_privileges();
@@ -77,6 +78,7 @@ void become_bundle(int monitor) {
 void become_joined(int monitor) {
   begin(monitor);
   enter_joined_cgroups();
+  set_affinity(sandbox.last_cpus);
   leave_keyring();
   become_namespace_root();
   tie_to_monitor();
@@ -88,6 +90,7 @@ void become_joined(int monitor) {
     take_terminal(monitor);
   }
   set_resource_limits();
+  set_scheduling();
   wait_for_start(monitor);
   give_up_privileges();
   run_program();

@@ -39,6 +39,7 @@ void wait_for_maps(int monitor);
 void become_namespace_root(void);
 /* In PID 1: through descriptors opened before the namespaces were joined. */
 void enter_joined_cgroups(void);
+void write_map(pid_t child, const char *file, const char *map);
 
 /* created.c: in the monitor, then in PID 1. */
 void open_start_socket(void);
@@ -58,10 +59,19 @@ void run_hooks(enum hook_stage stage);
 
 /* bundle-mounts.c */
 void set_bind_source(const struct word *words);
+int open_bind_source(const struct word *words);
+void step_remount(const struct word *words);
 void step_bind_source(const struct word *words);
 void step_mount(const struct word *words);
 void step_copied_tmpfs(const struct word *words);
 void set_root_propagation(void);
+
+/* mapped-mounts.c */
+void set_mapped_source(const struct word *words);
+
+/* scheduling.c: what is kept from then on. `cpus`: a set and its words, or NULL. */
+void set_scheduling(void);
+void set_affinity(const struct word *cpus);
 
 /* copy-up.c: the directory's content, into another. */
 void copy_up(int from, int to, const char *detail);

@@ -88,7 +88,7 @@ void become_runtime_container(int monitor) {
   setsid();
   write_to_output_pipes();
   start_loopback();
-  open_sources();
+  open_sources(BY_CHILD);
   make_root();
   for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
   mount_own_proc();

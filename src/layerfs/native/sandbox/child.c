@@ -74,7 +74,7 @@ void set_up_host_parts(void) {
 }
 
 static void build_file_system(void) {
-  open_sources();
+  open_sources(BY_CHILD);
   make_root();
   for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
   enter_root();

@@ -62,6 +62,9 @@ static void set_rlimit(const struct word *w) {
 }
 static void set_oom_score_word(const struct word *w) { sandbox.oom_score = w[0].text; }
 static void set_filter(const struct word *w) { sandbox.filter = w; }
+static void set_filter_flags(const struct word *w) {
+  sandbox.filter_flags = (unsigned)number(w[0].text, UINT32_MAX);
+}
 static void set_device_filter(const struct word *w) { sandbox.device_filter = w; }
 static void set_argument(const struct word *w) { append(&sandbox.argv, w[0].text); }
 static void set_variable(const struct word *w) { append(&sandbox.env, w[0].text); }
@@ -123,6 +126,14 @@ static void set_console_socket(const struct word *w) { sandbox.console_socket = 
 static void set_console_size(const struct word *w) { sandbox.console_size = w; }
 static void set_creation_mask(const struct word *w) { sandbox.creation_mask = w; }
 static void set_propagation(const struct word *w) { sandbox.root_propagation = w; }
+static void set_scheduler(const struct word *w) { sandbox.scheduler = w; }
+static void set_io_priority_words(const struct word *w) { sandbox.io_priority = w; }
+static void set_memory_policy_words(const struct word *w) { sandbox.memory_policy = w; }
+static void set_personality_word(const struct word *w) { sandbox.personality = w; }
+static void set_cpus(const struct word *w) {
+  if (strcmp(w[0].text, "initial") == 0) sandbox.first_cpus = w + 1;
+  else sandbox.last_cpus = w + 1;
+}
 static void set_hooks_state(const struct word *w) { sandbox.hooks_state = w; }
 static void set_first_cgroup(const struct word *w) { sandbox.first_cgroup = w[0].text; }
 static void set_preserved(const struct word *w) { sandbox.preserved = (unsigned)number(w[0].text, 1000); }
@@ -195,6 +206,7 @@ static const struct operation {
     {"rlimit", 4, set_rlimit, NULL},                   /* name, number, soft, hard */
     {"oom-score", 1, set_oom_score_word, NULL},        /* -1000 to 1000 */
     {"filter", 1, set_filter, NULL},                   /* BPF program for system calls */
+    {"filter-flags", 1, set_filter_flags, NULL},       /* SECCOMP_FILTER_FLAG_* */
     {"device-filter", 3, set_device_filter, NULL},     /* version 2 cgroup to begin in, BPF program,
                                                           "exact" where mounts are no substitute */
     {"join", 2, set_join, NULL},                       /* kind of namespace, path: join.c */
@@ -232,10 +244,18 @@ static const struct operation {
     {"begin-in-cgroup", 1, set_first_cgroup, NULL},    /* directory of version 2 */
     {"preserve", 1, set_preserved, NULL},              /* how many descriptors */
     {"capability-set", 2, set_capability_set, NULL},   /* name, bits; the plain ones are the bounding set */
+    {"scheduler", 8, set_scheduler, NULL},             /* policy, flags, 20 more than nice, priority, runtime,
+                                                          deadline, period, the policy's name */
+    {"io-priority", 3, set_io_priority_words, NULL},   /* class, priority, the class's name */
+    {"memory-policy", 3, set_memory_policy_words, NULL}, /* mode and flags, set of nodes, the mode's name */
+    {"personality", 1, set_personality_word, NULL},    /* PER_LINUX and its like */
+    {"cpus", 3, set_cpus, NULL},                       /* initial|final, set, its words */
     {"hooks-state", 3, set_hooks_state, NULL},         /* what hooks of create, of start read before the
                                                           process id, and what after it */
     {"hook", 5, set_hook, NULL},                       /* stage, program, words, words, seconds */
     {"bind-source", 8, set_bind_source, step_bind_source}, /* see bundle-mounts.c */
+    {"mapped-source", 11, set_mapped_source, step_bind_source}, /* see mapped-mounts.c */
+    {"remount", 3, NULL, step_remount},                /* target, attributes to set, to clear */
     {"mount", 6, NULL, step_mount},                    /* the same */
     {"copied-tmpfs", 6, NULL, step_copied_tmpfs},      /* the same */
     {"default-devices", 0, NULL, step_default_devices}, /* */

@@ -102,7 +102,7 @@ void enter_joined_cgroups(void) {
   }
 }
 
-static void write_map(pid_t child, const char *file, const char *map) {
+void write_map(pid_t child, const char *file, const char *map) {
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/%s", (int)child, file);
   const int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -54,7 +54,11 @@ static void prepare_bundle(void) {
   open_console_socket();
   open_start_socket();
   open_joined_cgroups();
-  if (sandbox.joins_container) set_oom_score();
+  if (sandbox.joins_container) {
+    set_oom_score();
+    set_affinity(sandbox.first_cpus);
+  }
+  open_sources(BY_MONITOR);
   join_namespaces();
 }
 
@@ -103,5 +107,6 @@ int main(int count, char **words) {
     become_child(ends[1]);
   }
   close(ends[1]);
+  close_sources();
   watch(child, ends[0]);
 }

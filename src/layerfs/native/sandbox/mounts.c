@@ -95,17 +95,25 @@ void attach_at(int mount, const char *target, enum kind kind) {
 struct mount_source {
   const struct word *words;
   int (*open_it)(const struct word *words);
+  enum opener opener;
   int mount;
 };
 
-void add_source(const struct word *words, int (*open_it)(const struct word *words)) {
+void add_source(const struct word *words, int (*open_it)(const struct word *words), enum opener opener) {
   sandbox.sources = grow(sandbox.sources, sandbox.source_count, sizeof *sandbox.sources);
-  sandbox.sources[sandbox.source_count++] = (struct mount_source){words, open_it, -1};
+  sandbox.sources[sandbox.source_count++] = (struct mount_source){words, open_it, opener, -1};
 }
 
-void open_sources(void) {
+void open_sources(enum opener opener) {
   for (size_t i = 0; i < sandbox.source_count; i++) {
-    sandbox.sources[i].mount = sandbox.sources[i].open_it(sandbox.sources[i].words);
+    struct mount_source *source = &sandbox.sources[i];
+    if (source->opener == opener) source->mount = source->open_it(source->words);
+  }
+}
+
+void close_sources(void) {
+  for (size_t i = 0; i < sandbox.source_count; i++) {
+    if (sandbox.sources[i].mount >= 0) close(sandbox.sources[i].mount);
   }
 }
 
@@ -153,12 +161,12 @@ static int open_shared_memory(const struct word *words) {
   return mount;
 }
 
-void set_shared_memory(const struct word *words) { add_source(words, open_shared_memory); }
+void set_shared_memory(const struct word *words) { add_source(words, open_shared_memory, BY_CHILD); }
 void step_shared_memory(const struct word *words) {
   attach_at(take_source(words), "/dev/shm", KIND_DIRECTORY);
 }
 
-void set_bind(const struct word *words) { add_source(words, open_bind); }
+void set_bind(const struct word *words) { add_source(words, open_bind, BY_CHILD); }
 
 void step_bind(const struct word *words) {
   const int mount = take_source(words);

@@ -84,6 +84,7 @@ struct sandbox {
   struct texts argv, env, cgroups;
   const char *cwd, *hostname, *domainname, *oom_score;
   const struct word *filter;        /* system call filter as given, instead of the default */
+  unsigned filter_flags;           /* SECCOMP_FILTER_FLAG_* */
   const struct word *device_filter; /* version 2 cgroup, BPF program, "exact" or "" */
   uid_t uid;
   gid_t gid;
@@ -117,6 +118,8 @@ struct sandbox {
   const char *start_socket, *console_socket;
   const struct word *hooks_state; /* what hooks read: see input.c */
   const struct word *console_size, *creation_mask, *root_propagation;
+  const struct word *scheduler, *io_priority, *memory_policy, *personality; /* scheduling.c */
+  const struct word *first_cpus, *last_cpus; /* of a process that joins: before its cgroup, in it */
   struct hook *hooks;
   size_t hook_count;
   struct mount_source *sources; /* of binds: mounts.c */
@@ -186,8 +189,11 @@ int clone_mount(int fd, const char *path, bool recursive);
 void set_attributes(int mount, uint64_t set, bool recursive, const char *detail);
 /* What binds show: opened before anything is mounted, so that it is the host and nothing of ours over
  * it, tied to the host's mounts as they are then. `take_source` gives the mount for the operation. */
-void add_source(const struct word *words, int (*open_it)(const struct word *words));
-void open_sources(void);
+enum opener { BY_CHILD, BY_MONITOR };
+void add_source(const struct word *words, int (*open_it)(const struct word *words), enum opener opener);
+void open_sources(enum opener opener);
+/* Of the monitor's, once PID 1 has them. */
+void close_sources(void);
 int take_source(const struct word *words);
 void set_bind(const struct word *words);
 void set_shared_memory(const struct word *words);

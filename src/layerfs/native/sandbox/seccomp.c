@@ -149,7 +149,7 @@ unsigned short seccomp_program(uint64_t capabilities, struct sock_filter code[SE
 }
 
 static void load(const struct sock_fprog *program) {
-  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) != 0) {
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, sandbox.filter_flags, program) != 0) {
     fail("load the system call filter", errno, "");
   }
 }

@@ -86,8 +86,10 @@ function refuse(node: JsonNode, key: string): void {
 function ruleFrom(node: JsonNode): SeccompRule {
   const single = optional(member(node, 'name'), asString)
   const errno = optional(member(node, 'errnoRet'), asSize)
+  const names = [...strings(member(node, 'names')), ...(single === undefined ? [] : [single])]
+  if (names.length === 0) throw mismatch(member(node, 'names'), 'at least one name')
   return {
-    names: [...strings(member(node, 'names')), ...(single === undefined ? [] : [single])],
+    names,
     action: actionFrom(member(node, 'action'), errno),
     conditions: (optional(member(node, 'args'), asArray) ?? []).map(conditionFrom),
     includes: scopeFrom(member(node, 'includes')),
@@ -135,7 +137,11 @@ function actionFrom(node: JsonNode, errno: number | undefined): SeccompAction {
     if (name !== 'SCMP_ACT_NOTIFY') throw mismatch(node, 'an action, like "SCMP_ACT_ALLOW"')
     throw new OciError('unsupported', `Cannot use the seccomp profile: nobody listens to ${name}`)
   }
-  if (name !== 'SCMP_ACT_ERRNO' && name !== 'SCMP_ACT_TRACE') return action
+  if (name !== 'SCMP_ACT_ERRNO' && name !== 'SCMP_ACT_TRACE') {
+    if (errno !== undefined)
+      throw mismatch(node, `an action with a number, as errnoRet is ${errno}`)
+    return action
+  }
   if ((errno ?? 0) > maxErrorNumber) throw mismatch(node, `errnoRet up to ${maxErrorNumber}`)
   return action + (errno ?? defaultErrorNumber)
 }
