@@ -1,6 +1,7 @@
 // Builds the native code with AddressSanitizer and UndefinedBehaviorSanitizer into build/sanitized/
 // and runs tests on it: `npm run sanitize [-- TEST-FILES]`, without any those of the sandbox.
 import { spawnSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildNative } from './build-native.mjs'
@@ -25,6 +26,10 @@ buildNative(root, {
     join(root, 'src/layerfs/native/sanitized/options.c'),
   ],
 })
+// The system's ps hangs when it is loaded with them.
+const programs = join(out, 'programs')
+mkdirSync(programs, { recursive: true })
+writeFileSync(join(programs, 'ps'), '#!/bin/sh\nLD_PRELOAD= exec /usr/bin/ps "$@"\n', { mode: 0o755 })
 const files = process.argv.slice(2)
 const { status } = spawnSync(
   process.execPath,
@@ -39,6 +44,7 @@ const { status } = spawnSync(
     env: {
       ...process.env,
       TSBUILD_NATIVE: out,
+      PATH: `${programs}:${process.env['PATH']}`,
       // The addon is loaded by Node, which was not built so. Node itself leaks at its end.
       LD_PRELOAD: [library('asan'), library('ubsan')].join(' '),
       ASAN_OPTIONS: 'detect_leaks=0:exitcode=99',
