@@ -29,7 +29,9 @@ buildNative(root, {
 // The system's ps hangs when it is loaded with them.
 const programs = join(out, 'programs')
 mkdirSync(programs, { recursive: true })
-writeFileSync(join(programs, 'ps'), '#!/bin/sh\nLD_PRELOAD= exec /usr/bin/ps "$@"\n', { mode: 0o755 })
+writeFileSync(join(programs, 'ps'), '#!/bin/sh\nLD_PRELOAD= exec /usr/bin/ps "$@"\n', {
+  mode: 0o755,
+})
 const files = process.argv.slice(2)
 const { status } = spawnSync(
   process.execPath,
