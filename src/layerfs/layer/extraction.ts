@@ -264,7 +264,11 @@ export class Extraction implements TarVisitor, Disposable {
       setAttributesAt(spot.fd, spot.name, this.#attributesOf(entry))
       return
     }
-    const node = [nodeTypes[entry.type] ?? 0, entry.devMajor, entry.devMinor] as const
+    const { devMajor, devMinor } = entry
+    if (devMajor > maxDevice.major || devMinor > maxDevice.minor) {
+      throw new OciError('invalid', `Linux has no device ${devMajor}:${devMinor}`)
+    }
+    const node = [nodeTypes[entry.type] ?? 0, devMajor, devMinor] as const
     try {
       this.#replacing(spot, () => syscalls().mknodat(spot.fd, bytesOf(spot.name), node))
     } catch (error) {
@@ -354,6 +358,9 @@ function explaining<T>(path: SafePath, act: () => T): T {
     throw new OciError(code, message, { cause, ...hint })
   }
 }
+
+/** The kernel's dev_t has 12 bits for one and 20 for the other. */
+const maxDevice = { major: 0xfff, minor: 0xfffff }
 
 /** The machine's trouble, not the archive's. */
 function isSystemFailure(error: unknown): boolean {
