@@ -2,10 +2,10 @@
 
 /**
  * The candidate at the smallest edit distance, case ignored: at most two edits, one in a word of up
- * to three letters. `undefined` when nothing is that close, or when `word` is a candidate.
+ * to three letters, none in a single one. `undefined` when nothing is that close, or when `word` is a candidate.
  */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
-  const limit = word.length <= 3 ? 1 : 2
+  const limit = word.length <= 1 ? 0 : word.length <= 3 ? 1 : 2
   let best: string | undefined
   let bestDistance = limit + 1
   for (const candidate of candidates) {

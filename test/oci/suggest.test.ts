@@ -14,7 +14,7 @@ describe('suggest()', () => {
     expect(suggest(word, commands)).toBe(meant)
   })
 
-  test.each(['build', 'completely-else', 'xx', ''])('has nothing to say about "%s"', word => {
+  test.each(['build', 'completely-else', 'xx', '', '.'])('has nothing to say about "%s"', word => {
     expect(suggest(word, commands)).toBeUndefined()
   })
 
