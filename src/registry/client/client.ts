@@ -44,11 +44,11 @@ export interface ClientOptions {
 
 export interface NetworkOptions {
   readonly proxies?: ProxySettings
-  /** See `DispatcherOptions.ca`. */
+  /** See `RouteOptions.ca`. */
   readonly ca?: readonly (string | Uint8Array)[]
   readonly timeouts?: Partial<Timeouts>
   readonly connectionsPerHost?: number
-  /** See `DispatcherOptions.trusted`. */
+  /** See `RouteOptions.trusted`. */
   readonly trusted?: readonly string[]
 }
 

@@ -123,18 +123,18 @@ export class TransportError extends OciError {
 
 /** A refused connection or unknown host is not transient: it is nearly always a wrong name. */
 const transientCodes = new Set([
+  'BODY_TIMEOUT',
   'EAI_AGAIN',
   'ECONNABORTED',
   'ECONNRESET',
   'EPIPE',
   'ETIMEDOUT',
-  'UND_ERR_BODY_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-  'UND_ERR_SOCKET',
+  'HEADERS_TIMEOUT',
 ])
 
 const reasons: Readonly<Record<string, string>> = {
+  BODY_TIMEOUT: 'no data for too long',
+  CONNECT_TIMEOUT: 'connection timed out',
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
   EHOSTUNREACH: 'host unreachable',
@@ -142,11 +142,8 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTFOUND: 'no such host',
   EAI_AGAIN: 'name lookup failed',
   ETIMEDOUT: 'connection timed out',
-  UND_ERR_BODY_TIMEOUT: 'no data for too long',
-  UND_ERR_CONNECT_TIMEOUT: 'connection timed out',
-  UND_ERR_HEADERS_OVERFLOW: 'headers too large',
-  UND_ERR_HEADERS_TIMEOUT: 'no answer for too long',
-  UND_ERR_SOCKET: 'connection closed before the answer was complete',
+  HEADERS_TIMEOUT: 'no answer for too long',
+  HPE_HEADER_OVERFLOW: 'headers too large',
 }
 
 function codeOf(cause: unknown): string {
@@ -155,6 +152,9 @@ function codeOf(cause: unknown): string {
 }
 
 function reasonOf(cause: unknown): string {
+  // Of the system's own errors Node says which call they came from.
+  const isHangUp = codeOf(cause) === 'ECONNRESET' && !('syscall' in (cause as Error))
+  if (isHangUp) return 'connection closed before the answer was complete'
   const known = reasons[codeOf(cause)]
   if (known !== undefined) return known
   return printable(cause instanceof Error ? cause.message : String(cause))

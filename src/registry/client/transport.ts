@@ -8,18 +8,12 @@
  *    layer on a slow line is no error.
  * 4. An answer's body is read or disposed; otherwise its connection is lost to the pool.
  */
-import { Readable } from 'node:stream'
 import { debuglog } from 'node:util'
-import type { Dispatcher } from 'undici'
 import { OciError, printable } from '../../oci/errors.ts'
 import { mustBePublic } from './address-guard.ts'
-import {
-  createDispatchers,
-  type DispatcherOptions,
-  type Dispatchers,
-  mustBeGuarded,
-} from './dispatchers.ts'
+import { type Answer, ask, discard, readAnswer } from './exchange.ts'
 import { describeUrl, TransportError } from './registry-error.ts'
+import { createRoutes, mustBeGuarded, type RouteOptions, type Routes } from './routes.ts'
 
 export type HttpMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
 
@@ -52,7 +46,7 @@ export interface HttpResponse extends AsyncDisposable {
   readonly body: AsyncIterable<Uint8Array>
 }
 
-export interface TransportOptions extends DispatcherOptions {
+export interface TransportOptions extends RouteOptions {
   readonly userAgent: string
   readonly headersMs: number
   readonly bodyIdleMs: number
@@ -72,10 +66,10 @@ const debug = debuglog('registry/client')
 const maxRedirects = 5
 
 export function createTransport(options: TransportOptions): Transport {
-  const dispatchers = createDispatchers(options)
+  const routes = createRoutes(options)
   return {
-    send: request => follow(request, hop => exchange(options, dispatchers, hop)),
-    close: () => dispatchers.close(),
+    send: request => follow(request, hop => exchange(options, routes, hop)),
+    close: async () => routes.close(),
   }
 }
 
@@ -144,17 +138,15 @@ export function resolveLocation(action: string, location: string, base: URL): UR
 
 async function exchange(
   options: TransportOptions,
-  dispatchers: Dispatchers,
+  routes: Routes,
   request: HttpRequest,
 ): Promise<HttpResponse> {
   const { url, action, signal } = request
   try {
     signal?.throwIfAborted()
     if (mustBeGuarded(options, url)) mustBePublic(action, url)
-    const dispatcher = await dispatchers.dispatcherFor(url)
-    const answer = await dispatcher.request({
-      origin: url.origin,
-      path: `${url.pathname}${url.search}`,
+    const answer = await ask(await routes.routeFor(url), {
+      url,
       method: request.method,
       headers: {
         'user-agent': options.userAgent,
@@ -162,57 +154,41 @@ async function exchange(
         'accept-encoding': 'identity',
         ...request.headers,
       },
-      body: bodyOf(request),
-      headersTimeout: request.headersMs ?? options.headersMs,
-      bodyTimeout: options.bodyIdleMs,
-      signal: signal ?? null,
+      body: request.body,
+      headersMs: request.headersMs ?? options.headersMs,
+      signal,
     })
-    debug('%s %s: %d', request.method, describeUrl(url), answer.statusCode)
-    return responseOf(request, answer)
+    debug('%s %s: %d', request.method, describeUrl(url), answer.message.statusCode)
+    return responseOf(request, answer, options.bodyIdleMs)
   } catch (error) {
     signal?.throwIfAborted()
     throw error instanceof OciError ? error : new TransportError(action, url, error)
   }
 }
 
-function bodyOf({ body }: HttpRequest): Readable | Uint8Array | null {
-  if (typeof body !== 'function') return body ?? null
-  return Readable.from(body(), { objectMode: false })
-}
-
-function responseOf(request: HttpRequest, answer: Dispatcher.ResponseData): HttpResponse {
-  const headerList = (name: string) => [answer.headers[name] ?? []].flat()
+function responseOf(request: HttpRequest, answer: Answer, bodyIdleMs: number): HttpResponse {
+  const { statusCode = 0, headersDistinct } = answer.message
+  const headerList = (name: string) => headersDistinct[name] ?? []
   return {
-    status: answer.statusCode,
+    status: statusCode,
     url: request.url,
     header: name => headerList(name)[0],
     headerList,
-    body: readTranslating(request, answer.body),
-    [Symbol.asyncDispose]: () => discard(answer.body),
+    body: readTranslating(request, readAnswer(answer, bodyIdleMs)),
+    [Symbol.asyncDispose]: () => discard(answer),
   }
 }
 
 async function* readTranslating(
   { action, url, signal }: HttpRequest,
-  body: Dispatcher.ResponseData['body'],
+  body: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   try {
-    for await (const chunk of body) yield chunk
+    yield* body
   } catch (error) {
     signal?.throwIfAborted()
     throw new TransportError(action, url, error)
   }
-}
-
-/** What is left of a body is read when it is little, so that the connection can be used again. */
-const discardLimit = 64 * 1024
-const discardMs = 1000
-
-async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
-  if (body.readableEnded || body.destroyed) return
-  body.on('error', () => {})
-  await body.dump({ limit: discardLimit, signal: AbortSignal.timeout(discardMs) }).catch(() => {})
-  body.destroy()
 }
 
 /** The whole body; throws `too-large` beyond `limit` bytes, having read no more than that. */

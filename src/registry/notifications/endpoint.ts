@@ -1,5 +1,6 @@
 /** Whom events are sent to, and one attempt to send them some. */
-import { Agent, request } from 'undici'
+import { ask, discard } from '../client/exchange.ts'
+import { createRoutes } from '../client/routes.ts'
 import type { EventAction, RegistryEvent } from './event.ts'
 import { type EventFormat, messageOf, signatureHeaders } from './event-format.ts'
 
@@ -46,7 +47,7 @@ export interface Connection extends AsyncDisposable {
 /** Redirects are not followed: the headers, and what they let in, are for this address alone. */
 export function connectTo(endpoint: Endpoint, userAgent: string): Connection {
   const { timeoutMs, url } = endpoint
-  const agent = new Agent({ connections: 1, connect: { timeout: timeoutMs } })
+  const routes = createRoutes({ connectionsPerHost: 1, connectMs: timeoutMs })
   return {
     send: async (events, signal) => {
       const { headers, body } = messageOf(endpoint.format, events)
@@ -54,9 +55,10 @@ export function connectTo(endpoint: Endpoint, userAgent: string): Connection {
       const { signingKey: key } = endpoint
       const signed = key === undefined ? {} : signatureHeaders(key, { id, body, at: new Date() })
       try {
-        const answer = await request(withoutUser(url), {
+        const answer = await ask(await routes.routeFor(url), {
+          url: withoutUser(url),
           method: 'POST',
-          dispatcher: agent,
+          headersMs: timeoutMs,
           signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
           headers: {
             'user-agent': userAgent,
@@ -67,17 +69,18 @@ export function connectTo(endpoint: Endpoint, userAgent: string): Connection {
           },
           body,
         })
-        await answer.body.dump({ limit: 64 * 1024 }).catch(() => {})
-        return outcomeOf(answer.statusCode, answer.headers['retry-after'])
+        const { statusCode = 0, headers: answered } = answer.message
+        await discard(answer)
+        return outcomeOf(statusCode, answered['retry-after'])
       } catch (error) {
         return { kind: 'failed', reason: reasonOf(error) }
       }
     },
-    [Symbol.asyncDispose]: () => agent.destroy(),
+    [Symbol.asyncDispose]: async () => routes.close(),
   }
 }
 
-function outcomeOf(status: number, retryAfter: string | string[] | undefined): Outcome {
+function outcomeOf(status: number, retryAfter: string | undefined): Outcome {
   if (status >= 200 && status < 300) return { kind: 'sent', status }
   const seconds = Number(retryAfter)
   const asked = Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, 3600) : undefined
