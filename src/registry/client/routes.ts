@@ -226,7 +226,9 @@ function tunnelled(agent: TlsAgent, { proxy, tls, connectMs }: Tunnel): void {
         return done(new Error(`the proxy answered ${statusCode} to CONNECT ${target}`))
       }
       const { servername } = options as { servername?: string }
-      const secured = connectTls({ ...tls, socket, ...field('servername', servername) })
+      // An address has no server name, and then the certificate is held against the host.
+      const host = options.host ?? ''
+      const secured = connectTls({ ...tls, socket, host, ...field('servername', servername) })
       giveUpAfter(connectMs, secured)
       done(null, secured)
     })

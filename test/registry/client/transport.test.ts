@@ -1,7 +1,5 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:http'
-import { connect as connectTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -12,6 +10,7 @@ import { createTransport, readBody } from '../../../src/registry/client/transpor
 import { fakeRegistry } from './fake-registry.ts'
 import { amd64, bytesOf, makeImage, referenceAt, seed, testClient } from './images.ts'
 import { serve, type TlsFiles } from './local-server.ts'
+import { tunnelTo } from './tunnel-proxy.ts'
 
 const options = {
   userAgent: 'tsbuild/test',
@@ -270,7 +269,7 @@ describe('TLS', () => {
       [
         ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'],
         ...['-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=test'],
-        ...['-addext', 'subjectAltName=IP:127.0.0.1'],
+        ...['-addext', 'subjectAltName=IP:127.0.0.1,IP:192.0.2.1'],
       ],
       { stdio: 'ignore' },
     )
@@ -330,24 +329,8 @@ describe('TLS', () => {
 
   test('a proxy carries https through a tunnel and http as absolute URLs', async () => {
     await using registry = await fakeRegistry({ tls })
-    const asked: string[] = []
-    const proxy = createServer((request, response) => {
-      asked.push(`${request.method} ${request.url} ${request.headers['proxy-authorization']}`)
-      response.writeHead(404).end()
-    })
-    proxy.on('connect', (request, socket) => {
-      asked.push(`CONNECT ${request.url} ${request.headers['proxy-authorization']}`)
-      const [, port] = registry.host.split(':')
-      const upstream = connectTcp(Number(port), '127.0.0.1', () => {
-        socket.write('HTTP/1.1 200 OK\r\n\r\n')
-        upstream.pipe(socket).pipe(upstream)
-      })
-      upstream.on('error', () => socket.destroy())
-      socket.on('error', () => upstream.destroy())
-    })
-    await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
-    const { port } = proxy.address() as { port: number }
-    const url = `http://me:pw@127.0.0.1:${port}`
+    await using proxy = await tunnelTo(registry.host)
+    const { asked, url } = proxy
     const image = await makeImage([])
     await seed(registry, image)
     await using client = testClient({
@@ -362,7 +345,24 @@ describe('TLS', () => {
     const auth = `Basic ${Buffer.from('me:pw').toString('base64')}`
     expect(asked[0]).toBe(`CONNECT registry.example:5000 ${auth}`)
     expect(asked.at(-1)).toBe(`GET http://plain.example/v2/team/app/manifests/latest ${auth}`)
-    proxy.closeAllConnections()
-    proxy.close()
+  })
+
+  test('a certificate seen through a tunnel is held against the name or address asked for', async () => {
+    await using registry = await fakeRegistry({ tls })
+    await using proxy = await tunnelTo(registry.host)
+    const image = await makeImage([])
+    await seed(registry, image)
+    await using client = testClient({
+      endpoints: { https: 'all' },
+      network: { ca: [tls.cert], proxies: { https: proxy.url } },
+    })
+    const resolved = await resolveReference(client, referenceAt('192.0.2.1:5000'))
+    expect(resolved.descriptor).toEqual(image.root)
+    for (const other of ['192.0.2.2:5000', 'registry.example:5000', 'localhost.example:5000']) {
+      await expect(resolveReference(client, referenceAt(other))).rejects.toMatchObject({
+        code: 'unavailable',
+        message: expect.stringContaining("does not match certificate's altnames"),
+      })
+    }
   })
 })
