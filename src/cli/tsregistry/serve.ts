@@ -1,6 +1,7 @@
 /** `tsregistry serve`: storage, server and log put together, until a signal stops them. */
 import type { Logger } from 'pino'
 import type { AccessControl } from '../../registry/server/access/open-access-control.ts'
+import type { RequestLogEntry } from '../../registry/server/application.ts'
 import { type Listener, listen } from '../../registry/server/listen.ts'
 import { createHealth } from '../../registry/server/operation/health.ts'
 import { measuredStore } from '../../registry/server/operation/measured-store.ts'
@@ -14,7 +15,7 @@ import { parseAs } from '../flag-values.ts'
 import { programVersion } from '../version.ts'
 import { accessOptions, openAccessFrom } from './access-flags.ts'
 import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
-import { openAuditLog } from './audit-log.ts'
+import { type AuditLog, openAuditLog } from './audit-log.ts'
 import { collectOptions } from './collect-flags.ts'
 import { type Configured, configure, type Given } from './config/apply-config.ts'
 import { mustNotBeDistributions } from './copy-place.ts'
@@ -83,10 +84,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
       storage,
       pullThrough: pullThrough ?? undefined,
       health,
-      onRequest: entry => {
-        audit.take(entry)
-        if (configured.accessLog) log.info(entry, 'request')
-      },
+      onRequest: onRequestOf(configured, { log, audit }),
     }),
   )
   await using debug = await serveDebug(flags, { health, metrics })
@@ -147,6 +145,19 @@ export async function readParts(configured: Configured) {
       intervalMs: flags['gc-interval'],
       uploadExpiryMs: flags['upload-expiry'],
     },
+  }
+}
+
+/** `undefined` where nobody would read it: an entry costs more than a look at the storage. */
+function onRequestOf(
+  { flags, accessLog }: Configured,
+  { log, audit }: { readonly log: Logger; readonly audit: AuditLog },
+): ((entry: RequestLogEntry) => void) | undefined {
+  const isLogged = accessLog && log.isLevelEnabled('info')
+  if (!isLogged && flags['audit-log'] === undefined) return undefined
+  return entry => {
+    audit.take(entry)
+    if (isLogged) log.info(entry, 'request')
   }
 }
 

@@ -104,6 +104,11 @@ export interface Syscalls {
   utimensat(dirFd: number, path: Name, time: Timestamp): void
   /** Of the link itself if it is one. An empty path is the open file. */
   statx(dirFd: number, path: Name): FileStat
+  /**
+   * Whether the path names, not by a link, a file of this version: inode and time of the last change
+   * in nanoseconds, 64 bits each. Whatever cannot be looked at is none.
+   */
+  hasVersion(path: Name, version: Uint8Array): boolean
   /** All entries but `.` and `..`, in the kernel's order. Rewinds first; keeps `fd` open. */
   readdir(fd: number): DirectoryEntry[]
   /**

@@ -34,7 +34,8 @@ export interface RequestLogEntry {
 }
 
 export interface ApplicationOptions extends Registry {
-  readonly onRequest: (entry: RequestLogEntry) => void
+  /** Told at each reply's end; default: nobody is. */
+  readonly onRequest?: ((entry: RequestLogEntry) => void) | undefined
   /** For `/readyz`: what kind of storage it is. */
   readonly storageMode?: string
   /** Default: one of its own. */
@@ -70,6 +71,8 @@ interface Served {
   user?: string | undefined
   /** Bytes of the reply that Node's socket did not count. */
   relayed: number
+  /** Bytes of the reply's body, once that is known. */
+  length?: number | undefined
 }
 
 export function createApplication(options: ApplicationOptions): Application {
@@ -78,12 +81,17 @@ export function createApplication(options: ApplicationOptions): Application {
   return (req, res) => {
     const served: Served = { req, res, relayed: 0 }
     watch(served, options)
-    for (const [name, values] of Object.entries(options.headers?.() ?? {})) {
-      res.setHeader(name, [...values])
-    }
+    setHeaders(res, options.headers?.())
     if (isPage(req.url ?? '')) void showPage(req, res)
     else answer(served).catch(error => giveUp(served, error, options))
   }
+}
+
+function setHeaders(
+  res: ServerResponse,
+  headers: Readonly<Record<string, readonly string[]>> | undefined,
+): void {
+  for (const name in headers) res.setHeader(name, [...(headers[name] ?? [])])
 }
 
 /** A mistake of ours ends this request alone; the client learns that there is no reply. */
@@ -129,13 +137,14 @@ function createAnswers(options: ApplicationOptions): (served: Served) => Promise
 }
 
 function send(served: Served, reply: Reply): void {
-  sendReply(served.res, reply, bytes => {
+  served.length = sendReply(served.res, reply, bytes => {
     served.relayed = bytes
   })
 }
 
 /** Everything else is the registry's, its own 404 included. */
 function isPage(target: string): boolean {
+  if (target.startsWith('/v2/')) return false
   return ['/', '/healthz', '/livez', '/readyz'].includes(target.split('?', 1)[0] ?? '')
 }
 
@@ -172,6 +181,7 @@ function createPages(options: ApplicationOptions): Koa {
 
 /** At the end of the reply, however it ends: a download that was cut is in the log too. */
 function watch(served: Served, { onRequest, metrics }: ApplicationOptions): void {
+  if (onRequest === undefined && metrics === undefined) return
   const { req, res } = served
   const { socket, method = '', url = '' } = req
   const started = performance.now()
@@ -180,7 +190,7 @@ function watch(served: Served, { onRequest, metrics }: ApplicationOptions): void
     metrics === undefined ? undefined : { read: socket.bytesRead, written: socket.bytesWritten }
   const finish = metrics?.request(method, url)
   res.once('close', () => {
-    onRequest(logEntry(served, performance.now() - started))
+    onRequest?.(logEntry(served, performance.now() - started))
     if (before === undefined) return
     finish?.({
       status: res.statusCode,
@@ -190,8 +200,8 @@ function watch(served: Served, { onRequest, metrics }: ApplicationOptions): void
   })
 }
 
-function logEntry({ req, res, user }: Served, ms: number): RequestLogEntry {
-  const length = Number(res.getHeader('Content-Length'))
+function logEntry({ req, res, user, ...served }: Served, ms: number): RequestLogEntry {
+  const length = served.length ?? Number(res.getHeader('Content-Length') ?? Number.NaN)
   const agent = req.headers['user-agent']
   return {
     method: req.method ?? '',

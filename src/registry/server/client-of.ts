@@ -13,7 +13,7 @@ export function clientOf({ headers, socket }: IncomingMessage): Client {
     remote: socket.remoteAddress,
     port: socket.remotePort,
     isEncrypted,
-    ...(isEncrypted && socket.authorized ? { certificate: certificateOf(socket) } : {}),
+    certificate: isEncrypted && socket.authorized ? certificateOf(socket) : undefined,
   }
 }
 

@@ -6,9 +6,17 @@ import type { Access, AccessRequest, Client } from './access/access.ts'
 import type { Action } from './access/action.ts'
 import type { Session } from './access/session.ts'
 import type { Happening, RegistryRequest, Reply } from './exchange.ts'
-import { admit, arrive, type Limits, mustBeOpen, noteRefusal, roomFor } from './limits/limits.ts'
+import {
+  admit,
+  arrive,
+  type Limits,
+  mustBeOpen,
+  noteRefusal,
+  roomFor,
+  storesSomething,
+} from './limits/limits.ts'
 import { isInternal, replyToError } from './reply.ts'
-import { type Endpoint, parseRequestPath, splitTarget } from './request-path.ts'
+import { type Endpoint, parseTarget } from './request-path.ts'
 import { findRoute, methodsOf, type Route } from './routes.ts'
 import type { PullThrough } from './upstream/pull-through.ts'
 
@@ -46,8 +54,8 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
   try {
     const { limits } = registry
     mustBeOpen(limits)
-    const { path, query } = splitTarget(incoming.target)
-    endpoint = parseRequestPath(path)
+    const { query, ...parsed } = parseTarget(incoming.target)
+    endpoint = parsed.endpoint
     endpoint = registry.pullThrough?.locate(incoming.method, endpoint, query) ?? endpoint
     const route = findRoute(incoming.method, endpoint.kind)
     if (route === undefined) return methodNotAllowed(incoming.method, endpoint)
@@ -59,8 +67,7 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
     if (registry.isOffered?.(route.action) === false) return notOffered(route, endpoint)
     const user = session.name
     const left = admit(limits, { method, client, endpoint }, user)
-    const request = { ...incoming, endpoint, query, session }
-    const reply = await handle(registry, route, request)
+    const reply = await handle(registry, route, requestOf(incoming, { endpoint, query, session }))
     if (reply.happened !== undefined) {
       await registry.onHappened?.(reply.happened, { method, client, user })
     }
@@ -72,6 +79,14 @@ export async function dispatch(registry: Registry, incoming: IncomingRequest): P
   }
 }
 
+/** Each member by its name: to copy them all takes longer than to find a manifest (measured). */
+function requestOf(
+  { method, header, body, isRedirected, reserveMemory }: IncomingRequest,
+  { endpoint, query, session }: Pick<RegistryRequest, 'endpoint' | 'query' | 'session'>,
+): RegistryRequest {
+  return { method, endpoint, query, header, body, session, isRedirected, reserveMemory }
+}
+
 /** Within the quotas of the repository, which what is pulled through is not asked for. */
 async function handle(
   { limits, storage, pullThrough }: Registry,
@@ -80,6 +95,7 @@ async function handle(
 ): Promise<Reply> {
   const through = pullThrough?.answer(route, request)
   if (through !== undefined) return await through
+  if (!storesSomething(request)) return await route.handle(request, storage)
   using room = await roomFor(limits, request)
   if (room === undefined) return await route.handle(request, storage)
   const body = room.counted(request.body)

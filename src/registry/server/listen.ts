@@ -10,7 +10,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import {
   createServer as createTlsServer,
   type ServerOptions,
-  type Server as TlsServer,
+  Server as TlsServer,
 } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -45,11 +45,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const handle = createApplication(options)
   const server = createListening(options.tls)
   const silent = trackSilent(server)
-  const watchReader = boundSlowReaders(server)
+  boundSlowReaders(server)
   const serve = (req: IncomingMessage, res: ServerResponse) => {
     if (silent.size > 0) silent.delete(peerOf(req.socket))
     boundUnreadBody(req, res)
-    watchReader(res)
     const refusal = refusalOf(req)
     if (refusal !== undefined) {
       res.writeHead(refusal, { Connection: 'close', 'Content-Length': '0' }).end()
@@ -191,27 +190,30 @@ function boundUnreadBody(req: IncomingMessage, res: ServerResponse): void {
 const slowestReader = { bytes: 16 * 1024, everyMs: 60_000 }
 
 /**
- * A client that takes nothing of a reply for a minute holds a file and memory for nothing. One look at
- * all of them a minute: a timer for each reply costs more than most replies.
+ * A client that takes nothing of what is sent for a minute holds a file and memory for nothing. One
+ * look at all connections a minute: a timer for each reply costs more than most replies.
  */
-function boundSlowReaders(server: Server): (res: ServerResponse) => void {
-  const written = new Map<ServerResponse, number>()
+function boundSlowReaders(server: Server): void {
+  /** With what had been sent at the last look; -1 of one that did not wait for its client then. */
+  const connections = new Map<Socket, number>()
+  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
+    connections.set(socket, -1)
+    socket.once('close', () => connections.delete(socket))
+  })
   const look = () => {
-    for (const [res, before] of written) {
-      const { socket } = res
-      if (socket === null) continue
-      const now = socket.bytesWritten
-      if (res.writableNeedDrain && before >= 0 && now - before < slowestReader.bytes) {
-        socket.destroy()
-      }
-      written.set(res, now)
+    for (const [socket, before] of connections) {
+      const now = socket.writableNeedDrain ? takenOf(socket) : -1
+      if (before >= 0 && now >= 0 && now - before < slowestReader.bytes) socket.destroy()
+      connections.set(socket, now)
     }
   }
   const timer = setInterval(look, slowestReader.everyMs)
   timer.unref()
   server.once('close', () => clearInterval(timer))
-  return res => {
-    written.set(res, -1)
-    res.once('close', () => written.delete(res))
-  }
+}
+
+/** Bytes that the system has of us; Node counts what it holds itself as written. */
+function takenOf(socket: Socket): number {
+  const { _handle: handle } = socket as { readonly _handle?: { readonly writeQueueSize?: number } }
+  return Math.max(0, socket.bytesWritten - (handle?.writeQueueSize ?? 0))
 }

@@ -45,13 +45,11 @@ export function manifestReply(
   if (listsDigest(request.header('if-none-match'), manifest.digest)) {
     return { status: 304, headers }
   }
-  const length = { 'Content-Length': String(manifest.bytes.length) }
-  const reply = { status: 200, headers: { ...headers, ...length }, body: manifest.bytes }
-  const tag = reference.kind === 'tag' ? reference.tag : undefined
   // Who asks for the head has not pulled yet.
-  return method === 'HEAD'
-    ? reply
-    : { ...reply, happened: [manifestHappening('pull', repository, { manifest, tag })] }
+  if (method === 'HEAD') return { status: 200, headers, body: manifest.bytes }
+  const tag = reference.kind === 'tag' ? reference.tag : undefined
+  const happened = [manifestHappening('pull', repository, { manifest, tag })]
+  return { status: 200, headers, body: manifest.bytes, happened }
 }
 
 function manifestHappening(

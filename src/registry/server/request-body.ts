@@ -42,7 +42,8 @@ export function openRequestBody(http: HttpExchange, { pace, budget }: BodyLimits
     isHeldBack = false
     yield* watchedBytes(http.req, pace)
   }
-  return { bytes: bytes(), isHeldBack: () => isHeldBack }
+  // Most requests have none, and are not asked for it.
+  return { bytes: { [Symbol.asyncIterator]: bytes }, isHeldBack: () => isHeldBack }
 }
 
 async function* watchedBytes(req: IncomingMessage, pace: Pace): AsyncGenerator<Uint8Array> {

@@ -8,6 +8,7 @@
  * is refused, so there is no second spelling of a repository.
  * Spec: distribution-spec, Endpoints.
  */
+import { LRUCache } from 'lru-cache'
 import { type Digest, parseDigest } from '../../oci/digest.ts'
 import { OciError, printable } from '../../oci/errors.ts'
 import {
@@ -50,6 +51,26 @@ export function splitTarget(target: string): RequestTarget {
     path: mark === -1 ? local : local.slice(0, mark),
     query: new URLSearchParams(mark === -1 ? '' : local.slice(mark + 1)),
   }
+}
+
+export interface ParsedTarget {
+  readonly endpoint: Endpoint
+  readonly query: URLSearchParams
+}
+
+const longestKept = 512
+
+/** Clients ask for the same few things again and again. */
+const kept = new LRUCache<string, ParsedTarget>({ max: 2000 })
+
+/** Path and query together. Throws as {@link parseRequestPath}. Nobody changes the query. */
+export function parseTarget(target: string): ParsedTarget {
+  const known = kept.get(target)
+  if (known !== undefined) return known
+  const { path, query } = splitTarget(target)
+  const parsed = { endpoint: parseRequestPath(path), query }
+  if (target.length <= longestKept) kept.set(target, parsed)
+  return parsed
 }
 
 /** Throws `not-found` of the endpoint, or `invalid` of the name, digest, tag or upload. */

@@ -49,8 +49,14 @@ export const routes: readonly Route[] = [
   route('extension', 'POST tag-undo', 'undo', postTagUndo),
 ]
 
+const byKind = new Map<Endpoint['kind'], Map<string, Route>>()
+for (const each of routes) {
+  const methods = byKind.get(each.kind) ?? new Map<string, Route>()
+  byKind.set(each.kind, methods.set(each.method, each))
+}
+
 export function findRoute(method: string, kind: Endpoint['kind']): Route | undefined {
-  return routes.find(candidate => candidate.method === method && candidate.kind === kind)
+  return byKind.get(kind)?.get(method)
 }
 
 export function methodsOf(kind: Endpoint['kind']): string[] {

@@ -11,7 +11,7 @@ import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { makeOrRescue, removeVersion, rescue } from './condemn.ts'
 import { tagHintKey, tagHintsPrefix, tagKey, tagsPrefix } from './keys.ts'
-import { listAll } from './object-store.ts'
+import { listAll, type StoredObject } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
@@ -241,12 +241,21 @@ function mustAllow(
   if (mayOverwrite === false) throw isNotTheirs(tag)
 }
 
-function tagFrom(
-  object: { readonly bytes: Uint8Array; readonly etag: string } | undefined,
-): StoredTag | undefined {
-  const record = object === undefined ? undefined : decodeRecord(object.bytes)
-  const { digest, pushedAt, upstream } = record ?? {}
-  if (object === undefined || typeof digest !== 'string') return undefined
+/** A store that remembers an object hands out the same one: it need not be read again. */
+const decoded = new WeakMap<StoredObject, StoredTag>()
+
+function tagFrom(object: StoredObject | undefined): StoredTag | undefined {
+  if (object === undefined) return undefined
+  const known = decoded.get(object)
+  if (known !== undefined) return known
+  const tag = decodeTag(object)
+  if (tag !== undefined) decoded.set(object, tag)
+  return tag
+}
+
+function decodeTag(object: StoredObject): StoredTag | undefined {
+  const { digest, pushedAt, upstream } = decodeRecord(object.bytes) ?? {}
+  if (typeof digest !== 'string') return undefined
   const time = Date.parse(String(pushedAt))
   try {
     return {

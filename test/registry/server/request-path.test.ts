@@ -2,7 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { OciError } from '../../../src/oci/errors.ts'
-import { parseRequestPath, splitTarget } from '../../../src/registry/server/request-path.ts'
+import {
+  parseRequestPath,
+  parseTarget,
+  splitTarget,
+} from '../../../src/registry/server/request-path.ts'
 import { ResourceError } from '../../../src/registry/storage/resource-error.ts'
 
 const digest = digestOf('x')
@@ -154,6 +158,19 @@ describe('parseRequestPath()', () => {
         }
       }),
     )
+  })
+})
+
+describe('parseTarget()', () => {
+  it('gives the same for a target that it has seen, and refuses again what it refused', () => {
+    for (const _ of ['first', 'again']) {
+      expect(parseTarget('/v2/a/manifests/x?ns=b').endpoint).toEqual(
+        parseRequestPath('/v2/a/manifests/x'),
+      )
+      expect(parseTarget('/v2/a/manifests/x?ns=b').query.get('ns')).toBe('b')
+      expect(parseTarget('/v2/a/manifests/x').query.get('ns')).toBeNull()
+      expect(() => parseTarget('/v2/A/manifests/x')).toThrow('repository')
+    }
   })
 })
 

@@ -59,15 +59,21 @@ function ratedAs(method: string, endpoint: Endpoint | undefined): RatedAction | 
   return method === 'PUT' ? 'push' : 'pull'
 }
 
-/** Room in the quotas of the request's repository; `undefined` for one that stores nothing. */
+export function storesSomething({
+  method,
+  endpoint,
+}: Pick<RegistryRequest, 'method' | 'endpoint'>): boolean {
+  return storing.has(method) && ['manifest', 'uploads', 'upload'].includes(endpoint.kind)
+}
+
+const storing: ReadonlySet<string> = new Set(['PUT', 'POST', 'PATCH'])
+
+/** Room in the quotas of the repository of a request that stores something. */
 export async function roomFor(
   limits: Limits | undefined,
   { method, endpoint, header }: Pick<RegistryRequest, 'method' | 'endpoint' | 'header'>,
 ): Promise<Room | undefined> {
-  const stores = ['manifest', 'uploads', 'upload'].includes(endpoint.kind)
-  if (limits === undefined || !stores || !['PUT', 'POST', 'PATCH'].includes(method))
-    return undefined
-  if (!('repository' in endpoint)) return undefined
+  if (limits === undefined || !('repository' in endpoint)) return undefined
   const announced = Number(header('content-length') ?? 0)
   return await limits.quotas.enter(endpoint.repository, {
     announced: Number.isSafeInteger(announced) ? announced : 0,

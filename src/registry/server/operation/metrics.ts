@@ -1,6 +1,6 @@
 /** What is counted and measured, in Prometheus' form: distribution's names, where it has one. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import { type Endpoint, parseRequestPath, splitTarget } from '../request-path.ts'
+import { type Endpoint, parseTarget } from '../request-path.ts'
 import { type NotificationMetrics, notificationMetrics } from './notification-metrics.ts'
 import { type PullThroughMetrics, pullThroughMetrics } from './pull-through-metrics.ts'
 
@@ -177,7 +177,7 @@ const handlers: Readonly<Partial<Record<Endpoint['kind'], string>>> = {
 
 function handlerOf(target: string): string {
   try {
-    const { kind } = parseRequestPath(splitTarget(target).path)
+    const { kind } = parseTarget(target).endpoint
     return handlers[kind] ?? kind.replaceAll('-', '_')
   } catch {
     return 'page'

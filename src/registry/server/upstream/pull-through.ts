@@ -11,6 +11,7 @@ import type { RegistryRequest, Reply } from '../exchange.ts'
 import { manifestReply } from '../manifests.ts'
 import type { Endpoint } from '../request-path.ts'
 import type { Route } from '../routes.ts'
+import { lengthOf } from '../send-reply.ts'
 import { BlobCopies } from './blob-copies.ts'
 import {
   type ContentKind,
@@ -158,7 +159,7 @@ function served(
   { kind, how, reply }: Pick<Served, 'kind' | 'how'> & { readonly reply: Reply },
 ): Reply {
   const isBody = reply.body !== undefined
-  reports.served({ kind, how, bytes: isBody ? Number(reply.headers['Content-Length'] ?? 0) : 0 })
+  reports.served({ kind, how, bytes: isBody ? (lengthOf(reply) ?? 0) : 0 })
   return reply
 }
 

@@ -218,13 +218,13 @@ class FileObjectStore implements ObjectBatch {
 
   /** Keys are made by our own code from parsed parts; this is the second lock on the door. */
   #pathOf(key: string): string {
-    const safe = key
-      .split('/')
-      .every(part => part !== '' && part !== '.' && part !== '..' && !part.includes('\0'))
-    if (!safe) throw new Error(`Unsafe object key: ${JSON.stringify(key)}`)
-    return join(this.#shared.places.objects, key)
+    if (unsafe.test(key)) throw new Error(`Unsafe object key: ${JSON.stringify(key)}`)
+    return `${this.#shared.places.objects}/${key}`
   }
 }
+
+/** A component that is empty, `.` or `..`, or a NUL. */
+const unsafe = /(?:^|\/)\.{0,2}(?:\/|$)|\0/
 
 function etagOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')

@@ -6,14 +6,14 @@
  * its last change are. Within one tick of the kernel's clock two files may share both, so what was
  * read that close after a change is not kept. This holds whichever process made the change.
  */
-import { type BigIntStats, lstatSync } from 'node:fs'
+import type { BigIntStats } from 'node:fs'
 import { LRUCache } from 'lru-cache'
+import { type FileVersion, isVersion, versionOf } from '../../../layerfs/content/file-version.ts'
 import type { StoredObject } from '../object-store.ts'
 
 interface Kept {
   readonly object: StoredObject
-  readonly inode: bigint
-  readonly changedNs: bigint
+  readonly version: FileVersion
 }
 
 const maxBytes = 16 * 1024 * 1024
@@ -33,12 +33,10 @@ export class ObjectCache {
     sizeCalculation: ({ object }) => object.bytes.length + entryBytes,
   })
 
-  /** Synchronous: the kernel has what was looked at lately in memory, and a thread costs more. */
   find(path: string): StoredObject | undefined {
     const kept = this.#kept.get(path)
     if (kept === undefined) return undefined
-    const stat = lookAt(path)
-    if (stat?.ctimeNs === kept.changedNs && stat.ino === kept.inode) return kept.object
+    if (isVersion(path, kept.version)) return kept.object
     this.#kept.delete(path)
     return undefined
   }
@@ -47,16 +45,6 @@ export class ObjectCache {
   keep(path: string, object: StoredObject, stat: BigIntStats): void {
     if (object.bytes.length > maxObjectBytes) return
     const isOld = BigInt(Date.now()) * 1_000_000n - stat.ctimeNs > tickNs
-    if (!isOld) return
-    this.#kept.set(path, { object, inode: stat.ino, changedNs: stat.ctimeNs })
-  }
-}
-
-/** `undefined` also when it cannot be looked at: reading it says why. */
-function lookAt(path: string): BigIntStats | undefined {
-  try {
-    return lstatSync(path, { bigint: true, throwIfNoEntry: false })
-  } catch {
-    return undefined
+    if (isOld) this.#kept.set(path, { object, version: versionOf(stat) })
   }
 }
