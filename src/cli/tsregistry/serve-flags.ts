@@ -4,6 +4,7 @@ import type { FlagValues } from '../flags.ts'
 import { accessFlags } from './access-flags.ts'
 import { collectFlags } from './collect-flags.ts'
 import { limitFlags } from './limits.ts'
+import { proxyFlag } from './networks.ts'
 import { redirectFlag } from './redirects.ts'
 import { storageFlags } from './storage-place.ts'
 import { tlsFlags } from './tls-flags.ts'
@@ -22,6 +23,7 @@ export const serveFlags = {
     env: 'TSREGISTRY_ADDR',
     default: '127.0.0.1:5000',
   },
+  'trusted-proxy': proxyFlag,
   ...tlsFlags,
   ...storageFlags,
   redirect: redirectFlag,

@@ -23,6 +23,7 @@ import { serveDebug } from './debug-server.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { openLimits, readLimits } from './limits.ts'
 import { createLog } from './log.ts'
+import { networksFrom } from './networks.ts'
 import { openNotifications, readReceivers } from './notifications.ts'
 import { openPullThrough } from './pull-through.ts'
 import { redirectsFrom } from './redirects.ts'
@@ -129,6 +130,7 @@ export async function readParts(configured: Configured) {
     listen: {
       ...parseAddress(flags.addr),
       redirects: redirectsFrom(flags.redirect, place),
+      isProxy: networksFrom('trusted-proxy', flags['trusted-proxy']),
       clientUploads: clientUploadsFrom(flags['client-uploads']),
       tls: await readTls(flags),
     },

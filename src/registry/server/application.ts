@@ -7,8 +7,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import Router from '@koa/router'
 import Koa from 'koa'
 import { printable } from '../../oci/errors.ts'
+import type { Client } from './access/access.ts'
 import { createClientBudget } from './client-budget.ts'
-import { clientOf } from './client-of.ts'
+import { clientOf, type IsProxy } from './client-of.ts'
 import { dispatch, type Registry } from './dispatch.ts'
 import type { Reply } from './exchange.ts'
 import { createHealth, type Health } from './operation/health.ts'
@@ -46,6 +47,8 @@ export interface ApplicationOptions extends Registry {
   /** Whether the client at this address fetches blobs from the storage itself; default: none. */
   readonly redirects?: (remote: string | undefined) => boolean
   /** Default: 16 KiB a minute. */
+  /** Whose word of clients is believed; default: nobody's. */
+  readonly isProxy?: IsProxy
   readonly slowestSender?: Pace
   readonly largeBodies?: PermitOptions
   /** Bodies that one address may be sending at a time; 0: any number. Default: 256. */
@@ -67,6 +70,7 @@ export type Application = (req: IncomingMessage, res: ServerResponse) => void
 interface Served {
   readonly req: IncomingMessage
   readonly res: ServerResponse
+  readonly client: Client
   /** Who it is, once that is known. */
   user?: string | undefined
   /** Bytes of the reply that Node's socket did not count. */
@@ -78,8 +82,9 @@ interface Served {
 export function createApplication(options: ApplicationOptions): Application {
   const answer = createAnswers(options)
   const showPage = createPages(options).callback()
+  const { isProxy = () => false } = options
   return (req, res) => {
-    const served: Served = { req, res, relayed: 0 }
+    const served: Served = { req, res, client: clientOf(req, isProxy), relayed: 0 }
     watch(served, options)
     setHeaders(res, options.headers?.())
     if (isPage(req.url ?? '')) void showPage(req, res)
@@ -107,10 +112,9 @@ function createAnswers(options: ApplicationOptions): (served: Served) => Promise
     budget: createClientBudget(options.clientUploads ?? defaultClientUploads),
   }
   return async served => {
-    const { req, res } = served
+    const { req, res, client } = served
     const { method = 'GET', url: target = '/' } = req
-    const client = clientOf(req)
-    const body = openRequestBody({ req, res }, limits)
+    const body = openRequestBody({ req, res, remote: client.remote }, limits)
     const reply = isToken(target)
       ? await answerTokenRequest(options, {
           method,
@@ -200,7 +204,7 @@ function watch(served: Served, { onRequest, metrics }: ApplicationOptions): void
   })
 }
 
-function logEntry({ req, res, user, ...served }: Served, ms: number): RequestLogEntry {
+function logEntry({ req, res, client, user, ...served }: Served, ms: number): RequestLogEntry {
   const length = served.length ?? Number(res.getHeader('Content-Length') ?? Number.NaN)
   const agent = req.headers['user-agent']
   return {
@@ -209,7 +213,7 @@ function logEntry({ req, res, user, ...served }: Served, ms: number): RequestLog
     status: res.statusCode,
     ms: Math.round(ms),
     length: Number.isNaN(length) ? undefined : length,
-    remote: req.socket.remoteAddress,
+    remote: client.remote,
     agent: agent && printable(agent),
     user,
   }

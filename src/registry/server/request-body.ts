@@ -17,6 +17,8 @@ export interface Pace {
 export interface HttpExchange {
   readonly req: IncomingMessage
   readonly res: ServerResponse
+  /** The client's address. */
+  readonly remote: string | undefined
 }
 
 export interface RequestBody {
@@ -37,7 +39,7 @@ export interface BodyLimits {
 export function openRequestBody(http: HttpExchange, { pace, budget }: BodyLimits): RequestBody {
   let isHeldBack = http.req.headers.expect?.toLowerCase() === '100-continue'
   async function* bytes(): AsyncGenerator<Uint8Array> {
-    using _ = budget.enter(http.req.socket.remoteAddress)
+    using _ = budget.enter(http.remote)
     if (isHeldBack) http.res.writeContinue()
     isHeldBack = false
     yield* watchedBytes(http.req, pace)

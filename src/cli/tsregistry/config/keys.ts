@@ -156,6 +156,13 @@ const ours: readonly Key[] = [
     help: 'Networks of clients that fetch blobs from the bucket itself',
   },
   {
+    path: 'tsregistry.trustedproxies',
+    type: 'strings',
+    use: 'taken',
+    flag: 'trusted-proxy',
+    help: 'Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; see docs/access.md',
+  },
+  {
     path: 'tsregistry.policy',
     type: 'string',
     use: 'taken',

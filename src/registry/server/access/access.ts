@@ -12,9 +12,10 @@ import type { Session } from './session.ts'
 export interface Client {
   /** A request header by its lower-case name. */
   readonly header: (name: string) => string | undefined
+  /** Its address: the connection's, or what a proxy of ours says (`client-of.ts`). */
   readonly remote?: string | undefined
   readonly port?: number | undefined
-  /** Whether the connection is TLS, which ours is or is not, whatever a header says. */
+  /** Whether it came by TLS, to us or to a proxy of ours. */
   readonly isEncrypted?: boolean
   /** Present when its chain was verified against the authorities for clients. */
   readonly certificate?: ClientCertificate | undefined

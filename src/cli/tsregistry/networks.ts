@@ -1,0 +1,36 @@
+/** Networks, as flags give them: which addresses are in one of them. */
+import { BlockList, isIP } from 'node:net'
+import { usageError } from '../cli-error.ts'
+
+export const proxyFlag = {
+  kind: 'strings',
+  value: 'NETWORK',
+  help: 'Proxies before the registry, such as 10.0.0.0/8: X-Forwarded-For and -Proto of theirs are believed',
+} as const
+
+export type IsInside = (address: string | undefined) => boolean
+
+/** Whether an address is in one of them. Throws a usage error for what is no network. */
+export function networksFrom(flag: string, networks: readonly string[]): IsInside {
+  const list = new BlockList()
+  for (const network of networks) addNetwork(list, flag, network)
+  return remote => {
+    const address = remote?.replace(/^::ffff:(?=[0-9.]+$)/i, '')
+    const family = isIP(address ?? '')
+    return address !== undefined && family !== 0 && list.check(address, `ipv${family as 4 | 6}`)
+  }
+}
+
+function addNetwork(list: BlockList, flag: string, network: string): void {
+  const [address = '', bits, ...rest] = network.split('/')
+  const family = isIP(address)
+  const most = family === 6 ? 128 : 32
+  const length = bits === undefined ? most : Number(bits)
+  const isBits = bits === undefined || (/^[0-9]{1,3}$/.test(bits) && length <= most)
+  if (family === 0 || !isBits || rest.length > 0) {
+    throw usageError(
+      `Cannot use flag --${flag}: expected a network such as 10.0.0.0/8, got "${network}"`,
+    )
+  }
+  list.addSubnet(address, length, `ipv${family as 4 | 6}`)
+}
