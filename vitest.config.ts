@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { ClosingLine } from './scripts/closing-line.mjs'
+import { LongestFirst } from './scripts/longest-first.mjs'
 
 /** Real daemons, a shared kernel and a busy machine: CI asks a second time before it calls it broken. */
 const retry = process.env['CI'] === undefined ? 0 : 1
@@ -8,26 +9,44 @@ const retry = process.env['CI'] === undefined ? 0 : 1
 const nativeFolder = ['test/support/native-folder.ts']
 
 /** They judge what is left on the whole machine, cgroups and bridge ports, or how long it takes. */
-const alone = ['test/e2e/kill-*.test.ts', 'test/e2e/quickstart.test.ts']
+const alone = ['test/e2e/kill-{sharing,tsbuild,tsrun}.test.ts', 'test/e2e/quickstart.test.ts']
+
+/** One more than the least machine has cores: many a test waits for daemons, disks and clocks. */
+const maxWorkers = 3
+
+/** They only compute, or keep to files and servers of their own: one process has many of them. */
+const plain = [
+  'test/{oci,builder,cli}/**/*.test.ts',
+  'test/{layerfs/tar,registry/client}/**/*.test.ts',
+]
 
 /**
- * unit: no rights needed. sandbox: the kernel's namespaces and mounts. e2e: the built programs as a
- * user runs them; both two files at a time, for such a test mostly waits. alone: those beside which
- * nothing else may run. What a machine lacks skips by name (test/support/requires.ts).
+ * plain, unit: no rights needed. sandbox: the kernel's namespaces and mounts. e2e: the built programs as a
+ * user runs them. alone: those beside which nothing else may run. What a machine lacks skips by name (test/support/requires.ts).
  */
 export default defineConfig({
   test: {
     reporters: ['default', new ClosingLine()],
+    sequence: { sequencer: LongestFirst },
     projects: [
+      {
+        test: {
+          name: 'plain',
+          setupFiles: nativeFolder,
+          include: plain,
+          isolate: false,
+          testTimeout: 20_000,
+          maxWorkers: Math.max(maxWorkers, availableParallelism() - 1),
+        },
+      },
       {
         test: {
           name: 'unit',
           setupFiles: nativeFolder,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/sandbox/**'],
+          exclude: ['test/e2e/**', 'test/sandbox/**', ...plain],
           testTimeout: 20_000,
-          // By itself it leaves one core to its own process, which on two is half of them.
-          maxWorkers: Math.max(2, availableParallelism() - 1),
+          maxWorkers: Math.max(maxWorkers, availableParallelism() - 1),
         },
       },
       {
@@ -37,7 +56,7 @@ export default defineConfig({
           setupFiles: nativeFolder,
           include: ['test/sandbox/**/*.test.ts'],
           testTimeout: 60_000,
-          maxWorkers: 2,
+          maxWorkers,
           sequence: { groupOrder: 1 },
         },
       },
@@ -49,7 +68,7 @@ export default defineConfig({
           exclude: alone,
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          maxWorkers: 2,
+          maxWorkers,
           sequence: { groupOrder: 1 },
         },
       },

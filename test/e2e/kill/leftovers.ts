@@ -22,7 +22,7 @@ export function processesOf({ work, dist }: Whose): string[] {
     })
 }
 
-const patienceMs = 2000
+const patienceMs = 10_000
 
 /** Waits for the last of them to go; what is still there then. A registry may go on serving. */
 export async function processesLeft(whose: Whose): Promise<string[]> {

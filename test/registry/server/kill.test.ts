@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(async () => {
   compiled[Symbol.dispose]()
   await rm(root, { recursive: true, force: true })
-})
+}, 60_000)
 
 interface Acknowledged {
   readonly blobs: Map<string, Content>
@@ -38,7 +38,7 @@ interface Acknowledged {
 }
 
 it(`serve keeps every acknowledged push whole over ${rounds} kills`, {
-  timeout: 120_000 + rounds * 5000,
+  timeout: 120_000 + rounds * 20_000,
 }, async () => {
   const acknowledged: Acknowledged = { blobs: new Map(), tags: new Map(), uploads: new Map() }
   for (let round = 0; round < rounds; round++) {
@@ -129,18 +129,19 @@ async function expectWhole(port: number, { blobs, tags }: Acknowledged): Promise
     expect([path, answer.status]).toEqual([path, 200])
     return Buffer.from(await answer.arrayBuffer())
   }
-  for (const digest of [...blobs.keys()].slice(-40)) {
+  const isBlobWhole = [...blobs.keys()].slice(-40).map(async digest => {
     expect(digestOf(await bytesOf(`blobs/${digest}`))).toBe(digest)
-  }
-  for (const [tag, manifest] of [...tags].slice(-40)) {
+  })
+  const isImageWhole = [...tags].slice(-40).map(async ([tag, manifest]) => {
     expect((await bytesOf(`manifests/${tag}`)).equals(manifest.bytes)).toBe(true)
     expect((await bytesOf(`manifests/${manifest.digest}`)).equals(manifest.bytes)).toBe(true)
-  }
+  })
+  await Promise.all([...isBlobWhole, ...isImageWhole])
   if (tags.size === 0) return
   const listed = JSON.parse((await bytesOf('tags/list?n=1000')).toString()).tags
   if (tags.size < 1000) expect(listed).toEqual(expect.arrayContaining([...tags.keys()]))
   // A tag that is listed can be pulled, acknowledged or not.
-  for (const tag of listed.slice(-20)) await bytesOf(`manifests/${tag}`)
+  await Promise.all(listed.slice(-20).map((tag: string) => bytesOf(`manifests/${tag}`)))
 }
 
 /** An upload whose PATCH was acknowledged, and nothing asked of it since, goes on. */
