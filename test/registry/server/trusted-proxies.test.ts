@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { networksFrom } from '../../../src/cli/tsregistry/networks.ts'
 import { type Client, openAccess } from '../../../src/registry/server/access/access.ts'
 import type { RequestLogEntry } from '../../../src/registry/server/application.ts'
+import { usageReader } from '../../../src/registry/server/limits/quota-usage.ts'
 import { Quotas } from '../../../src/registry/server/limits/quotas.ts'
 import { RateLimits } from '../../../src/registry/server/limits/rate-limits.ts'
 import { type Listener, listen } from '../../../src/registry/server/listen.ts'
@@ -38,7 +39,7 @@ async function start(proxies: readonly string[], requests = 1000): Promise<Start
     },
     limits: {
       rates: new RateLimits([{ ...rule, text: `request ${requests}/1m per client` }]),
-      quotas: new Quotas(async () => 0, []),
+      quotas: new Quotas(usageReader(storage), []),
       maintenance: () => undefined,
     },
     isProxy: networksFrom('trusted-proxy', proxies),
