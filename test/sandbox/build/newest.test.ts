@@ -46,7 +46,7 @@ describeWith(['root', 'busybox'], 'a build by the newest BuildKit and by us', ()
     await reference?.[Symbol.asyncDispose]()
     await shop?.[Symbol.asyncDispose]()
     rmSync(directory, { recursive: true, force: true, maxRetries: 20 })
-  }, 60_000)
+  }, 300_000)
 
   it.each(sampleCases(caseNames('compared-newest'), 5))('%s comes out the same', async name => {
     const which = openCase(name, join(directory, name))
