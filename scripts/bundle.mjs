@@ -55,10 +55,14 @@ function withRequire(code) {
 }
 
 /** Of Node's own modules those that take milliseconds to load, which few commands need. */
-const slowOnes = ['node_http', 'node_https', 'node_net', 'node_zlib'].concat(
-  'node_worker_threads',
-  'node_child_process',
-)
+const slowOnes = [
+  'node_http',
+  'node_https',
+  'node_net',
+  'node_tls',
+  'node_dns',
+  'node_zlib',
+].concat('node_worker_threads', 'node_child_process')
 
 /** Where the bundle begins with `let NAME = require("node:…")`, NAME becomes a property that loads. */
 function loadedWhenUsed(code, name) {

@@ -24,7 +24,7 @@
  * leaves is unlocked, and the next {@link openStore} discards it. What nothing refers to is removed
  * while others go on; what they found or made is theirs until they end (content/leases.ts).
  */
-import { chmod, readFile, realpath, rm, stat, statfs } from 'node:fs/promises'
+import { chmodSync, readFileSync, realpathSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { OciError, printable } from '../oci/errors.ts'
 import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from './content/atomic-file.ts'
@@ -103,7 +103,7 @@ export async function openStore(directory: string): Promise<Store> {
 
 async function claimRoot(directory: string): Promise<string> {
   const root = await makeRoot(directory)
-  const info = await stat(root)
+  const info = statSync(root)
   if (process.geteuid !== undefined && info.uid !== process.geteuid()) {
     throw new OciError(
       'denied',
@@ -111,14 +111,14 @@ async function claimRoot(directory: string): Promise<string> {
     )
   }
   // An existing directory may be wider than the one we would have made.
-  if ((info.mode & 0o077) !== 0) await chmod(root, 0o700)
+  if ((info.mode & 0o077) !== 0) chmodSync(root, 0o700)
   return root
 }
 
 async function makeRoot(directory: string): Promise<string> {
   try {
     await makeDirectory(directory, 0o700)
-    return await realpath(directory)
+    return realpathSync.native(directory)
   } catch (cause) {
     if (!(cause instanceof Error) || !('code' in cause)) throw cause
     const denied = ['EACCES', 'EPERM', 'EROFS'].includes(String(cause.code))
@@ -133,7 +133,7 @@ async function makeRoot(directory: string): Promise<string> {
 
 async function assertVersion(root: string): Promise<void> {
   const path = join(root, 'version')
-  const found = (await readFile(path, 'utf8').catch(ignoreMissing))?.trim()
+  const found = readVersion(path)
   if (found === layoutVersion) return
   if (found === undefined || found === '') return writeFileAtomic(path, `${layoutVersion}\n`)
   throw new OciError(
@@ -141,6 +141,14 @@ async function assertVersion(root: string): Promise<void> {
     `Cannot open store "${printable(root)}": expected layout version ${layoutVersion}, found "${printable(found)}"`,
     { hint: 'use another directory (TSBUILD_ROOT), or the program that made this one' },
   )
+}
+
+function readVersion(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    return ignoreMissing(error)
+  }
 }
 
 function compose(root: string, leases: Leases): Store {
@@ -175,7 +183,7 @@ function compose(root: string, leases: Leases): Store {
     [Symbol.asyncDispose]: async () => {
       snapshots.settle()
       letGo()
-      await trash.empty((await isAlmostFull(root)) ? {} : trashLimits)
+      await trash.empty(isAlmostFull(root) ? {} : trashLimits)
     },
   }
 }
@@ -187,12 +195,12 @@ async function sweep({ root, snapshots, trash, locks, stubs }: Store): Promise<v
   await sweepOwned(join(root, 'tmp'), trash)
   await sweepLocks(locks)
   await snapshots.sweep()
-  if (await isAlmostFull(root)) await trash.empty()
+  if (isAlmostFull(root)) await trash.empty()
 }
 
 /** Then what was discarded cannot wait: it may be what fills the disk. */
-async function isAlmostFull(root: string): Promise<boolean> {
-  const { blocks, bavail, files, ffree } = await statfs(root)
+function isAlmostFull(root: string): boolean {
+  const { blocks, bavail, files, ffree } = statfsSync(root)
   return bavail < blocks / 20 || ffree < files / 20
 }
 
@@ -201,9 +209,9 @@ async function sweepLocks(directory: string): Promise<void> {
   for (const name of await namesIn(directory)) {
     const path = join(directory, name)
     try {
-      if (Date.now() - (await stat(path)).mtimeMs < lockAgeMs) continue
+      if (Date.now() - statSync(path).mtimeMs < lockAgeMs) continue
       using lock = tryLock(path, 'exclusive')
-      if (lock !== undefined) await rm(path, { force: true })
+      if (lock !== undefined) rmSync(path, { force: true })
     } catch (error) {
       ignoreMissing(error)
     }

@@ -1,6 +1,6 @@
 /** The builds that a store remembers: the latest ones, with the whole output of their steps. */
-import { createReadStream } from 'node:fs'
-import { readFile, rm, stat } from 'node:fs/promises'
+import { createReadStream, rmdirSync, statSync, unlinkSync } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing, namesIn } from '../../layerfs/content/atomic-file.ts'
 import { tryLock } from '../../layerfs/content/file-lock.ts'
@@ -97,7 +97,14 @@ export async function removeBuild(store: HistoryStore, id: string): Promise<void
   if (isRunning(store, id)) {
     throw new OciError('conflict', `Cannot forget build ${id}: it is running`)
   }
-  await rm(directoryOf(store, id), { recursive: true, force: true })
+  const directory = directoryOf(store, id)
+  try {
+    // It has files alone.
+    for (const name of await namesIn(directory)) unlinkSync(join(directory, name))
+    rmdirSync(directory)
+  } catch (error) {
+    ignoreMissing(error)
+  }
 }
 
 /** Forgets the oldest beyond what is kept; those that run stay. */
@@ -113,7 +120,7 @@ export async function pruneBuilds(store: HistoryStore): Promise<void> {
 async function sizeOf(directory: string): Promise<number> {
   let bytes = 0
   for (const name of await namesIn(directory)) {
-    bytes += (await stat(join(directory, name)).catch(ignoreMissing))?.size ?? 0
+    bytes += statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0
   }
   return bytes
 }

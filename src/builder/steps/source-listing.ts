@@ -79,8 +79,7 @@ function listDirectory({ path, relative, depth }: Place, walk: Walk): ListedDire
   const listing = readListing(tree, path)
   if (listing === undefined) return undefined
   const inner = new Map<number, InnerDirectory>()
-  for (let index = 0; index < listing.length; index++) {
-    if (!isDirectory({ mode: listing.mode(index) })) continue
+  for (const index of listing.directories) {
     const name = listing.name(index)
     const below = joinPath(relative, name)
     const taken = filter(below.toString(), true)

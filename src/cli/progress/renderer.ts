@@ -24,7 +24,8 @@ export interface RendererInput {
 }
 
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  // `performance` takes Node longer to load than most builds take to be shown.
+  now: () => Number(process.hrtime.bigint()) / 1e6,
   every: (milliseconds, callback) => {
     const timer = setInterval(callback, milliseconds)
     timer.unref()

@@ -37,8 +37,6 @@ const tocName = 'stargz.index.json'
 /** Members that are in memory at a time, each of some {@link chunkSize} at most. */
 const concurrency = Math.min(4, 2 * availableParallelism())
 
-const deflate = promisify(deflateRaw)
-
 /** Of zlib. */
 const defaultLevel = 4
 
@@ -85,7 +83,10 @@ export async function* estargz(
 }
 
 async function deflateMember(bytes: Buffer, level: number): Promise<Buffer> {
-  const body = await deflate(bytes, { level, chunkSize: Math.min(chunkSize, 64 * 1024) })
+  const body = await promisify(deflateRaw)(bytes, {
+    level,
+    chunkSize: Math.min(chunkSize, 64 * 1024),
+  })
   return Buffer.concat([gzipHeader, body, gzipTrailer(crc32(bytes), bytes.length)])
 }
 

@@ -37,8 +37,6 @@ export const gzipHeader = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
 /** A last block with nothing in it: the blocks before it need not know which of them is last. */
 const finalBlock = Uint8Array.of(0x03, 0x00)
 
-const deflateByZlib = promisify(deflateRaw)
-
 export async function* gzip(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { level, concurrency = 2 * availableParallelism() }: GzipOptions = {},
@@ -95,7 +93,7 @@ async function deflateBlock(
   level: number | undefined,
 ): Promise<Uint8Array> {
   if (level === undefined) return await syscalls().deflate(bytes, before)
-  return await deflateByZlib(bytes.subarray(before), {
+  return await promisify(deflateRaw)(bytes.subarray(before), {
     level,
     chunkSize: blockSize,
     finishFlush: constants.Z_SYNC_FLUSH,

@@ -4,8 +4,16 @@
  *   .name.<random>.tmp ──write, fsync──► rename ──► name ──► fsync of the directory
  */
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import {
+  createWriteStream,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -120,22 +128,22 @@ export async function makeDirectorySynced(path: string): Promise<void> {
  */
 export async function makeDirectory(path: string, mode = 0o777): Promise<string | undefined> {
   const missing: string[] = []
-  for (let each = resolve(path); !(await isThere(each)); each = dirname(each)) missing.push(each)
+  for (let each = resolve(path); !isThere(each); each = dirname(each)) missing.push(each)
   for (const each of missing.reverse()) {
     try {
-      await mkdir(each, { mode })
+      mkdirSync(each, { mode })
     } catch (error) {
       // Another process was first.
-      if (!hasCode(error, 'EEXIST') || !(await isThere(each))) throw error
+      if (!hasCode(error, 'EEXIST') || !isThere(each)) throw error
     }
   }
   return missing[0]
 }
 
 /** Throws what is in its place. */
-async function isThere(path: string): Promise<boolean> {
-  const found = await stat(path).catch(ignoreMissing)
-  if (found?.isDirectory() === false) await mkdir(path)
+function isThere(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found?.isDirectory() === false) mkdirSync(path)
   return found !== undefined
 }
 
@@ -152,15 +160,18 @@ export async function sweepTemporaries(directory: string, now = Date.now()): Pro
   for (const name of await namesIn(directory)) {
     if (!isTemporary(name)) continue
     const path = join(directory, name)
-    const modified = await stat(path).then(info => info.mtimeMs, ignoreMissing)
+    const modified = statSync(path, { throwIfNoEntry: false })?.mtimeMs
     if (modified !== undefined && now - modified > abandonedAfterMs) await rm(path, { force: true })
   }
 }
 
-/** The names in a directory, sorted; none when it does not exist. */
+/** The names in a directory, sorted; none when it does not exist. Read at once, as small files are. */
 export async function namesIn(directory: string): Promise<string[]> {
-  const names = await readdir(directory).catch(ignoreMissing)
-  return names?.sort() ?? []
+  try {
+    return readdirSync(directory).sort()
+  } catch (error) {
+    return ignoreMissing(error) ?? []
+  }
 }
 
 /** For `catch`: a missing file is `undefined`, any other failure is thrown on. */

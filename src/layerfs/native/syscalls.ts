@@ -116,6 +116,11 @@ export interface Syscalls {
    * is left out; otherwise as `readdir`.
    */
   listDirectory(fd: number): Buffer
+  /**
+   * Of such a list: how many entries it has, where each begins, where the last one ends, and which
+   * ones are directories. `null` for bytes that are none.
+   */
+  indexListing(bytes: Uint8Array): Uint32Array | null
   /** Extended attributes by path, of the link itself if it is one: `/proc/self/fd/N/name`. */
   lgetxattr(path: Name, name: Name): Buffer
   lsetxattr(path: Name, name: Name, value: Uint8Array): void

@@ -10,44 +10,56 @@ import { type LookupAddress, type LookupOptions, lookup } from 'node:dns'
 import { BlockList, isIP } from 'node:net'
 import { OciError, printable } from '../../oci/errors.ts'
 
-const reserved = new BlockList()
-for (const block of [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '172.16.0.0/12',
-  '192.0.0.0/24',
-  '192.168.0.0/16',
-  '198.18.0.0/15',
-  '224.0.0.0/4',
-  '240.0.0.0/4',
-]) {
-  add(block, 'ipv4')
-}
-for (const block of ['::/127', '64:ff9b:1::/48', 'fc00::/7', 'fe80::/10', 'ff00::/8']) {
-  add(block, 'ipv6')
-}
+const reservedBlocks = {
+  ipv4: [
+    '0.0.0.0/8',
+    '10.0.0.0/8',
+    '100.64.0.0/10',
+    '127.0.0.0/8',
+    '169.254.0.0/16',
+    '172.16.0.0/12',
+    '192.0.0.0/24',
+    '192.168.0.0/16',
+    '198.18.0.0/15',
+    '224.0.0.0/4',
+    '240.0.0.0/4',
+  ],
+  ipv6: ['::/127', '64:ff9b:1::/48', 'fc00::/7', 'fe80::/10', 'ff00::/8'],
+} as const
 
 /** IPv6 that carries an IPv4 address in its last four bytes, or its third to sixth. */
-const embedding = new BlockList()
-for (const prefix of ['::ffff:0:0', '64:ff9b::']) embedding.addSubnet(prefix, 96, 'ipv6')
+const embeddingBlocks = { ipv4: [], ipv6: ['::ffff:0:0/96', '64:ff9b::/96'] } as const
 
-function add(block: string, family: 'ipv4' | 'ipv6'): void {
-  const [address = '', bits = ''] = block.split('/')
-  reserved.addSubnet(address, Number(bits), family)
+type Blocks = Readonly<Record<'ipv4' | 'ipv6', readonly string[]>>
+
+/** Most commands ask nobody, and need none of them. */
+function blockList(blocks: Blocks): () => BlockList {
+  let made: BlockList | undefined
+  return () => {
+    if (made !== undefined) return made
+    made = new BlockList()
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      for (const block of blocks[family]) {
+        const [address = '', bits = ''] = block.split('/')
+        made.addSubnet(address, Number(bits), family)
+      }
+    }
+    return made
+  }
 }
+
+const reserved = blockList(reservedBlocks)
+const embedding = blockList(embeddingBlocks)
 
 /** Whether an address is the public network's. `false` for what is no address. */
 export function isPublicAddress(address: string): boolean {
   const family = isIP(address)
-  if (family === 4) return !reserved.check(address, 'ipv4')
+  if (family === 4) return !reserved().check(address, 'ipv4')
   if (family !== 6) return false
-  if (embedding.check(address, 'ipv6')) return isPublicAddress(lastFourBytes(address))
+  if (embedding().check(address, 'ipv6')) return isPublicAddress(lastFourBytes(address))
   const [first = '', second = '', third = ''] = groupsOf(address)
   if (first === '2002') return isPublicAddress(dotted(second, third))
-  return !reserved.check(address, 'ipv6')
+  return !reserved().check(address, 'ipv6')
 }
 
 /** Throws `denied` for a URL whose host is an address of a private network, or this machine. */

@@ -62,6 +62,7 @@ describe('listDirectory()', () => {
       expect(listing.changed(index)).toBe(stat.ctime.seconds)
       expect(listingOfOne(name, stat).bytes.equals(listing.entry(index))).toBe(true)
     }
+    expect([...listing.directories].map(index => `${found[index]}`)).toEqual(['directory'])
   })
 
   it('of an empty directory is empty, and another after any change', () => {
@@ -84,6 +85,18 @@ describe('listDirectory()', () => {
       closeSync(file)
     }
     expect(() => new Listing(Buffer.alloc(96))).toThrow(RangeError)
+    using place = fresh('damaged')
+    writeFileSync(join(place.path, 'one'), '')
+    writeFileSync(join(place.path, 'two'), '')
+    const { bytes } = listingOf(place.fd)
+    for (const cut of [1, 40, 88, 95, bytes.length - 1]) {
+      expect(() => new Listing(bytes.subarray(0, cut))).toThrow(RangeError)
+    }
+    const longName = Buffer.from(bytes)
+    longName.writeUInt32LE(9, 4)
+    expect(() => new Listing(longName)).toThrow(RangeError)
+    expect(() => listingOf(place.fd).name(2)).toThrow(RangeError)
+    expect(() => listingOf(place.fd).name(-1)).toThrow(RangeError)
   })
 })
 

@@ -158,4 +158,62 @@ static napi_value call_list_directory(napi_env env, napi_callback_info info) {
   return result;
 }
 
-const struct binding list_bindings[] = {{"listDirectory", call_list_directory}, {NULL, NULL}};
+/* Whether a whole entry begins here, of so many bytes. */
+static bool read_entry(const char *bytes, size_t left, struct entry *entry) {
+  if (left <= sizeof *entry) return false;
+  memcpy(entry, bytes, sizeof *entry);
+  return entry->size > sizeof *entry && entry->size <= left &&
+         entry->name_size <= entry->size - sizeof *entry;
+}
+
+/* The number of entries, where each begins, where the last one ends, which ones are directories.
+ * As u32, as `Listing` reads them. Returns how many numbers; 0: it is no listing. */
+static size_t index_entries(const char *bytes, size_t size, uint32_t *index, size_t count) {
+  size_t at = 0, used = 1, directories = count + 2;
+  while (at < size) {
+    struct entry entry;
+    if (!read_entry(bytes + at, size - at, &entry)) return 0;
+    if (S_ISDIR(entry.mode)) index[directories++] = (uint32_t)(used - 1);
+    index[used++] = (uint32_t)at;
+    at += entry.size;
+  }
+  index[used] = (uint32_t)at;
+  index[0] = (uint32_t)count;
+  return directories;
+}
+
+/* Up to the first that is damaged. */
+static size_t count_entries(const char *bytes, size_t size) {
+  size_t count = 0;
+  struct entry entry;
+  for (size_t at = 0; at < size && read_entry(bytes + at, size - at, &entry); at += entry.size) {
+    count++;
+  }
+  return count;
+}
+
+/* A Uint32Array, or null for bytes that are no listing. */
+static napi_value call_index_listing(napi_env env, napi_callback_info info) {
+  struct arguments args = arguments_of(env, info);
+  const void *bytes;
+  size_t size;
+  if (!read_bytes(&args, 0, &bytes, &size)) return NULL;
+  const size_t count = count_entries(bytes, size);
+  void *index;
+  napi_value array, result;
+  /* Should all of them be directories. */
+  if (napi_create_arraybuffer(env, (2 * count + 2) * sizeof(uint32_t), &index, &array) != napi_ok) {
+    return NULL;
+  }
+  const size_t used = size > UINT32_MAX ? 0 : index_entries(bytes, size, index, count);
+  if (used == 0) return napi_get_null(env, &result) == napi_ok ? result : NULL;
+  const bool is_made =
+      napi_create_typedarray(env, napi_uint32_array, used, array, 0, &result) == napi_ok;
+  return is_made ? result : NULL;
+}
+
+const struct binding list_bindings[] = {
+    {"listDirectory", call_list_directory},
+    {"indexListing", call_index_listing},
+    {NULL, NULL},
+};
