@@ -5,8 +5,8 @@
  *    written when the disk has time.
  * 2. Each endpoint reads the log by itself: one that is away holds up neither requests nor the others,
  *    and costs the log's bytes, not memory.
- * 3. Every process sends its own events, and those of processes that are gone (`spool.ts`). Between
- *    the events of two processes there is no order.
+ * 3. Every process sends its own events, and those of processes that are gone (`spool.ts`), for which
+ *    it looks all the time. Between the events of two processes there is no order.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Happening } from '../server/exchange.ts'
@@ -51,26 +51,67 @@ export async function startNotifier(
   options: NotifierOptions,
   receivers: Receivers,
 ): Promise<Notifier> {
-  const { own, leftBehind } = await openSpool(options.folder, options.maxBytes)
+  const { own, leftBehind, takeOver } = await openSpool(options.folder, options.maxBytes)
   const logs = [own, ...leftBehind]
   let current = receivers
   let running = await startSending(logs, current, options)
+  const inTurn = oneAfterTheOther()
+  const looking = repeat(takeOverMs, () =>
+    inTurn(async () => {
+      for (const held of await takeOver()) {
+        logs.push(held)
+        await running.empty(held)
+      }
+    }).catch((error: Error) => options.observer.lost(undefined, 0, error.message)),
+  )
   return {
     record: async (happened, context) => {
       for (const happening of happened) {
         await record(own.log, { happening, context, options, receivers: current })
       }
     },
-    use: async next => {
-      await running.stop()
-      current = next
-      running = await startSending(logs, current, options)
-    },
+    use: next =>
+      inTurn(async () => {
+        await running.stop()
+        current = next
+        running = await startSending(logs, current, options)
+      }),
     pending: () =>
       new Map(current.endpoints.map(({ name }) => [name, pendingIn(logs, name)] as const)),
     [Symbol.asyncDispose]: async () => {
+      await looking[Symbol.asyncDispose]()
       await running.stop()
       for (const held of logs) await held[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** How often to look for logs whose process is gone: a folder is listed and each log tried. */
+const takeOverMs = 2000
+
+/** Runs each task when those before have ended. */
+function oneAfterTheOther(): <T>(task: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return task => {
+    const next = last.then(task)
+    last = next.catch(() => {})
+    return next
+  }
+}
+
+/** Disposing waits for a run that is under way. */
+function repeat(everyMs: number, task: () => Promise<void>): AsyncDisposable {
+  const stop = new AbortController()
+  const running = (async () => {
+    while (!stop.signal.aborted) {
+      await sleep(everyMs, undefined, { signal: stop.signal, ref: false }).catch(() => {})
+      if (!stop.signal.aborted) await task()
+    }
+  })()
+  return {
+    [Symbol.asyncDispose]: () => {
+      stop.abort()
+      return running
     },
   }
 }
@@ -107,6 +148,8 @@ async function record(
 }
 
 interface Sending {
+  /** Begins to send what a process left behind, and removes it in the end. */
+  empty(held: HeldLog): Promise<void>
   stop(): Promise<void>
 }
 
@@ -127,14 +170,19 @@ async function startSending(
   const sending = endpoints.flatMap(endpoint =>
     own === undefined ? [] : [send(endpoint, own.log, true)],
   )
-  const emptying = leftBehind.map(async held => {
+  const empty = async (held: HeldLog) => {
     await Promise.all(endpoints.map(endpoint => send(endpoint, held.log, false)))
     if (signal.aborted || !held.log.isRead()) return
     await held.remove()
     await held[Symbol.asyncDispose]()
     logs.splice(logs.indexOf(held), 1)
-  })
+  }
+  const emptying = leftBehind.map(empty)
   return {
+    empty: async held => {
+      await held.log.useReaders(names)
+      emptying.push(empty(held))
+    },
     stop: async () => {
       stop.abort()
       await Promise.all([...sending, ...emptying])

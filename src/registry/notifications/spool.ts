@@ -3,8 +3,8 @@
  *
  *   <folder>/<number>/   a log, locked by the process that writes it
  *
- * A process takes every log whose process is gone: the first it goes on with as its own, the others
- * are sent and removed.
+ * A process takes every log whose process is gone, when it starts and while it runs: the first it goes
+ * on with as its own, the others are sent and removed.
  */
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -21,19 +21,37 @@ export interface HeldLog extends AsyncDisposable {
 export interface Spool {
   readonly own: HeldLog
   readonly leftBehind: readonly HeldLog[]
+  /** The logs of processes that have gone since. Throws the system's error. */
+  takeOver(): Promise<readonly HeldLog[]>
 }
 
 /** Makes the folder when it is missing. Throws the system's error. */
 export async function openSpool(folder: string, maxBytes: number): Promise<Spool> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
+  const takeOver = () => takeAbandoned(folder, maxBytes)
+  const [own = await create(folder, maxBytes), ...leftBehind] = await takeOver()
+  return { own, leftBehind, takeOver }
+}
+
+/** All that nobody has locked, this process included. */
+async function takeAbandoned(folder: string, maxBytes: number): Promise<readonly HeldLog[]> {
   const held: HeldLog[] = []
   const names = (await readdir(folder)).filter(name => /^[1-9]\d{0,5}$/.test(name))
   for (const name of names.sort((one, other) => Number(one) - Number(other))) {
-    const lock = tryLock(join(folder, name), 'exclusive')
+    const lock = lockThere(join(folder, name))
     if (lock !== undefined) held.push(await hold(join(folder, name), lock, maxBytes))
   }
-  const [own = await create(folder, maxBytes), ...leftBehind] = held
-  return { own, leftBehind }
+  return held
+}
+
+/** `undefined` when another process has it, or has sent and removed it. */
+function lockThere(path: string): FileLock | undefined {
+  try {
+    return tryLock(path, 'exclusive')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
 }
 
 async function create(folder: string, maxBytes: number): Promise<HeldLog> {
@@ -45,7 +63,8 @@ async function create(folder: string, maxBytes: number): Promise<HeldLog> {
       if (hasCode(error, 'EEXIST')) continue
       throw error
     }
-    const lock = tryLock(path, 'exclusive')
+    // Another process may have been faster, and have taken it for one that was left.
+    const lock = lockThere(path)
     if (lock !== undefined) return hold(path, lock, maxBytes)
   }
 }

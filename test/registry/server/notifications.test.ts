@@ -1,7 +1,7 @@
 /** `notifications` of a server that runs: what clients do, as endpoints hear of it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -26,8 +26,9 @@ notifications:
 ${endpoints}
 `
 
+/** More than one of a name share its folder. */
 async function serve(name: string, endpoints: string) {
-  const file = join(folder, `${name}.yml`)
+  const file = join(folder, `${name}-${children.size}.yml`)
   writeFileSync(file, configOf(name, endpoints))
   const child = spawn(process.execPath, [program, 'serve', file])
   children.add(child)
@@ -157,6 +158,28 @@ describeWith(['build'], 'tsregistry serve with notifications', () => {
     const told = () => new Set(eventsOf(receiver.posts).map(({ target }) => target.tag))
     await until(() => acknowledged.every(tag => told().has(tag)))
     await server.end('SIGTERM')
+  })
+
+  it('tells what another server on its folder had still to tell when it was killed, without a start', {
+    timeout: 60_000,
+  }, async () => {
+    await using receiver = await startReceiver()
+    receiver.answer(503)
+    const endpoints = `    - {name: a, url: "${receiver.url}", backoff: 50ms}`
+    const [dies, stays] = [await serve('shared', endpoints), await serve('shared', endpoints)]
+    const tags = Array.from({ length: 10 }, (_, index) => `t${index}`)
+    for (const tag of tags) expect((await put(dies.url, tag)).status).toBe(201)
+    expect((await put(stays.url, 'own')).status).toBe(201)
+    await until(() => receiver.posts.length > 4)
+    await dies.end('SIGKILL')
+    const before = receiver.posts.length
+    receiver.answer(204)
+    const told = () => eventsOf(receiver.posts.slice(before)).map(({ target }) => target.tag)
+    await until(() => told().length >= tags.length + 1)
+    // Nothing that was taken is told again.
+    expect(told().sort()).toEqual(['own', ...tags])
+    await until(() => readdirSync(join(folder, 'shared/notifications')).length === 1)
+    await stays.end('SIGTERM')
   })
 
   it('takes other endpoints on SIGHUP, and leaves those as they are when the file is wrong', async () => {
