@@ -1,7 +1,7 @@
 /** Who builds: tsbuild, built, one process for each build; and a private buildkitd of its own. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -54,6 +54,7 @@ export function startTsbuild(directory: string): Contestant {
       peak = Math.max(peak, Number(readFileSync(report, 'utf8')) * 1024)
     },
     forget: async () => {
+      rmSync(join(directory, `store-${stores}`), { recursive: true, force: true })
       stores++
     },
     takePeakMemory: () => {

@@ -15,7 +15,7 @@ import type { Case, CaseResult } from './case.ts'
 import { cases } from './cases.ts'
 
 const tmpfsMagic = 0x01021994
-const place = '/dev/shm'
+const place = process.env['TSBUILD_BENCH_PLACE'] ?? '/dev/shm'
 
 const args = process.argv.slice(2)
 const isQuick = args.includes('--quick')
