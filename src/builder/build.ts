@@ -5,6 +5,7 @@
  *   parse → split into stages → resolve bases → plan each stage → graph → solve → finish
  */
 import { resolve } from 'node:path'
+import { openSpawner } from '../layerfs/sandbox/spawner.ts'
 import { field } from '../oci/json.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { suggest } from '../oci/suggest.ts'
@@ -208,6 +209,7 @@ async function run(
   const { store, emit, signal, now } = world
   using context = openContext(request.context, parseIgnore(request.ignore))
   const { contextName } = request
+  using spawner = openSpawner()
   const inventories = openInventories(store.records)
   await using kept =
     contextName === undefined ? await openStatCache(store.records, request.context, now) : null
@@ -229,6 +231,7 @@ async function run(
     secrets: world.secrets,
     ...field('shell', world.shell),
     sandbox: world.sandbox,
+    spawner,
     cacheMounts: cacheMountsOf(store),
     ...(world.cacheFrom.length === 0
       ? {}

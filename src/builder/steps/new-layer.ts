@@ -23,9 +23,8 @@ export async function makeLayer(
   await work(active)
   signal.throwIfAborted()
   active.record()
-  const lower = chain === undefined ? [] : await snapshots.layers(chain)
-  const { diffId, look } = await hashLayer({ upper: active.upper, lower }, signal)
-  const { upper } = active
+  const { upper, lower } = active
+  const { diffId, look } = await hashLayer({ upper, lower }, signal)
   const twin = await twins.find({ parent: chain, upper, lower, diffId, look, signal })
   if (twin !== undefined) return { layers: [...parent.layers, twin.diffId], created: twin.created }
   await snapshots.commit(active, {

@@ -1,6 +1,8 @@
 /**
  * StepWorld: everything outside the program that a step may touch.
  */
+
+import type { Spawner } from '../../layerfs/sandbox/spawner.ts'
 import type { ResourceLimit, SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Inventories } from '../explain/inventory.ts'
@@ -27,6 +29,8 @@ export interface StepWorld {
   readonly inventories: Inventories
   readonly secrets: SecretSource
   readonly sandbox: SandboxSettings
+  /** Of its sandboxes; open until the build ends. */
+  readonly spawner: Spawner
   /** Directories that outlive builds: `RUN --mount=type=cache`. */
   readonly cacheMounts: string
   /** Fills a cache mount's directory with what another build's cache has of it; absent: none has. */

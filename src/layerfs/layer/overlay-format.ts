@@ -43,8 +43,12 @@ export function hasSingleId(): boolean {
   return /^\d+ \d+ 1$/.test(idMap())
 }
 
+let knownIdMap: string | undefined
+
+/** Asked for once: Node's threads keep a process in the namespace that it began in. */
 function idMap(): string {
-  return readFileSync('/proc/self/uid_map', 'latin1').trim().replace(/\s+/g, ' ')
+  knownIdMap ??= readFileSync('/proc/self/uid_map', 'latin1').trim().replace(/\s+/g, ' ')
+  return knownIdMap
 }
 
 export function isWhiteout({ mode, rdevMajor, rdevMinor }: FileStat): boolean {

@@ -157,6 +157,10 @@ export interface Syscalls {
   mountSetattr(fd: number, attributes: number): void
   moveMount(fromFd: number, toDirFd: number, toPath: Name): void
   umount2(path: Name, flags: number): void
+  /** Two ends of a local socket: of bytes, or of messages that arrive whole. */
+  socketPair(kind: 'stream' | 'messages'): [number, number]
+  /** One message, with descriptors of ours that the other side gets copies of. Waits for room. */
+  sendDescriptors(socket: number, message: string, descriptors: readonly number[]): void
   /**
    * Of `input`, the bytes behind the first `before` (at most {@link inflateWindow}, of a piece that
    * stands before it) as raw deflate, in libuv's thread pool. It ends with a sync flush, so pieces are

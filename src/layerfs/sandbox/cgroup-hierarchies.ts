@@ -24,11 +24,19 @@ export function cgroupHierarchies(
   return { ...(unified === undefined ? {} : { v2: unified.point }), v1: Object.fromEntries(v1) }
 }
 
+let knownUsable: Hierarchies | undefined
+
 /**
  * Those that we may make cgroups in. Without root that is a part of version 2 that was delegated to
  * us, if any: systemd does so for a user's session. Where nothing is, all are told, and closed.
+ * Found out once: they are mounted when the machine starts.
  */
 export function usableHierarchies(): Hierarchies {
+  knownUsable ??= findUsable()
+  return knownUsable
+}
+
+function findUsable(): Hierarchies {
   const all = cgroupHierarchies()
   if (!isInUserNamespace() || all.v2 === undefined) return all
   const [, own = ''] = /^0::(\/.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8')) ?? []

@@ -7,15 +7,27 @@ import { hasCode } from '../../oci/errors.ts'
 import { cgroupHierarchies, type Hierarchies } from './cgroup-hierarchies.ts'
 import { processStart } from './process-start.ts'
 
+let knownMark: string | undefined
+
 /** `pid.start`: names a process for ever, though its number will be used again. */
 export function ownerMark(): string {
-  return `${process.pid}.${processStart(process.pid) ?? 0}`
+  knownMark ??= `${process.pid}.${processStart(process.pid) ?? 0}`
+  return knownMark
 }
 
 /** Wherever a run of ours may have made cgroups. */
 export function removeAllLeftovers({ v1, v2 }: Hierarchies = cgroupHierarchies()): void {
   const mounts = new Set([...(v2 === undefined ? [] : [v2]), ...Object.values(v1)])
   for (const mount of mounts) removeLeftovers(join(mount, 'tsbuild'))
+}
+
+const swept = new Set<string>()
+
+/** As {@link removeLeftovers}, once for each parent: a build asks at each of its steps. */
+export function removeLeftoversOnce(parent: string): void {
+  if (swept.has(parent)) return
+  removeLeftovers(parent)
+  swept.add(parent)
 }
 
 /** Removes the cgroups in `parent`, which need not exist, whose owner is gone. */

@@ -123,8 +123,15 @@ const maskedEverywhere: readonly string[] = [
 
 const cpuDirectory = '/sys/devices/system/cpu'
 
+let knownMaskedPaths: readonly string[] | undefined
+
 /** Those of Docker; the throttle counters stand once per CPU of this machine. */
-export function maskedPaths(): string[] {
+export function maskedPaths(): readonly string[] {
+  knownMaskedPaths ??= findMaskedPaths()
+  return knownMaskedPaths
+}
+
+function findMaskedPaths(): string[] {
   const cpus = readdirSync(cpuDirectory).filter(name => /^cpu\d+$/.test(name))
   return [...maskedEverywhere, ...cpus.map(cpu => `${cpuDirectory}/${cpu}/thermal_throttle`)]
 }

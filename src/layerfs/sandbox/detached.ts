@@ -2,13 +2,8 @@
  * Starts a program in a sandbox that outlives us: its monitor hears signals, keeps the output and
  * the end, and clears up (native/sandbox/keep.c). Until we let go, it ends with us.
  */
-import {
-  exitOf,
-  type Outcome,
-  type StartedSandbox,
-  startMonitor,
-  superviseMonitor,
-} from './monitor.ts'
+import { exitOf, type Outcome, type StartedSandbox, superviseMonitor } from './monitor.ts'
+import { startMonitor } from './monitor-process.ts'
 import { prepareSandbox, type SandboxPlace } from './prepare.ts'
 import type { SandboxSpec } from './spec.ts'
 

@@ -4,11 +4,9 @@
  * its descriptor 3, records on 4. It ends the container when descriptor 3 ends, unless it was told
  * to let go of us.
  */
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
-import type { Duplex } from 'node:stream'
-import { hasCode, OciError, unreachable } from '../../oci/errors.ts'
-import { nativeHint, nativePath } from '../native/native-programs.ts'
+import { OciError, unreachable } from '../../oci/errors.ts'
+import type { MonitorProcess } from './monitor-process.ts'
 import { type CreatedTarget, RecordReader, type SandboxRecord } from './records.ts'
 import { SandboxError, type SandboxFailure } from './sandbox-error.ts'
 import type { ExitStatus, PublishedPort } from './spec.ts'
@@ -61,43 +59,19 @@ export function exitOf({ thrown, failure, exit }: Outcome): Omit<ExitStatus, 'ou
 /** How long an aborted monitor may take before it is killed itself, in milliseconds. */
 const patience = 5_000
 
-/**
- * `stdio`: descriptors 0 to 2, then those from 5. Detached ones are of no terminal's session; one
- * that is `isSeen` by other containers runs from a copy that nobody can write.
- * Throws `unsupported` without the native program, and `unavailable` when the machine has no room
- * for a process: then it has no streams either.
- */
-export async function startMonitor(
-  stdio: readonly ('ignore' | 'inherit' | 'pipe' | number)[],
-  { isDetached = false, isSeen = false }: { isDetached?: boolean; isSeen?: boolean } = {},
-): Promise<ChildProcess> {
-  const all: StdioOptions = [...stdio.slice(0, 3), 'pipe', 'pipe', ...stdio.slice(3)]
-  const monitor = spawn(nativePath('sandbox'), isSeen ? ['sealed'] : [], {
-    stdio: all,
-    env: {},
-    ...(isDetached ? { detached: true, cwd: '/' } : {}),
-  })
-  await new Promise<void>((resolve, reject) => {
-    monitor.once('spawn', resolve)
-    // Stays: one that comes later, of a signal that could not be sent, must not end our process.
-    monitor.on('error', error => reject(cannotStart(error)))
-  })
-  return monitor
-}
-
 /** Resolves when the monitor is gone and all its output has been handed on. */
 export function superviseMonitor(
-  monitor: ChildProcess,
+  monitor: MonitorProcess,
   operations: Buffer,
   io: MonitorIo,
 ): Promise<Outcome> {
   return new Promise(resolve => {
-    const control = monitor.stdio[3] as Duplex
+    const { control } = monitor
     const outcome: Outcome = { created: [], ports: [] }
     let deadline: NodeJS.Timeout | undefined
     const stop = () => {
       control.write(Uint8Array.of(constants.signals.SIGKILL))
-      deadline ??= setTimeout(() => monitor.kill('SIGKILL'), patience)
+      deadline ??= setTimeout(() => monitor.kill(), patience)
     }
     const guard = (work: () => void) => {
       try {
@@ -114,7 +88,7 @@ export function superviseMonitor(
     readOutput(monitor, io, guard)
     io.signal?.addEventListener('abort', stop, { once: true })
     if (io.signal?.aborted === true) stop()
-    monitor.on('close', () => {
+    void monitor.closed.then(() => {
       io.signal?.removeEventListener('abort', stop)
       clearTimeout(deadline)
       control.destroy()
@@ -123,20 +97,8 @@ export function superviseMonitor(
   })
 }
 
-function cannotStart(cause: Error): OciError {
-  const noRoom = ['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'] as const
-  if (noRoom.some(code => hasCode(cause, code))) {
-    return new OciError('unavailable', `Cannot start a sandbox: ${cause.message}`, { cause })
-  }
-  return new OciError('unsupported', `Cannot start the native program "${nativePath('sandbox')}"`, {
-    cause,
-    hint: nativeHint(),
-  })
-}
-
-function readRecords(monitor: ChildProcess, take: (record: SandboxRecord) => void): void {
+function readRecords({ reports }: MonitorProcess, take: (record: SandboxRecord) => void): void {
   const reader = new RecordReader()
-  const reports = monitor.stdio[4] as Duplex
   reports.on('error', () => {})
   reports.on('data', (chunk: Uint8Array) => {
     for (const record of reader.push(chunk)) take(record)
@@ -144,24 +106,27 @@ function readRecords(monitor: ChildProcess, take: (record: SandboxRecord) => voi
 }
 
 function readOutput(
-  monitor: ChildProcess,
+  monitor: MonitorProcess,
   { output }: MonitorIo,
   guard: (work: () => void) => void,
 ): void {
   if (output === 'inherit') return
-  monitor.stdout?.on('data', (chunk: Uint8Array) => guard(() => output('stdout', chunk)))
-  monitor.stderr?.on('data', (chunk: Uint8Array) => guard(() => output('stderr', chunk)))
+  monitor.output?.stdout.on('data', (chunk: Uint8Array) => guard(() => output('stdout', chunk)))
+  monitor.output?.stderr.on('data', (chunk: Uint8Array) => guard(() => output('stderr', chunk)))
 }
 
 interface Run {
   readonly outcome: Outcome
-  readonly monitor: ChildProcess
+  readonly monitor: MonitorProcess
   readonly io: MonitorIo
 }
 
 function note(record: SandboxRecord, run: Run): void {
   const { outcome } = run
   switch (record.kind) {
+    case 'monitor':
+      run.monitor.isNumbered?.(record.pid)
+      return
     case 'created':
       outcome.created.push(record)
       return
@@ -191,7 +156,7 @@ function note(record: SandboxRecord, run: Run): void {
 }
 
 function handleOf(pid: number, { outcome, monitor }: Run): StartedSandbox {
-  const control = monitor.stdio[3] as Duplex
+  const { control, reports } = monitor
   return {
     pid,
     ports: outcome.ports,
@@ -202,7 +167,7 @@ function handleOf(pid: number, { outcome, monitor }: Run): StartedSandbox {
     letGo: async () => {
       await new Promise<void>(resolve => control.write(Uint8Array.of(letGo), () => resolve()))
       control.destroy()
-      ;(monitor.stdio[4] as Duplex).destroy()
+      reports.destroy()
       monitor.unref()
     },
   }

@@ -65,18 +65,24 @@ export function encodeOperations(spec: SandboxSpec, around: Surroundings): Buffe
 
 /** As the native program reads them. Throws `invalid` for a text with a NUL. */
 export function encodeWords(list: readonly Operation[]): Buffer {
-  const words = list.flat().map(bytesOf)
-  const size = words.reduce((sum, word) => sum + word.length + wordOverhead, 0)
+  const words = list.flat().map(textOrBytes)
+  const size = words.reduce((sum, word) => sum + lengthOf(word) + wordOverhead, 0)
   const input = Buffer.alloc(4 + size)
   const numbers = new DataView(input.buffer, input.byteOffset)
   numbers.setUint32(0, size, isLittleEndian)
   let at = 4
   for (const word of words) {
-    numbers.setUint32(at, word.length, isLittleEndian)
-    input.set(word, at + 4)
-    at += word.length + wordOverhead
+    const start = at + 4
+    if (typeof word === 'string') at = start + input.write(word, start)
+    else at = start + word.copy(input, start)
+    numbers.setUint32(start - 4, at - start, isLittleEndian)
+    at++
   }
   return input
+}
+
+function lengthOf(word: string | Buffer): number {
+  return typeof word === 'string' ? Buffer.byteLength(word) : word.length
 }
 
 /** The length before each word, and the NUL after it. */
@@ -310,9 +316,9 @@ function processOperations(spec: SandboxSpec): Operation[] {
   ]
 }
 
-function bytesOf(word: string | number | Uint8Array): Uint8Array {
-  if (typeof word === 'object') return word
+function textOrBytes(word: string | number | Uint8Array): string | Buffer {
+  if (typeof word === 'object') return Buffer.from(word.buffer, word.byteOffset, word.byteLength)
   const text = String(word)
-  if (!text.includes('\0')) return Buffer.from(text)
+  if (!text.includes('\0')) return text
   throw new OciError('invalid', `Cannot run with "${printable(text)}": it contains a NUL character`)
 }

@@ -19,6 +19,8 @@ export type SandboxRecord =
       readonly blockedBy: string
     }
   | ({ readonly kind: 'port' } & PublishedPort)
+  /** Its own number, of one that a spawner made. */
+  | { readonly kind: 'monitor'; readonly pid: number }
   /** Of a bundle: waits for our word before it enters its root. */
   | { readonly kind: 'made'; readonly pid: number }
   | { readonly kind: 'started'; readonly pid: number }
@@ -77,6 +79,7 @@ function decode([kind, first = '', second = '', third = '', fourth = '']: string
         port: Number(third),
         protocol: fourth === 'udp' ? 'udp' : 'tcp',
       }
+    case 'monitor':
     case 'made':
     case 'started':
       return { kind, pid: Number(first) }

@@ -4,7 +4,8 @@
  */
 import { runByRuntime } from './by-runtime.ts'
 import { removeCreated } from './created-targets.ts'
-import { exitOf, startMonitor, superviseMonitor } from './monitor.ts'
+import { exitOf, superviseMonitor } from './monitor.ts'
+import { type MonitorProcess, startMonitor } from './monitor-process.ts'
 import { killOrphan } from './orphan.ts'
 import { prepareSandbox } from './prepare.ts'
 import type { SandboxIo } from './sandbox-io.ts'
@@ -20,23 +21,29 @@ import { writtenDirectory } from './with-copies.ts'
 export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<ExitStatus> {
   io.signal?.throwIfAborted()
   if (io.runtime !== undefined) return await runByRuntime(spec, io, io.runtime)
-  const { stdin, output, shared } = io
-  const prepared = prepareSandbox(spec, io, shared === undefined ? 'nothing' : 'end')
+  const prepared = prepareSandbox(spec, io, io.shared === undefined ? 'nothing' : 'end')
   using cgroup = prepared.cgroup
-  const out = output === 'inherit' ? 'inherit' : 'pipe'
-  const monitor = await startMonitor(
-    [
-      stdin === 'null' ? 'ignore' : 'inherit',
-      out,
-      out,
-      ...(shared === undefined ? [] : [shared.lock, shared.control, shared.end]),
-    ],
-    { isSeen: prepared.isSeen },
-  )
+  const monitor = await startFor(io, prepared.isSeen)
   const outcome = await superviseMonitor(monitor, prepared.operations, io)
   if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
   const written = writtenDirectory(spec.root)
   if (written !== undefined) removeCreated(written, outcome.created)
   io.signal?.throwIfAborted()
   return { ...exitOf(outcome), outOfMemory: cgroup.outOfMemory() }
+}
+
+function startFor(io: SandboxIo, isSeen: boolean): Promise<MonitorProcess> {
+  const { stdin, output, shared, spawner } = io
+  const isPlain = stdin === 'null' && output !== 'inherit' && shared === undefined && !isSeen
+  if (isPlain && spawner !== undefined) return spawner.start()
+  const out = output === 'inherit' ? 'inherit' : 'pipe'
+  return startMonitor(
+    [
+      stdin === 'null' ? 'ignore' : 'inherit',
+      out,
+      out,
+      ...(shared === undefined ? [] : [shared.lock, shared.control, shared.end]),
+    ],
+    { isSeen },
+  )
 }

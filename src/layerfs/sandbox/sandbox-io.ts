@@ -2,11 +2,14 @@
 import type { DetachedIo } from './detached.ts'
 import type { MonitorIo, RunningSandbox } from './monitor.ts'
 import type { SandboxPlace } from './prepare.ts'
+import type { Spawner } from './spawner.ts'
 
 export interface SandboxIo extends SandboxPlace {
   readonly stdin: 'null' | 'inherit'
   /** The path of another runtime that is to make it; absent: we do. */
   readonly runtime?: string
+  /** Starts the monitor, where it can; absent: a process of ours is started. */
+  readonly spawner?: Spawner
   /** Called in the order of each stream; what it throws ends the run with that error. */
   readonly output: MonitorIo['output']
   /** Kills everything; the run then rejects with the signal's reason, after all is gone. */

@@ -122,12 +122,12 @@ class DirectoryContainers implements Containers {
     return { kind: 'overlay', lower: await this.#below(path), upper, work: join(path, 'work') }
   }
 
-  async #below(path: string): Promise<string[]> {
+  async #below(path: string): Promise<readonly string[]> {
     const parent = await readFile(join(path, 'parent'), 'utf8').catch(ignoreMissing)
     return parent === undefined ? [] : this.#snapshots.layers(parseChainId(parent))
   }
 
-  async layers(id: string): Promise<{ upper: string; lower: string[] }> {
+  async layers(id: string): Promise<{ upper: string; lower: readonly string[] }> {
     const { path, upper } = await this.get(id)
     const lower = await this.#below(path)
     recordChanges({ upper, lower })

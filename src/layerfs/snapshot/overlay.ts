@@ -18,7 +18,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
+import { type ChainId, hexOf, parseChainId, parseDiffId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { DiskMeter } from '../content/disk-use.ts'
@@ -77,8 +77,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   readonly #hold: (name: ChainId) => Promise<void>
   /** Directories committed since the last {@link settle}. */
   readonly #unsettled = new Set<string>()
-  /** Top first. */
-  readonly #layers = new Map<ChainId, string[]>()
+  readonly #stacks = new Map<ChainId, Stack>()
 
   constructor(root: string, { trash, hold }: Required<SnapshotterOptions>) {
     this.#root = root
@@ -94,7 +93,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   async prepare(parent: ChainId | undefined): Promise<OverlayActive> {
-    const lower = parent === undefined ? [] : await this.layers(parent)
+    const lower = parent === undefined ? [] : (await this.#stackOf(parent)).shown
     const owned = await openOwned(this.#active, this.#trash)
     return this.#disposingOnFailure(owned, async () => {
       const upper = await makeUpper(owned.path, lower[0])
@@ -104,7 +103,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
       if (parent !== undefined) writeFileSync(join(owned.path, 'parent'), parent)
       const mount: RootMount = { kind: 'overlay', lower, upper, work }
       const record = () => recordChanges({ upper, lower })
-      return { ...owned, upper, mount, record, ...(parent === undefined ? {} : { parent }) }
+      return { ...owned, upper, lower, mount, record, ...(parent === undefined ? {} : { parent }) }
     })
   }
 
@@ -164,7 +163,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   async view(name: ChainId): Promise<RootMount> {
-    const lower = await this.layers(name)
+    const { shown: lower } = await this.#stackOf(name)
     const [only] = lower
     // Without a writable layer, overlayfs takes no fewer than two.
     if (only !== undefined && lower.length === 1) {
@@ -173,18 +172,24 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     return { kind: 'overlay', lower }
   }
 
-  async layers(name: ChainId): Promise<string[]> {
+  async layers(name: ChainId): Promise<readonly string[]> {
+    return (await this.#stackOf(name)).layers
+  }
+
+  async #stackOf(name: ChainId): Promise<Stack> {
     // All that it builds on is held with it.
     await this.#hold(name)
     const info = findSnapshotRecord(this.#directoryOf(name))
     if (info === undefined) throw notFound(name)
-    const { parent } = info
+    const { parent, diffId } = info
     // Below a snapshot that is there everything is (1): it need not be read again for every step.
-    const below =
-      parent === undefined ? [] : (this.#layers.get(parent) ?? (await this.layers(parent)))
-    const layers = [join(this.#directoryOf(name), 'fs'), ...below]
-    this.#layers.set(name, layers)
-    return layers
+    const { layers, shown } =
+      parent === undefined ? nothing : (this.#stacks.get(parent) ?? (await this.#stackOf(parent)))
+    const own = join(this.#directoryOf(name), 'fs')
+    const isShown = diffId !== emptyLayer || shown.length === 0
+    const stack = { layers: [own, ...layers], shown: isShown ? [own, ...shown] : shown }
+    this.#stacks.set(name, stack)
+    return stack
   }
 
   async remove(name: ChainId): Promise<void> {
@@ -279,6 +284,20 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     return join(this.#committed, hexOf(name))
   }
 }
+
+/** Directories of layers, top first. */
+interface Stack {
+  readonly layers: readonly string[]
+  /** Without those that have nothing: mounted, they would only be looked through. */
+  readonly shown: readonly string[]
+}
+
+const nothing: Stack = { layers: [], shown: [] }
+
+/** Of the tar without an entry: what a RUN leaves that changes nothing. */
+const emptyLayer = parseDiffId(
+  'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef',
+)
 
 /** Each before those that it builds on. */
 function topmostFirst(infos: readonly SnapshotInfo[]): SnapshotInfo[] {

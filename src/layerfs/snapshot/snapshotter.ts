@@ -48,6 +48,8 @@ export interface StagedLayer extends AsyncDisposable {
 /** A staged layer on top of a parent. */
 export interface ActiveSnapshot extends StagedLayer {
   readonly parent?: ChainId
+  /** The directories of the layers below it that have anything, **top first**. */
+  readonly lower: readonly string[]
   /** The state as the kernel can mount it, writable. */
   readonly mount: RootMount
   /** To be called when all is written, before `upper` is read: then it has what was written. */
@@ -68,8 +70,8 @@ export interface Snapshotter {
   commit(active: StagedLayer, info: SnapshotInfo): Promise<void>
   /** A read-only state. Throws `not-found`. */
   view(name: ChainId): Promise<RootMount>
-  /** Layer directories of `name`, **top first**. Throws `not-found`. */
-  layers(name: ChainId): Promise<string[]>
+  /** Layer directories of `name`, **top first**: all, also those that are empty. Throws `not-found`. */
+  layers(name: ChainId): Promise<readonly string[]>
   /**
    * Idempotent. Throws `conflict` while another snapshot, committed or active, builds on it. For
    * who collects (leases.ts), and knows that nobody holds it.

@@ -9,7 +9,7 @@
  * 15.5 s instead of 0.65 s (measured). So a store is emptied at the end of a command, not before.
  */
 import { randomBytes } from 'node:crypto'
-import { rename } from 'node:fs/promises'
+import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
@@ -43,7 +43,12 @@ export function openTrash(directory: string, now: () => number = Date.now): Tras
   return {
     place,
     discard: async path => {
-      await rename(path, await place()).catch(ignoreMissing)
+      const target = await place()
+      try {
+        renameSync(path, target)
+      } catch (error) {
+        ignoreMissing(error)
+      }
     },
     empty: async ({ minAgeMs = 0, budgetMs = Number.POSITIVE_INFINITY, signal } = {}) => {
       const start = now()

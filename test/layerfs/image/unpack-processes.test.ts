@@ -39,7 +39,7 @@ async function expectWhole(root: string, chain: string | undefined): Promise<voi
   await using store = await openStore(root)
   expect(readdirSync(join(root, 'active'))).toEqual([])
   expect(readdirSync(join(root, 'snapshots'))).toHaveLength(layerCount)
-  const layers = (await store.snapshots.layers(parseChainId(chain ?? ''))).reverse()
+  const layers = (await store.snapshots.layers(parseChainId(chain ?? ''))).toReversed()
   for (const [layer, directory] of layers.entries()) {
     expect(readdirSync(join(directory, `l${layer}`))).toHaveLength(filesPerLayer)
     for (let file = 0; file < filesPerLayer; file++) {

@@ -104,7 +104,7 @@ describeWith(['root'], 'unpackImage', () => {
     await using store = await openStore(freshDirectory())
     const many = Array.from({ length: 40 }, (_layer, i) => tarOf({ [`f${i}`]: `${i}` }))
     const top = await unpackImage(await imageIn(store, many), store)
-    const layers = (await store.snapshots.layers(top!)).reverse()
+    const layers = (await store.snapshots.layers(top!)).toReversed()
     expect(layers.map(layer => readdirSync(layer)[0])).toEqual(many.map((_layer, i) => `f${i}`))
     process.off('warning', onWarning)
     expect(warnings).toEqual([])

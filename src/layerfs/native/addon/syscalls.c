@@ -191,5 +191,6 @@ NAPI_MODULE_INIT() {
   bind(env, exports, list_bindings);
   bind(env, exports, compress_bindings);
   bind(env, exports, copy_file_bindings);
+  bind(env, exports, socket_bindings);
   return exports;
 }

@@ -67,5 +67,6 @@ extern const struct binding relay_bindings[];
 extern const struct binding list_bindings[];
 extern const struct binding compress_bindings[];
 extern const struct binding copy_file_bindings[];
+extern const struct binding socket_bindings[];
 
 #endif

@@ -73,6 +73,7 @@ int main(int count, char **words) {
   if (count > 1 && strcmp(words[1], "user-namespace") == 0) {
     return enter_user_namespace(count - 2, words + 2);
   }
+  if (count > 1 && strcmp(words[1], "spawner") == 0) spawn_monitors();
   if (fcntl(INPUT_FD, F_GETFD) < 0 || fcntl(REPORT_FD, F_GETFD) < 0) {
     fputs("sandbox: started by tsbuild and tsrun only: it reads what to do from descriptor 3\n", stderr);
     return 125;

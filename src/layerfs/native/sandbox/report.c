@@ -2,6 +2,7 @@
  * Records to the caller, on descriptor 4.
  *
  *   record: u32 length · words separated by NUL
+ *     monitor PID                  of a spawner's; the first record
  *     error STEP ERRNO DETAIL      nothing runs; the last record
  *     created PATH KIND BEFORE AFTER   a mount target was missing and was made, in this order;
  *                                  the modification time of its directory, in nanoseconds
@@ -49,8 +50,12 @@ __attribute__((format(printf, 1, 2))) static void report(const char *format, ...
   send_record(record, 4 + size);
 }
 
-void fail(const char *step, int error, const char *detail) {
+void report_error(const char *step, int error, const char *detail) {
   report("error%c%s%c%d%c%s", 0, step, 0, error, 0, detail);
+}
+
+void fail(const char *step, int error, const char *detail) {
+  report_error(step, error, detail);
   if (failure_fd >= 0) (void)!write(failure_fd, "!", 1);
   _exit(125);
 }
@@ -63,6 +68,8 @@ void report_created(const char *path, bool directory, const struct timespec time
   report("created%c%s%c%s%c%lld%c%lld", 0, path, 0, directory ? "directory" : "file", 0,
          nanoseconds(times[0]), 0, nanoseconds(times[1]));
 }
+
+void report_monitor(pid_t pid) { report("monitor%c%d", 0, pid); }
 
 void report_made(pid_t pid) { report("made%c%d", 0, pid); }
 

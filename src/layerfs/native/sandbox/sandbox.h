@@ -139,8 +139,11 @@ void append(struct texts *list, char *text);
 
 /* report.c: `step` names what was attempted, `detail` the object it failed on. */
 _Noreturn void fail(const char *step, int error, const char *detail);
+void report_error(const char *step, int error, const char *detail);
 void report_created(const char *path, bool directory, const struct timespec times[2]);
 void report_started(pid_t pid);
+/* By a spawner's child, before anything else. */
+void report_monitor(pid_t pid);
 void report_network(const char *address, const char *gateway, const char *blocked_by);
 void report_port(const char *host, unsigned host_port, unsigned port, const char *protocol);
 void report_exit(int code, int signal);
@@ -152,6 +155,9 @@ void report_to(int fd);
 int duplicate_report(int lowest);
 /* The namespaces are there and the file system built, but for entering it: (bundle.h). */
 void report_made(pid_t pid);
+
+/* spawner.c: returns in each monitor that it makes. */
+void spawn_monitors(void);
 
 /* child.c: the way of PID 1, from its birth to the user's program. */
 _Noreturn void become_container(int monitor);
