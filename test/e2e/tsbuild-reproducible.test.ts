@@ -1,11 +1,21 @@
 /** The same inputs give the same digests: other places, times, users, umasks, stores and threads. */
-import { chmodSync, chownSync, cpSync, readFileSync, statSync, utimesSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeRepository } from '../support/git-server.ts'
 import { describeWith } from '../support/requires.ts'
 import { run } from './process.ts'
-import { openWorkspace, type Store } from './workspace.ts'
+import { checkout, openWorkspace, type Store } from './workspace.ts'
 
 const dockerfile = `
 FROM busybox AS build
@@ -18,6 +28,22 @@ COPY --from=build /out /app
 RUN touch made-now && rm /bin/yes; true
 LABEL a=b
 `
+
+const clamped = [
+  ...['--build-arg', 'SOURCE_DATE_EPOCH=1700000000'],
+  ...['-o', 'type=image,rewrite-timestamp=true'],
+]
+
+const program = join(checkout, 'dist/cli/tsbuild.js')
+const user = 4000
+const asUser = ['setpriv', '--reuid', `${user}`, '--regid', `${user}`, '--clear-groups']
+
+/** Whether this machine lets users make namespaces, and read this checkout. */
+function hasOtherUsers(): boolean {
+  const [name = '', ...flags] = asUser
+  const script = 'unshare -U true && "$0" "$1" --version'
+  return spawnSync(name, [...flags, 'sh', '-c', script, process.execPath, program]).status === 0
+}
 
 describeWith(['root', 'build', 'busybox', 'git'], 'a reproducible build', () => {
   const work = openWorkspace('reproducible')
@@ -55,16 +81,37 @@ describeWith(['root', 'build', 'busybox', 'git'], 'a reproducible build', () => 
   }
 
   test('O11 SOURCE_DATE_EPOCH and rewrite-timestamp=true: the same digest everywhere', async () => {
-    const args = [
-      ...['--build-arg', 'SOURCE_DATE_EPOCH=1700000000'],
-      ...['-o', 'type=image,rewrite-timestamp=true'],
-    ]
     const [first = '', second = ''] = checkouts
-    const digest = await digestOf({ store, context: first, threads: '1' }, args)
-    expect(await digestOf({ store: other, context: second, threads: '8' }, args)).toBe(digest)
-    expect(await digestOf({ store, context: first, threads: '4' }, args)).toBe(digest)
+    const digest = await digestOf({ store, context: first, threads: '1' }, clamped)
+    expect(await digestOf({ store: other, context: second, threads: '8' }, clamped)).toBe(digest)
+    expect(await digestOf({ store, context: first, threads: '4' }, clamped)).toBe(digest)
     const plain = ['--build-arg', 'SOURCE_DATE_EPOCH=1700000000']
     expect(await digestOf({ store, context: first, threads: '4' }, plain)).not.toBe(digest)
+  })
+
+  test.skipIf(!hasOtherUsers())('another user with another umask gets it too', async () => {
+    const [, context = ''] = checkouts
+    for (const path of [work.directory, context]) chmodSync(path, 0o755)
+    const home = work.path('other-home')
+    mkdirSync(home)
+    chownSync(home, user, user)
+    const env = { ...work.env, HOME: home, TMPDIR: home, TSBUILD_ROOT: join(home, 'store') }
+    const build = async (umask: string, threads: string) => {
+      const script = 'umask "$0"; "$@"'
+      const tsbuild = async (...args: string[]) => {
+        const command = [...asUser, 'sh', '-c', script, umask, process.execPath, program, ...args]
+        const [name = '', ...rest] = command
+        await run(name, rest, { env: { ...env, UV_THREADPOOL_SIZE: threads } })
+      }
+      await tsbuild('load', '-i', work.path('busybox-image.tar'))
+      const metadata = join(home, 'metadata')
+      await tsbuild('--network', 'none', ...clamped, '--metadata-file', metadata, context)
+      rmSync(env.TSBUILD_ROOT, { recursive: true })
+      return JSON.parse(readFileSync(metadata, 'utf8'))['containerimage.digest']
+    }
+    const digest = await digestOf({ store, context, threads: '2' }, clamped)
+    expect(await build('077', '3')).toBe(digest)
+    expect(await build('000', '1')).toBe(digest)
   })
 
   test('no time of the image is later, those of the base are its own, and it runs', async () => {

@@ -3,7 +3,7 @@
  * when a file is none of those; it is then as if it had not been called.
  */
 #define _GNU_SOURCE
-#include "syscalls.h"
+#include "new-file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* As `CopyNumbers` and `copyStatus` of syscalls.ts have them. */
-enum { MODE, UID, GID, SECONDS, NANOSECONDS, KEEPS_TIME, NUMBERS };
+enum { MODE, KEEPS_TIME = 5, NUMBERS };
 enum { IS_DONE, IS_NOT_PLAIN, IS_GONE, IS_IN_THE_WAY };
 
 /* Copied through memory: cheaper than asking the kernel to, and holes of this size are no holes. */
@@ -28,17 +28,6 @@ static bool read_place(napi_env env, const struct arguments *args, size_t index,
   struct arguments pair = {.env = env};
   return read_list(args, index, &pair) && read_int(&pair, 0, &place->dir_fd) &&
          read_name(&pair, 1, &place->name);
-}
-
-static bool read_numbers(const struct arguments *args, size_t index, const double **numbers) {
-  napi_typedarray_type type = napi_int8_array;
-  size_t length = 0;
-  void *start = NULL;
-  napi_get_typedarray_info(args->env, args->values[index], &type, &length, &start, NULL, NULL);
-  *numbers = start;
-  if (type == napi_float64_array && length == NUMBERS) return true;
-  napi_throw_type_error(args->env, "ERR_INVALID_ARG_TYPE", "Expected six numbers");
-  return false;
 }
 
 /* The descriptor, or the negative of one of the answers above. O_NONBLOCK: should it be a FIFO by
@@ -69,17 +58,6 @@ static ssize_t read_all(int fd, char *data, size_t size) {
   return (ssize_t)length;
 }
 
-static bool write_all(int fd, const char *data, size_t size) {
-  while (size > 0) {
-    const ssize_t written = write(fd, data, size);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    data += written;
-    size -= (size_t)written;
-  }
-  return true;
-}
-
 static bool copy_content(int from, int to, size_t size, const char **call) {
   static _Thread_local char data[SMALL_SIZE];
   *call = "read";
@@ -89,33 +67,12 @@ static bool copy_content(int from, int to, size_t size, const char **call) {
   return write_all(to, data, (size_t)length);
 }
 
-/* Each call names itself before it can fail. Owner first: setting it clears setuid. */
-static bool set_attributes(int fd, const double *numbers, const struct stat *source,
-                           const char **call) {
-  const uid_t uid = (uid_t)numbers[UID];
-  const gid_t gid = (gid_t)numbers[GID];
-  const mode_t mode = (mode_t)numbers[MODE];
-  const struct timespec given = {(time_t)numbers[SECONDS], (long)numbers[NANOSECONDS]};
-  const struct timespec time = numbers[KEEPS_TIME] != 0 ? source->st_mtim : given;
-  const struct timespec times[2] = {time, time};
-  struct stat now;
-  *call = "fstat";
-  if (fstat(fd, &now) != 0) return false;
-  const bool is_owned = now.st_uid == uid && now.st_gid == gid;
-  *call = "fchown";
-  if (!is_owned && fchown(fd, uid, gid) != 0) return false;
-  *call = "fchmod";
-  if ((!is_owned || (now.st_mode & 07777) != mode) && fchmod(fd, mode) != 0) return false;
-  *call = "futimens";
-  return futimens(fd, times) == 0;
-}
-
 static napi_value call_copy_file(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
   struct place from, to;
   const double *numbers;
   if (!read_place(env, &args, 0, &from) || !read_place(env, &args, 1, &to) ||
-      !read_numbers(&args, 2, &numbers)) {
+      !read_numbers(&args, 2, NUMBERS, &numbers)) {
     return NULL;
   }
   struct stat stat;
@@ -131,8 +88,10 @@ static napi_value call_copy_file(napi_env env, napi_callback_info info) {
                              : throw_errno(env, "openat", to.name.text);
   }
   const char *call = NULL;
+  struct attributes wanted = attributes_in(numbers);
+  if (numbers[KEEPS_TIME] != 0) wanted.time = stat.st_mtim;
   const bool is_copied = copy_content(source, target, (size_t)stat.st_size, &call) &&
-                         set_attributes(target, numbers, &stat, &call);
+                         set_attributes(target, &wanted, &call);
   const int failure = errno;
   close(source);
   if (close(target) != 0 && is_copied) return throw_errno(env, "close", to.name.text);

@@ -10,6 +10,8 @@
  *   fd 4    out: records (report.c)      signal to deliver; end of file: the caller is gone
  *   fd 5-8  of a container that may outlive the caller: keep.c
  *
+ * A caller with many containers has one more: a SPAWNER, of which their monitors are forks (spawner.c).
+ *
  * Guarantees
  *  (1) Every mount is made in the container's own mount namespace and ends with it; nothing that
  *      the caller could leave mounted exists at any moment.
