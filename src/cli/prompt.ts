@@ -31,6 +31,12 @@ export async function ask(
   return line.text
 }
 
+/** Whether the user says yes; where no terminal is, nobody is asked. */
+export async function isConfirmed(question: string, context: CliContext): Promise<boolean> {
+  if (context.stdin.isTTY !== true) return true
+  return /^y(es)?$/i.test((await ask(`${question} [y/N] `, 'shown', context)).trim())
+}
+
 class LineEditor {
   readonly #show: (text: string) => void
   text = ''

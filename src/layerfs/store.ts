@@ -10,6 +10,7 @@
  *   ├── snapshots/, active/     snapshot/overlay.ts
  *   ├── boot                    snapshot/durability.ts
  *   ├── containers/             snapshot/containers.ts
+ *   ├── volumes/                runtime/volumes.ts
  *   ├── mounts/                 snapshot/image-mounts.ts
  *   ├── records/                content/records.ts: the build cache
  *   ├── builds/                 builder/history: the latest builds, with the output of their steps

@@ -126,7 +126,7 @@ describe('tsrun', () => {
   test.each([
     [['run'], 'takes at least 1 argument, got 0'],
     [['run', '--restart', 'always', 'x'], 'Flag --restart is not supported yet'],
-    [['-l', 'a=b', 'x'], 'Flag --label is not supported yet'],
+    [['-a', 'stdin', 'x'], 'Flag --attach is not supported yet'],
     [['run', '-t', 'x'], 'The input device is not a TTY'],
     [['run', '--pull', 'never', 'x'], 'Cannot find image "x" in the store'],
     [['run', '--pull', 'never', 'a/UPPER/case'], 'Cannot parse repository name'],

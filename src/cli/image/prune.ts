@@ -3,11 +3,11 @@ import { cachedLayers, cutoffFor, mostBytes } from '../../builder/cache-use.ts'
 import { discardDownloads, type Pruned } from '../../layerfs/image/prune.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { usageError } from '../cli-error.ts'
-import { type CliContext, type Command, defineCommand } from '../command.ts'
+import { type Command, defineCommand } from '../command.ts'
 import { parseAs, parseDuration } from '../flag-values.ts'
 import type { FlagTable, FlagValues } from '../flags.ts'
 import { humanSize } from '../human.ts'
-import { ask } from '../prompt.ts'
+import { isConfirmed } from '../prompt.ts'
 import { removeUnused } from './remove-unused.ts'
 import { whenFree } from './when-free.ts'
 
@@ -56,12 +56,14 @@ export const pruneCommand: Command = defineCommand({
   ],
   flags,
   unsupported: {
-    volumes: { reason: 'There are no volumes' },
+    volumes: { reason: 'Use "tsrun volume prune"' },
   },
   arity: { min: 0, max: 0 },
   run: async ({ flags, ...context }) => {
     const oldest = oldestKept(flags, new Date())
-    if (!flags.force && !(await isConfirmed(flags.all, context))) return 0
+    const cache = flags.all ? ' and the whole build cache' : ''
+    const question = `Remove all images without a name${cache}, and what they alone use?`
+    if (!flags.force && !(await isConfirmed(question, context))) return 0
     await using store = await openStore(context.environment.root)
     const before = await cutoff(store, oldest, flags)
     const removed = await prune(store, before, task => whenFree(task, context, flags.timeout))
@@ -115,13 +117,6 @@ function wishesOf(space: SpaceFlags) {
     minFree: space['min-free-space'],
     reserved: space['reserved-space'],
   }
-}
-
-async function isConfirmed(all: boolean, context: CliContext): Promise<boolean> {
-  if (context.stdin.isTTY !== true) return true
-  const cache = all ? ' and the whole build cache' : ''
-  const question = `Remove all images without a name${cache}, and what they alone use? [y/N] `
-  return /^y(es)?$/i.test((await ask(question, 'shown', context)).trim())
 }
 
 interface Removed {

@@ -80,11 +80,7 @@ export function buildRequest(
 
 /** Throws a usage error. */
 function limitsOf(flags: BuildFlags): SandboxSpec['limits'] {
-  const { 'cpu-quota': quota = 0, 'cpu-period': period } = flags
-  if (quota < 0 || period <= 0) {
-    throw usageError('Cannot use flags --cpu-quota and --cpu-period: expected positive numbers')
-  }
-  return limitOptions({ ...flags, ...(quota === 0 ? {} : { cpus: quota / period }) })
+  return limitOptions(flags)
 }
 
 /** Names of stages may be separated by commas, as buildx has it. Throws a usage error. */

@@ -1,7 +1,6 @@
 /** The flags of `tsrun run` as ContainerOptions. Reads only files and devices that they name. */
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { resolve } from 'node:path'
 import type { ContainerExtras, ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
 import type { PublishedPort, SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
@@ -14,6 +13,7 @@ import { parsePublish } from './publish-options.ts'
 import { ioOptions, limitOptions, resourceOptions } from './resource-options.ts'
 import type { RunFlags } from './run-flags.ts'
 import { securityOptions } from './security-options.ts'
+import { mountsOf, parseVolume } from './volume-options.ts'
 
 /** Throws a usage error that quotes the value, and ENOENT for a missing environment file. */
 export async function containerOptions(
@@ -29,12 +29,12 @@ export async function containerOptions(
     ...(workdir === undefined ? {} : { workingDirectory: workdir }),
     ...(hostname === undefined ? {} : { hostname: parseHostname(hostname) }),
     network: networkMode(flags),
-    mounts: [
+    ...mountsOf([
       ...(flags.ipc === 'host' ? [hostSharedMemory] : []),
       ...flags.volume.map(parseVolume),
       ...flags.tmpfs.map(parseTmpfs),
       ...flags.mount.map(parseMount),
-    ],
+    ]),
     terminal: flags.tty,
     readOnly: flags['read-only'],
     security: await securityOptions(flags),
@@ -114,28 +114,6 @@ async function readEnvironmentFile(path: string): Promise<string[]> {
     .split(/\r?\n/)
     .map(line => line.trimStart())
     .filter(line => line !== '' && !line.startsWith('#'))
-}
-
-/** `SOURCE:TARGET[:OPTIONS]`. */
-function parseVolume(text: string): SandboxMount {
-  const [source = '', target, options = '', ...rest] = text.split(':')
-  const refuse = (reason: string) => usageError(`Cannot use volume "${printable(text)}": ${reason}`)
-  if (target === undefined) throw refuse('volumes without a source are not supported yet')
-  if (rest.length > 0) throw refuse('expected SOURCE:TARGET[:ro]')
-  if (!/^([/~]|\.\.?(\/|$))/.test(source)) throw refuse('named volumes are not supported yet')
-  if (!target.startsWith('/')) throw refuse('the target must be an absolute path')
-  if (target === '/') throw refuse('the target cannot be the root')
-  const unknown = options
-    .split(',')
-    .find(option => !/^(|ro|rw|z|Z|r?private|r?slave|r?shared)$/.test(option))
-  if (unknown !== undefined) throw refuse(`unknown option "${printable(unknown)}"`)
-  return {
-    kind: 'bind',
-    source: resolve(source),
-    target,
-    readOnly: options.split(',').includes('ro'),
-    recursive: true,
-  }
 }
 
 /** `TARGET[:size=64m,mode=1777,…]`; other options of tmpfs that change nothing here are accepted. */

@@ -1,4 +1,5 @@
 /** `--mount` as docker spells it: `type=bind,source=/srv,target=/srv,readonly`. */
+import { assertVolumeName, type VolumeWish } from '../../layerfs/runtime/volumes.ts'
 import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
@@ -16,10 +17,11 @@ const aliases: Readonly<Record<string, string>> = {
 const keys: Readonly<Record<string, readonly string[]>> = {
   bind: ['source', 'readonly', 'bind-propagation', 'bind-recursive', 'bind-nonrecursive'],
   tmpfs: ['tmpfs-size', 'tmpfs-mode'],
+  volume: ['source', 'readonly', 'volume-nocopy'],
 }
 
 /** Throws a usage error that quotes the text and says what is wrong with it. */
-export function parseMount(text: string): SandboxMount {
+export function parseMount(text: string): SandboxMount | VolumeWish {
   const refuse = (why: string) => usageError(`Cannot use mount "${printable(text)}": ${why}`)
   const values = new Map<string, string>()
   for (const word of text.split(',')) {
@@ -28,16 +30,27 @@ export function parseMount(text: string): SandboxMount {
   }
   const type = values.get('type') ?? 'volume'
   const known = keys[type]
-  if (known === undefined) {
-    throw refuse(type === 'volume' ? 'volumes are not supported yet' : `unknown type "${type}"`)
-  }
+  if (known === undefined) throw refuse(`unknown type "${printable(type)}"`)
   const unknown = [...values.keys()].find(
     name => name !== 'type' && name !== 'target' && !known.includes(name),
   )
   if (unknown !== undefined) throw refuse(`unknown option "${printable(unknown)}" of ${type}`)
   const target = values.get('target') ?? ''
   if (!target.startsWith('/') || target === '/') throw refuse('the target must be an absolute path')
-  return type === 'bind' ? bindOf(values, target, refuse) : tmpfsOf(values, target, refuse)
+  return makers[type as keyof typeof makers](values, target, refuse)
+}
+
+const makers = { bind: bindOf, tmpfs: tmpfsOf, volume: volumeOf } as const
+
+function volumeOf(values: ReadonlyMap<string, string>, target: string, refuse: Refuse): VolumeWish {
+  const name = values.get('source')
+  if (name !== undefined) assertVolumeName(name)
+  return {
+    ...(name === undefined ? {} : { name }),
+    target,
+    readOnly: truth(values, 'readonly', refuse),
+    copies: !truth(values, 'volume-nocopy', refuse),
+  }
 }
 
 type Refuse = (why: string) => Error

@@ -6,6 +6,9 @@ import { type Command, defineCommand } from '../command.ts'
 import { humanAge, humanDuration } from '../human.ts'
 import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { truncate } from '../progress/display-width.ts'
+import { containerFilters, stateOf } from './container-filters.ts'
+import { filterOf } from './filters.ts'
+import { formatLabels } from './label-options.ts'
 import { formatPort } from './publish-options.ts'
 
 export const psCommand: Command = defineCommand({
@@ -14,13 +17,18 @@ export const psCommand: Command = defineCommand({
   summary: 'List containers',
   examples: ['ps', 'ps -a', "ps -a --format '{{.ID}} {{.Status}}'"],
   flags: {
-    all: { kind: 'boolean', short: 'a', help: 'Also those that have ended' },
+    all: { kind: 'boolean', short: 'a', help: 'Also those that do not run' },
+    filter: {
+      kind: 'strings',
+      short: 'f',
+      value: 'KEY=VALUE',
+      help: `Only those that fit: ${Object.keys(containerFilters([])).join(', ')}`,
+    },
+    last: { kind: 'integer', short: 'n', value: 'N', help: 'The newest, whether they run or not' },
+    latest: { kind: 'boolean', short: 'l', help: 'The newest one, whether it runs or not' },
     ...listFlags,
   },
   unsupported: {
-    filter: { short: 'f' },
-    last: { short: 'n' },
-    latest: { short: 'l' },
     size: { short: 's' },
   },
   arity: { min: 0, max: 0 },
@@ -28,13 +36,20 @@ export const psCommand: Command = defineCommand({
     await using store = await openStore(environment.root)
     const containers = await listContainers(store.containers)
     const now = new Date()
+    const most = flags.latest ? 1 : (flags.last ?? 0)
+    const fits = filterOf(flags.filter, containerFilters(containers))
+    const isAsked = flags.all || most > 0 || flags.filter.some(word => endedToo.test(word))
     const rows = containers
-      .filter(({ isRunning }) => flags.all || isRunning)
+      .filter(container => (isAsked || container.isRunning) && fits(container))
+      .slice(0, most > 0 ? most : undefined)
       .map(container => rowOf(container, { now, isFull: flags['no-trunc'] }))
     stdout.write(listOutput(rows, columns, flags))
     return 0
   },
 })
+
+/** Of these filters docker looks among those that do not run, too. */
+const endedToo = /^(status|exited)=/
 
 const columns: readonly ListColumn[] = [
   { head: 'CONTAINER ID', field: 'ID' },
@@ -58,10 +73,12 @@ function rowOf(
     Command: `"${isFull ? command : truncate(command, 20)}"`,
     CreatedAt: record?.createdAt ?? '',
     RunningFor: humanAge(record?.createdAt, now),
-    State: !isRunning ? 'exited' : isPaused(container) ? 'paused' : 'running',
+    State: stateOf(container),
     Status: statusOf(container, now),
     Ports: isRunning ? (record?.ports ?? []).map(formatPort).join(', ') : '',
     Names: record?.name ?? '',
+    Labels: formatLabels(record?.labels),
+    Mounts: (record?.volumes ?? []).map(({ name }) => name).join(','),
   }
 }
 
@@ -72,6 +89,7 @@ function statusOf(container: Container, now: Date): string {
     const started = Date.parse(record.startedAt ?? record.createdAt)
     return `Up ${humanDuration(now.getTime() - started)}${isPaused(container) ? ' (Paused)' : ''}`
   }
+  if (record.startedAt === undefined) return 'Created'
   if (record.end === undefined) return 'Exited (killed)'
   return `Exited (${record.end.code}) ${humanAge(record.end.at, now)}`
 }

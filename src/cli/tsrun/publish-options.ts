@@ -57,6 +57,14 @@ export function exposedPorts(exposed: readonly string[]): PublishedPort[] {
   })
 }
 
+/** `--expose`: `80`, `80/udp`, `8000-8003`, each as an image says it. Throws a usage error. */
+export function exposedRange(text: string): string[] {
+  const refuse = (reason: string) => usageError(`Cannot expose "${printable(text)}": ${reason}`)
+  const [numbers = '', protocol = 'tcp', ...rest] = text.split('/')
+  if (rest.length > 0 || !/^(tcp|udp)$/.test(protocol)) throw refuse('the protocol is tcp or udp')
+  return parseRange(numbers, refuse).map(port => `${port}/${protocol}`)
+}
+
 /** As docker lists them: `0.0.0.0:8080->80/tcp`. */
 export function formatPort(port: PublishedPort): string {
   return `${formatHostPort(port)}->${port.port}/${port.protocol}`

@@ -18,6 +18,8 @@ type LimitFlag =
   | 'cpus'
   | 'cpu-shares'
   | 'cpuset-cpus'
+  | 'cpu-quota'
+  | 'cpu-period'
   | 'pids-limit'
 
 /** The flags of a command that starts something, as far as it has them. */
@@ -26,7 +28,8 @@ export type LimitFlags = { readonly [Name in LimitFlag]?: RunFlags[Name] }
 /** Throws a usage error that names the flag. */
 export function limitOptions(flags: LimitFlags): ContainerOptions['limits'] {
   checkLimits(flags)
-  const { memory, cpus, 'pids-limit': pids, 'memory-reservation': memoryReservation } = flags
+  const cpus = cpuTime(flags)
+  const { memory, 'pids-limit': pids, 'memory-reservation': memoryReservation } = flags
   const { 'cpu-shares': cpuShares, 'cpuset-cpus': cpuset } = flags
   return {
     ...(memory ? { memory } : {}),
@@ -37,6 +40,16 @@ export function limitOptions(flags: LimitFlags): ContainerOptions['limits'] {
     ...(cpuset === undefined ? {} : { cpuset }),
     ...(pids !== undefined && pids > 0 ? { pids } : {}),
   }
+}
+
+/** In CPUs, of which docker takes one form or the other. */
+function cpuTime(flags: LimitFlags): number | undefined {
+  const { cpus, 'cpu-quota': quota = 0, 'cpu-period': period = 100_000 } = flags
+  if (quota < 0 || period <= 0) {
+    throw usageError('Cannot use flags --cpu-quota and --cpu-period: expected positive numbers')
+  }
+  if (cpus && quota !== 0) throw usageError('Cannot use flags --cpus and --cpu-quota together')
+  return quota === 0 ? cpus : quota / period
 }
 
 function checkLimits(flags: LimitFlags): void {

@@ -1,5 +1,6 @@
 import { killContainer } from '../../layerfs/runtime/container-control.ts'
 import type { Container } from '../../layerfs/runtime/container-list.ts'
+import { removeOwnVolumes } from '../../layerfs/runtime/volumes.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
@@ -16,7 +17,7 @@ export const rmCommand: Command = defineCommand({
       short: 'f',
       help: 'Kill those that run; ignore those that do not exist',
     },
-    volumes: { kind: 'boolean', short: 'v', help: 'For docker’s sake: there are none of its own' },
+    volumes: { kind: 'boolean', short: 'v', help: 'Also its volumes that have no name' },
   },
   unsupported: { link: { short: 'l' } },
   arity: { min: 1 },
@@ -24,9 +25,13 @@ export const rmCommand: Command = defineCommand({
     await using store = await openStore(context.environment.root)
     const options = { context, store, ignoresMissing: flags.force }
     return await eachContainer(args, options, async container => {
-      if (!flags.force) return await store.containers.remove(container.id)
-      await killContainer(store.containers, container, context.signal)
-      await removeIfThere(store, container)
+      if (flags.force) {
+        await killContainer(store.containers, container, context.signal)
+        await removeIfThere(store, container)
+      } else {
+        await store.containers.remove(container.id)
+      }
+      if (flags.volumes) await removeOwnVolumes(store, container.record)
     })
   },
 })

@@ -6,9 +6,13 @@ const resources = 'Resources'
 const network = 'Network'
 const security = 'Security'
 
-export const runFlags = {
+/** What a container is told however it is started. */
+export const containerFlags = {
   rm: { kind: 'boolean', help: 'Remove the container when it ends' },
-  detach: { kind: 'boolean', short: 'd', help: 'Let it live on; print its id' },
+  label: { kind: 'strings', short: 'l', value: 'KEY=VALUE', help: 'Label of the container' },
+  'label-file': { kind: 'strings', value: 'FILE', help: 'Read labels from a file' },
+  cidfile: { kind: 'string', value: 'FILE', help: 'Write the id of the container to a new file' },
+  'no-healthcheck': { kind: 'boolean', help: 'For docker’s sake: there are no health checks' },
   'log-opt': {
     kind: 'strings',
     value: 'max-size=BYTES',
@@ -21,8 +25,8 @@ export const runFlags = {
   volume: {
     kind: 'strings',
     short: 'v',
-    value: 'SOURCE:TARGET[:ro]',
-    help: 'Show a directory or file of this machine inside',
+    value: '[SOURCE:]TARGET[:ro]',
+    help: 'Show a directory or file of this machine inside, or a volume of that name',
   },
   tmpfs: {
     kind: 'strings',
@@ -31,7 +35,7 @@ export const runFlags = {
   },
   mount: {
     kind: 'strings',
-    value: 'type=bind|tmpfs,…',
+    value: 'type=bind|tmpfs|volume,…',
     help: 'The same in words: type=bind,source=/srv,target=/srv,readonly',
   },
   workdir: { kind: 'string', short: 'w', value: 'DIR', help: 'Directory the command starts in' },
@@ -87,6 +91,12 @@ export const runFlags = {
     value: '[IP:]HOST:PORT[/udp]',
     group: network,
     help: 'Let a port of this machine lead to one of the container',
+  },
+  expose: {
+    kind: 'strings',
+    value: 'PORT[/udp]',
+    group: network,
+    help: 'A port that --publish-all publishes, beside those of the image',
   },
   'publish-all': {
     kind: 'boolean',
@@ -149,6 +159,19 @@ export const runFlags = {
     help: 'Memory that is left to it when the machine has little',
   },
   cpus: { kind: 'number', value: 'N', group: resources, help: 'CPU limit: 0.5, 2' },
+  'cpu-quota': {
+    kind: 'integer',
+    value: 'N',
+    group: resources,
+    help: 'Microseconds of CPU time in a period, instead of --cpus',
+  },
+  'cpu-period': {
+    kind: 'integer',
+    value: 'N',
+    default: 100_000,
+    group: resources,
+    help: 'Length of the period of --cpu-quota',
+  },
   'cpu-shares': {
     kind: 'integer',
     short: 'c',
@@ -271,11 +294,18 @@ export const runFlags = {
   },
 } as const satisfies FlagTable
 
-export type RunFlags = FlagValues<typeof runFlags>
+export type RunFlags = FlagValues<typeof containerFlags>
+
+export const runFlags = {
+  detach: { kind: 'boolean', short: 'd', help: 'Let it live on; print its id' },
+  ...containerFlags,
+} as const satisfies FlagTable
 
 const limits: UnsupportedFlag = { reason: 'Limits are those under "Resources" in the help' }
 const namespaces: UnsupportedFlag = { reason: 'Namespaces are always those of the container' }
 const networks: UnsupportedFlag = { reason: 'Networks are bridge, host, none and container:NAME' }
+const ofWindows: UnsupportedFlag = { reason: 'It is a limit of Windows' }
+const health: UnsupportedFlag = { reason: 'No process of ours is left that could check' }
 const logging: UnsupportedFlag = {
   reason: 'The output goes where that of tsrun goes, or with --detach to a file for "tsrun logs"',
 }
@@ -284,8 +314,6 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   restart: {
     reason: 'No process of ours is left that could: use a service of systemd with Restart=',
   },
-  label: { short: 'l' },
-  'label-file': {},
   attach: { short: 'a', reason: 'Use --interactive' },
   gpus: {},
   link: networks,
@@ -293,28 +321,35 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   ip: networks,
   ip6: networks,
   'mac-address': networks,
-  expose: networks,
   cgroupns: namespaces,
   'cgroup-parent': limits,
   'memory-swappiness': limits,
   'kernel-memory': limits,
-  'cpu-period': limits,
-  'cpu-quota': limits,
+  'cpu-rt-period': limits,
+  'cpu-rt-runtime': limits,
+  'cpu-count': ofWindows,
+  'cpu-percent': ofWindows,
+  'io-maxbandwidth': ofWindows,
+  'io-maxiops': ofWindows,
   'cpuset-mems': limits,
   'blkio-weight-device': limits,
-  'oom-kill-disable': {},
+  'oom-kill-disable': limits,
+  'device-cgroup-rule': { reason: 'Use --device SOURCE:TARGET:rwm' },
+  annotation: { reason: 'Use --label' },
+  'use-api-socket': { reason: 'There is no daemon whose socket it could be' },
+  'link-local-ip': networks,
   'log-driver': logging,
-  'health-cmd': {},
-  'health-interval': {},
-  'health-retries': {},
-  'health-timeout': {},
-  'no-healthcheck': {},
-  cidfile: {},
-  'detach-keys': {},
-  runtime: {},
+  'health-cmd': health,
+  'health-interval': health,
+  'health-retries': health,
+  'health-start-period': health,
+  'health-start-interval': health,
+  'health-timeout': health,
+  'detach-keys': { reason: 'A container that is to live on is started with --detach' },
+  runtime: { reason: 'Use --isolation oci, and TSBUILD_OCI_RUNTIME' },
   'sig-proxy': { reason: 'Signals always reach the container' },
   'storage-opt': {},
-  'volume-driver': {},
-  'volumes-from': {},
+  'volume-driver': { reason: 'Volumes are directories of this machine' },
+  'volumes-from': { reason: 'Give the volumes names, and use --volume' },
   'disable-content-trust': {},
 }

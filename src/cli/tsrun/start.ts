@@ -10,7 +10,7 @@ import { stopFlags, stopWishesOf } from './stop.ts'
 export const startCommand: Command = defineCommand({
   name: 'start',
   usage: 'CONTAINER...',
-  summary: 'Start containers again that have ended',
+  summary: 'Start containers that were created, or have ended',
   examples: ['start web'],
   flags: {},
   unsupported: {
@@ -52,7 +52,6 @@ export const restartCommand: Command = defineCommand({
 
 async function again(store: Store, container: Container, context: CliContext): Promise<void> {
   await startAgain(store, container, {
-    stdin: 'null',
     signal: context.signal,
     now: () => new Date(),
   })

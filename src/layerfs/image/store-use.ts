@@ -3,6 +3,7 @@
  *
  *   images        blobs and layers that images consist of
  *   containers    writable layers, and layers that only containers and mounted images need
+ *   volumes       what containers keep in directories that outlive them
  *   cache         records of steps, and layers that only they need
  *   unused        blobs and layers that nothing refers to: what a prune takes
  *   downloads     begun, to be gone on with
@@ -32,6 +33,7 @@ import { referredTo, targetsOf } from './prune.ts'
 export const useKinds = [
   'images',
   'containers',
+  'volumes',
   'cache',
   'unused',
   'downloads',
@@ -164,6 +166,7 @@ const wholeKinds: Readonly<Record<string, UseKind>> = {
   'cache-mounts': 'cache',
   containers: 'containers',
   mounts: 'containers',
+  volumes: 'volumes',
 }
 
 async function measureEntry(name: string, kinds: Kinds, sums: Sums): Promise<void> {

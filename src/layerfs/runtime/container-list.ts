@@ -21,7 +21,7 @@ export async function listContainers(containers: Containers): Promise<Container[
   for (const { id, path, isRunning, record: value } of await containers.list()) {
     const decoded = decodeContainerRecord(value)
     const record = isRunning || decoded === undefined ? decoded : await settle(decoded, path)
-    if (!isRunning && record?.lifetime === 'removed-at-end') await removeLeftover(containers, id)
+    if (!isRunning && isLeftover(record)) await removeLeftover(containers, id)
     else found.push({ id, path, isRunning, record })
   }
   return found.sort((a, b) => createdAt(b).localeCompare(createdAt(a)))
@@ -37,6 +37,11 @@ async function settle(record: ContainerRecord, path: string): Promise<ContainerR
   if (end !== undefined) return { ...record, end }
   if (record.process !== undefined) await killLeftover(record.process)
   return record
+}
+
+/** It was to go at its end. One that was only created has none yet. */
+function isLeftover(record: ContainerRecord | undefined): boolean {
+  return record?.lifetime === 'removed-at-end' && record.startedAt !== undefined
 }
 
 /** It may have been removed, or held for that, by another process in the meantime. */

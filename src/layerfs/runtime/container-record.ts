@@ -4,6 +4,7 @@ import {
   asArray,
   asSize,
   asString,
+  asStringMap,
   field,
   type JsonNode,
   member,
@@ -11,6 +12,7 @@ import {
   optional,
 } from '../../oci/json.ts'
 import type { ExitStatus, PublishedPort } from '../sandbox/spec.ts'
+import type { UsedVolume } from './volumes.ts'
 
 export interface ContainerRecord {
   readonly name?: string
@@ -23,12 +25,19 @@ export interface ContainerRecord {
   readonly createdAt: string
   /** Whether it goes when it ends: `--rm`. */
   readonly lifetime: 'removed-at-end' | 'kept'
+  /** Absent while it was only created. */
   readonly startedAt?: string
   /** Published ports, and the address they lead to, once they are. */
   readonly ports?: readonly PublishedPort[]
   readonly address?: string
   /** Its first process, outside; `start` tells it from a later one of its number. */
   readonly process?: { readonly pid: number; readonly start: string }
+  readonly labels?: Readonly<Record<string, string>>
+  readonly volumes?: readonly UsedVolume[]
+  /** Of one that lives on: bytes of its output that are kept (absent: all), and whether its input
+   * stays open instead of being empty. */
+  readonly logLimit?: number
+  readonly hasOpenInput?: true
   /** It lives on without who started it: its output is in its log, its end in a file of its own. */
   readonly detached?: true
   /** What stops it, and how many seconds it then has; absent: SIGTERM, and docker's ten. */
@@ -64,6 +73,10 @@ function recordFrom(node: JsonNode): ContainerRecord {
     ...field('ports', optional(member(node, 'ports'), portsFrom)),
     ...field('address', optional(member(node, 'address'), asString)),
     ...field('process', optional(member(node, 'process'), processFrom)),
+    ...field('labels', optional(member(node, 'labels'), asStringMap)),
+    ...field('volumes', optional(member(node, 'volumes'), volumesFrom)),
+    ...field('logLimit', optional(member(node, 'logLimit'), asSize)),
+    ...(member(node, 'hasOpenInput').value === true ? { hasOpenInput: true } : {}),
     ...(member(node, 'detached').value === true ? { detached: true } : {}),
     ...field('stopSignal', optional(member(node, 'stopSignal'), asSize)),
     ...field('stopTimeout', optional(member(node, 'stopTimeout'), asSize)),
@@ -81,6 +94,16 @@ function portsFrom(node: JsonNode): PublishedPort[] {
     hostPort: asSize(member(port, 'hostPort')),
     port: asSize(member(port, 'port')),
     protocol: member(port, 'protocol').value === 'udp' ? 'udp' : 'tcp',
+  }))
+}
+
+function volumesFrom(node: JsonNode): UsedVolume[] {
+  return asArray(node).map(volume => ({
+    name: asString(member(volume, 'name')),
+    target: asString(member(volume, 'target')),
+    readOnly: member(volume, 'readOnly').value === true,
+    copies: member(volume, 'copies').value === true,
+    isAnonymous: member(volume, 'isAnonymous').value === true,
   }))
 }
 

@@ -20,6 +20,7 @@ import type {
   Security,
 } from '../sandbox/spec.ts'
 import { capabilitySet } from './capability-set.ts'
+import type { VolumeWish } from './volumes.ts'
 
 /** What the user asks for beyond what the image says. */
 export interface ContainerOptions {
@@ -33,6 +34,7 @@ export interface ContainerOptions {
   readonly hostname?: string
   readonly network: NetworkMode
   readonly mounts: readonly SandboxMount[]
+  readonly volumes: readonly VolumeWish[]
   readonly terminal: boolean
   readonly readOnly: boolean
   readonly security: SecurityOptions
@@ -78,6 +80,8 @@ export interface ContainerBase {
   readonly user: SandboxUser
   /** Of the user, in the image's passwd. */
   readonly home: string
+  /** Where its volumes are. */
+  readonly volumes: readonly SandboxMount[]
 }
 
 /**
@@ -94,7 +98,7 @@ export function containerSpec(
   return {
     root: base.root,
     readOnly: options.readOnly,
-    mounts: options.mounts,
+    mounts: outerFirst([...options.mounts, ...base.volumes]),
     argv: containerCommand(config, options),
     env: containerEnvironment(config, options, { ...base, hostname }),
     cwd: workingDirectory(config, options),
@@ -110,6 +114,12 @@ export function containerSpec(
     hostFiles: 'writable',
     ...options.extras,
   }
+}
+
+/** None hides another that lies below it, in whatever order they were asked for. */
+function outerFirst(mounts: readonly SandboxMount[]): SandboxMount[] {
+  const depth = ({ target }: SandboxMount) => target.split('/').filter(Boolean).length
+  return [...mounts].sort((a, b) => depth(a) - depth(b))
 }
 
 /** Entrypoint and Cmd, each replaced by the user's; Cmd belongs to the image's own entrypoint. */

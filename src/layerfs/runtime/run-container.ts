@@ -16,6 +16,7 @@ import { endFile, openControl, openEmpty } from './container-files.ts'
 import {
   type ContainerRequest,
   createContainer,
+  discardContainer,
   prepareContainer,
   startedRecord,
 } from './create-container.ts'
@@ -36,7 +37,8 @@ export async function runContainer(
   request: ContainerRequest,
   io: ContainerIo,
 ): Promise<ExitStatus> {
-  using container = await createContainer(store, request, { createdAt: io.now().toISOString() })
+  const now = io.now().toISOString()
+  using container = await createContainer(store, request, { createdAt: now, startedAt: now })
   // Written while the container runs; the end waits for it.
   let noted: Promise<void> | undefined
   // The container holds what it needs: a prune need not wait until it ends.
@@ -45,7 +47,7 @@ export async function runContainer(
   const open: number[] = []
   let isEnded = false
   try {
-    const spec = prepareContainer(container, request)
+    const spec = await prepareContainer(store, container, request)
     if (io.runtime !== undefined) removeJoinRecord(container.path)
     const control = openControl(container.path)
     open.push(control)
@@ -73,6 +75,6 @@ export async function runContainer(
   } finally {
     for (const fd of open) closeSync(fd)
     await noted?.catch(() => {})
-    if (!isEnded) await store.trash.discard(container.path)
+    if (!isEnded) await discardContainer(store, container)
   }
 }

@@ -20,6 +20,7 @@ import type { Container } from './container-list.ts'
 import {
   type ContainerRequest,
   createContainer,
+  discardContainer,
   type NewContainer,
   prepareContainer,
   startedRecord,
@@ -44,29 +45,34 @@ export async function startContainer(
   request: ContainerRequest,
   io: DetachedContainerIo,
 ): Promise<string> {
+  const now = io.now().toISOString()
   using container = await createContainer(store, request, {
-    createdAt: io.now().toISOString(),
-    detached: true,
+    ...{ createdAt: now, startedAt: now, detached: true },
+    ...(io.logLimit === undefined ? {} : { logLimit: io.logLimit }),
+    ...(io.stdin === 'open' ? { hasOpenInput: true } : {}),
   })
   store.letGo()
   try {
-    await launch(store, container, { spec: prepareContainer(container, request), io })
+    await launch(store, container, {
+      spec: await prepareContainer(store, container, request),
+      io,
+    })
     return container.id
   } catch (error) {
-    await store.trash.discard(container.path)
+    await discardContainer(store, container)
     throw error
   }
 }
 
 /**
- * Starts a container that has ended, as it was started first, with the files that it left; what it
+ * Starts a container that has ended, or was only created, as it was asked for, with the files that it left; what it
  * writes follows what it wrote. Nothing where it runs. Throws `unsupported` and `not-found` as
  * {@link savedSpec}, and what keeps it from starting; it is ended then, as before.
  */
 export async function startAgain(
   store: Store,
   { id, isRunning, record }: Container,
-  io: DetachedContainerIo,
+  io: Pick<DetachedContainerIo, 'signal' | 'now'>,
 ): Promise<void> {
   if (isRunning) return
   if (record === undefined) {
@@ -77,7 +83,18 @@ export async function startAgain(
   // With its end, whose file is about to be emptied: should it not start, it has ended as before.
   await held.setRecord(record)
   const fresh = { ...rest, startedAt: io.now().toISOString(), detached: true as const }
-  await launch(store, { ...held, record: fresh }, { spec: savedSpec(held.path, held.mount), io })
+  await launch(
+    store,
+    { ...held, record: fresh },
+    {
+      spec: savedSpec(held.path, held.mount),
+      io: {
+        ...io,
+        stdin: record.hasOpenInput === true ? 'open' : 'null',
+        ...(record.logLimit === undefined ? {} : { logLimit: record.logLimit }),
+      },
+    },
+  )
 }
 
 interface Launch {

@@ -26,6 +26,7 @@ describe('containerOptions()', () => {
       env: [],
       network: 'bridge',
       mounts: [],
+      volumes: [],
       terminal: false,
       readOnly: false,
       security: {
@@ -159,7 +160,6 @@ describe('containerOptions()', () => {
   })
 
   test.each([
-    ['source=data,target=/d', 'volumes are not supported yet'],
     ['type=image,target=/d', 'unknown type "image"'],
     ['type=bind,source=rel,target=/d', 'the source must be an absolute path'],
     ['type=bind,source=/s,target=d', 'the target must be an absolute path'],
@@ -239,12 +239,10 @@ describe('containerOptions()', () => {
   })
 
   test.each([
-    [['-v', 'data:/b'], 'named volumes are not supported yet'],
-    [['-v', '/b'], 'without a source'],
     [['-v', '/a:b'], 'absolute path'],
     [['-v', '/a:/'], 'the target cannot be the root'],
     [['-v', '/a:/b:bogus'], 'unknown option "bogus"'],
-    [['-v', '/a:/b:ro:x'], 'expected SOURCE:TARGET[:ro]'],
+    [['-v', '/a:/b:ro:x'], 'expected [SOURCE:]TARGET[:OPTIONS]'],
     [['--tmpfs', 'tmp'], 'absolute path'],
     [['--tmpfs', '/t:size=x'], 'Cannot use tmpfs "/t:size=x": expected a size'],
     [['--tmpfs', '/t:bogus=1'], 'unknown option "bogus=1"'],

@@ -10,6 +10,7 @@ const record = {
   imageId: 'sha256:1',
   argv: ['sh'],
   createdAt: '2026-01-01T00:00:00Z',
+  startedAt: '2026-01-01T00:00:00Z',
   lifetime: 'kept',
 }
 
@@ -37,6 +38,15 @@ describe('listContainers()', () => {
         { id: running.id, isRunning: true, record: { name: 'web' } },
         { id: ended.id, isRunning: false },
       ])
+    }))
+
+  test('keeps one that is to go at its end and was only created', () =>
+    withStore(async store => {
+      const { startedAt: _, ...created } = { ...record, lifetime: 'removed-at-end' }
+      const waiting = await store.containers.create(undefined, created)
+      waiting[Symbol.dispose]()
+      const listed = await listContainers(store.containers)
+      expect(listed.map(({ id }) => id)).toEqual([waiting.id])
     }))
 
   test('removes what a killed --rm run left, and nothing that runs', () =>

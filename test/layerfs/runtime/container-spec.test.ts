@@ -12,6 +12,7 @@ const options: ContainerOptions = {
   env: [],
   network: 'bridge',
   mounts: [],
+  volumes: [],
   terminal: false,
   readOnly: false,
   security: {
@@ -33,6 +34,7 @@ const base = {
   root: { kind: 'directory', path: '/x', readOnly: true },
   user: { uid: 7, gid: 8, groups: [8, 9] },
   home: '/home/app',
+  volumes: [],
 } as const
 
 function spec(config: RunConfig, changes: Partial<ContainerOptions> = {}) {

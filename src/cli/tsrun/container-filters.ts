@@ -1,0 +1,63 @@
+/** What `ps --filter` asks of containers, by docker's keys. */
+import { type Container, findContainer } from '../../layerfs/runtime/container-list.ts'
+import { isPaused } from '../../layerfs/runtime/container-processes.ts'
+import { printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
+import type { FilterTable } from './filters.ts'
+import { hasLabel } from './label-options.ts'
+
+/** `all`: of which some filters name one to compare with. */
+export function containerFilters(all: readonly Container[]): FilterTable<Container> {
+  const madeAt = ({ record }: Container) => record?.createdAt ?? ''
+  return {
+    id: ({ id }, value) => value !== '' && id.startsWith(value),
+    name: ({ record }, value) => record?.name?.includes(value.replace(/^\//, '')) ?? false,
+    label: ({ record }, value) => hasLabel(record?.labels, value),
+    status: (container, value) => stateOf(container) === stateFrom(value),
+    exited: ({ isRunning, record }, value) => !isRunning && record?.end?.code === codeFrom(value),
+    ancestor: ({ record }, value) => record !== undefined && isOf(record, value),
+    before: (container, value) => madeAt(container) < madeAt(findContainer(all, value)),
+    since: (container, value) => madeAt(container) > madeAt(findContainer(all, value)),
+    volume: ({ record }, value) =>
+      (record?.volumes ?? []).some(({ name, target }) => name === value || target === value),
+    publish: ({ isRunning, record }, value) =>
+      isRunning && (record?.ports ?? []).some(port => hasPort(port, value)),
+  }
+}
+
+/** docker's word for it. */
+export function stateOf(container: Container): string {
+  if (container.isRunning) return isPaused(container) ? 'paused' : 'running'
+  const { record } = container
+  return record !== undefined && record.startedAt === undefined ? 'created' : 'exited'
+}
+
+const states = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead']
+
+function stateFrom(value: string): string {
+  if (states.includes(value)) return value
+  throw usageError(`Cannot filter by status "${printable(value)}": expected ${states.join(', ')}`)
+}
+
+function codeFrom(value: string): number {
+  if (/^\d{1,3}$/.test(value)) return Number(value)
+  throw usageError(`Cannot filter by exit code "${printable(value)}": expected a number`)
+}
+
+/** By the name it was run by, with or without its tag, or by the image's id. */
+function isOf({ image, imageId }: NonNullable<Container['record']>, value: string): boolean {
+  const hex = imageId.replace(/^sha256:/, '')
+  const wanted = value.replace(/^sha256:/, '')
+  const names = [image, image.replace(/:[^:/]+$/, ''), `${image}:latest`]
+  return names.includes(value) || (/^[0-9a-f]{4,}$/.test(wanted) && hex.startsWith(wanted))
+}
+
+/** `80`, `80/udp`: of this machine. */
+function hasPort(
+  { hostPort, protocol }: NonNullable<NonNullable<Container['record']>['ports']>[number],
+  value: string,
+): boolean {
+  const [, port = '', wanted = 'tcp'] = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(value) ?? []
+  if (port === '') throw usageError(`Cannot filter by port "${printable(value)}": expected 80/tcp`)
+  return Number(port) === hostPort && wanted === protocol
+}

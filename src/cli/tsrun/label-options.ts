@@ -1,0 +1,46 @@
+/** `--label` and `--label-file`, as docker reads them. */
+import { readFile } from 'node:fs/promises'
+import { printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
+
+/** Files first. Throws a usage error that quotes the word, and ENOENT for a file that is missing. */
+export async function labelsOf(
+  words: readonly string[],
+  files: readonly string[] = [],
+): Promise<Record<string, string>> {
+  const lines = await Promise.all(files.map(linesOf))
+  const pairs = [...lines.flat(), ...words].map((word): [string, string] => {
+    const equals = word.indexOf('=')
+    const [key, value] =
+      equals === -1 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)]
+    if (key === '' || /\s/.test(key)) {
+      throw usageError(`Cannot use label "${printable(word)}": expected KEY=VALUE`)
+    }
+    return [key, value]
+  })
+  return Object.fromEntries(pairs)
+}
+
+async function linesOf(path: string): Promise<string[]> {
+  const text = await readFile(path, 'utf8')
+  return text
+    .replace(/^\ufeff/, '')
+    .split(/\r?\n/)
+    .map(line => line.trimStart())
+    .filter(line => line !== '' && !line.startsWith('#'))
+}
+
+/** As docker lists them: `a=1,b=2`. */
+export function formatLabels(labels: Readonly<Record<string, string>> = {}): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',')
+}
+
+/** `key` alone, or with its value. */
+export function hasLabel(labels: Readonly<Record<string, string>> = {}, wanted: string): boolean {
+  const equals = wanted.indexOf('=')
+  if (equals === -1) return Object.hasOwn(labels, wanted)
+  const key = wanted.slice(0, equals)
+  return Object.hasOwn(labels, key) && labels[key] === wanted.slice(equals + 1)
+}
