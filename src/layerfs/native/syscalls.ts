@@ -1,6 +1,6 @@
 /**
  * The system calls that Node lacks, one function each, without policy; for speed also one for six
- * of them, inflate, and a thread that moves bytes between sockets.
+ * of them, inflate, hashes in the thread pool, and a thread that moves bytes between sockets.
  *
  * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
  * error: `code: 'ENOENT'`, `errno`, `syscall: 'openat2'`. Names and targets are strings (UTF-8) or
@@ -44,6 +44,12 @@ export interface Timestamp {
 export interface DirectoryEntry {
   readonly name: Buffer
   readonly type: number
+}
+
+declare const hashHandle: unique symbol
+/** What only the native code can look into. */
+export interface HashHandle {
+  readonly [hashHandle]: true
 }
 
 export interface Syscalls {
@@ -167,6 +173,14 @@ export interface Syscalls {
    * laid end to end. `input` must not change meanwhile, and have less than 2 GiB.
    */
   deflate(input: Uint8Array, before: number): Promise<Buffer>
+  /** `sha256` or `sha512` of the OpenSSL in Node; `undefined` where it cannot be had. */
+  openHash(algorithm: string): HashHandle | undefined
+  /** In libuv's thread pool; until it has settled neither the pieces nor the hash may be used. */
+  updateHash(hash: HashHandle, pieces: readonly Uint8Array[]): Promise<void>
+  updateHashNow(hash: HashHandle, piece: Uint8Array): void
+  copyHash(hash: HashHandle): HashHandle
+  /** The digest of what it has seen; it can go on. */
+  finishHash(hash: HashHandle): Buffer
   /** A raw deflate stream (RFC 1951) at its beginning. */
   newInflater(): Uint8Array
   /**

@@ -9,6 +9,8 @@ import { sha256 } from '@noble/hashes/sha2.js'
 /** As Node's `Hash`, of which it takes the place. */
 export interface RunningDigest {
   update(chunk: Uint8Array): unknown
+  /** The same by a thread: until it has settled, nothing else may be asked of the hash. */
+  updateByThread?(chunks: readonly Uint8Array[]): Promise<void>
   digest(encoding: 'hex'): string
   copy(): RunningDigest
 }

@@ -1,10 +1,11 @@
 /**
- * Bytes from a socket into an object: gathered into large writes, hashed while the disk works.
+ * Bytes from a socket into an object: gathered into large writes, hashed by another thread while the disk works.
  *
  * At most two batches are held, so a slow disk slows the client down instead of filling memory.
  */
 import type { RunningHash } from './live-uploads.ts'
 import type { Append } from './object-store.ts'
+import type { RunningDigest } from './resumable-hash.ts'
 
 /**
  * Appends everything and returns its length. On failure what was written before stays in `append`,
@@ -17,24 +18,40 @@ export async function writeHashed(
 ): Promise<number> {
   const start = hash.size
   let size = 0
-  let writing: Promise<void> = Promise.resolve()
+  let taking: Promise<void> = Promise.resolve()
   try {
     for await (const batch of batches(bytes, hash.batchSize)) {
-      await writing
-      writing = append.write(batch)
+      await taking
+      taking = take(append, batch, hash.hash)
       // Awaited below or in the next turn; until then a failure is not unhandled.
-      writing.catch(() => {})
-      for (const chunk of batch) {
-        hash.hash.update(chunk)
-        size += chunk.length
-      }
+      taking.catch(() => {})
+      for (const chunk of batch) size += chunk.length
     }
   } finally {
     hash.size = -1
-    await writing
+    await taking
     hash.size = start + size
   }
   return size
+}
+
+/** Hashed in less time than a thread takes to wake. */
+const smallBatch = 64 * 1024
+
+async function take(
+  append: Pick<Append, 'write'>,
+  batch: readonly Uint8Array[],
+  hash: RunningDigest,
+): Promise<void> {
+  const writing = append.write(batch)
+  const isSmall = batch.reduce((sum, { length }) => sum + length, 0) <= smallBatch
+  if (hash.updateByThread === undefined || isSmall) {
+    for (const chunk of batch) hash.update(chunk)
+    return await writing
+  }
+  // Of both the end is waited for: neither a failed write nor a hash may still have the bytes.
+  const ends = await Promise.allSettled([writing, hash.updateByThread(batch)])
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 /** Ends with what had come when the source fails, and then fails as it did. */

@@ -192,5 +192,6 @@ NAPI_MODULE_INIT() {
   bind(env, exports, compress_bindings);
   bind(env, exports, copy_file_bindings);
   bind(env, exports, socket_bindings);
+  bind(env, exports, hash_bindings);
   return exports;
 }

@@ -62,6 +62,11 @@ export async function syncDirectory(path: string): Promise<void> {
 /** Copied to the kernel in less time than a thread takes to wake. */
 const smallWrite = 64 * 1024
 
+/** Creates `path`, which must not exist, empty: it is whole as soon as it is there. */
+export function createEmptyFile(path: string): void {
+  closeSync(openSync(path, 'wx', 0o644))
+}
+
 /** Creates `path`, which must not exist, with `bytes`. */
 export async function writeNewFile(
   path: string,
@@ -103,9 +108,12 @@ export async function withParent<T>(
   }
 }
 
-/** Removes `directory` and its parents while they are empty, up to and not including `top`. */
+/**
+ * Removes `directory` and its parents while they are empty; what is directly below `top` stays: each
+ * time that one comes again is another wait for the disk.
+ */
 export function removeEmptyDirectories(directory: string, top: string): void {
-  for (let path = directory; path !== top; path = dirname(path)) {
+  for (let path = directory; dirname(path) !== top && path !== top; path = dirname(path)) {
     try {
       rmdirSync(path)
     } catch (error) {

@@ -1,7 +1,8 @@
 /**
  * An ObjectStore over a folder: a key is a path below `objects/`.
  *
- * 1. An object appears and changes by `link` or `rename` of a finished file: never half-written.
+ * 1. An object appears and changes by `link` or `rename` of a finished file, an empty one by being
+ *    created: never half-written.
  * 2. A `synced` write is on the disk, with the directories that name it, before it resolves.
  * 3. Reads do not follow symbolic links, and a key cannot leave the folder.
  * 4. Every write but a creation, which `link` decides, holds the key's lock from the comparison to

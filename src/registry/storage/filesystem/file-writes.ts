@@ -12,6 +12,7 @@ import { hasCode } from '../../../oci/errors.ts'
 import type { PutOptions } from '../object-store.ts'
 import type { DirectorySyncs } from './directory-syncs.ts'
 import {
+  createEmptyFile,
   type NoteChange,
   removeEmptyDirectories,
   withParent,
@@ -47,8 +48,10 @@ export class FileWrites {
 
   /** Throws `EEXIST` when the name must be free and is not. */
   async publish(path: string, file: NewFile): Promise<void> {
+    const isEmpty = file.isNew && file.bytes.length === 0
     const kept = file.isNew ? this.#kept.get(file.etag) : undefined
-    if (kept === undefined) await this.#write(path, file)
+    if (isEmpty) await withParent(path, () => createEmptyFile(path), this.noteChange)
+    else if (kept === undefined) await this.#write(path, file)
     else await withParent(path, () => linkSync(kept, path), this.noteChange)
     // A directory that was made on the way is noted whatever is put there: what comes next may rely on it.
     if (file.durability === 'synced') await this.noteChange(dirname(path))
