@@ -96,7 +96,7 @@ async function handle(
   const through = pullThrough?.answer(route, request)
   if (through !== undefined) return await through
   if (!storesSomething(request)) return await route.handle(request, storage)
-  using room = await roomFor(limits, request)
+  using room = await roomFor(limits, request, storage)
   if (room === undefined) return await route.handle(request, storage)
   const body = room.counted(request.body)
   const reply = await route.handle({ ...request, body, mustFit: room.take }, storage)

@@ -1,4 +1,5 @@
 /** Manifests: end-3 (pull), end-7a, 7b (push), end-9 (delete). */
+import { digestOf } from '../../oci/digest.ts'
 import { parseTag, type RepositoryName, type Tag } from '../../oci/reference.ts'
 import {
   deleteManifest as deleteStored,
@@ -7,7 +8,7 @@ import {
   readManifest,
 } from '../storage/manifests.ts'
 import { ResourceError } from '../storage/resource-error.ts'
-import type { StoredManifest } from '../storage/stored-manifest.ts'
+import { findManifest, type StoredManifest } from '../storage/stored-manifest.ts'
 import { deleteTag, type TagCondition } from '../storage/tags.ts'
 import {
   author,
@@ -67,6 +68,11 @@ export const putManifest: Handler<ManifestEndpoint> = async (request, storage) =
   const tags = tagParameters(request)
   const push = pushOf(request, tags)
   using body = await readManifestBody(request)
+  if (request.mustFit !== undefined) {
+    const digest = push.digest ?? digestOf(body.bytes)
+    const found = await findManifest(storage, repository, digest)
+    if (found === undefined) await request.mustFit(body.bytes.length)
+  }
   const manifest = await pushManifest(storage, repository, { ...push, bytes: body.bytes })
   const { digest, subject } = manifest
   const names = push.tags.length === 0 ? [undefined] : push.tags

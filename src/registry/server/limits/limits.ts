@@ -1,4 +1,8 @@
 /** What the operator lets clients have, as one request meets it. */
+import { type Digest, parseDigest } from '../../../oci/digest.ts'
+import type { RepositoryName } from '../../../oci/reference.ts'
+import { findBlob } from '../../storage/blobs.ts'
+import type { RegistryStorage } from '../../storage/registry-storage.ts'
 import { ResourceError } from '../../storage/resource-error.ts'
 import type { Client } from '../access/access.ts'
 import type { RegistryRequest, Reply } from '../exchange.ts'
@@ -68,17 +72,49 @@ export function storesSomething({
 
 const storing: ReadonlySet<string> = new Set(['PUT', 'POST', 'PATCH'])
 
-/** Room in the quotas of the repository of a request that stores something. */
+/**
+ * Room in the quotas of the repository of a request that stores something; `undefined` where none is
+ * needed, also for a blob that the repository has. A manifest takes its own, once its digest is known.
+ */
 export async function roomFor(
   limits: Limits | undefined,
-  { method, endpoint, header }: Pick<RegistryRequest, 'method' | 'endpoint' | 'header'>,
+  request: Pick<RegistryRequest, 'method' | 'endpoint' | 'header' | 'query'>,
+  storage: RegistryStorage,
 ): Promise<Room | undefined> {
+  const { method, endpoint, header } = request
   if (limits === undefined || !('repository' in endpoint)) return undefined
+  const { repository } = endpoint
+  if (!limits.quotas.isLimited(repository)) return undefined
+  if (endpoint.kind === 'manifest') {
+    const room = await limits.quotas.enter(repository, { announced: 0, isBeginning: false })
+    return { ...room, counted: body => body }
+  }
+  if (await isThere(request, storage, repository)) return undefined
   const announced = Number(header('content-length') ?? 0)
-  return await limits.quotas.enter(endpoint.repository, {
+  return await limits.quotas.enter(repository, {
     announced: Number.isSafeInteger(announced) ? announced : 0,
     isBeginning: method === 'POST',
   })
+}
+
+/** The repository has the blob that the query names, and no more bytes than it has are sent. */
+async function isThere(
+  { query, header }: Pick<RegistryRequest, 'header' | 'query'>,
+  storage: RegistryStorage,
+  repository: RepositoryName,
+): Promise<boolean> {
+  const named = query.get('mount') ?? query.get('digest')
+  const length = Number(header('content-length') ?? Number.NaN)
+  if (named === null || Number.isNaN(length)) return false
+  let digest: Digest
+  try {
+    digest = parseDigest(named)
+  } catch {
+    // The handler's to refuse.
+    return false
+  }
+  const blob = await findBlob(storage, repository, digest)
+  return blob !== undefined && length <= blob.size
 }
 
 /** Told to the operator, whatever becomes of the request. */

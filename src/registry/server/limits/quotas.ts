@@ -83,6 +83,11 @@ export class Quotas {
     for (const scope of this.#scopes.values()) scope.lookedAt = 0
   }
 
+  /** Whether some rule is about it. */
+  isLimited(repository: RepositoryName): boolean {
+    return this.#rules.some(({ pattern }) => matchesGlob(pattern, repository))
+  }
+
   /**
    * Room for a request that stores: `announced` bytes of it are taken at once. Throws
    * {@link QuotaExceeded} when there is not so much, and for one that begins an upload, none at all.

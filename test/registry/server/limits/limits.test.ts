@@ -173,6 +173,35 @@ describe('a registry with quotas', () => {
     expect(registry.refused.length).toBeGreaterThan(3)
   })
 
+  it('takes what is there once more when it is exactly full, and nothing else', async () => {
+    const [layer, other] = [blobOf(600, 'a'), blobOf(600, 'b')]
+    const size = layer.bytes.length + image.bytes.length
+    await using registry = await serve({ quota: [`${size}b in app`] })
+    const tag = (reference: string, what = image) =>
+      pushManifest(registry, { repository: 'app', reference }, what)
+    expect((await pushBlob(registry, 'app', layer)).status).toBe(201)
+    expect((await tag('1')).status).toBe(201)
+    // A blob whole and mounted; a manifest by tag and by digest.
+    expect((await pushBlob(registry, 'app', layer)).status).toBe(201)
+    const mount = `/v2/app/blobs/uploads/?mount=${layer.digest}`
+    expect((await registry.send('POST', mount)).status).toBe(201)
+    expect((await tag('1')).status).toBe(201)
+    expect((await tag('again')).status).toBe(201)
+    expect((await tag(image.digest)).status).toBe(201)
+    expect((await tag('2', imageOf([layer]))).status).toBe(403)
+    expect((await pushBlob(registry, 'app', other)).status).toBe(403)
+    // More than the blob that is named has.
+    const query = `?digest=${layer.digest}`
+    const body = Buffer.concat([layer.bytes, other.bytes])
+    expect((await registry.send('POST', `/v2/app/blobs/uploads/${query}`, { body })).status).toBe(
+      403,
+    )
+    const chunked = { body, chunked: true }
+    expect((await registry.send('POST', `/v2/app/blobs/uploads/${query}`, chunked)).status).toBe(
+      403,
+    )
+  })
+
   it('lets an upload in chunks fill it to the last byte, and end', async () => {
     await using registry = await serve({ quota: ['1000b in app'] })
     const blob = blobOf(1000, 'x')
@@ -209,7 +238,7 @@ describe('a registry with quotas', () => {
 
   it('holds with fifty uploads at once: never more than it says', async () => {
     await using registry = await serve({ quota: ['10000b in app'] })
-    const blobs = Array.from({ length: 50 }, (_, index) => content(Buffer.alloc(900, `${index}`)))
+    const blobs = Array.from({ length: 50 }, (_, index) => content(Buffer.alloc(900, `${index}.`)))
     const answers = await Promise.all(
       blobs.map(async (blob, index) => {
         if (index % 2 === 0) return pushBlob(registry, 'app', blob)
