@@ -1,8 +1,9 @@
 /** Real clients pull through the registry, by its name and as their mirror, with the upstream and without. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../support/requires.ts'
+import { startContainerd } from './containerd-daemon.ts'
 import { type DockerDaemon, startDocker } from './docker-daemon.ts'
-import { run, type Started, start } from './process.ts'
+import { run } from './process.ts'
 import { openWorkspace, type Registry } from './workspace.ts'
 
 const work = openWorkspace('pull-through')
@@ -62,17 +63,6 @@ describeWith(['root', 'build', 'busybox', 'skopeo', 'podman'], 'by its name', ()
 
 describeWith(['root', 'build', 'busybox', 'containerd'], 'as the mirror of containerd', () => {
   test('it is asked with ns, and gives the image of that registry', async () => {
-    const socket = work.path('containerd.sock')
-    const settings = work.write('containerd', {
-      'config.toml': [
-        'version = 2',
-        `root = "${work.path('containerd-root')}"`,
-        `state = "${work.path('containerd-state')}"`,
-        'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
-        `[grpc]\naddress = "${socket}"`,
-        `[ttrpc]\naddress = "${socket}.ttrpc"`,
-      ].join('\n'),
-    })
     // Nothing listens there: what comes, comes from the mirror.
     const hosts = work.write('hosts', {
       [`${upstream.address.replace(':', '_')}_/hosts.toml`]: `server = "http://127.0.0.1:9"
@@ -80,20 +70,13 @@ describeWith(['root', 'build', 'busybox', 'containerd'], 'as the mirror of conta
 capabilities = ["pull", "resolve"]
 `,
     })
-    const daemon: Started = start('containerd', ['--config', `${settings}/config.toml`], {
-      env: work.env,
-      timeoutMs: 300_000,
-    })
+    const daemon = await startContainerd(work)
     try {
-      await daemon.said(/successfully booted/)
       const image = `${upstream.address}/library/busybox:1`
-      const fetching = ['content', 'fetch', '--hosts-dir', hosts, image]
-      await run('ctr', ['--address', socket, ...fetching], { env: work.env })
-      const listed = await run('ctr', ['--address', socket, 'images', 'ls'], { env: work.env })
-      expect(listed.stdout).toContain(image)
+      await daemon.ctr('content', 'fetch', '--hosts-dir', hosts, image)
+      expect((await daemon.ctr('images', 'ls')).stdout).toContain(image)
     } finally {
-      daemon.child.kill('SIGTERM')
-      await daemon.finished
+      await daemon.stop()
     }
   })
 })

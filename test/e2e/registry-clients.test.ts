@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../support/requires.ts'
+import { type Containerd, startContainerd } from './containerd-daemon.ts'
 import { run } from './process.ts'
 import { fixture, openWorkspace, type Registry, type Store } from './workspace.ts'
 
@@ -109,6 +110,45 @@ describeWith(['root', 'build', 'oras'], 'oras', () => {
     expect(blob).toBe('of oras')
     await oras('manifest', 'delete', plain, '--force', `${copy}:2`)
     await expect(oras('manifest', 'fetch', plain, `${copy}:2`)).rejects.toThrow(/not found/)
+  })
+})
+
+describeWith(['root', 'build', 'busybox', 'containerd'], 'containerd', () => {
+  let containerd: Containerd
+  beforeAll(async () => {
+    containerd = await startContainerd(work)
+  })
+  afterAll(() => containerd.stop())
+  const named = (name: string) => `${registry.address}/clients/${name}`
+
+  /** Plain HTTP, which nothing but a hosts.toml makes it speak here. */
+  const hosts = () =>
+    work.write('hosts', {
+      [`${registry.address.replace(':', '_')}_/hosts.toml`]: `server = "http://${registry.address}"
+[host."http://${registry.address}"]
+capabilities = ["pull", "resolve", "push"]
+`,
+    })
+
+  test('ctr pulls an image by hosts.toml, pushes it to another name, and pulls that by digest', async () => {
+    const copy = named('containerd:1')
+    await containerd.ctr('images', 'pull', '--hosts-dir', hosts(), '--snapshotter', 'native', image)
+    await containerd.ctr('images', 'tag', image, copy)
+    await containerd.ctr('images', 'push', '--hosts-dir', hosts(), copy)
+    const head = await fetch(`http://${registry.address}/v2/clients/containerd/manifests/1`, {
+      method: 'HEAD',
+      headers: { accept: '*/*' },
+    })
+    expect(head.headers.get('docker-content-digest')).toBe(digest)
+    for (const name of [image, copy]) await containerd.ctr('images', 'rm', '--sync', name)
+    const pinned = `${named('containerd')}@${digest}`
+    await containerd.ctr('content', 'fetch', '--hosts-dir', hosts(), pinned)
+    expect((await containerd.ctr('images', 'ls')).stdout).toContain(pinned)
+  })
+
+  test('ctr is told of a tag that is not there', async () => {
+    const pull = containerd.ctr('content', 'fetch', '--hosts-dir', hosts(), named('hello:none'))
+    await expect(pull).rejects.toThrow(/hello:none: not found/)
   })
 })
 

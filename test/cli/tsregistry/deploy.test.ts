@@ -55,6 +55,20 @@ describe('deploy/grafana-dashboard.json', () => {
     const names = new Set(Array.from(served.matchAll(/^# TYPE (\S+)/gm), ([, name]) => name))
     expect(asked.length).toBeGreaterThan(8)
     expect(asked.filter(name => !names.has(name.replace(/_bucket$/, '')))).toEqual([])
+    // All that is counted of upstreams is shown.
+    const ofUpstreams = [...names].filter(name => name?.includes('registry_proxy_'))
+    expect(ofUpstreams).toHaveLength(7)
+    expect(ofUpstreams.filter(name => !asked.includes(`${name}`))).toEqual([])
+  })
+
+  it('has panels beside each other, each with a number of its own', () => {
+    const text = readFileSync(join(deploy, 'grafana-dashboard.json'), 'utf8')
+    const { panels } = JSON.parse(text) as {
+      panels: { id: number; gridPos: { x: number; y: number } }[]
+    }
+    const places = panels.map(({ gridPos: { x, y } }) => `${x} ${y}`)
+    expect(new Set(places).size).toBe(panels.length)
+    expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
   })
 })
 
