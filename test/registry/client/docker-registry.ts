@@ -28,12 +28,15 @@ export interface DockerRegistryOptions {
   readonly program?: string
   /** Where it stores; what is given stays when it ends. */
   readonly storage?: string
+  /** Another driver, as its config.yml has it: `s3: {…}`. */
+  readonly driver?: string
 }
 
 export async function startDockerRegistry({
   htpasswd,
   program = debians,
   storage,
+  driver,
 }: DockerRegistryOptions = {}): Promise<DockerRegistry> {
   const root = await mkdtemp(join(tmpdir(), 'client-registry-'))
   const host = `127.0.0.1:${await freePort()}`
@@ -41,10 +44,11 @@ export async function startDockerRegistry({
     htpasswd === undefined
       ? ''
       : `auth: {htpasswd: {realm: test, path: ${join(root, 'htpasswd')}}}\n`
+  const stored = driver ?? `filesystem: {rootdirectory: '${storage ?? `${root}/data`}'}`
   await writeFile(join(root, 'htpasswd'), `${htpasswd ?? ''}\n`)
   await writeFile(
     join(root, 'config.yml'),
-    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: '${storage ?? `${root}/data`}'}, delete: {enabled: true}}\n${auth}http: {addr: '${host}'}\n`,
+    `version: 0.1\nlog: {level: error}\nstorage: {${stored}, delete: {enabled: true}}\n${auth}http: {addr: '${host}'}\n`,
   )
   const child = spawn(program, ['serve', join(root, 'config.yml')], { stdio: 'ignore' })
   const gone = new Promise(resolve => child.once('exit', resolve))
