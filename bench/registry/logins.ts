@@ -3,15 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
-import { hammer, manifestOf, pushBlob, pushManifest } from './client.ts'
+import { manifestOf, pushBlob, pushManifest } from './client.ts'
 import { type MeasuredServer, startOurs } from './servers.ts'
-
-export interface LoginCost {
-  readonly how: string
-  /** Medians of one request, in ms. */
-  readonly clock: number
-  readonly processor: number
-}
+import { measureWays } from './ways.ts'
 
 const policy = `
 policies:
@@ -35,31 +29,14 @@ export async function measureLogins(median: (values: readonly number[]) => numbe
     const asked = `http://127.0.0.1:${guarded.port}/token?scope=repository:get:pull`
     const answer = await fetch(asked, { headers: { authorization: basic } })
     const { token } = (await answer.json()) as { readonly token: string }
+    const path = '/v2/get/manifests/x'
     const ways = [
-      { how: 'open', server: open, header: '' },
-      { how: 'Basic', server: guarded, header: `Authorization: ${basic}\r\n` },
-      { how: 'Bearer', server: guarded, header: `Authorization: Bearer ${token}\r\n` },
+      { how: 'open', server: open, path },
+      { how: 'Basic', server: guarded, path, header: `Authorization: ${basic}\r\n` },
+      { how: 'Bearer', server: guarded, path, header: `Authorization: Bearer ${token}\r\n` },
     ]
     for (const server of [open, guarded]) await prepare(server)
-    const turns = ways.map(way => ({ ...way, clocks: [] as number[], processors: [] as number[] }))
-    for (let turn = 0; turn < 6; turn++) {
-      for (const { server, header, clocks, processors } of turns) {
-        const before = server.processorMs()
-        const load = { connections: 32, forMs: 800, header }
-        const { length } = await hammer(server.port, '/v2/get/manifests/x', load)
-        // The first warms up.
-        if (turn === 0) continue
-        clocks.push(800 / length)
-        processors.push((server.processorMs() - before) / length)
-      }
-    }
-    return turns.map(
-      ({ how, clocks, processors }): LoginCost => ({
-        how,
-        clock: median(clocks),
-        processor: median(processors),
-      }),
-    )
+    return await measureWays(ways, median)
   } finally {
     rmSync(folder, { recursive: true })
   }

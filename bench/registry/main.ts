@@ -5,6 +5,7 @@
  * other words on the command line choose the lines that have them.
  */
 import { hammer } from './client.ts'
+import { measureCopies } from './copies.ts'
 import { measureLogins } from './logins.ts'
 import { pushImage, type Row, rowsOf } from './rows.ts'
 import { type MeasuredServer, startDistributions, startOurs } from './servers.ts'
@@ -91,6 +92,18 @@ async function logins(): Promise<void> {
   }
 }
 
+async function copies(): Promise<void> {
+  for (const { what, costs } of await measureCopies(median)) {
+    const [pushed, copy] = costs
+    if (pushed === undefined || copy === undefined) return
+    const ratio = copy.processor / pushed.processor
+    const verdict = `goal at most 1.1x the processor ${ratio <= 1.1 ? 'ok' : 'MISSED'}`
+    print([what, copy.how, show(copy.clock), show(copy.processor)])
+    const ratios = `${(pushed.clock / copy.clock).toFixed(2)}x, processor ${(1 / ratio).toFixed(2)}x`
+    print(['', pushed.how, show(pushed.clock), show(pushed.processor), ratios, verdict])
+  }
+}
+
 async function memory(what: string, load: (port: number) => Promise<Disposable>): Promise<void> {
   await using server = await startOurs(['--gc-interval', '0'])
   let peak = 0
@@ -131,6 +144,7 @@ const lines: readonly (readonly [what: string, run: () => Promise<void>])[] = [
   ...rows.map(row => [row.what, () => compare(row)] as const),
   ['p99 of pulls during collection', latencyDuringCollection],
   ['manifest GET with a login', logins],
+  ['manifest and 1 MB blob GET of a copy', copies],
   ...(
     [
       ['RSS, 256 slow uploads', openSlowUploads],
