@@ -58,3 +58,8 @@ export type Key = KeyBase &
     /** It cannot be had; values that ask for nothing are let through. */
     | { readonly use: 'refused'; readonly unless?: readonly unknown[] }
   )
+
+/** A key that is taken, has no default, and that no flag is another way to give. */
+export function own(path: string, type: KeyType, help: string): Extract<Key, { use: 'taken' }> {
+  return { path, type, use: 'taken', help }
+}

@@ -1,48 +1,36 @@
 /** The keys below `storage`. */
-import type { Key } from './key.ts'
+import { type Key, own } from './key.ts'
 
 const s3: readonly Key[] = [
-  { path: 'storage.s3.bucket', type: 'string', use: 'taken', help: 'The bucket; required for S3' },
+  own('storage.s3.bucket', 'string', 'The bucket; required for S3'),
+  own('storage.s3.rootdirectory', 'string', 'Where in the bucket to store'),
+  own('storage.s3.region', 'string', 'The region of the bucket'),
+  own('storage.s3.regionendpoint', 'string', 'The address of the S3 server, when it is not Amazon'),
   {
-    path: 'storage.s3.rootdirectory',
-    type: 'string',
-    use: 'taken',
-    help: 'Where in the bucket to store',
-  },
-  { path: 'storage.s3.region', type: 'string', use: 'taken', help: 'The region of the bucket' },
-  {
-    path: 'storage.s3.regionendpoint',
-    type: 'string',
-    use: 'taken',
-    help: 'The address of the S3 server, when it is not Amazon',
-  },
-  {
-    path: 'storage.s3.secure',
-    type: 'boolean',
-    use: 'taken',
+    ...own(
+      'storage.s3.secure',
+      'boolean',
+      'Whether an endpoint that is only a host is reached by https',
+    ),
     default: true,
-    help: 'Whether an endpoint that is only a host is reached by https',
   },
-  {
-    path: 'storage.s3.forcepathstyle',
-    type: 'boolean',
-    use: 'taken',
-    help: 'The bucket in the path instead of the host name; with an endpoint the default is true',
-  },
-  {
-    path: 'storage.s3.accesskey',
-    type: 'string',
-    use: 'taken',
-    help: 'With secretkey; else AWS_ACCESS_KEY_ID, else the role of the machine',
-  },
-  { path: 'storage.s3.secretkey', type: 'string', use: 'taken', help: 'With accesskey' },
-  { path: 'storage.s3.sessiontoken', type: 'string', use: 'taken', help: 'With accesskey' },
-  {
-    path: 'storage.s3.chunksize',
-    type: 'integer',
-    use: 'taken',
-    help: 'Bytes of each part of a large blob; else parts grow with the blob',
-  },
+  own(
+    'storage.s3.forcepathstyle',
+    'boolean',
+    'The bucket in the path instead of the host name; with an endpoint the default is true',
+  ),
+  own(
+    'storage.s3.accesskey',
+    'string',
+    'With secretkey; else AWS_ACCESS_KEY_ID, else the role of the machine',
+  ),
+  own('storage.s3.secretkey', 'string', 'With accesskey'),
+  own('storage.s3.sessiontoken', 'string', 'With accesskey'),
+  own(
+    'storage.s3.chunksize',
+    'integer',
+    'Bytes of each part of a large blob; else parts grow with the blob',
+  ),
   { path: 'storage.s3.v4auth', type: 'boolean', use: 'refused', unless: [true], help: 'Always on' },
   ...['accelerate', 'encrypt', 'skipverify', 'usedualstack', 'usefipsendpoint'].map(
     (name): Key => ({
