@@ -50,7 +50,7 @@ describe('deploy/compose.yaml', () => {
 describe('deploy/grafana-dashboard.json', () => {
   it('asks for metrics that there are', async () => {
     const text = readFileSync(join(deploy, 'grafana-dashboard.json'), 'utf8')
-    const asked = text.match(/\b(ts)?registry_\w+|\b(process|nodejs)_\w+/g) ?? []
+    const asked: readonly string[] = text.match(/\b(ts)?registry_\w+|\b(process|nodejs)_\w+/g) ?? []
     const served = await createMetrics('1').render()
     const names = new Set(Array.from(served.matchAll(/^# TYPE (\S+)/gm), ([, name]) => name))
     expect(asked.length).toBeGreaterThan(8)
