@@ -14,6 +14,9 @@ const alone = ['test/e2e/kill-{sharing,tsbuild,tsrun}.test.ts', 'test/e2e/quicks
 /** One more than the least machine has cores: many a test waits for daemons, disks and clocks. */
 const maxWorkers = 3
 
+/** For servers and daemons to start, on a machine that does other things too. */
+const hookTimeout = 60_000
+
 /** They only compute, or keep to files and servers of their own: one process has many of them. */
 const plain = [
   'test/{oci,builder,cli}/**/*.test.ts',
@@ -36,6 +39,7 @@ export default defineConfig({
           include: plain,
           isolate: false,
           testTimeout: 20_000,
+          hookTimeout,
           maxWorkers: Math.max(maxWorkers, availableParallelism() - 1),
         },
       },
@@ -46,6 +50,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/sandbox/**', ...plain],
           testTimeout: 20_000,
+          hookTimeout,
           maxWorkers: Math.max(maxWorkers, availableParallelism() - 1),
         },
       },
@@ -56,6 +61,7 @@ export default defineConfig({
           setupFiles: nativeFolder,
           include: ['test/sandbox/**/*.test.ts'],
           testTimeout: 60_000,
+          hookTimeout,
           maxWorkers,
           sequence: { groupOrder: 1 },
         },

@@ -143,7 +143,7 @@ export async function startS3Server(product: S3Product): Promise<TestS3Server> {
 }
 
 function start(program: string, args: readonly string[]): ChildProcess {
-  return spawn(program, args, {
+  const child = spawn(program, args, {
     stdio: 'ignore',
     env: {
       ...process.env,
@@ -155,6 +155,11 @@ function start(program: string, args: readonly string[]): ChildProcess {
       ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     },
   })
+  // One whose test gave up before it was there leaves none behind.
+  const killWithUs = () => child.kill('SIGKILL')
+  process.once('exit', killWithUs)
+  child.once('exit', () => process.removeListener('exit', killWithUs))
+  return child
 }
 
 async function stop(child: ChildProcess): Promise<void> {
