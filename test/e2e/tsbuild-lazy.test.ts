@@ -1,5 +1,5 @@
 /** What a build does not fetch, make or send. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -46,7 +46,7 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild, a base that is not in the s
   const contextOn = (from: string, ...lines: string[]) =>
     work.write('context', { Dockerfile: [`FROM ${from}`, ...lines].join('\n'), file: 'content\n' })
 
-  test('COPY --link and metadata need its manifest and configuration alone; a push mounts its blobs', async () => {
+  test('K12 COPY --link and metadata need its manifest and configuration alone; a push mounts its blobs', async () => {
     const store = work.store('mounting')
     const context = contextOn(
       `${here.address}/base:1`,
@@ -68,6 +68,17 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild, a base that is not in the s
       .store('running')
       .tsrun(['--rm', '--network', 'none', `${here.address}/app:1`])
     expect(stdout).toBe('content\n')
+  })
+
+  test('K12 no layer is compressed before an image is exported', async () => {
+    const store = work.store('uncompressed')
+    const context = contextOn('scratch', 'COPY file /file')
+    await store.tsbuild(['-o', 'type=cacheonly', context])
+    expect(existsSync(join(store.root, 'blobs/sha256')) ? blobsOf(store) : []).toEqual([])
+    const { stderr } = await store.tsbuild(['-t', 'app', '--progress', 'plain', context])
+    expect(stderr).toContain('CACHED')
+    // Its layer, configuration and manifest.
+    expect(blobsOf(store)).toHaveLength(3)
   })
 
   test('a push to another registry streams its blobs there, and keeps none', async () => {

@@ -28,7 +28,7 @@ export function finishConfig(stage: FinishedStage): ImageConfig {
   const baseHistory = stage.image.history.slice(0, -stage.steps.length || undefined)
   const ownHistory = stage.image.history.slice(baseHistory.length)
   let created = baseHistory.at(-1)?.created ?? stage.image.created ?? firstTime(stage.steps)
-  const history: History[] = [...baseHistory]
+  const history: History[] = [...baseHistory, ...untold(stage, created)]
   for (const [index, entry] of ownHistory.entries()) {
     created = noLater(stage.steps[index]?.created ?? created, stage.latest)
     history.push({ created, ...entry })
@@ -39,6 +39,13 @@ export function finishConfig(stage: FinishedStage): ImageConfig {
     rootfs: { type: 'layers', diff_ids: stage.layers },
     history,
   }
+}
+
+/** Layers of the base that its history does not tell of, so that both have as many (O04). */
+function untold({ image, layers }: FinishedStage, created: string): History[] {
+  const told = image.history.filter(entry => entry.empty_layer !== true).length
+  const length = Math.max(0, layers.length - told)
+  return Array.from({ length }, () => ({ created, comment: 'buildkit.exporter.image.v0' }))
 }
 
 function noLater(time: string, latest: Date | undefined): string {

@@ -49,6 +49,22 @@ describe('finishConfig()', () => {
     expect(entries).toHaveLength(config.rootfs.diff_ids.length)
   })
 
+  it('O04 gives layers of the base that its history does not tell of an entry each', () => {
+    const [bottom, middle, top] = [layer('base'), layer('middle'), layer('top')]
+    const image = {
+      ...base,
+      rootfs: { type: 'layers', diff_ids: [bottom, middle] },
+      history: [...base.history, { created_by: 'RUN x' }],
+    } as const
+    const run = { layers: [bottom, middle, top], created: '2026-01-01T00:00:00Z' }
+    const config = finishConfig({ image, steps: [run], layers: run.layers })
+    expect(config.history).toEqual([
+      { created: '2020-01-01T00:00:00Z', created_by: 'base' },
+      { created: '2020-01-01T00:00:00Z', comment: 'buildkit.exporter.image.v0' },
+      { created: '2026-01-01T00:00:00Z', created_by: 'RUN x' },
+    ])
+  })
+
   it('keeps the history of a base that no step follows', () => {
     const config = finishConfig({ image: base, steps: [], layers: base.rootfs.diff_ids })
     expect(config.history).toEqual(base.history)

@@ -215,6 +215,37 @@ describe.skipIf(!isRoot)('COPY (needs root)', () => {
     expect(changed.misses).toEqual(['cached/x: mode 644 → 600'])
   })
 
+  it('K05 is keyed on what a wildcard matches and no exclude leaves out, and on what a link leads to', async () => {
+    shop.write({ 'keyed/a.txt': 'a', 'keyed/b.log': 'b', 'keyed/no.md': 'n', 'far/target': 't' })
+    symlinkSync('../far', join(context, 'keyed/way'))
+    const copies = ['keyed/*.txt', '--exclude=*.md --exclude=*.log keyed', 'keyed/way/target']
+    const worked = async () => {
+      const counts: number[] = []
+      for (const copied of copies) {
+        using built = await shop.build(`FROM scratch\nCOPY ${copied} /k/`)
+        counts.push(built.worked.length)
+      }
+      return counts
+    }
+    expect(await worked()).toEqual([1, 1, 1])
+    shop.write({ 'keyed/b.log': 'other', 'keyed/no.md': 'other', 'far/beside': 'new' })
+    expect(await worked()).toEqual([0, 0, 0])
+    shop.write({ 'keyed/c.txt': 'a match' })
+    expect(await worked()).toEqual([1, 1, 0])
+    shop.write({ 'far/target': 'changed' })
+    expect(await worked()).toEqual([0, 0, 1])
+  })
+
+  it('K05 follows a link of the image inside of it: an absolute one leads to no file of this machine', async () => {
+    const linking = (content: string) =>
+      `FROM busybox AS base\nRUN mkdir -p /etc && echo ${content} > /etc/issue && ln -sf /etc/issue /link\nFROM scratch\nCOPY --from=base /link /copied`
+    using first = await shop.build(linking('one'))
+    expect(first.read('/copied')).toBe('one\n')
+    using second = await shop.build(linking('two'))
+    expect(second.read('/copied')).toBe('two\n')
+    expect(second.worked).toHaveLength(2)
+  })
+
   it('K09 does not miss for another umask where --chmod decides', async () => {
     shop.write({ 'umask/f': 'same' })
     mkdirSync(join(context, 'umask/d'), { recursive: true })
