@@ -6,7 +6,7 @@
  * container needs (layerfs/content/leases.ts). Layers are measured once and their sizes kept beside them, so a look costs as much as
  * there are steps, not files.
  */
-import { statfs } from 'node:fs/promises'
+import { statfsSync } from 'node:fs'
 import { usedBy } from '../layerfs/image/prune.ts'
 import type { SnapshotInfo } from '../layerfs/snapshot/snapshotter.ts'
 import type { Store } from '../layerfs/store.ts'
@@ -59,15 +59,19 @@ export function cacheKeeper(
   let lookedAt = begun
   let running: Promise<void> = Promise.resolve()
   const look = async (when: 'idle' | 'at-work') => {
-    const { blocks, bavail, bsize } = await statfs(store.root)
+    const { blocks, bfree, bavail, bsize } = statfsSync(store.root)
     const limits = cacheLimits(blocks * bsize, maxUsed)
-    const layers = await cachedLayers(store)
-    const most = mostBytes(layers, { ...limits, freeBytes: bavail * bsize })
-    const bySize = cutoffFor(layers, most)
-    // What this build has found so far is not to be run again because of it.
-    const latest = new Date(begun - graceMs)
-    const before = when === 'at-work' && bySize > latest ? latest : bySize
-    if (before.getTime() > 0) await trim(store, before)
+    const freeBytes = bavail * bsize
+    // The cache is no larger than all that is on its disk: then no layer need be measured.
+    const isWithin = freeBytes >= limits.minFree && (blocks - bfree) * bsize <= limits.maxUsed
+    if (!isWithin) {
+      const layers = await cachedLayers(store)
+      const bySize = cutoffFor(layers, mostBytes(layers, { ...limits, freeBytes }))
+      // What this build has found so far is not to be run again because of it.
+      const latest = new Date(begun - graceMs)
+      const before = when === 'at-work' && bySize > latest ? latest : bySize
+      if (before.getTime() > 0) await trim(store, before)
+    }
     const value = { checkedAt: Date.now(), ...field('maxUsed', maxUsed) }
     await store.records.put(recordKind, recordKey, value)
   }

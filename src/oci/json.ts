@@ -71,7 +71,12 @@ export function asArray(node: JsonNode): JsonNode[] {
   }))
 }
 
+/** The value itself, where all in it is text. */
 export function asStringMap(node: JsonNode): Record<string, string> {
+  const found = asObject(node)
+  if (Object.values(found).every(value => typeof value === 'string')) {
+    return found as Record<string, string>
+  }
   const entries = Object.keys(asObject(node)).map(
     key => [key, asString(member(node, key))] as const,
   )

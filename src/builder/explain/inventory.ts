@@ -52,7 +52,14 @@ export function lookText({ type, mode, owner, content, attributes }: Look): stri
 export function openInventories(records: Records): Inventories {
   const held = new Map<string, () => Inventory | Promise<Inventory>>()
   return {
-    hold: (digest, inventory) => held.set(digest, inventory),
+    // It is made once: who explains a miss asks for it, and who keeps the step's result again.
+    hold: (digest, inventory) => {
+      let made: Inventory | Promise<Inventory> | undefined
+      held.set(digest, () => {
+        made ??= inventory()
+        return made
+      })
+    },
     keep: async digests => {
       for (const digest of digests) {
         const inventory = await held.get(digest)?.()
@@ -83,9 +90,10 @@ function decode(value: unknown): Inventory | undefined {
 export function compareInventories(earlier: Inventory, now: Inventory): Cause[] {
   const changed: Cause[] = []
   const moved: Cause[] = []
-  for (const path of [...new Set([...Object.keys(earlier), ...Object.keys(now)])].sort()) {
+  const differs = (path: string) => lookOf(earlier, path) !== lookOf(now, path)
+  const gone = Object.keys(earlier).filter(path => !Object.hasOwn(now, path))
+  for (const path of [...Object.keys(now).filter(differs), ...gone].sort()) {
     const [from, to] = [lookOf(earlier, path), lookOf(now, path)]
-    if (from === to) continue
     const subject = path === '' ? '.' : path
     if (from === undefined) moved.push({ kind: 'file', subject, changes: [{ what: 'added' }] })
     else if (to === undefined) moved.push({ kind: 'file', subject, changes: [{ what: 'removed' }] })

@@ -5,11 +5,13 @@
  * size, link target, device, portable extended attributes and bytes. No times, no path of the
  * source itself. Reference: C21, K03–K05, K09.
  */
+import { isUtf8 } from 'node:buffer'
 import { hash } from 'node:crypto'
 import { closeSync, constants } from 'node:fs'
 import { openAs } from '../../layerfs/layer/file-type.ts'
 import { procPath } from '../../layerfs/layer/open-in-root.ts'
 import { safePath, shown } from '../../layerfs/layer/path-bytes.ts'
+import type { BriefStat } from '../../layerfs/native/listing.ts'
 import { type FileStat, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { lookText } from '../explain/inventory.ts'
@@ -40,7 +42,7 @@ export interface Appearance {
 export interface DigestOptions {
   /** What the copy is called, before the paths below it. */
   readonly name: Buffer
-  readonly appearance: (stat: FileStat) => Appearance
+  readonly appearance: (stat: BriefStat) => Appearance
   readonly filter: SourceFilter
   readonly cache: StatCache
   readonly signal: AbortSignal
@@ -107,13 +109,13 @@ async function digestDirectory(
   for (let index = 0; index < listing.length; index++) {
     const within = inner.get(index)
     if (within === undefined && !isTaken(directory, index, options.filter)) continue
-    const stat = listing.stat(index)
     const name = listing.name(index)
     const content = within === undefined ? known.find(index) : undefined
     if (content !== undefined) {
-      files.push(knownFile(textOf(name), stat, { content, options }))
+      files.push(knownFile(textOf(name), listing.brief(index), { content, options }))
       continue
     }
+    const stat = listing.stat(index)
     const file = { path: joinPath(path, name), stat, text: textOf(name) }
     if (within !== undefined) await digestInner(tree, within, { file, walk })
     else {
@@ -152,13 +154,15 @@ function isTaken(
 /** The paths of a directory's entries, which mostly are text, as all above them. */
 function entryText({ relative }: ListedDirectory, name: Buffer): (entry: Buffer) => string {
   const above = relative.length === 0 ? name : joinPath(name, relative)
-  return entry => pathText(joinPath(above, entry))
+  if (above.length === 0 || !isUtf8(above)) return entry => pathText(joinPath(above, entry))
+  const start = `${above}/`
+  return entry => (isUtf8(entry) ? start + entry : pathText(joinPath(above, entry)))
 }
 
 /** Of a file that is as it was: `lstat` has been asked, and no other call is made. */
 function knownFile(
   text: string,
-  stat: FileStat,
+  stat: BriefStat,
   { content, options }: { readonly content: string; readonly options: DigestOptions },
 ): DigestedFile {
   return digested({ text, stat }, [constants.S_IFREG, stat.size], {
@@ -220,7 +224,7 @@ interface FoundContent extends FileContent {
 }
 
 function digested(
-  { text, stat }: Pick<SourceFile, 'text' | 'stat'>,
+  { text, stat }: { readonly text: string; readonly stat: Pick<FileStat, 'mode'> },
   [type, ...more]: readonly (string | number)[],
   { body, attributes, appearance: { mode, owner } }: FoundContent,
 ): DigestedFile {

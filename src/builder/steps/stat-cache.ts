@@ -77,7 +77,6 @@ export function statCache(earlier: Earlier, now: () => Date): LearningStatCache 
   let isNew = false
   /** Whose files are as they were, but were not looked up one by one. */
   let hasAnswered = false
-  const isSettled = (changed: number) => now().getTime() / 1000 - changed >= settleSeconds
   return {
     contentsOf: async (place, listing) => {
       const known = used.get(place) ?? (await earlier.directories()).get(place)
@@ -103,6 +102,8 @@ export function statCache(earlier: Earlier, now: () => Date): LearningStatCache 
     },
     learned: async () => {
       if (!isNew) return undefined
+      const latest = now().getTime() / 1000 - settleSeconds
+      const isSettled = (changed: number) => changed <= latest
       const settled = [...answers].filter(([, { changed }]) => isSettled(changed))
       const others = hasAnswered ? await earlier.directories() : []
       return {

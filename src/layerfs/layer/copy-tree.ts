@@ -12,6 +12,7 @@ import {
 import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
 import { copyContent } from './copy-content.ts'
 import type { CopyOptions } from './copy-options.ts'
+import { copyPlainFiles, isOver } from './copy-plain-files.ts'
 import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
 import { findDirectoryAt } from './directory-cache.ts'
 import {
@@ -63,6 +64,8 @@ interface Frame {
   readonly listing: Listing
   next: number
   readonly target: Target
+  /** What became of each entry already: a `copyStatus`. */
+  copied?: Uint8Array | undefined
 }
 
 /** Closes `sourceFd` when it is done. */
@@ -104,12 +107,14 @@ export class TreeCopier {
     try {
       for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
         const { listing, next } = frame
+        if (next === 0) this.#copyPlainFiles(frame)
         frame.next += 1
         if (next >= listing.length) {
           frames.pop()
           finish(frame)
           continue
         }
+        if (isOver(frame.copied?.[next])) continue
         const name = listing.name(next).toString('latin1')
         const found = { fd: frame.sourceFd, name, stat: listing.stat(next) }
         const inner = this.#copyEntry(found, { target: frame.target, name })
@@ -152,6 +157,12 @@ export class TreeCopier {
     return filter(path, isDirectory(stat) ? 'directory' : 'other')
   }
 
+  #copyPlainFiles(frame: Frame): void {
+    const { directory, path } = frame.target
+    frame.copied = copyPlainFiles(frame, this.#options, { path, open: () => directory.open() })
+    for (const status of frame.copied ?? []) if (status === copyStatus.done) this.#entries += 1
+  }
+
   /** Whether nothing is left to do: of nearly all files, by one call. */
   #copyPlain({ fd, name, stat }: Found, { target }: TargetName): boolean {
     if (!isFile(stat) || stat.links > 1) return false
@@ -170,8 +181,7 @@ export class TreeCopier {
     this.#numbers.set(values)
     const status = copyAtOnce([fd, bytesOf(name)], target.directory.open(), this.#numbers)
     if (status === copyStatus.done) this.#entries += 1
-    // The user's directory lives: what vanishes meanwhile is not there (X08).
-    return status === copyStatus.done || status === copyStatus.gone
+    return isOver(status)
   }
 
   #enterDirectory(found: Found, to: TargetName, decision: 'keep' | 'descend'): Frame | undefined {

@@ -6,6 +6,8 @@ import { type FileStat, syscalls } from './syscalls.ts'
 
 const nameStart = 88
 
+export type BriefStat = Pick<FileStat, 'mode' | 'uid' | 'gid' | 'size'>
+
 export class Listing {
   readonly bytes: Buffer
   readonly length: number
@@ -41,6 +43,10 @@ export class Listing {
     return this.bytes.readUInt32LE(this.#at(index) + 8)
   }
 
+  links(index: number): number {
+    return this.bytes.readUInt32LE(this.#at(index) + 20)
+  }
+
   size(index: number): number {
     return this.#long(this.#at(index) + 48)
   }
@@ -48,6 +54,18 @@ export class Listing {
   /** Of the last change, in whole seconds since 1970. */
   changed(index: number): number {
     return this.#signed(this.#at(index) + 72)
+  }
+
+  /** What most need to know. */
+  brief(index: number): BriefStat {
+    const { bytes } = this
+    const at = this.#at(index)
+    return {
+      mode: bytes.readUInt32LE(at + 8),
+      uid: bytes.readUInt32LE(at + 12),
+      gid: bytes.readUInt32LE(at + 16),
+      size: this.#long(at + 48),
+    }
   }
 
   stat(index: number): FileStat {

@@ -75,6 +75,18 @@ export interface Syscalls {
     numbers: Float64Array,
   ): number
   /**
+   * As {@link copyFile} for the entries of a directory's listing that are wanted, by several
+   * threads. `modes`: of each entry the mode that its copy gets (`numbers` has none of it), or
+   * {@link notWanted}. Of each entry, a {@link copyStatus}. Throws the first error; other files may
+   * have been copied until then.
+   */
+  copyFiles(
+    from: readonly [dirFd: number, listing: Uint8Array],
+    toFd: number,
+    modes: Uint8Array,
+    numbers: Uint8Array,
+  ): Buffer
+  /**
    * The content of a file without extended attributes, which must fit: how many bytes it has. -1:
    * it is something else, or gone.
    */
@@ -218,6 +230,7 @@ export const inflateWindow = 32 * 1024
 export type FileNumbers = readonly [
   dirFd: number,
   mode: number,
+  /** Below 0, also the next: the source's own. */
   uid: number,
   gid: number,
   seconds: number,
@@ -225,7 +238,10 @@ export type FileNumbers = readonly [
 ]
 
 /** What `copyFile` answers. But for `done`, it has made nothing. */
-export const copyStatus = { done: 0, notPlain: 1, gone: 2, inTheWay: 3 } as const
+export const copyStatus = { done: 0, notPlain: 1, gone: 2, inTheWay: 3, notWanted: 4 } as const
+
+/** Of `copyFiles`: no file has this mode. */
+export const notWanted = 0xffff_ffff
 
 /** What `copyFile` wants of the copy, in this order. */
 export type CopyNumbers = readonly [

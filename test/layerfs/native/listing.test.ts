@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Listing, listingOf, listingOfOne } from '../../../src/layerfs/native/listing.ts'
-import { copyStatus, syscalls } from '../../../src/layerfs/native/syscalls.ts'
+import { copyStatus, notWanted, syscalls } from '../../../src/layerfs/native/syscalls.ts'
 
 let directory = ''
 let fd = -1
@@ -129,5 +129,57 @@ describe('copyFile() and readPlain()', () => {
     for (const name of ['large', 'sub', 'link', 'missing']) {
       expect(syscalls().readPlain(fd, name, Buffer.alloc(1000))).toBe(-1)
     }
+  })
+})
+
+describe('copyFiles()', () => {
+  const owner = [process.getuid?.() ?? 0, process.getgid?.() ?? 0] as const
+  const view = ({ buffer }: { readonly buffer: ArrayBuffer }) => new Uint8Array(buffer)
+  const copyAll = (from: { fd: number }, toFd: number, listing: Listing) => {
+    const modes = Uint32Array.from({ length: listing.length }, (_, index) =>
+      listing.name(index).equals(Buffer.from('unwanted')) ? notWanted : 0o640,
+    )
+    const numbers = view(Float64Array.of(0, ...owner, 7, 8, 0))
+    return syscalls().copyFiles([from.fd, listing.bytes], toFd, view(modes), numbers)
+  }
+
+  it('copies the plain files that are wanted, and says what became of each entry', () => {
+    using from = fresh('many')
+    using to = fresh('copies')
+    const names = Array.from({ length: 300 }, (_, index) => `file-${index}`)
+    for (const name of names) writeFileSync(join(from.path, name), name.repeat(9))
+    writeFileSync(join(from.path, 'unwanted'), '')
+    writeFileSync(join(from.path, 'zz-gone'), '')
+    mkdirSync(join(from.path, 'sub'))
+    writeFileSync(join(to.path, 'file-7'), 'mine')
+    const listing = listingOf(from.fd)
+    rmSync(join(from.path, 'zz-gone'))
+    const statuses = copyAll(from, to.fd, listing)
+    const expected = Array.from({ length: listing.length }, (_, index) => {
+      const name = `${listing.name(index)}`
+      if (name === 'unwanted') return copyStatus.notWanted
+      if (name === 'zz-gone') return copyStatus.gone
+      if (name === 'sub') return copyStatus.notPlain
+      return name === 'file-7' ? copyStatus.inTheWay : copyStatus.done
+    })
+    expect([...statuses]).toEqual(expected)
+    expect(listingOf(to.fd).length).toBe(names.length)
+    for (const name of names) {
+      const isMine = name === 'file-7'
+      expect(readFileSync(join(to.path, name), 'utf8')).toBe(isMine ? 'mine' : name.repeat(9))
+      if (isMine) continue
+      const { mode, mtime } = syscalls().statx(to.fd, name)
+      expect([mode & 0o7777, mtime]).toEqual([0o640, { seconds: 7, nanoseconds: 8 }])
+    }
+  })
+
+  it('throws what the kernel says, with the name', () => {
+    using from = fresh('full')
+    for (let index = 0; index < 100; index++) writeFileSync(join(from.path, `f${index}`), '')
+    const listing = listingOf(from.fd)
+    expect(() => copyAll(from, -1, listing)).toThrow(/EBADF.*openat 'f\d+'/)
+    expect(() =>
+      syscalls().copyFiles([from.fd, listing.bytes], fd, Buffer.alloc(4), Buffer.alloc(48)),
+    ).toThrow('a mode for each entry')
   })
 })

@@ -4,16 +4,14 @@
  */
 #define _GNU_SOURCE
 #include "new-file.h"
+#include "plain.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-/* As `CopyNumbers` and `copyStatus` of syscalls.ts have them. */
-enum { MODE, KEEPS_TIME = 5, NUMBERS };
-enum { IS_DONE, IS_NOT_PLAIN, IS_GONE, IS_IN_THE_WAY };
 
 /* Copied through memory: cheaper than asking the kernel to, and holes of this size are no holes. */
 #define SMALL_SIZE (128 * 1024)
@@ -32,9 +30,9 @@ static bool read_place(napi_env env, const struct arguments *args, size_t index,
 
 /* The descriptor, or the negative of one of the answers above. O_NONBLOCK: should it be a FIFO by
  * now, the open returns. */
-static int open_plain(const struct place *place, struct stat *stat, off_t largest) {
+static int open_plain(int dir_fd, const char *name, struct stat *stat, off_t largest) {
   const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-  const int fd = openat(place->dir_fd, place->name.text, flags);
+  const int fd = openat(dir_fd, name, flags);
   if (fd < 0) return errno == ENOENT || errno == ELOOP ? -IS_GONE : -IS_NOT_PLAIN;
   if (fstat(fd, stat) == 0 && S_ISREG(stat->st_mode) && stat->st_size <= largest &&
       /* A file system without attributes answers an error. */
@@ -67,6 +65,44 @@ static bool copy_content(int from, int to, size_t size, const char **call) {
   return write_all(to, data, (size_t)length);
 }
 
+/* An owner below 0, and a time that is kept, are the source's. */
+static struct attributes attributes_of_copy(const double *numbers, const struct stat *source) {
+  double own[NUMBERS];
+  memcpy(own, numbers, sizeof own);
+  if (own[UID] < 0) own[UID] = source->st_uid;
+  if (own[GID] < 0) own[GID] = source->st_gid;
+  struct attributes wanted = attributes_in(own);
+  if (own[KEEPS_TIME] != 0) wanted.time = source->st_mtim;
+  return wanted;
+}
+
+int copy_plain(int from_fd, const char *from_name, int to_fd, const char *to_name,
+               const double *numbers, const char **call) {
+  struct stat stat;
+  const int source = open_plain(from_fd, from_name, &stat, SMALL_SIZE);
+  if (source < 0) return -source;
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  *call = "openat";
+  const int target = openat(to_fd, to_name, flags, (mode_t)numbers[MODE] & 0777);
+  if (target < 0) {
+    const int failure = errno;
+    close(source);
+    errno = failure;
+    return failure == EEXIST ? IS_IN_THE_WAY : -1;
+  }
+  const struct attributes wanted = attributes_of_copy(numbers, &stat);
+  const bool is_copied = copy_content(source, target, (size_t)stat.st_size, call) &&
+                         set_attributes(target, &wanted, call);
+  const int failure = errno;
+  close(source);
+  if (close(target) != 0 && is_copied) {
+    *call = "close";
+    return -1;
+  }
+  errno = failure;
+  return is_copied ? IS_DONE : -1;
+}
+
 static napi_value call_copy_file(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
   struct place from, to;
@@ -75,28 +111,10 @@ static napi_value call_copy_file(napi_env env, napi_callback_info info) {
       !read_numbers(&args, 2, NUMBERS, &numbers)) {
     return NULL;
   }
-  struct stat stat;
-  const int source = open_plain(&from, &stat, SMALL_SIZE);
-  if (source < 0) return number(env, -source);
-  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  const int target = openat(to.dir_fd, to.name.text, flags, (mode_t)numbers[MODE] & 0777);
-  if (target < 0) {
-    const int failure = errno;
-    close(source);
-    errno = failure;
-    return failure == EEXIST ? number(env, IS_IN_THE_WAY)
-                             : throw_errno(env, "openat", to.name.text);
-  }
   const char *call = NULL;
-  struct attributes wanted = attributes_in(numbers);
-  if (numbers[KEEPS_TIME] != 0) wanted.time = stat.st_mtim;
-  const bool is_copied = copy_content(source, target, (size_t)stat.st_size, &call) &&
-                         set_attributes(target, &wanted, &call);
-  const int failure = errno;
-  close(source);
-  if (close(target) != 0 && is_copied) return throw_errno(env, "close", to.name.text);
-  errno = failure;
-  return is_copied ? number(env, IS_DONE) : throw_errno(env, call, to.name.text);
+  const int status =
+      copy_plain(from.dir_fd, from.name.text, to.dir_fd, to.name.text, numbers, &call);
+  return status < 0 ? throw_errno(env, call, to.name.text) : number(env, status);
 }
 
 static napi_value call_read_plain(napi_env env, napi_callback_info info) {
@@ -109,7 +127,7 @@ static napi_value call_read_plain(napi_env env, napi_callback_info info) {
     return NULL;
   }
   struct stat stat;
-  const int fd = open_plain(&place, &stat, (off_t)size);
+  const int fd = open_plain(place.dir_fd, place.name.text, &stat, (off_t)size);
   if (fd < 0) return number(env, -1);
   const ssize_t length = read_all(fd, (char *)data, size);
   const int failure = errno;

@@ -193,5 +193,6 @@ NAPI_MODULE_INIT() {
   bind(env, exports, copy_file_bindings);
   bind(env, exports, socket_bindings);
   bind(env, exports, hash_bindings);
+  bind(env, exports, copy_files_bindings);
   return exports;
 }
