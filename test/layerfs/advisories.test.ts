@@ -5,31 +5,34 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 
+/** The table that layer/hostile goes through. */
+const attacks = '../../fixtures/hostile/attacks.ts'
+
 /** By class of attack; each line is for the advisories before it. */
 const classes: Readonly<Record<string, readonly (readonly [string, string, string])[]>> = {
   'names that climb or are absolute': [
-    ['CVE-2014-9356 CVE-2026-29064', 'layer/hostile', 'names that climb'],
+    ['CVE-2014-9356 CVE-2026-29064', attacks, 'names that climb'],
     ['CVE-2014-9358', 'image/archives', 'never uses a name of the archive as a path'],
-    ['CVE-2018-20835', 'layer/hostile', 'absolute names (CVE-2018-20835)'],
-    ['CVE-2021-32804', 'layer/hostile', 'under more slashes and dots'],
-    ['CVE-2021-37713', 'layer/hostile', 'as another system climbs'],
+    ['CVE-2018-20835', attacks, 'absolute names (CVE-2018-20835)'],
+    ['CVE-2021-32804', attacks, 'under more slashes and dots'],
+    ['CVE-2021-37713', attacks, 'as another system climbs'],
   ],
   'a link, then writing through it': [
-    ['CVE-2014-6407 CVE-2015-8860', 'layer/hostile', 'writing through an absolute link'],
-    ['CVE-2015-3627 CVE-2015-3629', 'layer/hostile', 'a link into /proc (magic links)'],
-    ['CVE-2025-59343 CVE-2024-12905', 'layer/hostile', 'writing through a climbing link'],
-    ['CVE-2026-23745', 'layer/hostile', 'a hard link to outside by an absolute name'],
-    ['CVE-2021-29136', 'layer/hostile', 'the root as a link'],
+    ['CVE-2014-6407 CVE-2015-8860', attacks, 'writing through an absolute link'],
+    ['CVE-2015-3627 CVE-2015-3629', attacks, 'a link into /proc (magic links)'],
+    ['CVE-2025-59343 CVE-2024-12905', attacks, 'writing through a climbing link'],
+    ['CVE-2026-23745', attacks, 'a hard link to outside by an absolute name'],
+    ['CVE-2021-29136', attacks, 'the root as a link'],
   ],
   'a hard link to outside': [
-    ['CVE-2025-48387', 'layer/hostile', 'a hard link to outside by climbing'],
-    ['CVE-2026-24842', 'layer/hostile', 'a hard link through a link (CVE-2026-24842)'],
-    ['CVE-2026-26960', 'layer/hostile', 'a hard link through a chain of links'],
+    ['CVE-2025-48387', attacks, 'a hard link to outside by climbing'],
+    ['CVE-2026-24842', attacks, 'a hard link through a link (CVE-2026-24842)'],
+    ['CVE-2026-26960', attacks, 'a hard link through a chain of links'],
   ],
   'caches of paths': [
-    ['CVE-2021-32803', 'layer/hostile', 'a directory entry over a link, then a file in it'],
-    ['CVE-2021-37701', 'layer/hostile', 'a directory that becomes a link in mid-stream'],
-    ['CVE-2021-37712 CVE-2026-23950', 'layer/hostile', 'whose names differ in letters alone'],
+    ['CVE-2021-32803', attacks, 'a directory entry over a link, then a file in it'],
+    ['CVE-2021-37701', attacks, 'a directory that becomes a link in mid-stream'],
+    ['CVE-2021-37712 CVE-2026-23950', attacks, 'whose names differ in letters alone'],
     ['CVE-2025-47290', 'image/unpack', 'layers side by side write into none but their own'],
   ],
   'readers that disagree': [
@@ -76,7 +79,7 @@ const classes: Readonly<Record<string, readonly (readonly [string, string, strin
 
 describe.each(Object.entries(classes))('%s', (_, tests) => {
   test.each(tests)('%s: %s has "%s"', (_advisories, path, title) => {
-    const file = new URL(`./${path}.test.ts`, import.meta.url)
+    const file = new URL(path === attacks ? path : `./${path}.test.ts`, import.meta.url)
     expect(readFileSync(file, 'utf8')).toContain(title)
   })
 })
