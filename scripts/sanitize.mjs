@@ -26,12 +26,13 @@ buildNative(root, {
     join(root, 'src/layerfs/native/sanitized/options.c'),
   ],
 })
-// The system's ps hangs when it is loaded with them.
+// The system's ps and pgrep hang when they are loaded with them.
 const programs = join(out, 'programs')
 mkdirSync(programs, { recursive: true })
-writeFileSync(join(programs, 'ps'), '#!/bin/sh\nLD_PRELOAD= exec /usr/bin/ps "$@"\n', {
-  mode: 0o755,
-})
+for (const name of ['ps', 'pgrep']) {
+  const script = `#!/bin/sh\nLD_PRELOAD= exec /usr/bin/${name} "$@"\n`
+  writeFileSync(join(programs, name), script, { mode: 0o755 })
+}
 const files = process.argv.slice(2)
 const { status } = spawnSync(
   process.execPath,

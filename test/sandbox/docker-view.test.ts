@@ -26,6 +26,7 @@ const sections = {
   sysctls: `cat ${ping}/ip_unprivileged_port_start ${ping}/ping_group_range`,
   hidden:
     'for f in kcore keys timer_list sched_debug scsi acpi; do ls -ld /proc/$f; head -c 1 /proc/$f; done 2>&1',
+  proc: "cd /proc; stat -c '%A %u:%g %n' [a-z]*; cd /sys; stat -c '%A %u:%g /sys/%n' * */; echo /proc/[0-9]* | wc -w",
   calls: 'view',
 } as const
 type Section = keyof typeof sections
@@ -136,6 +137,12 @@ describeWith(['root', 'busybox', 'buildkit'], 'inside, beside a container of Doc
   test('what is hidden reads as nothing, as it does there', () => {
     const text = (value: string) => value.replace(/ \w{3} +\d+ +\d+:\d+ /g, ' ')
     expect(text(ours.hidden)).toBe(text(theirs.hidden))
+  })
+
+  test('what is in /proc and /sys, and whose processes, is the same but for a newer mask', () => {
+    const visible = (text: string) => text.split('\n').filter(line => !/ interrupts$/.test(line))
+    expect(visible(ours.proc).length).toBeGreaterThan(40)
+    expect(visible(ours.proc)).toEqual(visible(theirs.proc))
   })
 
   test('system calls 0 to 470 get the same answers, but for newer rules', () => {

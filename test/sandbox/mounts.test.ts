@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import {
   existsSync,
   lstatSync,
@@ -36,6 +37,84 @@ function shared(box: Box): string {
   writeFileSync(join(path, 'a'), 'from outside')
   return path
 }
+
+describe.skipIf(missing !== undefined)('a bind of the whole machine', () => {
+  test('shows it as it is, and nothing that the container has mounted', async () => {
+    using box = makeBox()
+    box.write('only-in-the-image', '', 0o644)
+    const look = [
+      // Another file system than the container's root, and the machine's own.
+      'stat -c %d:%i /host / | tr "\\n" " "; echo',
+      'ls /host/only-in-the-image /host/parking 2>&1',
+      'cat /host/etc/hosts; cat /etc/secret',
+      // Neither files in memory nor mounts of ours are anywhere below it.
+      'cut -d" " -f5 /proc/self/mountinfo | grep "^/host" | sort',
+      'ls -d /host/host/. 2>&1; ls /host/proc | head -3',
+    ].join('; echo --; ')
+    const mounts = [
+      file('/etc/secret', 'a secret in memory'),
+      bind('/', '/host'),
+      { kind: 'tmpfs', target: '/memory', mode: 0o755 } satisfies SandboxMount,
+    ]
+    const { stdout } = await run(box, look, { mounts })
+    const [ids = '', absent = '', files = '', below = ''] = stdout.split('--\n')
+    const { dev, ino } = lstatSync('/')
+    expect(ids).toMatch(new RegExp(`^${dev}:${ino} `))
+    expect(ids.trim().split(' ')[1]).not.toBe(`${dev}:${ino}`)
+    expect(absent.match(/No such file/g)).toHaveLength(2)
+    expect(files).toBe(`${readFileSync('/etc/hosts', 'utf8')}a secret in memory`)
+    expect(below.trim()).toBe('/host')
+  })
+
+  test('and recursively what the machine has mounted, not what the container has', async () => {
+    using box = makeBox()
+    const { stdout } = await run(
+      box,
+      'cut -d" " -f5 /proc/self/mountinfo | grep "^/host" | sed "s,^/host,," | sort -u',
+      { mounts: [bind('/', '/host', { recursive: true })] },
+    )
+    const here = readFileSync('/proc/self/mountinfo', 'utf8')
+      .trim()
+      .split('\n')
+      .map(line => line.split(' ')[4] ?? '')
+      .map(point => (point === '/' ? '' : point))
+    // Others mount and unmount on this machine meanwhile.
+    const strange = stdout.split('\n').filter(point => !here.includes(point))
+    expect(strange.filter(point => /^\/(memory|parking|host|etc\/hosts)/.test(point))).toEqual([])
+    expect(stdout.split('\n')).toContain('/proc')
+    expect(stdout).not.toMatch(/^\/etc\/(hosts|hostname|resolv\.conf)$/m)
+  })
+
+  test('while somebody swaps the source for a link: it is one of both, never a third', async () => {
+    using box = makeBox()
+    const source = join(box.directory, 'swapped')
+    const inside = join(box.directory, 'honest')
+    const other = join(box.directory, 'other')
+    for (const [path, word] of [
+      [inside, 'honest'],
+      [other, 'other'],
+    ] as const) {
+      mkdirSync(path)
+      writeFileSync(join(path, 'word'), word)
+    }
+    const swapper = spawn(
+      'sh',
+      ['-c', `while :; do ln -sfn ${inside} ${source}; ln -sfn ${other} ${source}; done`],
+      { stdio: 'ignore' },
+    )
+    try {
+      while (!existsSync(source)) await new Promise(done => setTimeout(done, 5))
+      for (let round = 0; round < 8; round++) {
+        const { stdout } = await run(box, 'cat /in/word', {
+          mounts: [bind(source, '/in'), bind('/', '/host')],
+        })
+        expect(stdout).toMatch(/^(honest|other)$/)
+      }
+    } finally {
+      swapper.kill('SIGKILL')
+    }
+  })
+})
 
 describe.skipIf(missing !== undefined)('the standard mounts', () => {
   test('have the flags Docker gives them', async () => {
