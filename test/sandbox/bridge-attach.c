@@ -1,7 +1,7 @@
 /*
  * For bridge.test.ts: what the sandbox's monitor does about the network, and nothing else.
  *   bridge-attach NAME SUBNET LOCK_DIR [host]
- * PUBLISH="0.0.0.0 8080 7000 tcp" in the environment publishes a port of it.
+ * PUBLISH="0.0.0.0 8080 7000 tcp" or one on an IPv6 address in the environment publishes a port of it.
  * Makes a child in a network namespace of its own (or, with `host`, in this one), attaches it, prints
  * one line of JSON and waits until standard input ends.
  */
@@ -48,12 +48,13 @@ static double milliseconds(void) {
 /* The port that it got, 0 without a wish, or -1. */
 static int publish(const char *bridge, struct bridge_result *result) {
   const char *wish = getenv("PUBLISH");
-  char host[16], protocol[4];
+  char host[INET6_ADDRSTRLEN], protocol[4];
   static struct published_port port;
   const struct published_port *failed;
   if (wish == NULL) return 0;
-  sscanf(wish, "%15s %hu %hu %3s", host, &port.host_port, &port.port, protocol);
-  inet_pton(AF_INET, host, &port.host);
+  sscanf(wish, "%45s %hu %hu %3s", host, &port.host_port, &port.port, protocol);
+  port.is_ipv6 = inet_pton(AF_INET6, host, &port.host6) == 1;
+  if (!port.is_ipv6) inet_pton(AF_INET, host, &port.host);
   port.protocol = strcmp(protocol, "udp") == 0 ? IPPROTO_UDP : IPPROTO_TCP;
   if (ports_publish(bridge, result, &port, 1, &failed, &result->failed_step) == -1) return -1;
   return port.host_port;

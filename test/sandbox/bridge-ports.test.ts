@@ -1,6 +1,7 @@
 /** Published ports, on hosts that are network namespaces: see bridge.test.ts. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   addNeighbour,
@@ -101,6 +102,98 @@ describe.skipIf(needs.length > 0)(
           socket.send('ping', 8080, '127.0.0.1')`
         expect(inside(host.pid, process.execPath, '-e', client)).toBe('ping!\n')
       }))
+
+    describe('on an IPv6 address', () => {
+      it('leads from this machine and from others, and ends with the monitor', () =>
+        onHost(async host => {
+          const outside = await addNeighbour(host)
+          const add = ['ip', '-6', 'address', 'add']
+          inside(host.pid, ...add, '2001:db8::1/64', 'dev', 'up0', 'nodad')
+          inside(outside, ...add, '2001:db8::2/64', 'dev', 'up1', 'nodad')
+          const container = await attach(host, publish('::', 8080))
+          await serve(host, container.pid)
+          expect(ask(host.pid, '::1', 8080)).toBe('you are 10.213.0.1')
+          expect(ask(outside, '2001:db8::1', 8080)).toBe('you are 10.213.0.1')
+          // IPv4 is not meant.
+          expect(ask(host.pid, '127.0.0.1', 8080)).toMatch(/^failed/)
+          expect(await attach(host, publish('::1', 8080))).toMatchObject({ error: 'EADDRINUSE' })
+          container.monitor.kill('SIGKILL')
+          await once(container.monitor, 'exit')
+          expect(ask(host.pid, '::1', 8080)).toMatch(/ECONNREFUSED/)
+        }))
+
+      it('carries what is large both ways, and the end of each way by itself', () =>
+        onHost(async host => {
+          const container = await attach(host, publish('::1', 8080))
+          const echo = `require('node:net').createServer({ allowHalfOpen: true }, s => s.pipe(s))
+            .listen(7000, '0.0.0.0', () => console.log('listening'))`
+          const server = spawn(
+            'nsenter',
+            [`--net=/proc/${container.pid}/ns/net`, '--', process.execPath, '-e', echo],
+            { stdio: ['ignore', 'pipe', 'inherit'] },
+          )
+          host.started.push(server)
+          await once(server.stdout, 'data')
+          const client = `const { createHash, randomBytes } = require('node:crypto')
+            const sent = randomBytes(5_000_000), hash = createHash('sha256')
+            const socket = require('node:net').connect({ port: 8080, host: '::1', allowHalfOpen: true })
+            socket.on('data', data => hash.update(data))
+            socket.on('end', () => console.log(hash.digest('hex') ===
+              createHash('sha256').update(sent).digest('hex') ? 'same' : 'different'))
+            socket.end(sent)`
+          expect(inside(host.pid, process.execPath, '-e', client)).toBe('same\n')
+          server.kill('SIGKILL')
+          await once(server, 'exit')
+          expect(ask(host.pid, '::1', 8080)).not.toMatch(/^you are/)
+        }))
+
+      it('carries UDP, to each sender its answers', () =>
+        onHost(async host => {
+          const container = await attach(host, publish('::1', 8080, 'udp'))
+          const echo = `const socket = require('node:dgram').createSocket('udp4')
+            socket.on('message', (text, from) => socket.send(text + '!', from.port, from.address))
+            socket.bind(7000, () => console.log('bound'))`
+          const server = spawn(
+            'nsenter',
+            [`--net=/proc/${container.pid}/ns/net`, '--', process.execPath, '-e', echo],
+            { stdio: ['ignore', 'pipe', 'inherit'] },
+          )
+          host.started.push(server)
+          await once(server.stdout, 'data')
+          const client = `const heard = []
+            for (const word of ['a', 'b', 'c']) {
+              const socket = require('node:dgram').createSocket('udp6')
+              socket.on('message', text => {
+                heard.push(word + '=' + text)
+                if (heard.length === 3) { console.log(heard.sort().join(' ')); process.exit() }
+              })
+              socket.send(word, 8080, '::1')
+            }
+            setTimeout(() => process.exit(1), 2000)`
+          expect(inside(host.pid, process.execPath, '-e', client)).toBe('a=a! b=b! c=c!\n')
+        }))
+
+      it('is carried by a process without rights, files or descriptors of ours', () =>
+        onHost(async host => {
+          const { monitor } = await attach(host, publish('::1', 8080))
+          const children = `/proc/${monitor.pid}/task/${monitor.pid}/children`
+          const relay = readFileSync(children, 'utf8')
+            .trim()
+            .split(' ')
+            .find(pid => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'tsrun-relay\n')
+          const status = readFileSync(`/proc/${relay}/status`, 'utf8')
+          expect(status).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/m)
+          expect(status).toMatch(/^CapPrm:\t0{16}$/m)
+          expect(status).toMatch(/^NoNewPrivs:\t1$/m)
+          const open = readdirSync(`/proc/${relay}/fd`).map(fd =>
+            readlinkSync(`/proc/${relay}/fd/${fd}`),
+          )
+          expect(open.map(name => name.replace(/\d+/, 'N')).sort()).toEqual([
+            'anon_inode:[eventpoll]',
+            'socket:[N]',
+          ])
+        }))
+    })
 
     it('finds a free port where none is named', () =>
       onHost(async host => {

@@ -172,6 +172,20 @@ describe.skipIf(missing !== undefined)(`containers${missing ? ` (${missing})` : 
     expect(tsrun('port', 'web', 'x').status).toBe(125)
   })
 
+  test('are reached on IPv4 and IPv6 alike, where no address is named', async () => {
+    const serve = 'while :; do echo hello | busybox nc -l -p 80; done'
+    tsrun('-d', '--name', 'both', '-p', '80', 'bb', 'sh', '-c', serve)
+    const [ipv4 = '', ipv6 = '', ...more] = tsrun('port', 'both', '80').stdout.trim().split('\n')
+    const [, port = ''] = /^0\.0\.0\.0:(\d+)$/.exec(ipv4) ?? []
+    expect(ipv6).toBe(existsSync('/proc/net/if_inet6') ? `[::]:${port}` : '')
+    expect(more).toEqual([])
+    const answer = (address: string) => () => run('busybox', 'nc', '-w', '2', address, port).stdout
+    await expect.poll(answer('127.0.0.1'), { timeout: 10_000 }).toBe('hello\n')
+    if (ipv6 !== '') await expect.poll(answer('::1'), { timeout: 10_000 }).toBe('hello\n')
+    expect(tsrun('rm', '-f', 'both').status).toBe(0)
+    expect(answer('::1')()).toBe('')
+  })
+
   describe('and files', () => {
     const at = (...parts: string[]) => join(box.directory, 'files', ...parts)
 

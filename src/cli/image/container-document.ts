@@ -1,6 +1,6 @@
 import type { Container } from '../../layerfs/runtime/container-list.ts'
-import { isPaused } from '../../layerfs/runtime/container-processes.ts'
 import type { ContainerRecord } from '../../layerfs/runtime/container-record.ts'
+import { statusOf } from '../../layerfs/runtime/container-status.ts'
 import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
 
 /** All about a container, in docker's shape, without what only a daemon has. */
@@ -16,7 +16,10 @@ export function containerDocument(container: Container): Record<string, unknown>
     State: stateOf(container, record),
     Image: record.imageId,
     Name: record.name === undefined ? '' : `/${record.name}`,
-    Config: { Image: record.image, Cmd: record.argv },
+    Config: { Image: record.image, Cmd: record.argv, Labels: record.labels ?? {} },
+    Mounts: (record.volumes ?? []).map(({ name, target, readOnly }) => ({
+      ...{ Type: 'volume', Name: name, Destination: target, Driver: 'local', RW: !readOnly },
+    })),
     NetworkSettings: container.isRunning
       ? { IPAddress: record.address ?? '', Ports: portMap(record.ports ?? []) }
       : { IPAddress: '', Ports: {} },
@@ -25,11 +28,10 @@ export function containerDocument(container: Container): Record<string, unknown>
 
 function stateOf(container: Container, { end, startedAt, process }: ContainerRecord) {
   const { isRunning } = container
-  const paused = isPaused(container)
   return {
-    Status: !isRunning ? 'exited' : paused ? 'paused' : 'running',
+    Status: statusOf(container),
     Running: isRunning,
-    Paused: paused,
+    Paused: statusOf(container) === 'paused',
     Pid: isRunning ? (process?.pid ?? 0) : 0,
     OOMKilled: end?.outOfMemory ?? false,
     // Killed before it could tell: as if by SIGKILL.

@@ -1,6 +1,6 @@
 /** What `ps --filter` asks of containers, by docker's keys. */
 import { type Container, findContainer } from '../../layerfs/runtime/container-list.ts'
-import { isPaused } from '../../layerfs/runtime/container-processes.ts'
+import { statusOf } from '../../layerfs/runtime/container-status.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import type { FilterTable } from './filters.ts'
@@ -13,7 +13,7 @@ export function containerFilters(all: readonly Container[]): FilterTable<Contain
     id: ({ id }, value) => value !== '' && id.startsWith(value),
     name: ({ record }, value) => record?.name?.includes(value.replace(/^\//, '')) ?? false,
     label: ({ record }, value) => hasLabel(record?.labels, value),
-    status: (container, value) => stateOf(container) === stateFrom(value),
+    status: (container, value) => statusOf(container) === stateFrom(value),
     exited: ({ isRunning, record }, value) => !isRunning && record?.end?.code === codeFrom(value),
     ancestor: ({ record }, value) => record !== undefined && isOf(record, value),
     before: (container, value) => madeAt(container) < madeAt(findContainer(all, value)),
@@ -23,13 +23,6 @@ export function containerFilters(all: readonly Container[]): FilterTable<Contain
     publish: ({ isRunning, record }, value) =>
       isRunning && (record?.ports ?? []).some(port => hasPort(port, value)),
   }
-}
-
-/** docker's word for it. */
-export function stateOf(container: Container): string {
-  if (container.isRunning) return isPaused(container) ? 'paused' : 'running'
-  const { record } = container
-  return record !== undefined && record.startedAt === undefined ? 'created' : 'exited'
 }
 
 const states = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead']

@@ -1,12 +1,13 @@
 import { type Container, listContainers } from '../../layerfs/runtime/container-list.ts'
 import { isPaused } from '../../layerfs/runtime/container-processes.ts'
+import { statusOf as currentStatus } from '../../layerfs/runtime/container-status.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { printable } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanAge, humanDuration } from '../human.ts'
 import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { truncate } from '../progress/display-width.ts'
-import { containerFilters, stateOf } from './container-filters.ts'
+import { containerFilters } from './container-filters.ts'
 import { filterOf } from './filters.ts'
 import { formatLabels } from './label-options.ts'
 import { formatPort } from './publish-options.ts'
@@ -73,7 +74,7 @@ function rowOf(
     Command: `"${isFull ? command : truncate(command, 20)}"`,
     CreatedAt: record?.createdAt ?? '',
     RunningFor: humanAge(record?.createdAt, now),
-    State: stateOf(container),
+    State: currentStatus(container),
     Status: statusOf(container, now),
     Ports: isRunning ? (record?.ports ?? []).map(formatPort).join(', ') : '',
     Names: record?.name ?? '',

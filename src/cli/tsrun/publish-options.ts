@@ -4,33 +4,55 @@ import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 
-const everyAddress = '0.0.0.0'
-
 /**
- * `80`, `8080:80`, `127.0.0.1:8080:80/udp`, `127.0.0.1::80`, `8000-8003:80-83`; without a port of
- * this machine any that is free. Throws a usage error that quotes the text.
+ * `80`, `8080:80`, `127.0.0.1:8080:80/udp`, `[::1]:8080:80`, `127.0.0.1::80`, `8000-8003:80-83`;
+ * without a port of this machine any that is free, without an address all of IPv4 and IPv6. Throws a
+ * usage error that quotes the text.
  */
 export function parsePublish(text: string): PublishedPort[] {
   const refuse = (reason: string) => usageError(`Cannot publish "${printable(text)}": ${reason}`)
   const [numbers = '', protocol = 'tcp', ...rest] = text.split('/')
   if (rest.length > 0) throw refuse('expected [IP:]HOST:CONTAINER[/PROTOCOL]')
   if (protocol !== 'tcp' && protocol !== 'udp') throw refuse('the protocol is tcp or udp')
-  if (numbers.startsWith('[')) throw refuse('containers have no IPv6')
-  const parts = numbers.split(':')
-  const container = parts.pop() ?? ''
-  const host = parts.pop() ?? ''
-  const [hostAddress = everyAddress, ...more] = parts
-  if (more.length > 0 || isIP(hostAddress) !== 4) throw refuse('the address is no IPv4 address')
+  const { address, rest: numbersOnly } = splitAddress(numbers, refuse)
+  const [container = '', host = '', ...more] = numbersOnly.split(':').reverse()
+  if (more.length > 0) throw refuse('expected [IP:]HOST:CONTAINER[/PROTOCOL]')
   const ports = parseRange(container, refuse)
   const hostPorts = host === '' ? ports.map(() => 0) : parseRange(host, refuse)
   if (hostPorts.length !== ports.length) throw refuse('the ranges differ in length')
   if (ports.includes(0)) throw refuse('a container has no port 0')
-  return ports.map((port, index) => ({
-    hostAddress,
-    hostPort: hostPorts[index] ?? 0,
-    port,
-    protocol,
-  }))
+  return ports.flatMap((port, index) =>
+    onAddress(address, { hostPort: hostPorts[index] ?? 0, port, protocol }),
+  )
+}
+
+/** `[::1]:8080:80`, `127.0.0.1:8080:80`; without an address it is `undefined`. */
+function splitAddress(
+  text: string,
+  refuse: (reason: string) => Error,
+): { readonly address: string | undefined; readonly rest: string } {
+  const [, ipv6, ofIpv6 = ''] = /^\[([^\]]*)\]:(.*)$/.exec(text) ?? []
+  if (ipv6 !== undefined) {
+    if (isIP(ipv6) !== 6) throw refuse('the address is no IPv6 address')
+    return { address: ipv6, rest: ofIpv6 }
+  }
+  const [, ipv4, ofIpv4 = ''] = /^([^:]*):([^:]*:.*)$/.exec(text) ?? []
+  if (ipv4 === undefined || ipv4 === '')
+    return { address: undefined, rest: ipv4 === '' ? ofIpv4 : text }
+  if (isIP(ipv4) !== 4) throw refuse('the address is no IPv4 address')
+  return { address: ipv4, rest: ofIpv4 }
+}
+
+/** On all of this machine's when none is named. */
+function onAddress(
+  address: string | undefined,
+  rest: Omit<PublishedPort, 'hostAddress'>,
+): PublishedPort[] {
+  if (address !== undefined) return [{ hostAddress: address, ...rest }]
+  return [
+    { hostAddress: '0.0.0.0', ...rest },
+    { hostAddress: '::', ...rest, isTwin: true },
+  ]
 }
 
 function parseRange(text: string, refuse: (reason: string) => Error): number[] {
@@ -46,14 +68,10 @@ export function exposedPorts(exposed: readonly string[]): PublishedPort[] {
     const [, port = '', protocol = 'tcp'] = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(text) ?? []
     const number = Number(port)
     if (number < 1 || number > 65_535) return []
-    return [
-      {
-        hostAddress: everyAddress,
-        hostPort: 0,
-        port: number,
-        protocol: protocol === 'udp' ? ('udp' as const) : ('tcp' as const),
-      },
-    ]
+    return onAddress(undefined, {
+      ...{ hostPort: 0, port: number },
+      protocol: protocol === 'udp' ? 'udp' : 'tcp',
+    })
   })
 }
 

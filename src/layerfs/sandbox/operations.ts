@@ -17,7 +17,7 @@ import type { NetworkHelper } from './network-helper.ts'
 import { isLittleEndian } from './records.ts'
 import { resourceNumber } from './resource-limits.ts'
 import { networkSysctlPaths } from './runtime-bundle.ts'
-import type { SandboxMount, SandboxSpec } from './spec.ts'
+import type { PublishedPort, SandboxMount, SandboxSpec } from './spec.ts'
 
 /** What a run adds to a spec. */
 export interface Surroundings {
@@ -256,11 +256,26 @@ function networkOperations(spec: SandboxSpec, around: Surroundings): Operation[]
     .filter(([path]) => around.userNamespace === undefined || !path.endsWith('ping_group_range'))
     .map(([path, value]) => ['sysctl', path, value] as const)
   if (spec.network === 'none') return sysctls
-  const ports = (spec.ports ?? []).map(
-    ({ hostAddress, hostPort, port, protocol }) =>
-      ['publish', hostAddress, hostPort, port, protocol] as const,
+  const ports = publishable(spec, around).map(
+    ({ hostAddress, hostPort, port, protocol, isTwin }) =>
+      ['publish', isTwin ? 'twin' : hostAddress, hostPort, port, protocol] as const,
   )
   return [connection(spec, around), ...ports, ...sysctls]
+}
+
+/** A helper's network has IPv4 alone. Throws `unsupported` for a port that is wanted on IPv6. */
+function publishable(
+  { ports = [] }: SandboxSpec,
+  { networkHelper }: Surroundings,
+): readonly PublishedPort[] {
+  if (networkHelper === undefined) return ports
+  const ofIpv4 = ports.filter(({ isTwin }) => isTwin !== true)
+  const other = ofIpv4.find(({ hostAddress }) => hostAddress.includes(':'))
+  if (other === undefined) return ofIpv4
+  throw new OciError(
+    'unsupported',
+    `Cannot publish a port on [${other.hostAddress}]: without root, ports are published on IPv4 alone`,
+  )
 }
 
 function connection({ bridge = defaultBridge }: SandboxSpec, around: Surroundings): Operation {

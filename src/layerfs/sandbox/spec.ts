@@ -76,12 +76,14 @@ export type NetworkMode = 'none' | 'host' | 'bridge' | 'container'
 
 /** A port of the host that leads to one of the container. */
 export interface PublishedPort {
-  /** An IPv4 address of the host; `0.0.0.0`: all. */
+  /** An address of the host; `0.0.0.0` or `::`: all. */
   readonly hostAddress: string
   /** 0: any that is free. */
   readonly hostPort: number
   readonly port: number
   readonly protocol: 'tcp' | 'udp'
+  /** The one before on IPv6, too, by the same number; left out where this machine has no IPv6. */
+  readonly isTwin?: true
 }
 
 export interface BridgeNetwork {

@@ -172,11 +172,14 @@ describe('containerOptions()', () => {
   })
 
   test.each([
-    ['80', ['0.0.0.0:0->80/tcp']],
-    ['8080:80', ['0.0.0.0:8080->80/tcp']],
+    ['80', ['0.0.0.0:0->80/tcp', '[::]:0->80/tcp']],
+    ['8080:80', ['0.0.0.0:8080->80/tcp', '[::]:8080->80/tcp']],
+    ['[::1]:8080:80', ['[::1]:8080->80/tcp']],
+    ['[::]::80/udp', ['[::]:0->80/udp']],
+    ['0.0.0.0:8080:80', ['0.0.0.0:8080->80/tcp']],
     ['127.0.0.1:8080:80/udp', ['127.0.0.1:8080->80/udp']],
     ['127.0.0.1::80', ['127.0.0.1:0->80/tcp']],
-    ['1-2:3-4', ['0.0.0.0:1->3/tcp', '0.0.0.0:2->4/tcp']],
+    ['0.0.0.0:1-2:3-4', ['0.0.0.0:1->3/tcp', '0.0.0.0:2->4/tcp']],
   ])('publishes "%s"', async (text, expected) => {
     const { extras } = await options(['-p', text])
     expect(extras.ports?.map(formatPort)).toEqual(expected)
@@ -184,7 +187,10 @@ describe('containerOptions()', () => {
 
   test.each([
     ['8080:80/sctp', 'the protocol is tcp or udp'],
-    ['[::1]:80:80', 'containers have no IPv6'],
+    ['[::x]:80:80', 'no IPv6 address'],
+    ['[::1]', 'the address is no IPv4 address'],
+    ['::1:80:80', 'expected [IP:]HOST:CONTAINER'],
+    ['1.2.3.4:1:2:3', 'expected [IP:]HOST:CONTAINER'],
     ['1.2.3:80:80', 'no IPv4 address'],
     ['1-2:3', 'the ranges differ in length'],
     ['80:0', 'a container has no port 0'],

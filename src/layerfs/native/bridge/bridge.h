@@ -8,7 +8,7 @@
  * 2. Many attaches may run at once: what is shared is set up under one lock.
  * 3. Of the host's packet filter only the table `inet tsrun` is ours. In another's table we add
  *    rules in one place, Docker's chain for that purpose (see firewall.h).
- * 4. IPv4 only. IPv6 is switched off on eth0, on the host's end and on the bridge: a link-local
+ * 4. IPv4 only, but for published ports (relay.h). IPv6 is switched off on eth0, on the host's end and on the bridge: a link-local
  *    address alone makes programs try IPv6 in vain, and a container could pose as a router.
  *    `::1` works.
  *

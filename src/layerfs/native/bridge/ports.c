@@ -3,6 +3,7 @@
 
 #include "links.h"
 #include "nftables.h"
+#include "relay.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_ipv4.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +35,49 @@ static int hold(struct published_port *port) {
     return -1;
   }
   port->host_port = ntohs(address.sin_port);
+  return 0;
+}
+
+/* The same on IPv6 alone, for the relay. -1 with errno. */
+static int hold6(const struct published_port *port, uint16_t *number) {
+  const bool tcp = port->protocol == IPPROTO_TCP;
+  const int type = (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const int fd = socket(AF_INET6, type, 0);
+  if (fd == -1) return -1;
+  const int on = 1;
+  struct sockaddr_in6 address = {
+      .sin6_family = AF_INET6, .sin6_port = htons(*number), .sin6_addr = port->host6};
+  socklen_t size = sizeof address;
+  if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == -1 ||
+      (tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == -1) ||
+      bind(fd, (const struct sockaddr *)&address, sizeof address) == -1 ||
+      (tcp && listen(fd, SOMAXCONN) == -1) || getsockname(fd, (struct sockaddr *)&address, &size) == -1) {
+    const int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+  }
+  *number = ntohs(address.sin6_port);
+  return fd;
+}
+
+static bool has_no_ipv6(int error) {
+  return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
+}
+
+/* `before`: of which it may be the twin. */
+static int hold_any(struct published_port *port, const struct published_port *before, int *relayed) {
+  *relayed = -1;
+  if (!port->is_ipv6) return hold(port);
+  const bool is_free_choice = port->host_port == 0;
+  uint16_t number = port->is_twin && is_free_choice ? before->host_port : port->host_port;
+  *relayed = hold6(port, &number);
+  if (*relayed != -1) {
+    port->host_port = number;
+    return 0;
+  }
+  if (!port->is_twin || !(has_no_ipv6(errno) || (is_free_choice && errno == EADDRINUSE))) return -1;
+  port->host_port = 0;
   return 0;
 }
 
@@ -128,7 +173,7 @@ static int put_ports(const struct table *table, const struct published_port *por
     struct netlink_batch batch = {0};
     nft_begin_transaction(&batch);
     for (size_t i = first; i < count && i < first + PORTS_PER_BATCH; i++) {
-      put_port(&batch, table, &ports[i]);
+      if (!ports[i].is_ipv6) put_port(&batch, table, &ports[i]);
     }
     nft_end_transaction(&batch);
     if (netlink_commit(table->nl, &batch, step) == -1) return -1;
@@ -139,12 +184,22 @@ static int put_ports(const struct table *table, const struct published_port *por
 int ports_publish(const char *bridge, const struct bridge_result *container,
                   struct published_port *ports, size_t count, const struct published_port **failed,
                   const char **step) {
+  struct relayed_port *relayed = calloc(count, sizeof *relayed);
+  size_t relayed_count = 0;
   *step = "hold a port";
+  *failed = NULL;
+  if (relayed == NULL) return -1;
   for (size_t i = 0; i < count; i++) {
+    int socket;
     *failed = &ports[i];
-    if (hold(&ports[i]) == -1) return -1;
+    if (hold_any(&ports[i], &ports[i == 0 ? 0 : i - 1], &socket) == -1) return -1;
+    if (socket == -1) continue;
+    relayed[relayed_count++] = (struct relayed_port){socket, ports[i].port, ports[i].protocol};
   }
   *failed = NULL;
+  *step = "start the relay of IPv6";
+  if (relayed_count > 0 && relay_start(container->address, relayed, relayed_count) == -1) return -1;
+  free(relayed);
   *step = "route the loopback network on the bridge";
   if (route_loopback(bridge) == -1 || reflect(container, step) == -1) return -1;
   /* Never closed: the table is as long there as it. */

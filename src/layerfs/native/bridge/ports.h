@@ -9,17 +9,23 @@
  * 3. The address is rewritten in the kernel: for packets from elsewhere, for this machine's own
  *    (127.0.0.1 included, for which the bridge routes 127.0.0.0/8, and firewall.c keeps
  *    containers from using that), and for containers' that take the way through the host (hairpin).
- * 4. IPv4, as the whole bridge.
+ * 4. What is published on an IPv6 address is carried by a process: relay.h.
  */
 #ifndef LAYERFS_BRIDGE_PORTS_H
 #define LAYERFS_BRIDGE_PORTS_H
 
 #include "bridge.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct published_port {
   struct in_addr host;   /* INADDR_ANY: all addresses of this machine */
+  struct in6_addr host6; /* instead, when `is_ipv6` */
+  bool is_ipv6;
+  /* The one before on IPv6, too, by the same number: left out (its own number 0) where the machine has
+     no IPv6. */
+  bool is_twin;
   uint16_t host_port;    /* 0: any; then the one that was found */
   uint16_t port;         /* of the container */
   uint8_t protocol;      /* IPPROTO_TCP or IPPROTO_UDP */

@@ -216,7 +216,8 @@ static const struct operation {
     {"host-network", 0, set_host_network, NULL},       /* default: a network of its own, lo only */
     {"bridge", 3, set_bridge, NULL},                   /* name, subnet, lock directory: bridge.h */
     {"user-network", 2, set_user_network, NULL},       /* "pasta" or "slirp4netns", its path */
-    {"publish", 4, set_published, NULL},               /* address, port, container's port, protocol */
+    {"publish", 4, set_published, NULL},               /* address or "twin" (ports.h), port, container's
+                                                          port, protocol */
     {"cgroup", 1, set_cgroup, NULL},                   /* path of a cgroup.procs file, outside */
     {"own-cgroup", 1, set_own_cgroup, NULL},           /* directory to remove at the end */
     {"memory-events", 1, set_memory_events, NULL},     /* file of a cgroup */
