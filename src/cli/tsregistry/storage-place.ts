@@ -1,5 +1,7 @@
 /** Where the registry stores, as every command of it finds and opens it: a folder, or a bucket. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { OciError } from '../../oci/errors.ts'
 import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import type { ObjectStore } from '../../registry/storage/object-store.ts'
 import { openS3ObjectStore } from '../../registry/storage/s3/open-s3.ts'
@@ -106,10 +108,21 @@ export function s3Defaults({ lookup }: Environment): S3Defaults {
   return {
     region: lookup('AWS_REGION') ?? lookup('AWS_DEFAULT_REGION'),
     hasRole: namesRole(lookup),
+    ca: authoritiesFrom(lookup('SSL_CERT_FILE')),
     endpoint: lookup('AWS_ENDPOINT_URL_S3') ?? lookup('AWS_ENDPOINT_URL'),
     credentials:
       accessKeyId === undefined || secretAccessKey === undefined
         ? undefined
         : { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) },
+  }
+}
+
+function authoritiesFrom(file: string | undefined): readonly Uint8Array[] | undefined {
+  if (file === undefined) return undefined
+  try {
+    return [readFileSync(file)]
+  } catch (cause) {
+    const reason = (cause as Error).message
+    throw new OciError('invalid', `Cannot read SSL_CERT_FILE: ${reason}`, { cause })
   }
 }

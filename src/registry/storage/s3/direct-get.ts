@@ -6,7 +6,7 @@
  * It is for the answer that is hoped for, and no other: whatever else comes, the caller asks once
  * more in the ordinary way, which knows errors and retries.
  */
-import { connect, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { descriptorOf } from '../../../layerfs/content/relay.ts'
 
@@ -52,8 +52,8 @@ export interface DirectGets {
   close(): void
 }
 
-/** Connections to one server. */
-export function createDirectGets(server: URL | undefined): DirectGets {
+/** Connections to one server; `ca`: who may vouch for it, when not the well-known ones. */
+export function createDirectGets(server: URL | undefined, ca?: readonly string[]): DirectGets {
   const kept: Connection[] = []
   const keep = (connection: Connection) => {
     if (kept.length >= maxKept) return connection.destroy()
@@ -81,7 +81,7 @@ export function createDirectGets(server: URL | undefined): DirectGets {
       known?.onTaken()
       // The server may have closed it since, and of that nothing was heard.
       const body = known === undefined ? undefined : await ask(known, request)
-      return body ?? ask(new Connection(server ?? request.url), request)
+      return body ?? ask(new Connection(server ?? request.url, ca), request)
     },
     close: () => {
       for (const connection of kept.splice(0)) {
@@ -90,6 +90,11 @@ export function createDirectGets(server: URL | undefined): DirectGets {
       }
     },
   }
+}
+
+/** An address is no server's name (RFC 6066); certificates are held against it all the same. */
+function nameOf(host: string): { readonly servername?: string } {
+  return isIP(host) === 0 ? { servername: host } : {}
 }
 
 /** A socket that reads when it is asked, into two buffers in turns. */
@@ -102,7 +107,7 @@ class Connection {
   #failure: Error | undefined
   #wake = () => {}
 
-  constructor({ protocol, hostname, port }: URL) {
+  constructor({ protocol, hostname, port }: URL, ca: readonly string[] | undefined) {
     const onread = {
       buffer: () => this.#nextBuffer(),
       callback: (size: number, buffer: Uint8Array) => this.#receive(size, buffer),
@@ -110,7 +115,7 @@ class Connection {
     const host = hostname.replace(/^\[|\]$/g, '')
     this.#socket =
       protocol === 'https:'
-        ? connectTls({ host, port: Number(port || 443), servername: host, onread } as object)
+        ? connectTls({ host, port: Number(port || 443), ...nameOf(host), ca, onread } as object)
         : connect({ host, port: Number(port || 80), onread })
     this.#socket.setNoDelay()
     this.#socket.on('error', error => this.#fail(error))

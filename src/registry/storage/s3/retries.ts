@@ -1,7 +1,7 @@
 /** Again, when a request failed for a reason that passes; then `unavailable`. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { OciError } from '../../../oci/errors.ts'
-import { isPassing, S3Failure } from './s3-failure.ts'
+import { isPassing, S3Failure, untrustedReason } from './s3-failure.ts'
 
 /** A client waits for its answer meanwhile, so this is what a server may take to start again. */
 const patienceMs = 10_000
@@ -46,6 +46,7 @@ function isSilence(error: unknown): boolean {
 
 /** 404 and 412 are answers, and the caller's to read; the rest is a mistake of the operator. */
 function refusalFrom(what: string, error: unknown): unknown {
+  if (untrustedReason(error) !== undefined) return unavailable(what, error)
   if (!(error instanceof S3Failure)) return error
   if (error.s3Code !== 'NoSuchBucket' && [404, 412, 416].includes(error.status)) return error
   return unavailable(what, error)
@@ -60,6 +61,10 @@ export function unavailable(what: string, cause: unknown): OciError {
 }
 
 function hintFor(cause: unknown): string | undefined {
+  const reason = untrustedReason(cause)
+  if (reason !== undefined) {
+    return `Its certificate is not trusted (${reason}): SSL_CERT_FILE names a file with its authority's`
+  }
   if (!(cause instanceof S3Failure)) return undefined
   const { status, s3Code, region } = cause
   const named = hints.get(s3Code)

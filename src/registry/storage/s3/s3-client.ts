@@ -9,6 +9,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Readable } from 'node:stream'
+import { rootCertificates } from 'node:tls'
 import type { Client } from 'minio'
 import { OciError } from '../../../oci/errors.ts'
 import type { ObjectRange } from '../object-store.ts'
@@ -62,7 +63,12 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
   }
   const { Client, IamAwsProvider } = await import('minio')
   const isSecure = options.endpoint?.protocol !== 'http:'
-  const agent = new (isSecure ? https : http).Agent({ keepAlive: true, maxSockets: 256 })
+  const ca = authoritiesOf(options)
+  const agent = new (isSecure ? https : http).Agent({
+    keepAlive: true,
+    maxSockets: 256,
+    ca,
+  } as object)
   const calls = new AsyncLocalStorage<Call>()
   const connect = (endpoint: URL | undefined): Client => {
     const { credentials } = options
@@ -91,7 +97,7 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
   }
   const client = connect(options.endpoint)
   const outside = connect(options.publicEndpoint ?? options.endpoint)
-  const direct = createDirectGets(options.endpoint)
+  const direct = createDirectGets(options.endpoint, ca)
   const send = (request: S3Request) =>
     calls.run({ what: describe(request), signal: request.signal }, () =>
       exchange(client, request, options),
@@ -121,6 +127,12 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
       direct.close()
     },
   }
+}
+
+/** As Node takes them; `undefined`: the well-known ones. */
+function authoritiesOf({ ca }: S3Options): readonly string[] | undefined {
+  if (ca === undefined) return undefined
+  return [...rootCertificates, ...ca.map(pem => Buffer.from(pem).toString())]
 }
 
 const allStatuses = Array.from({ length: 500 }, (_, i) => 100 + i)

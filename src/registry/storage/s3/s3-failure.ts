@@ -60,10 +60,19 @@ const passing = ['ConditionalRequestConflict', 'OperationAborted', 'RequestTimeo
 
 const passingStatus = [408, 409, 429, 500, 502, 503, 504, 520]
 
+/** What Node says of a server's certificate that is not accepted; `undefined` for anything else. */
+export function untrustedReason(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return /^(?:CERT_|ERR_TLS_CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/.test(code)
+    ? code
+    : undefined
+}
+
 /** Whether the same request may succeed a moment later. The system's errors are of connections. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof S3Failure) {
     return passing.includes(error.s3Code) || passingStatus.includes(error.status)
   }
+  if (untrustedReason(error) !== undefined) return false
   return error instanceof Error && error.name !== 'AbortError'
 }

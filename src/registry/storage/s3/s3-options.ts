@@ -27,6 +27,8 @@ export interface S3Options {
   readonly credentials?: S3Credentials
   /** Whether the machine is asked for a role: at Amazon, else only where somebody says so. */
   readonly hasRole?: boolean
+  /** Authorities that may vouch for the server besides the well-known ones: PEM. */
+  readonly ca?: readonly Uint8Array[]
   /** Bytes of each part of a large blob. Absent: parts grow with the blob; R2 wants equal ones. */
   readonly partSize?: number
   /** Of all uploads together, for bytes that wait for their part to be full. */
@@ -39,6 +41,7 @@ export interface S3Defaults {
   readonly credentials?: S3Credentials | undefined
   /** Whether the environment names a role. */
   readonly hasRole?: boolean
+  readonly ca?: readonly Uint8Array[] | undefined
 }
 
 /** Each says where the credentials of a role are. */
@@ -79,6 +82,7 @@ export function parseS3Address(text: string, defaults: S3Defaults = {}): S3Optio
     pathStyle: switchFrom(text, 'path-style', one('path-style') ?? (isAmazon ? 'no' : 'yes')),
     hasRole: switchFrom(text, 'role', one('role') ?? (isAmazon || hasRole ? 'yes' : 'no')),
     ...(defaults.credentials === undefined ? {} : { credentials: defaults.credentials }),
+    ...(defaults.ca === undefined ? {} : { ca: defaults.ca }),
     ...(partSize === undefined ? {} : { partSize: sizeFrom(text, 'part-size', partSize) }),
     memory: sizeFrom(text, 'memory', one('memory') ?? `${defaultMemory}`),
   }
