@@ -1,5 +1,5 @@
 /** Finished stages as an image in the content store: layers, configs, manifests, the index. */
-import { putDocument } from '../../layerfs/image/write-manifest.ts'
+import { ensureDocument } from '../../layerfs/image/write-manifest.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { encodeImageConfig, type ImageConfig } from '../../oci/image-config.ts'
@@ -59,7 +59,7 @@ async function writeManifest(
   const layers = await imageLayers(result, options, world)
   const rootfs = { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) } as const
   const isDocker = options.types === 'docker'
-  const config = await putDocument(
+  const config = await ensureDocument(
     encodeImageConfig({ ...configOf(result, layers, options), rootfs }),
     isDocker ? mediaTypes.dockerConfig : mediaTypes.config,
     content,
@@ -108,5 +108,5 @@ function putJson(
   content: ExportWorld['store']['content'],
   document: { readonly mediaType: string } & Readonly<Record<string, unknown>>,
 ): Promise<Descriptor> {
-  return putDocument(Buffer.from(JSON.stringify(document)), document.mediaType, content)
+  return ensureDocument(Buffer.from(JSON.stringify(document)), document.mediaType, content)
 }

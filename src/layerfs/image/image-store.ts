@@ -71,7 +71,13 @@ export function openImageStore(directory: string, hold: Hold = async () => {}): 
       }
     },
     hold: holdStanding,
-    set: record => writeFileAtomic(pathOf(nameOf(record)), encodeRecord(record)),
+    set: async record => {
+      const path = pathOf(nameOf(record))
+      const text = encodeRecord(record)
+      // It was synced when it was written.
+      if ((await readFile(path, 'utf8').catch(ignoreMissing)) === text) return
+      await writeFileAtomic(path, text)
+    },
     remove: async record => {
       const path = pathOf('target' in record ? nameOf(record) : formatReference(record))
       if ((await readRecord(path)) === undefined) return false

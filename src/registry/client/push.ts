@@ -83,6 +83,7 @@ export async function pushDocument(
     await putManifest(client, target, { manifest, tag, onEvent, signal })
 }
 
+/** Answers whether the repository had all of them. */
 async function pushBlobs(
   client: RegistryClient,
   target: Reference,
@@ -94,16 +95,19 @@ async function pushBlobs(
     signal,
     concurrency = defaultConcurrency,
   }: Omit<DocumentPush, 'document'>,
-): Promise<void> {
-  await parallel(blobs, { limit: concurrency, signal }, (descriptor, stop) =>
-    pushBlob(client, target, {
+): Promise<boolean> {
+  let hadAll = true
+  await parallel(blobs, { limit: concurrency, signal }, async (descriptor, stop) => {
+    const had = await pushBlob(client, target, {
       descriptor,
       from,
       mountFrom: mountFrom?.get(descriptor.digest) ?? [],
       onEvent,
       signal: stop,
-    }),
-  )
+    })
+    hadAll &&= had
+  })
+  return hadAll
 }
 
 async function pushPlanned(
@@ -113,8 +117,10 @@ async function pushPlanned(
 ): Promise<void> {
   const { plan, onEvent, signal } = options
   const limits = { limit: options.concurrency ?? defaultConcurrency, signal }
+  let hadAll = true
   for (const blobs of [plan.layers, plan.configs]) {
-    await pushBlobs(client, target, { ...options, blobs })
+    const had = await pushBlobs(client, target, { ...options, blobs })
+    hadAll &&= had
   }
   for (const manifests of plan.levels.slice(0, -1)) {
     await parallel(manifests, limits, (manifest, stop) =>
@@ -123,7 +129,9 @@ async function pushPlanned(
   }
   for (const manifest of plan.levels.at(-1) ?? []) {
     for (const tag of namesOf(target, options.tags)) {
-      await putManifest(client, target, { manifest, tag, onEvent, signal })
+      const put = { manifest, tag, onEvent, signal }
+      if (hadAll && plan.levels.length === 1 && (await isNamed(client, target, put))) told(put)
+      else await putManifest(client, target, put)
     }
   }
 }
@@ -153,22 +161,62 @@ interface ManifestPut {
   readonly signal: AbortSignal | undefined
 }
 
+/**
+ * Whether the name is the manifest's already: to put it again would cost the registry a write, and
+ * whoever it tells a push that is none. `false` where it does not say.
+ */
+async function isNamed(
+  client: RegistryClient,
+  to: Repository,
+  { manifest, tag, signal }: ManifestPut,
+): Promise<boolean> {
+  const { digest } = manifest.document
+  try {
+    await using response = await sendRequest(client, to, {
+      method: 'HEAD',
+      path: `manifests/${tag ?? digest}`,
+      action: actionOf(to, { manifest, tag }),
+      access: 'push',
+      headers: { accept: manifest.mediaType },
+      expect: [200, 404],
+      signal,
+    })
+    return response.status === 200 && response.header('docker-content-digest') === digest
+  } catch (error) {
+    if (error instanceof RegistryError) return false
+    throw error
+  }
+}
+
+function actionOf(
+  to: Repository,
+  { manifest, tag }: Pick<ManifestPut, 'manifest' | 'tag'>,
+): string {
+  const name = tag === undefined ? `@${manifest.document.digest}` : `:${tag}`
+  return `push "${describeRepository(to)}${name}"`
+}
+
+function told({ manifest, tag, onEvent }: ManifestPut): void {
+  const { digest } = manifest.document
+  onEvent?.({ kind: 'manifest', digest, direction: 'push', ...(tag === undefined ? {} : { tag }) })
+}
+
 async function putManifest(
   client: RegistryClient,
   to: Repository,
-  { manifest, tag, onEvent, signal }: ManifestPut,
+  put: ManifestPut,
 ): Promise<void> {
+  const { manifest, tag, signal } = put
   const { bytes, digest } = manifest.document
-  const name = tag === undefined ? `@${digest}` : `:${tag}`
   await using _ = await sendRequest(client, to, {
     method: 'PUT',
     path: `manifests/${tag ?? digest}`,
-    action: `push "${describeRepository(to)}${name}"`,
+    action: actionOf(to, put),
     access: 'push',
     headers: { 'content-type': manifest.mediaType },
     body: bytes,
     expect: [200, 201, 202],
     signal,
   })
-  onEvent?.({ kind: 'manifest', digest, direction: 'push', ...(tag === undefined ? {} : { tag }) })
+  told(put)
 }

@@ -33,26 +33,27 @@ export interface BlobUpload {
 }
 
 /**
- * Makes sure that the repository has the blob. Throws `not-found` when it has to be uploaded and
+ * Makes sure that the repository has the blob; answers whether it had it. Throws `not-found` when it has to be uploaded and
  * `from` lacks it, and what `sendRequest` throws.
  */
 export async function pushBlob(
   client: RegistryClient,
   to: Repository,
   upload: BlobUpload,
-): Promise<void> {
+): Promise<boolean> {
   const { digest, size: total } = upload.descriptor
   if (await hasBlob(client, to, { ...upload, access: 'push' })) {
     upload.onEvent?.({ kind: 'blob-exists', digest, total })
-    return
+    return true
   }
   const mounted = await tryMounts(client, to, upload)
   if (mounted.kind === 'mounted') {
     upload.onEvent?.({ kind: 'blob-mounted', digest, total, from: mounted.from })
-    return
+    return false
   }
   await uploadBlob(client, to, { ...upload, session: mounted.session })
   upload.onEvent?.({ kind: 'blob-done', digest, total, direction: 'push' })
+  return false
 }
 
 export interface BlobQuestion {

@@ -190,6 +190,27 @@ describe('uploads', () => {
     expect(storage.seen.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined])
   })
 
+  test('what has its name already is not put again; another image under the name is', async () => {
+    await using registry = await fakeRegistry()
+    await using client = testClient()
+    const target = referenceAt(registry.host)
+    const [first, second] = [await makeImage([bytesOf(100, 1)]), await makeImage([bytesOf(100, 2)])]
+    const told: TransferEvent[] = []
+    const push = async ({ root, store }: Image) => {
+      const before = registry.lines().length
+      await pushImage(client, target, { root, from: store, onEvent: event => told.push(event) })
+      return registry.lines().slice(before)
+    }
+    const puts = (lines: readonly string[]) => lines.filter(line => line.startsWith('PUT')).length
+    expect(puts(await push(first))).toBe(3)
+    expect(puts(await push(first))).toBe(0)
+    const named = { kind: 'manifest', direction: 'push', tag: 'latest' } as const
+    expect(told.at(-1)).toEqual({ ...named, digest: first.root.digest })
+    expect(puts(await push(second))).toBe(3)
+    expect(puts(await push(first))).toBe(1)
+    expect(told.at(-1)).toEqual({ ...named, digest: first.root.digest })
+  })
+
   test('blobs come before configs, those before manifests, the tag last', async () => {
     const { store, root, one, two } = await makeIndex()
     const image = { ...one, store, root }
