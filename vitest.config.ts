@@ -20,7 +20,11 @@ const hookTimeout = 60_000
 /** They only compute, or keep to files and servers of their own: one process has many of them. */
 const plain = [
   'test/{oci,builder,cli}/**/*.test.ts',
-  'test/{layerfs/tar,registry/client}/**/*.test.ts',
+  'test/{layerfs/tar,registry/client,registry/server/access,registry/server/limits}/**/*.test.ts',
+  'test/registry/server/upstream/{egress,eviction,failures,places,pull-through,shared-bytes}.test.ts',
+  'test/registry/server/{blobs,byte-range,client-budget,dispatch,http,lists,manifests}.test.ts',
+  'test/registry/server/{request-path,rot,send-chunks,tags,trusted-proxies,uploads}.test.ts',
+  'test/registry/storage/*.test.ts',
 ]
 
 /**
