@@ -17,7 +17,7 @@ import {
 
 const needs = missingNeeds()
 
-beforeAll(compileDriver)
+beforeAll(compileDriver, 60_000)
 afterAll(removeDriver)
 
 /** The container's port 7000, published. */

@@ -261,6 +261,21 @@ describe.skipIf(missing !== undefined)('a bundle', () => {
         'hooks.prestart[0].path: expected an absolute path',
       ],
       ['linux.namespaces', [], 'needs a mount namespace of its own'],
+      [
+        'linux.namespaces',
+        [{ type: 'mount' }, { type: 'uts' }, { type: 'pid' }, { type: 'pid' }],
+        'linux.namespaces[3].type: expected each namespace once',
+      ],
+      [
+        'linux.namespaces',
+        [{ type: 'mount' }, { type: 'uts' }, { type: 'network', path: '/proc/self/ns/ipc' }],
+        'Cannot join a namespace "network"',
+      ],
+      [
+        'linux.devices',
+        [{ path: '/dev/null', type: 'c', major: 1, minor: 9 }],
+        'Cannot make a device "null"',
+      ],
       ['linux.namespaces', [{ type: 'x' }], 'linux.namespaces[0].type: expected one of'],
       ['linux.uidMappings', [{ containerID: 0, hostID: 0, size: 1 }], 'mappings of ids need'],
       ['linux.cgroupsPath', 'a.slice:b:c', 'asks systemd for a cgroup'],

@@ -1,5 +1,5 @@
 /** Containers of bundles: their life, their hooks, and what is done in the wrong order. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -100,8 +100,14 @@ describe.skipIf(missing !== undefined)('a container of a bundle', () => {
       },
     )
 
-    test('in its order: a second start, a kill after the end and a second create are refused', async () => {
-      await started('order', script('exit 0'))
+    test('in its order: a second start, a delete of one that runs, a kill after the end and a second create are refused', async () => {
+      await started('order', script('until [ -e /out/go ]; do sleep 0.02; done'))
+      await expect(bundles.start('order')).rejects.toThrow('it is running')
+      await expect(deleteContainer(bundles.root, 'order', { force: false })).rejects.toThrow(
+        'Cannot delete container "order": it is running',
+      )
+      expect(bundles.status('order')).toBe('running')
+      writeFileSync(join(bundles.out, 'go'), 'on\n')
       await bundles.until('order', 'stopped')
       await expect(bundles.start('order')).rejects.toThrow('it is not running')
       const { root } = bundles

@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { parseJson } from '../../oci/json.ts'
 import { cgroupHierarchies } from '../sandbox/cgroup-hierarchies.ts'
@@ -16,8 +17,10 @@ import { processStart } from '../sandbox/process-start.ts'
 import { createOperations, flag, seccompProgram } from './bundle-operations.ts'
 import {
   cgroupPath,
+  directoriesOf,
   type MadeCgroup,
   makeContainerCgroup,
+  processesIn,
   removeContainerCgroup,
 } from './container-cgroup.ts'
 import { allowedDevices } from './device-access.ts'
@@ -85,9 +88,16 @@ export async function createContainer(request: CreateRequest): Promise<NativeRes
     return await start(request, { config, state, cgroup, seccomp, directory, note })
   } catch (error) {
     removeState(request.root, request.id)
-    if (cgroup !== undefined) removeContainerCgroup(cgroup)
+    if (cgroup !== undefined) await removeOnceLeft(cgroup)
     throw made === undefined ? error : await afterHooks(error, config, made)
   }
+}
+
+/** The first process has told why it ends, and may need a moment to. */
+async function removeOnceLeft(cgroup: MadeCgroup): Promise<void> {
+  const isLeft = () => directoriesOf(cgroup).every(path => processesIn(path).length === 0)
+  for (let attempt = 0; attempt < 20 && !isLeft(); attempt++) await sleep(10)
+  removeContainerCgroup(cgroup)
 }
 
 /** Once hooks have run, those of the end do, too (runtime.md, life cycle): what to throw then. */
