@@ -39,6 +39,7 @@ export default defineConfig({
       {
         test: {
           name: 'plain',
+          retry,
           setupFiles: nativeFolder,
           include: plain,
           isolate: false,
@@ -50,6 +51,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          retry,
           setupFiles: nativeFolder,
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/sandbox/**', ...plain],
