@@ -142,8 +142,9 @@ export async function startS3Server(product: S3Product): Promise<TestS3Server> {
   }
 }
 
+/** It ends with us, however we end: a test that is given up leaves none behind. */
 function start(program: string, args: readonly string[]): ChildProcess {
-  const child = spawn(program, args, {
+  return spawn('setpriv', ['--pdeathsig', 'KILL', program, ...args], {
     stdio: 'ignore',
     env: {
       ...process.env,
@@ -155,11 +156,6 @@ function start(program: string, args: readonly string[]): ChildProcess {
       ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     },
   })
-  // One whose test gave up before it was there leaves none behind.
-  const killWithUs = () => child.kill('SIGKILL')
-  process.once('exit', killWithUs)
-  child.once('exit', () => process.removeListener('exit', killWithUs))
-  return child
 }
 
 async function stop(child: ChildProcess): Promise<void> {
