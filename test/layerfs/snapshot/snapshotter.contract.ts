@@ -70,6 +70,28 @@ export function snapshotterContract(open: () => Promise<Snapshotter>): void {
     expect(statSync(active.upper).mode).toBe(statSync(layers[0] ?? '').mode)
   })
 
+  it('prepare() and view() leave out layers that have nothing, which layers() tells', async () => {
+    const snapshots = await open()
+    // A tar without entries: two blocks of zeros.
+    const diffId = parseDiffId(digestOf(Buffer.alloc(1024)))
+    const commitEmpty = async (parent?: ChainId) => {
+      const name = chainId(parent, diffId)
+      await using active = await snapshots.prepare(parent)
+      await snapshots.commit(active, { name, diffId, ...(parent === undefined ? {} : { parent }) })
+      return name
+    }
+    const a = await commitLayer(snapshots, 'a')
+    const [full = ''] = await snapshots.layers(a.name)
+    const top = await commitEmpty(await commitEmpty(a.name))
+    expect(await snapshots.layers(top)).toHaveLength(3)
+    expect(await snapshots.view(top)).toEqual({ kind: 'directory', path: full, readOnly: true })
+    await using active = await snapshots.prepare(top)
+    expect(active).toMatchObject({ parent: top, lower: [full], mount: { lower: [full] } })
+    const alone = await commitEmpty()
+    await using onAlone = await snapshots.prepare(alone)
+    expect(onAlone.lower).toEqual(await snapshots.layers(alone))
+  })
+
   it('prepare(), view() and layers() throw not-found for an unknown name', async () => {
     const snapshots = await open()
     const { name } = layerNamed('unknown')
