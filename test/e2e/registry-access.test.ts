@@ -144,7 +144,7 @@ for (const { name, needs, login, logout, copy, copyCertified } of clients.all) {
         expect(await as('builder', image, `${address}/team/${name}:1`)).toEqual(
           refused(/denied|403/i),
         )
-        expect(await as('other', image, `${own}:1`)).toEqual(refused(/denied|403/i))
+        expect(await as('other', `${own}:1`, `${own}-copy:1`)).toEqual(refused(/denied|403/i))
       },
     )
   })
