@@ -11,6 +11,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
@@ -171,6 +172,15 @@ export async function namesIn(directory: string): Promise<string[]> {
     return readdirSync(directory).sort()
   } catch (error) {
     return ignoreMissing(error) ?? []
+  }
+}
+
+/** Idempotent. For a file, `rm` of Node loads what removes trees. */
+export function removeFile(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    ignoreMissing(error)
   }
 }
 

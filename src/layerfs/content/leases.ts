@@ -19,7 +19,7 @@
  * may need is known, and the rest goes at once.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
 import {
@@ -33,7 +33,7 @@ import {
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { ignoreMissing, namesIn } from './atomic-file.ts'
+import { ignoreMissing, namesIn, removeFile } from './atomic-file.ts'
 import { acquireLock, type FileLock, tryAcquireLock, tryLock } from './file-lock.ts'
 import { makePrivateDirectory } from './private-directory.ts'
 
@@ -130,7 +130,7 @@ class FileLeases implements Leases {
 
   readonly letGo = (): void => {
     if (this.#lease !== undefined) {
-      rmSync(this.#lease.path, { force: true })
+      removeFile(this.#lease.path)
       closeSync(this.#lease.fd)
     }
     this.#lease = undefined
@@ -174,7 +174,7 @@ class FileLeases implements Leases {
       try {
         using dead = tryLock(path, 'exclusive')
         if (dead === undefined) return true
-        rmSync(path, { force: true })
+        removeFile(path)
       } catch (error) {
         // Its process ended just now.
         ignoreMissing(error)

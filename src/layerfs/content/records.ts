@@ -10,10 +10,15 @@
  * pool takes ten times as long as such a read.
  */
 import { readFileSync, statSync, utimesSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { ignoreMissing, namesIn, sweepTemporaries, writeFileAtomic } from './atomic-file.ts'
+import {
+  ignoreMissing,
+  namesIn,
+  removeFile,
+  sweepTemporaries,
+  writeFileAtomic,
+} from './atomic-file.ts'
 
 export interface Record {
   readonly hex: string
@@ -46,7 +51,7 @@ export function openRecords(root: string): Records {
     put: (kind, hex, value) =>
       writeFileAtomic(pathOf(kind, hex), JSON.stringify(value), { durability: 'unsynced' }),
     touch: async (kind, hex) => touch(pathOf(kind, hex)),
-    remove: (kind, hex) => rm(pathOf(kind, hex), { force: true }),
+    remove: async (kind, hex) => removeFile(pathOf(kind, hex)),
     list: kind => listRecords(directoryOf(root, kind)),
   }
 }
