@@ -56,7 +56,7 @@ describeWith(['root', 'build', 'busybox'], 'tsrun', () => {
       [['--bogus', 'app'], 'Unknown flag "--bogus"'],
       [['--restart', 'always', 'app'], 'Flag --restart is not supported yet'],
       [['-u', 'nobody-here', 'app'], 'nobody-here'],
-      [['-v', 'named:/data', 'app'], 'named volumes are not supported yet'],
+      [['-v', 'no/name:/data', 'app'], 'no/name'],
       [['-it', 'app'], 'The input device is not a TTY'],
     ])('125 when the container cannot be made: %j', async (args, said) => {
       const { code, stderr } = await attempt('--rm', ...args)
