@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct sandbox sandbox;
+
 void fail(const char *step, int error, const char *detail) {
   fprintf(stderr, "%s: %d %s\n", step, error, detail);
   exit(1);

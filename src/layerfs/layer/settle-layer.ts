@@ -5,9 +5,17 @@
  * tree would have shown. Where only the merged view can tell, the answer is `replay`.
  */
 import { closeSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
 import { hasCode } from '../../oci/errors.ts'
 import { type FileStat, syscalls, type Timestamp } from '../native/syscalls.ts'
-import { inheritAttributes, setAttributesAt, setXattrAt, type Xattr } from './attributes.ts'
+import {
+  inheritAttributes,
+  isPortable,
+  setAttributesAt,
+  setXattrAt,
+  type Xattr,
+  xattrsAt,
+} from './attributes.ts'
 import { findDirectoryAt, openUnlessMissing } from './directory-cache.ts'
 import { isDirectory, isSymlink, openAs } from './file-type.ts'
 import type { Marker, OpenQuestions } from './layer-format.ts'
@@ -233,6 +241,18 @@ export function inheritRoot({ target, lower }: Settling): void {
   using layer = openRoot({ kind: 'directory', path: target, readOnly: false })
   using below = lower.length > 0 ? openRoot({ kind: 'overlay', lower }) : undefined
   describeRoot({ layer, below })
+}
+
+/** Whether two directories have the same attributes, as {@link inheritRoot} gives them. */
+export function hasSameRoot(one: string, other: string): boolean {
+  using root = openRoot({ kind: 'directory', path: one, readOnly: true })
+  using otherRoot = openRoot({ kind: 'directory', path: other, readOnly: true })
+  return isDeepStrictEqual(shownRoot(root), shownRoot(otherRoot))
+}
+
+function shownRoot({ fd }: Root): unknown {
+  const { mode, uid, gid, mtime } = syscalls().statx(fd, '')
+  return { mode, uid, gid, mtime, xattrs: xattrsAt(fd, '.').filter(({ name }) => isPortable(name)) }
 }
 
 /** Runs `act` in the directory `path` itself, links not followed; nothing when there is none. */

@@ -26,7 +26,7 @@ import type { FileLock } from '../content/file-lock.ts'
 import type { Hold } from '../content/leases.ts'
 import { makePrivateDirectory } from '../content/private-directory.ts'
 import { recordChanges } from '../layer/record-changes.ts'
-import { inheritRoot } from '../layer/settle-layer.ts'
+import { hasSameRoot, inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
 import { discardUnsynced, syncInBackground } from './durability.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './owned-directory.ts'
@@ -186,7 +186,8 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     const { layers, shown } =
       parent === undefined ? nothing : (this.#stacks.get(parent) ?? (await this.#stackOf(parent)))
     const own = join(this.#directoryOf(name), 'fs')
-    const isShown = diffId !== emptyLayer || shown.length === 0
+    const [below] = shown
+    const isShown = diffId !== emptyLayer || below === undefined || !hasSameRoot(own, below)
     const stack = { layers: [own, ...layers], shown: isShown ? [own, ...shown] : shown }
     this.#stacks.set(name, stack)
     return stack
@@ -294,7 +295,7 @@ interface Stack {
 
 const nothing: Stack = { layers: [], shown: [] }
 
-/** Of the tar without an entry: what a RUN leaves that changes nothing. */
+/** Of the tar without an entry: what a RUN leaves that changes nothing, or the root alone. */
 const emptyLayer = parseDiffId(
   'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef',
 )

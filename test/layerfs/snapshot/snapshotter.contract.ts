@@ -1,7 +1,7 @@
 /**
  * What every Snapshotter promises: the invariants (1)–(3) of snapshotter.ts.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -74,9 +74,10 @@ export function snapshotterContract(open: () => Promise<Snapshotter>): void {
     const snapshots = await open()
     // A tar without entries: two blocks of zeros.
     const diffId = parseDiffId(digestOf(Buffer.alloc(1024)))
-    const commitEmpty = async (parent?: ChainId) => {
+    const commitEmpty = async (parent?: ChainId, rootMode?: number) => {
       const name = chainId(parent, diffId)
       await using active = await snapshots.prepare(parent)
+      if (rootMode !== undefined) chmodSync(active.upper, rootMode)
       await snapshots.commit(active, { name, diffId, ...(parent === undefined ? {} : { parent }) })
       return name
     }
@@ -90,6 +91,11 @@ export function snapshotterContract(open: () => Promise<Snapshotter>): void {
     const alone = await commitEmpty()
     await using onAlone = await snapshots.prepare(alone)
     expect(onAlone.lower).toEqual(await snapshots.layers(alone))
+    // What has another root is seen by it.
+    const closed = await commitEmpty(top, 0o700)
+    await using onClosed = await snapshots.prepare(closed)
+    expect(onClosed.lower).toEqual([(await snapshots.layers(closed))[0], full])
+    expect(statSync(onClosed.upper).mode & 0o777).toBe(0o700)
   })
 
   it('prepare(), view() and layers() throw not-found for an unknown name', async () => {
