@@ -99,7 +99,7 @@ describeWith(['root', 'busybox'], 'kill -9 of what changes the store', () => {
   ): Promise<'killed' | 'ended'> {
     const { child, ended } = programs.start(act.program, act.args)
     const timer = new AbortController()
-    const wait = 100 + random() * (takenMs.get(act) ?? 1500)
+    const wait = 100 + random() * (takenMs.get(act) ?? 500)
     void sleep(wait, undefined, { signal: timer.signal }).then(
       () => child.kill('SIGKILL'),
       () => {},

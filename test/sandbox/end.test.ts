@@ -125,7 +125,7 @@ describe.skipIf(missing !== undefined)('kill -9', () => {
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(box.directory)
     // The kernel may still be about to forget its last process: then it is for the run after.
     for (let attempt = 0; attempt < 20 && cgroups(mark).length > 0; attempt++) {
-      await run(box, 'sleep 0.02', { limits: { pids: 10 } })
+      await run(box, 'sleep 0.1', { limits: { pids: 10 } })
     }
     expect(cgroups(mark)).toEqual([])
   })

@@ -21,13 +21,15 @@ export function removeAllLeftovers({ v1, v2 }: Hierarchies = cgroupHierarchies()
   for (const mount of mounts) removeLeftovers(join(mount, 'tsbuild'))
 }
 
-const swept = new Set<string>()
+const sweptAt = new Map<string, number>()
+const sweepEveryMs = 500
 
-/** As {@link removeLeftovers}, once for each parent: a build asks at each of its steps. */
-export function removeLeftoversOnce(parent: string): void {
-  if (swept.has(parent)) return
+/** As {@link removeLeftovers}, unless that was done a moment ago: a build asks at each of its steps. */
+export function removeLeftoversNowAndThen(parent: string): void {
+  const now = Date.now()
+  if (now - (sweptAt.get(parent) ?? 0) < sweepEveryMs) return
   removeLeftovers(parent)
-  swept.add(parent)
+  sweptAt.set(parent, now)
 }
 
 /** Removes the cgroups in `parent`, which need not exist, whose owner is gone. */

@@ -9,7 +9,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { boundDevices, type DeviceBound, makeUnified } from './cgroup-devices.ts'
 import { type Hierarchies, usableHierarchies } from './cgroup-hierarchies.ts'
-import { ownerMark, removeCgroup, removeLeftoversOnce } from './cgroup-leftovers.ts'
+import { ownerMark, removeCgroup, removeLeftoversNowAndThen } from './cgroup-leftovers.ts'
 import { applySetting, placeOf } from './cgroup-place.ts'
 import { cgroupSettings } from './cgroup-settings.ts'
 import type { DeviceRule } from './device-rules.ts'
@@ -45,7 +45,7 @@ export function createCgroup(
   { limits, devices }: Bounds,
   hierarchies: Hierarchies = usableHierarchies(),
 ): Cgroup {
-  for (const parent of ourParents(hierarchies)) removeLeftoversOnce(parent)
+  for (const parent of ourParents(hierarchies)) removeLeftoversNowAndThen(parent)
   const name = `${id.replace(/[^\w-]/g, '_')}.${ownerMark()}`
   const directories = new Map<string, string>()
   const remove = () => {
