@@ -34,7 +34,6 @@ import { sweepIngests } from './content/directory-ingest.ts'
 import { openContentStore } from './content/directory-store.ts'
 import { tryLock } from './content/file-lock.ts'
 import { type Held, type Leases, openLeases } from './content/leases.ts'
-import { makePrivateDirectory } from './content/private-directory.ts'
 import { openRecords, type Records } from './content/records.ts'
 import { type ImageStore, openImageStore } from './image/image-store.ts'
 import { type LayerBlobs, openLayerBlobs } from './image/layer-blobs.ts'
@@ -118,7 +117,7 @@ async function claimRoot(directory: string): Promise<string> {
 
 async function makeRoot(directory: string): Promise<string> {
   try {
-    await makeDirectory(directory, 0o700)
+    makeDirectory(directory, 0o700)
     return realpathSync.native(directory)
   } catch (cause) {
     if (!(cause instanceof Error) || !('code' in cause)) throw cause
@@ -191,7 +190,7 @@ function compose(root: string, leases: Leases): Store {
 
 /** A few directory listings when all is well; what is found is moved, not deleted. */
 async function sweep({ root, snapshots, trash, locks, stubs }: Store): Promise<void> {
-  makePrivateDirectory(stubs)
+  makeDirectory(stubs, 0o700)
   await sweepIngests(join(root, 'ingest'))
   await sweepOwned(join(root, 'tmp'), trash)
   await sweepLocks(locks)

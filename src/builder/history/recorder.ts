@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeDirectory } from '../../layerfs/content/atomic-file.ts'
 import { type FileLock, tryLock } from '../../layerfs/content/file-lock.ts'
-import { makePrivateDirectory } from '../../layerfs/content/private-directory.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { EmitBuildEvent } from '../build-event.ts'
 import { type BuildEnd, type BuildHeader, type RecordLine, recordVersion } from './build-record.ts'
@@ -64,7 +64,7 @@ class Recorder implements BuildRecorder {
     this.#started = now().getTime()
     this.#directory = directoryOf(store, header.id)
     this.#try(() => {
-      makePrivateDirectory(this.#directory)
+      makeDirectory(this.#directory, 0o700)
       this.#lock = tryLock(this.#directory, 'exclusive')
       this.#events = openSync(join(this.#directory, 'events.jsonl'), 'ax', 0o600)
       writeSync(this.#events, `${JSON.stringify({ version: recordVersion, ...header })}\n`)

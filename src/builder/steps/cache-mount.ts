@@ -12,14 +12,13 @@
 import { createHash } from 'node:crypto'
 import { chmod, chown, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ignoreMissing } from '../../layerfs/content/atomic-file.ts'
+import { ignoreMissing, makeDirectory } from '../../layerfs/content/atomic-file.ts'
 import {
   acquireLock,
   type FileLock,
   tryAcquireLock,
   withLock,
 } from '../../layerfs/content/file-lock.ts'
-import { makePrivateDirectory } from '../../layerfs/content/private-directory.ts'
 import type { RunMount } from '../plan/step.ts'
 
 export type CacheMount = Extract<RunMount, { kind: 'cache' }> & {
@@ -102,10 +101,10 @@ interface HeldCache {
 
 async function holdCache(root: string, mount: CacheMount, signal: AbortSignal): Promise<HeldCache> {
   const home = homeOf(root, mount.id)
-  makePrivateDirectory(home)
+  makeDirectory(home, 0o700)
   const held = await lockOne(home, mount, signal)
   try {
-    await makeDirectory(held.path, mount, signal)
+    await makeCacheDirectory(held.path, mount, signal)
     return held
   } catch (error) {
     held.lock[Symbol.dispose]()
@@ -128,7 +127,11 @@ function lockFree(home: string): HeldCache {
 }
 
 /** Mode and owner are those of the first mount that made the directory. */
-async function makeDirectory(path: string, mount: CacheMount, signal: AbortSignal): Promise<void> {
+async function makeCacheDirectory(
+  path: string,
+  mount: CacheMount,
+  signal: AbortSignal,
+): Promise<void> {
   if (await isReady(path, mount)) return
   await withLock(`${path}.making`, { mode: 'exclusive', signal }, async () => {
     if (await isReady(path, mount)) return

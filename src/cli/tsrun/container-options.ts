@@ -1,5 +1,3 @@
-/** The flags of `tsrun run` as ContainerOptions. Reads only files and devices that they name. */
-import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import type { ContainerExtras, ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
 import type { PublishedPort, SandboxMount } from '../../layerfs/sandbox/spec.ts'
@@ -7,6 +5,7 @@ import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
+import { linesOf } from './lines-file.ts'
 import { parseMount } from './mount-options.ts'
 import { networkMode, sharedNamespaces } from './namespace-options.ts'
 import { parsePublish } from './publish-options.ts'
@@ -95,7 +94,7 @@ export async function environmentOf(
   flags: Pick<RunFlags, 'env' | 'env-file'>,
   lookup: EnvironmentLookup,
 ): Promise<string[]> {
-  const files = await Promise.all(flags['env-file'].map(readEnvironmentFile))
+  const files = await Promise.all(flags['env-file'].map(linesOf))
   return [...files.flat(), ...flags.env].flatMap(word => {
     const name = word.split('=', 1)[0] ?? ''
     if (name === '' || /[\s\0]/.test(name)) {
@@ -105,15 +104,6 @@ export async function environmentOf(
     const value = lookup(word)
     return value === undefined ? [] : [`${word}=${value}`]
   })
-}
-
-async function readEnvironmentFile(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8')
-  return text
-    .replace(/^\ufeff/, '')
-    .split(/\r?\n/)
-    .map(line => line.trimStart())
-    .filter(line => line !== '' && !line.startsWith('#'))
 }
 
 /** `TARGET[:size=64m,mode=1777,…]`; other options of tmpfs that change nothing here are accepted. */

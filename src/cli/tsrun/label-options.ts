@@ -1,7 +1,7 @@
 /** `--label` and `--label-file`, as docker reads them. */
-import { readFile } from 'node:fs/promises'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
+import { linesOf } from './lines-file.ts'
 
 /** Files first. Throws a usage error that quotes the word, and ENOENT for a file that is missing. */
 export async function labelsOf(
@@ -19,15 +19,6 @@ export async function labelsOf(
     return [key, value]
   })
   return Object.fromEntries(pairs)
-}
-
-async function linesOf(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8')
-  return text
-    .replace(/^\ufeff/, '')
-    .split(/\r?\n/)
-    .map(line => line.trimStart())
-    .filter(line => line !== '' && !line.startsWith('#'))
 }
 
 /** As docker lists them: `a=1,b=2`. */

@@ -19,7 +19,6 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { hasCode } from '../../oci/errors.ts'
-import { makePrivateDirectory } from './private-directory.ts'
 
 export interface AtomicOptions {
   /** Permission bits of the new file; default 0o600. */
@@ -47,7 +46,7 @@ export async function writeFileAtomic(
   if (durability === 'unsynced') return replaceUnsynced(path, data, options)
   const isSynced = durability === 'synced'
   if (isSynced) await makeDirectorySynced(directory)
-  else await makeDirectory(directory, 0o700)
+  else makeDirectory(directory, 0o700)
   try {
     await using file = await open(temporary, 'wx', options.mode ?? 0o600)
     await file.writeFile(data)
@@ -67,7 +66,7 @@ function replaceUnsynced(
   { mode = 0o600 }: AtomicOptions,
 ): void {
   const temporary = temporaryFor(path)
-  makePrivateDirectory(dirname(path))
+  makeDirectory(dirname(path), 0o700)
   try {
     writeFileSync(temporary, data, { flag: 'wx', mode })
     renameSync(temporary, path)
@@ -116,7 +115,7 @@ export async function syncDirectory(path: string): Promise<void> {
  * sync of what is inside it does not see to.
  */
 export async function makeDirectorySynced(path: string): Promise<void> {
-  const topmost = await makeDirectory(path, 0o700)
+  const topmost = makeDirectory(path, 0o700)
   if (topmost === undefined) return
   for (let made = resolve(path); made.length >= topmost.length; made = dirname(made)) {
     await syncDirectory(dirname(made))
@@ -125,9 +124,10 @@ export async function makeDirectorySynced(path: string): Promise<void> {
 
 /**
  * Makes a directory, and those above it, when missing: the topmost that was made. As Node's `mkdir`
- * with `recursive`, which goes round without end where none can be made, as in /proc.
+ * with `recursive`, which goes round without end where none can be made, as in /proc, and calls
+ * every failure of a disk ENOENT.
  */
-export async function makeDirectory(path: string, mode = 0o777): Promise<string | undefined> {
+export function makeDirectory(path: string, mode = 0o777): string | undefined {
   const missing: string[] = []
   for (let each = resolve(path); !isThere(each); each = dirname(each)) missing.push(each)
   for (const each of missing.reverse()) {

@@ -21,7 +21,7 @@ import {
 } from '../../oci/digest.ts'
 import { type Algorithm, hexLengths } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
-import { ignoreMissing, namesIn } from './atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn } from './atomic-file.ts'
 import { seemsIntact } from './blob-file.ts'
 import {
   type BlobInfo,
@@ -33,7 +33,6 @@ import {
 } from './content-store.ts'
 import { beginDownload, beginIngest, type IngestRequest, sweepIngests } from './directory-ingest.ts'
 import type { Hold } from './leases.ts'
-import { makePrivateDirectory } from './private-directory.ts'
 
 const readSize = 256 * 1024
 
@@ -114,7 +113,7 @@ class DirectoryStore implements ContentStore {
 
   async #request(algorithm: Algorithm): Promise<IngestRequest> {
     const directory = join(this.#root, 'ingest')
-    makePrivateDirectory(directory)
+    makeDirectory(directory, 0o700)
     this.#swept ??= sweepIngests(directory)
     await this.#swept
     const pathOf = (digest: Digest) => this.pathOf(digest)

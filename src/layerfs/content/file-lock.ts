@@ -14,7 +14,7 @@ import { dirname } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { makePrivateDirectory } from './private-directory.ts'
+import { makeDirectory } from './atomic-file.ts'
 
 export type LockMode = 'shared' | 'exclusive'
 
@@ -47,7 +47,7 @@ export async function withLock<T>(
  */
 export async function acquireLock(path: string, request: LockRequest): Promise<FileLock> {
   const { mode, signal } = typeof request === 'string' ? { mode: request } : request
-  makePrivateDirectory(dirname(path))
+  makeDirectory(dirname(path), 0o700)
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     signal?.throwIfAborted()
     const lock = lockOpened(path, openSync(path, lockFileFlags, 0o600), mode)

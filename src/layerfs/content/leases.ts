@@ -33,9 +33,8 @@ import {
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { ignoreMissing, namesIn, removeFile } from './atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn, removeFile } from './atomic-file.ts'
 import { acquireLock, type FileLock, tryAcquireLock, tryLock } from './file-lock.ts'
-import { makePrivateDirectory } from './private-directory.ts'
 
 /** `layer`: what is remembered of it. `image`: all that it consists of. */
 export type Thing =
@@ -120,7 +119,7 @@ class FileLeases implements Leases {
 
   /** Nobody sweeps meanwhile: we hold the gate. */
   #begin(): { path: string; fd: number } {
-    makePrivateDirectory(this.#directory)
+    makeDirectory(this.#directory, 0o700)
     const path = join(this.#directory, randomBytes(16).toString('hex'))
     const { O_RDWR, O_CREAT, O_EXCL, O_APPEND } = constants
     const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0o600)

@@ -72,7 +72,7 @@ export async function exportLayout(directory: string, request: ExportRequest): P
   const isBlob = (member: Member) => member.kind === 'blob'
   for (const member of [...members.filter(isBlob), ...members.filter(m => !isBlob(m))]) {
     const path = join(directory, member.path)
-    await makeDirectory(dirname(path))
+    makeDirectory(dirname(path))
     if (member.kind === 'document') await writeFileAtomic(path, member.bytes, { mode: 0o644 })
     if (member.kind === 'blob') {
       const bytes = request.content.open(member.descriptor.digest)

@@ -38,7 +38,7 @@ export async function unpackFlat(
   const layers = layersOf(image)
   const blobs: Descriptor[] = []
   for (const layer of layers) blobs.push(await blobOf(layer, place))
-  await makeDirectory(directory)
+  makeDirectory(directory)
   if (options.target === 'empty') await assertEmpty(directory)
   await using pool = openUnpackPool(1)
   for (const [i, { diffId, descriptor }] of layers.entries()) {

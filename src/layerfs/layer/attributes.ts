@@ -120,9 +120,14 @@ export function xattrsAt(dirFd: number, name: string): Xattr[] {
 
 /** Owner, mode, time and portable attributes of one directory, given to another. */
 export function inheritAttributes(fromFd: number, toFd: number): void {
-  const { mode, uid, gid, mtime } = syscalls().statx(fromFd, '')
-  const xattrs = xattrsAt(fromFd, '.').filter(({ name }) => isPortable(name))
-  setAttributesAt(toFd, '.', { mode: mode & 0o7777, uid, gid, mtime, xattrs })
+  setAttributesAt(toFd, '.', attributesOf(fromFd))
+}
+
+/** What {@link inheritAttributes} gives, of an open directory. */
+export function attributesOf(fd: number): Attributes {
+  const { mode, uid, gid, mtime } = syscalls().statx(fd, '')
+  const xattrs = xattrsAt(fd, '.').filter(({ name }) => isPortable(name))
+  return { mode: mode & 0o7777, uid, gid, mtime, xattrs }
 }
 
 /**

@@ -12,8 +12,8 @@
  */
 import { closeSync, existsSync, openSync, renameSync } from 'node:fs'
 import { hasCode } from '../../oci/errors.ts'
+import { makeDirectory } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
 import type { RootMount } from '../mount.ts'
 import { inheritAttributes, xattrsAt } from './attributes.ts'
 import { writeBaseline } from './copy-baseline.ts'
@@ -49,7 +49,7 @@ function make(tree: string, layers: readonly string[]): void {
   const [top = ''] = layers
   const draft = `${tree}.new`
   while (!existsSync(tree)) {
-    makePrivateDirectory(draft)
+    makeDirectory(draft, 0o700)
     using lock = lockUnlessGone(draft)
     if (lock === undefined) {
       // Another process copies the same layers.

@@ -9,12 +9,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { hasCode } from '../../oci/errors.ts'
 import { type FileStat, syscalls, type Timestamp } from '../native/syscalls.ts'
 import {
+  attributesOf,
   inheritAttributes,
-  isPortable,
   setAttributesAt,
   setXattrAt,
   type Xattr,
-  xattrsAt,
 } from './attributes.ts'
 import { findDirectoryAt, openUnlessMissing } from './directory-cache.ts'
 import { isDirectory, isSymlink, openAs } from './file-type.ts'
@@ -247,12 +246,7 @@ export function inheritRoot({ target, lower }: Settling): void {
 export function hasSameRoot(one: string, other: string): boolean {
   using root = openRoot({ kind: 'directory', path: one, readOnly: true })
   using otherRoot = openRoot({ kind: 'directory', path: other, readOnly: true })
-  return isDeepStrictEqual(shownRoot(root), shownRoot(otherRoot))
-}
-
-function shownRoot({ fd }: Root): unknown {
-  const { mode, uid, gid, mtime } = syscalls().statx(fd, '')
-  return { mode, uid, gid, mtime, xattrs: xattrsAt(fd, '.').filter(({ name }) => isPortable(name)) }
+  return isDeepStrictEqual(attributesOf(root.fd), attributesOf(otherRoot.fd))
 }
 
 /** Runs `act` in the directory `path` itself, links not followed; nothing when there is none. */

@@ -22,7 +22,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
+import { makeDirectory } from '../content/atomic-file.ts'
 import { processStart } from '../sandbox/process-start.ts'
 import { type ContainerCgroup, isFrozen } from './freezer.ts'
 
@@ -63,7 +63,7 @@ export function containerDirectory(root: string, id: string): string {
 /** Throws `already-exists`. */
 export function makeContainerDirectory(root: string, id: string): string {
   const directory = containerDirectory(root, id)
-  makePrivateDirectory(root)
+  makeDirectory(root, 0o700)
   try {
     mkdirSync(directory, { mode: 0o700 })
   } catch (error) {

@@ -18,9 +18,8 @@ import { join } from 'node:path'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import type { RunConfig } from '../../oci/image-config.ts'
 import { asString, asStringMap, member, optional } from '../../oci/json.ts'
-import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { acquireLock, withLock } from '../content/file-lock.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
 import { copyTree } from '../layer/copy.ts'
 import { isDirectory } from '../layer/file-type.ts'
 import { openRoot, type Root } from '../layer/rootfs.ts'
@@ -107,7 +106,7 @@ export async function ensureVolume(
     join(fresh, 'volume.json'),
     JSON.stringify({ createdAt, labels, ...(isAnonymous ? { isAnonymous } : {}) }),
   )
-  makePrivateDirectory(join(store.root, 'volumes'))
+  makeDirectory(join(store.root, 'volumes'), 0o700)
   renameSync(fresh, directoryOf(store, name))
   return { name, path: dataOf(directoryOf(store, name)), createdAt, labels, isAnonymous }
 }

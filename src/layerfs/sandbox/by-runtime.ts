@@ -7,7 +7,7 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
+import { makeDirectory } from '../content/atomic-file.ts'
 import { isInUserNamespace } from '../layer/overlay-format.ts'
 import { ownerMark, removeAllLeftovers } from './cgroup-leftovers.ts'
 import { removeCreated } from './created-targets.ts'
@@ -38,7 +38,7 @@ export async function runByRuntime(
   const bundle = join(bundles, name)
   try {
     for (const directory of ['rootfs', 'parking']) {
-      makePrivateDirectory(join(bundle, directory))
+      makeDirectory(join(bundle, directory), 0o700)
     }
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(runtimeBundle(spec, name)))
     const outcome = await supervise(spec, io, { runtime, bundle, name })
@@ -70,7 +70,7 @@ function assertPossible(spec: SandboxSpec): void {
 
 /** Those of processes that were killed. */
 function removeOldBundles(): void {
-  makePrivateDirectory(bundles)
+  makeDirectory(bundles, 0o700)
   for (const entry of readdirSync(bundles)) {
     const [, pid, start] = /\.(\d+)\.(\d+)$/.exec(entry) ?? []
     if (pid === undefined || processStart(Number(pid)) === start) continue

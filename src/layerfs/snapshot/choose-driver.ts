@@ -4,7 +4,7 @@
  */
 import { closeSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { makePrivateDirectory } from '../content/private-directory.ts'
+import { makeDirectory } from '../content/atomic-file.ts'
 import { mountOverlay } from '../layer/detached-mount.ts'
 import { overlayChoice, overlayUse, setOverlayUse } from '../layer/overlay-use.ts'
 import { syscalls } from '../native/syscalls.ts'
@@ -40,7 +40,7 @@ function obstacleIn(root: string): string | undefined {
 }
 
 function tryOverlay(root: string): void {
-  makePrivateDirectory(join(root, 'tmp'))
+  makeDirectory(join(root, 'tmp'), 0o700)
   const place = mkdtempSync(join(root, 'tmp', 'probe-'))
   try {
     const [lower = '', upper = '', work = ''] = ['lower', 'upper', 'work'].map(name => {

@@ -15,9 +15,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type ChainId, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
-import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, type LockMode, tryLock } from '../content/file-lock.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import type { RootMount } from '../mount.ts'
 import type { OverlaySnapshotter } from './overlay.ts'
@@ -85,7 +84,7 @@ class DirectoryContainers implements Containers {
   }
 
   async create(parent: ChainId | undefined, record: object): Promise<HeldContainer> {
-    makePrivateDirectory(this.#directory)
+    makeDirectory(this.#directory, 0o700)
     await using active = await this.#snapshots.prepare(parent)
     await writeFileAtomic(join(active.upper, '..', 'record.json'), JSON.stringify(record))
     const place = this.#placeOf(active.key)

@@ -19,7 +19,6 @@ import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
 import { makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
 import { copiedTree } from '../layer/copied-tree.ts'
 import { mountOverlay } from '../layer/detached-mount.ts'
 import { openAs } from '../layer/file-type.ts'
@@ -95,7 +94,7 @@ export function openImageMounts({ root, snapshots, trash }: ImageMountsPlace): I
           `Cannot mount at "${printable(target)}": ${printable(there.image)} is mounted there`,
         )
       }
-      makePrivateDirectory(directory)
+      makeDirectory(directory, 0o700)
       await using active = await snapshots.prepare(request.chain)
       const { image, mode } = request
       const record = { target, image, mode }
@@ -132,7 +131,7 @@ function sourceOf(id: string): string {
 
 /** What is in the directory is hidden meanwhile, and comes back. */
 async function targetOf(path: string): Promise<string> {
-  await makeDirectory(path)
+  makeDirectory(path)
   return realpath(path)
 }
 

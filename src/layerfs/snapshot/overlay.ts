@@ -20,11 +20,10 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ChainId, hexOf, parseChainId, parseDiffId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { DiskMeter } from '../content/disk-use.ts'
 import type { FileLock } from '../content/file-lock.ts'
 import type { Hold } from '../content/leases.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import { hasSameRoot, inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
@@ -142,7 +141,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
       rmSync(join(directory, name), { recursive: true, force: true })
     }
     await writeSnapshotRecord(directory, info)
-    makePrivateDirectory(this.#committed)
+    makeDirectory(this.#committed, 0o700)
     if (await this.#claim(directory, target)) return
     if (findSnapshotRecord(target) !== undefined) return
     // What stands there is damaged and no snapshot.

@@ -10,9 +10,8 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
 import type { Trash } from './trash.ts'
 
 /** Disposing it discards the directory, if it is still there, and ends the ownership. */
@@ -27,7 +26,7 @@ export interface OwnedDirectory extends AsyncDisposable {
 const keyBytes = 32
 
 export async function openOwned(parent: string, trash: Trash): Promise<OwnedDirectory> {
-  makePrivateDirectory(parent)
+  makeDirectory(parent, 0o700)
   for (;;) {
     const key = randomBytes(keyBytes).toString('hex')
     const path = join(parent, key)

@@ -12,9 +12,8 @@ import { randomBytes } from 'node:crypto'
 import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn } from '../content/atomic-file.ts'
 import { DiskMeter } from '../content/disk-use.ts'
-import { makePrivateDirectory } from '../content/private-directory.ts'
 import { removePath } from '../layer/remove-tree.ts'
 
 export interface Trash {
@@ -37,7 +36,7 @@ export interface TrashLimits {
 
 export function openTrash(directory: string, now: () => number = Date.now): Trash {
   const place = async () => {
-    makePrivateDirectory(directory)
+    makeDirectory(directory, 0o700)
     return join(directory, `${now().toString(36)}-${randomBytes(8).toString('hex')}`)
   }
   return {

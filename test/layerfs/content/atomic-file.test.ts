@@ -60,18 +60,22 @@ describe('sweepTemporaries', () => {
 })
 
 describe('makeDirectory', () => {
-  it('makes those above too, and says which is the topmost that it made', async () => {
+  it('makes those above too, and says which is the topmost that it made', () => {
     const root = freshDirectory()
-    expect(await makeDirectory(join(root, 'a/b/c'))).toBe(join(root, 'a'))
-    expect(await makeDirectory(join(root, 'a/b/c'))).toBeUndefined()
-    expect(await makeDirectory(join(root, 'a/b/d'))).toBe(join(root, 'a/b/d'))
+    expect(makeDirectory(join(root, 'a/b/c'))).toBe(join(root, 'a'))
+    expect(makeDirectory(join(root, 'a/b/c'))).toBeUndefined()
+    expect(makeDirectory(join(root, 'a/b/d'))).toBe(join(root, 'a/b/d'))
   })
 
-  it('throws what is in its way, also where none can be made, and does not go round', async () => {
+  it('throws what is in its way, also where none can be made, and does not go round', () => {
     const root = freshDirectory()
     writeFileSync(join(root, 'file'), '')
-    await expect(makeDirectory(join(root, 'file'))).rejects.toMatchObject({ code: 'EEXIST' })
-    await expect(makeDirectory(join(root, 'file/x'))).rejects.toMatchObject({ code: 'ENOTDIR' })
-    await expect(makeDirectory('/proc/none/x')).rejects.toMatchObject({ code: 'ENOENT' })
+    expect(() => makeDirectory(join(root, 'file'))).toThrow(
+      expect.objectContaining({ code: 'EEXIST' }),
+    )
+    expect(() => makeDirectory(join(root, 'file/x'))).toThrow(
+      expect.objectContaining({ code: 'ENOTDIR' }),
+    )
+    expect(() => makeDirectory('/proc/none/x')).toThrow(expect.objectContaining({ code: 'ENOENT' }))
   })
 })
