@@ -2,13 +2,13 @@
  * World: what commands that work with images share, made from the environment: the store, and a
  * registry client with the user's logins and proxies.
  */
-import { readFileSync } from 'node:fs'
 import { openStore, type Store } from '../layerfs/store.ts'
 import { createRegistryClient, type RegistryClient } from '../registry/client/client.ts'
 import {
   createCredentialsProvider,
   credentialSources,
 } from '../registry/client/credential-lookup.ts'
+import { authoritiesFrom } from './authorities.ts'
 import type { Environment } from './environment.ts'
 import type { FlagTable } from './flags.ts'
 import { programVersion } from './version.ts'
@@ -57,7 +57,7 @@ export function openRegistryClient(
   environment: Environment,
   flags: RegistryFlags = { 'tls-verify': true, 'plain-http': false },
 ): RegistryClient {
-  const ca = environment.lookup('SSL_CERT_FILE')
+  const ca = authoritiesFrom(environment.lookup)
   return createRegistryClient({
     userAgent: `tsbuild/${programVersion()}`,
     offline: flags.offline ?? false,
@@ -68,7 +68,7 @@ export function openRegistryClient(
     },
     network: {
       proxies: environment.proxies,
-      ...(ca === undefined ? {} : { ca: [readFileSync(ca)] }),
+      ...(ca === undefined ? {} : { ca }),
     },
   })
 }

@@ -10,12 +10,18 @@ export const proxyFlag = {
 
 export type IsInside = (address: string | undefined) => boolean
 
-/** Whether an address is in one of them. Throws a usage error for what is no network. */
-export function networksFrom(flag: string, networks: readonly string[]): IsInside {
+/** Whether an address is in one of them. Throws a usage error that says what was `expected`. */
+export function networksFrom(
+  flag: string,
+  networks: readonly string[],
+  expected = 'a network such as 10.0.0.0/8',
+): IsInside {
   // To ask a list, if an empty one, takes longer than all else that a request's address is asked for.
   if (networks.length === 0) return () => false
   const list = new BlockList()
-  for (const network of networks) addNetwork(list, flag, network)
+  const refusal = (network: string) =>
+    usageError(`Cannot use flag --${flag}: expected ${expected}, got "${network}"`)
+  for (const network of networks) addNetwork(list, network, refusal)
   return remote => {
     const address = remote?.replace(/^::ffff:(?=[0-9.]+$)/i, '')
     const family = isIP(address ?? '')
@@ -23,16 +29,12 @@ export function networksFrom(flag: string, networks: readonly string[]): IsInsid
   }
 }
 
-function addNetwork(list: BlockList, flag: string, network: string): void {
+function addNetwork(list: BlockList, network: string, refusal: (network: string) => Error): void {
   const [address = '', bits, ...rest] = network.split('/')
   const family = isIP(address)
   const most = family === 6 ? 128 : 32
   const length = bits === undefined ? most : Number(bits)
   const isBits = bits === undefined || (/^[0-9]{1,3}$/.test(bits) && length <= most)
-  if (family === 0 || !isBits || rest.length > 0) {
-    throw usageError(
-      `Cannot use flag --${flag}: expected a network such as 10.0.0.0/8, got "${network}"`,
-    )
-  }
+  if (family === 0 || !isBits || rest.length > 0) throw refusal(network)
   list.addSubnet(address, length, `ipv${family as 4 | 6}`)
 }

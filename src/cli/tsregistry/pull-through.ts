@@ -1,10 +1,10 @@
 /** Registries that are pulled through, put together with the log, the metrics and the audit log. */
-import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import type { Metrics } from '../../registry/server/operation/metrics.ts'
 import type { Reports } from '../../registry/server/upstream/context.ts'
 import { createPullThrough, type PullThrough } from '../../registry/server/upstream/pull-through.ts'
 import type { RegistryStorage } from '../../registry/storage/registry-storage.ts'
+import { authoritiesFrom } from '../authorities.ts'
 import type { Environment } from '../environment.ts'
 import { programVersion } from '../version.ts'
 import type { AuditLog } from './audit-log.ts'
@@ -26,7 +26,6 @@ export function openPullThrough(
 ): PullThrough | undefined {
   if (upstreams.length === 0) return undefined
   const { environment, storage, isReadOnly } = parts
-  const ca = environment.lookup('SSL_CERT_FILE')
   return createPullThrough({
     storage,
     upstreams,
@@ -35,7 +34,7 @@ export function openPullThrough(
     network: {
       userAgent: `tsregistry/${programVersion()}`,
       proxies: environment.proxies,
-      ca: ca === undefined ? undefined : [readFileSync(ca)],
+      ca: authoritiesFrom(environment.lookup),
     },
   })
 }

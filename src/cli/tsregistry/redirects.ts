@@ -14,5 +14,5 @@ export function redirectsFrom(networks: readonly string[], place: StoragePlace):
   if (networks.length === 0) return () => false
   if (place.kind !== 's3') throw usageError('Cannot use flag --redirect: the storage is a folder')
   if (networks.includes('all')) return () => true
-  return networksFrom('redirect', networks)
+  return networksFrom('redirect', networks, '"all" or a network such as 10.0.0.0/8')
 }

@@ -1,7 +1,5 @@
 /** Where the registry stores, as every command of it finds and opens it: a folder, or a bucket. */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { OciError } from '../../oci/errors.ts'
 import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import type { ObjectStore } from '../../registry/storage/object-store.ts'
 import { openS3ObjectStore } from '../../registry/storage/s3/open-s3.ts'
@@ -13,6 +11,7 @@ import {
   type S3Defaults,
   type S3Options,
 } from '../../registry/storage/s3/s3-options.ts'
+import { authoritiesFrom } from '../authorities.ts'
 import { usageError } from '../cli-error.ts'
 import type { Environment } from '../environment.ts'
 import { parseAs } from '../flag-values.ts'
@@ -108,21 +107,11 @@ export function s3Defaults({ lookup }: Environment): S3Defaults {
   return {
     region: lookup('AWS_REGION') ?? lookup('AWS_DEFAULT_REGION'),
     hasRole: namesRole(lookup),
-    ca: authoritiesFrom(lookup('SSL_CERT_FILE')),
+    ca: authoritiesFrom(lookup),
     endpoint: lookup('AWS_ENDPOINT_URL_S3') ?? lookup('AWS_ENDPOINT_URL'),
     credentials:
       accessKeyId === undefined || secretAccessKey === undefined
         ? undefined
         : { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) },
-  }
-}
-
-function authoritiesFrom(file: string | undefined): readonly Uint8Array[] | undefined {
-  if (file === undefined) return undefined
-  try {
-    return [readFileSync(file)]
-  } catch (cause) {
-    const reason = (cause as Error).message
-    throw new OciError('invalid', `Cannot read SSL_CERT_FILE: ${reason}`, { cause })
   }
 }
