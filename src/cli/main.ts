@@ -33,8 +33,16 @@ export async function runProgram(program: Program): Promise<never> {
     stderr: terminalOf(process.stderr, environment),
   }
   const code = await runCommandLine(program, process.argv.slice(2), context)
-  // Ends whatever still keeps the process alive; writes to stdout and stderr are synchronous.
+  await Promise.all([written(process.stdout), written(process.stderr)])
+  // Ends whatever still keeps the process alive.
   process.exit(code)
+}
+
+/** Writes to a pipe wait in the process while its reader is slow, and would be lost at the end. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise(resolve => {
+    stream.write('', () => resolve())
+  })
 }
 
 /** A reader that has seen enough (`| head`) is no failure: what a program killed by SIGPIPE returns. */

@@ -113,6 +113,15 @@ describe('tsrun', () => {
     )
   })
 
+  test('writes all it has to say, however slowly that is read', async () => {
+    const stages = Array.from({ length: 500 }, (_, i) => `from scratch AS stage-${i}\n`)
+    writeFileSync(join(root, 'Dockerfile'), stages.join(''))
+    const pipeline = `sh ${program('tsbuild')} --check ${root} | { sleep 1; cat; }`
+    const { stdout } = spawnSync('/bin/sh', ['-c', pipeline], { encoding: 'utf8', env })
+    expect(stdout.length).toBeGreaterThan(100_000)
+    expect(stdout).toContain('>>> from scratch AS stage-499')
+  })
+
   test('is quiet when nobody reads its output', async () => {
     const child = start('run', '--help')
     child.stdout?.destroy()

@@ -4,6 +4,7 @@
  * Reference: C03, C04, C07, C08, C09.
  */
 import { OciError, printable } from '../../oci/errors.ts'
+import { suggest } from '../../oci/suggest.ts'
 import { hasWildcard, matchGlob } from '../dockerfile/glob.ts'
 import { readListing } from './source-listing.ts'
 import { isDirectory, joinPath, type Located, locate, type SourceTree } from './source-tree.ts'
@@ -34,9 +35,21 @@ export function select(tree: SourceTree, path: string): Selection {
   throw notFound(
     path,
     located === undefined
-      ? `there is no "${printable(path)}" in ${tree.name}`
+      ? `there is no "${printable(path)}" in ${tree.name}${didYouMean(tree, literal)}`
       : `"${printable(path)}" is in ${tree.name}, but .dockerignore excludes it`,
   )
+}
+
+/** What stands beside it under nearly its name. */
+function didYouMean(tree: SourceTree, path: string): string {
+  const slash = path.lastIndexOf('/')
+  const directory = locate(tree, path.slice(0, slash))
+  const listing = directory === undefined ? undefined : readListing(tree, directory.path)
+  if (listing === undefined) return ''
+  const names = Array.from({ length: listing.length }, (_, index) => listing.name(index).toString())
+  const meant = suggest(path.slice(slash + 1), names)
+  if (meant === undefined) return ''
+  return `; did you mean "${printable(path.slice(0, slash + 1) + meant)}"?`
 }
 
 function notFound(path: string, hint: string): OciError {

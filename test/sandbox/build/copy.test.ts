@@ -68,6 +68,12 @@ describe.skipIf(!isRoot)('COPY (needs root)', () => {
     })
   })
 
+  it('C07 asks whether a name nearly like it was meant', async () => {
+    await expect(shop.build('FROM scratch\nCOPY a.tx /')).rejects.toMatchObject({
+      hint: expect.stringContaining('did you mean "/a.txt"?'),
+    })
+  })
+
   it('C07 says of a source that .dockerignore keeps out that it does', async () => {
     await expect(
       shop.build('FROM scratch\nCOPY a.txt /', { ignore: '*.txt' }),

@@ -54,7 +54,10 @@ const columns: readonly ListColumn[] = [
 function rowOf(build: RecordedBuild, now: Date) {
   const { id, context, target, tags, steps, startedAt, endedAt } = build
   const ofDockerfile = steps.filter(({ source }) => source !== undefined)
-  const cached = ofDockerfile.filter(({ outcome, miss }) => outcome === 'cached' || !miss)
+  // A base without a miss is one that nothing had to be done for.
+  const cached = ofDockerfile.filter(
+    ({ outcome, miss }) => outcome === 'cached' || (outcome === 'worked' && miss === undefined),
+  )
   return {
     ID: id,
     Name: [tags === '' ? context : tags, ...(target === undefined ? [] : [`(${target})`])].join(
