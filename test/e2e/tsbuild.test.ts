@@ -261,4 +261,12 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild', () => {
     expect(await run('net:none', 'cat', '/devices')).toBe('lo\n')
     expect((await run('net:bridge', 'cat', '/devices')).split('\n')).toContain('eth0')
   })
+
+  test('a store is used under any name that a directory may have', async () => {
+    const odd = await work.storeWithBusybox('a b:c,d\\e\\,f=g\nh\'"$ü')
+    const directory = context({ Dockerfile: 'FROM busybox\nRUN echo made >/made\n' })
+    await odd.tsbuild(['build', '-t', 'odd', directory])
+    expect((await odd.tsrun(['--rm', 'odd', 'cat', '/made'])).stdout).toBe('made\n')
+    expect((await odd.tsrun(['fsck'])).stdout).toContain('No faults')
+  })
 })

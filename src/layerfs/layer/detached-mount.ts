@@ -88,9 +88,14 @@ function* overlaySettings({
   if (isUserFormat) yield ['userxattr', null]
   else yield ['metacopy', 'off']
   if (upper === undefined || work === undefined) return
-  yield ['upperdir', upper]
-  yield ['workdir', work]
+  yield ['upperdir', escaped(upper)]
+  yield ['workdir', escaped(work)]
   if (!isUserFormat) yield ['redirect_dir', 'off']
   yield ['index', 'off']
   yield ['volatile', null]
+}
+
+/** Of these two alone the kernel takes a backslash for the start of an escape. */
+function escaped(path: string): string {
+  return path.replaceAll('\\', '\\\\')
 }

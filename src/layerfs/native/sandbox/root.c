@@ -35,6 +35,19 @@ static void configure(int context, const char *key, const char *value) {
   fail_configured(context, errno, value == NULL ? key : value);
 }
 
+/* Of the upper directories alone the kernel takes a backslash for the start of an escape. */
+static void configure_directory(int context, const char *key, const char *path) {
+  char escaped[2 * PATH_MAX];
+  size_t length = 0;
+  for (const char *at = path; *at != 0; at++) {
+    if (length + 3 > sizeof escaped) fail("mount the root", ENAMETOOLONG, path);
+    if (*at == '\\') escaped[length++] = '\\';
+    escaped[length++] = *at;
+  }
+  escaped[length] = 0;
+  configure(context, key, escaped);
+}
+
 /* Whatever the kernel was built to do otherwise: without an index, which pins the layers (EBUSY when
  * two containers share them), and with nothing in the upper directory that refers to a layer below
  * (metacopy, redirects): its files and directories are to be read by themselves. */
@@ -83,8 +96,8 @@ int mount_overlay(const struct texts *lower, const char *upper, const char *work
     if (added != 0) fail_configured(context, errno, lower->at[i]);
   }
   if (upper != NULL) {
-    configure(context, "upperdir", upper);
-    configure(context, "workdir", work);
+    configure_directory(context, "upperdir", upper);
+    configure_directory(context, "workdir", work);
   }
   /* In a user namespace layers are marked by attributes that its root may set, which switches off
    * by itself all but the index. */
