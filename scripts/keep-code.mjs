@@ -1,81 +1,63 @@
 // Runs each program in dist/cli the way it is used most, and keeps what V8 compiled meanwhile beside
 // it. Where a run is not possible (no root, no namespaces) less is kept, and nothing else changes.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const runs = [
-  ['tsbuild', 'build', '--help'],
-  ['tsbuild', 'build', '-q', '--network', 'none', '-o', 'type=oci,dest=image.tar', 'context'],
-  ['tsbuild', 'build', '-t', 'app', '--progress', 'plain', '--network', 'none', 'context'],
-  ['tsrun', 'images'],
-  ['tsrun', '--rm', '--network', 'none', 'app', '/true'],
-  ['tsrun-oci', 'list'],
-  ['tsregistry', '--help'],
-  ['tsregistry', 'serve', '--addr', '127.0.0.1:0', '--root', 'registry'],
-]
+/** Each in a store: what one has built is pulled by the other, and built a second time from its cache. */
+const runs = registry => {
+  const [base, app] = [`${registry}/base:1`, `${registry}/app:1`]
+  const build = ['tsbuild', 'build', '--network', 'none', '--progress', 'plain']
+  const pushed = [...build, '-t', app, '--push', '--build-arg', `BASE=${base}`, 'context']
+  return [
+    ['first', 'tsbuild', 'build', '--help'],
+    ['first', ...build, '-t', base, '--push', 'base'],
+    ['first', ...build, '-q', '-o', 'type=oci,dest=image.tar', 'base'],
+    ['second', ...pushed],
+    ['second', ...pushed],
+    ['second', 'tsrun', 'images'],
+    ['second', 'tsrun', '--rm', '--network', 'none', app, '/true'],
+    ['first', 'tsrun', 'pull', app],
+    ['first', 'tsrun-oci', 'list'],
+  ]
+}
+const served = ['first', 'tsregistry', 'serve', '--addr', '127.0.0.1:0', '--root', 'registry']
 
 /** Whatever ends otherwise than well has been compiled until then. */
-export function keepCode(cli) {
+export async function keepCode(cli) {
   const directory = mkdtempSync(join(tmpdir(), 'tsbuild-code-'))
+  const start = (how, [store, program, ...words], stdio) => {
+    const script = `process.argv.splice(1, 0, '${program}')
+      require(${JSON.stringify(join(cli, 'launcher.js'))}).launchAndKeepCode('${program}')`
+    const env = { PATH: process.env.PATH, HOME: directory, TSBUILD_ROOT: join(directory, store) }
+    const options = { cwd: directory, env, stdio, timeout: 60_000 }
+    return how(process.execPath, ['-e', script, '--', ...words], options)
+  }
   try {
-    writeContext(join(directory, 'context'))
-    for (const [program, ...words] of runs) {
-      const script = `process.argv.splice(1, 0, '${program}')
-        require(${JSON.stringify(join(cli, 'launcher.js'))}).launchAndKeepCode('${program}')`
-      const client = words[0] === 'serve' ? `;(${useRegistry})()` : ''
-      spawnSync(process.execPath, ['-e', script + client, '--', ...words], {
-        cwd: directory,
-        stdio: 'ignore',
-        env: { PATH: process.env.PATH, HOME: directory, TSBUILD_ROOT: join(directory, 'store') },
-        timeout: 60_000,
-      })
-    }
+    writeContexts(directory)
+    const registry = start(spawn, served, ['ignore', 'pipe', 'ignore'])
+    const ended = once(registry, 'close')
+    for (const run of runs(await addressOf(registry))) start(spawnSync, run, 'ignore')
+    registry.kill('SIGTERM')
+    await ended
   } finally {
     removeQuietly(directory)
   }
 }
 
-/**
- * In the process of a registry that starts: pushes an image and pulls it, and ends the registry. As
- * text, so what it needs is in it.
- */
-async function useRegistry() {
-  const { createHash, randomBytes } = require('node:crypto')
-  const written = process.stdout.write
-  const address = await new Promise(resolve => {
-    process.stdout.write = text => {
-      const [url] = /http:[^,\s]+/.exec(String(text)) ?? []
-      if (url !== undefined) resolve(url)
-      return true
-    }
+/** Where nobody answers, of one that could not start. */
+function addressOf(registry) {
+  return new Promise(resolve => {
+    let said = ''
+    registry.stdout.on('data', text => {
+      said += text
+      const [, address] = /http:\/\/([^,\s]+)/.exec(said) ?? []
+      if (address !== undefined) resolve(address)
+    })
+    registry.stdout.on('end', () => resolve('127.0.0.1:1'))
   })
-  process.stdout.write = written
-  const digestOf = bytes => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-  const ask = async (method, path, { body, type } = {}) => {
-    const headers = type === undefined ? {} : { 'content-type': type }
-    const answer = await fetch(new URL(path, address), { method, body, headers })
-    await answer.arrayBuffer()
-    return answer
-  }
-  const blob = randomBytes(200_000)
-  const type = 'application/vnd.oci.image.manifest.v1+json'
-  const descriptor = { mediaType: type, digest: digestOf(blob), size: blob.length }
-  const manifest = { schemaVersion: 2, mediaType: type, config: descriptor, layers: [] }
-  try {
-    for (let i = 0; i < 3; i++) {
-      await ask('HEAD', `/v2/a/blobs/${digestOf(blob)}`)
-      const { headers } = await ask('POST', '/v2/a/blobs/uploads/')
-      await ask('PUT', `${headers.get('location')}?digest=${digestOf(blob)}`, { body: blob })
-      await ask('PUT', '/v2/a/manifests/x', { body: JSON.stringify(manifest), type })
-      for (const path of ['manifests/x', `blobs/${digestOf(blob)}`, 'tags/list?n=1']) {
-        await ask('GET', `/v2/a/${path}`)
-      }
-    }
-  } finally {
-    process.kill(process.pid, 'SIGTERM')
-  }
 }
 
 /** Without root some of it can belong to others: that must not be the end of an installation. */
@@ -87,14 +69,21 @@ function removeQuietly(directory) {
   }
 }
 
-function writeContext(directory) {
-  mkdirSync(directory)
-  writeFileSync(join(directory, 'file'), 'content\n')
-  const flags = ['-static', '-x', 'c', '-o', join(directory, 'true'), '-']
-  spawnSync('cc', flags, {
+function writeContexts(directory) {
+  const write = (name, lines) => {
+    mkdirSync(join(directory, name))
+    writeFileSync(join(directory, name, 'Dockerfile'), `${lines.join('\n')}\n`)
+  }
+  write('base', ['FROM scratch', 'COPY true /'])
+  const steps = ['ENV A=b', 'COPY file /', 'COPY data /data', 'WORKDIR /work', 'RUN ["/true"]']
+  write('context', ['ARG BASE', 'FROM $BASE', ...steps])
+  writeFileSync(join(directory, 'context/file'), 'content\n')
+  for (const folder of ['data', 'data/deep']) {
+    mkdirSync(join(directory, 'context', folder))
+    writeFileSync(join(directory, 'context', folder, 'file'), 'content\n')
+  }
+  spawnSync('cc', ['-static', '-x', 'c', '-o', join(directory, 'base/true'), '-'], {
     input: 'int main(void) { return 0; }\n',
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  const lines = ['FROM scratch', 'ENV A=b', 'COPY file true /', 'WORKDIR /work', 'RUN ["/true"]']
-  writeFileSync(join(directory, 'Dockerfile'), `${lines.join('\n')}\n`)
 }

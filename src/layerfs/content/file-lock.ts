@@ -14,7 +14,7 @@ import { dirname } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { makeDirectory } from './atomic-file.ts'
+import { makeDirectory, removeFile } from './atomic-file.ts'
 
 export type LockMode = 'shared' | 'exclusive'
 
@@ -31,14 +31,23 @@ const failInsteadOfWaiting = 4
 const firstPauseMs = 1
 const longestPauseMs = 64
 
-/** Runs `task` under the lock on the file `path`, which is made when missing and left in place. */
+/**
+ * Runs `task` under the lock on the file `path`, which is made when missing. Who was alone with it
+ * removes it: most name one step or layer, and every later command would look at each.
+ */
 export async function withLock<T>(
   path: string,
   request: LockRequest,
   task: () => Promise<T>,
 ): Promise<T> {
+  const { mode } = inWords(request)
   using _lock = await acquireLock(path, request)
+  using _file = { [Symbol.dispose]: () => (mode === 'exclusive' ? removeFile(path) : undefined) }
   return await task()
+}
+
+function inWords(request: LockRequest): Exclude<LockRequest, LockMode> {
+  return typeof request === 'string' ? { mode: request } : request
 }
 
 /**
@@ -46,7 +55,7 @@ export async function withLock<T>(
  * Rejects with the signal's reason when that aborts first.
  */
 export async function acquireLock(path: string, request: LockRequest): Promise<FileLock> {
-  const { mode, signal } = typeof request === 'string' ? { mode: request } : request
+  const { mode, signal } = inWords(request)
   makeDirectory(dirname(path), 0o700)
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     signal?.throwIfAborted()

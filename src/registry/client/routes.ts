@@ -57,7 +57,7 @@ export function createRoutes(options: RouteOptions): Routes {
       const isSecure = url.protocol === 'https:'
       const key = `${level} ${isGuarded} ${isSecure} ${proxy?.href ?? 'direct'}`
       const made =
-        known.get(key) ?? makeRoute(options, trustOf(level), { proxy, isGuarded, isSecure })
+        known.get(key) ?? makeRoute(options, () => trustOf(level), { proxy, isGuarded, isSecure })
       known.set(key, made)
       return made
     },
@@ -114,7 +114,7 @@ const idleMs = 4000
 
 async function makeRoute(
   options: RouteOptions,
-  trust: Promise<TlsOptions>,
+  trust: () => Promise<TlsOptions>,
   { proxy, isGuarded, isSecure }: RouteKind,
 ): Promise<Route> {
   const pool = {
@@ -127,12 +127,12 @@ async function makeRoute(
     const isPlainProxy = proxy?.protocol !== 'https:'
     const agent = isPlainProxy
       ? limited(new Agent(pool), options.connectMs)
-      : limited(new TlsAgent({ ...pool, ...(await trust) }), options.connectMs)
+      : limited(new TlsAgent({ ...pool, ...(await trust()) }), options.connectMs)
     return proxy === undefined
       ? { agent, request: (url, more) => httpRequest(addressOf(url, { ...more, agent })) }
       : { agent, request: (url, more) => absolute(proxy, url, { ...more, agent }) }
   }
-  const tls = await trust
+  const tls = await trust()
   const agent = new TlsAgent({ ...pool, ...tls })
   if (proxy === undefined) limited(agent, options.connectMs)
   else tunnelled(agent, { proxy, tls, connectMs: options.connectMs })

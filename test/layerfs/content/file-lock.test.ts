@@ -49,8 +49,18 @@ describe('withLock', () => {
     expect(await withLock(path, 'exclusive', async () => 7)).toBe(7)
     const failing = withLock(path, 'exclusive', () => Promise.reject(new Error('task failed')))
     await expect(failing).rejects.toThrow('task failed')
-    using lock = tryLock(path, 'exclusive')
+    using lock = tryAcquireLock(path, 'exclusive')
     expect(lock).toBeDefined()
+  })
+
+  it('leaves no file of who was alone, and that of others alone', async () => {
+    const path = lockPath()
+    await withLock(path, 'exclusive', async () => {})
+    expect(existsSync(path)).toBe(false)
+    await withLock(path, 'shared', async () => {
+      await withLock(path, 'shared', async () => {})
+      expect(existsSync(path)).toBe(true)
+    })
   })
 
   it('stops waiting when its signal aborts', async () => {
