@@ -103,8 +103,8 @@ export interface Append extends AsyncDisposable {
   /** Ends the turn; a later `append`, in another process too, continues from the value. */
   checkpoint(): Promise<Checkpoint>
   /**
-   * Ends the turn, makes the object readable, synced, and returns its size. Throws `conflict` when
-   * another turn completed it, and `not-found` when it was discarded meanwhile.
+   * Ends the turn, makes the object readable, synced, and returns its size. Once: throws `conflict`
+   * when another turn completed it, and `not-found` when it was discarded meanwhile.
    */
   complete(): Promise<number>
 }
@@ -126,17 +126,18 @@ export interface Unfinished {
 export interface ObjectAppender {
   /**
    * Starts the object, or continues it: bytes past the checkpoint, left by a turn that never ended,
-   * are dropped. Throws `not-found` when the bytes before it are gone. Two turns at once on one key
-   * are the caller's mistake.
+   * are dropped. Throws `not-found` when the bytes before it are gone, and `conflict` (or its
+   * `complete` does) when the object is complete. Two turns at once on one key are the caller's
+   * mistake.
    */
   append(key: string, from?: Checkpoint, expected?: Expected): Promise<Append>
   /**
-   * Keeps turns at the key to whoever has the claim, among all processes, until it is disposed or its
-   * process ends; `undefined` while another has it. Absent where two turns cannot harm each other's
-   * bytes.
+   * Keeps others that ask from the object at the key, in all processes, until it is disposed or its
+   * process ends; `undefined` while another has it, and where there is no object. Absent where two
+   * turns at the bytes of an upload cannot harm each other.
    */
   claim?(key: string): Promise<Disposable | undefined>
-  /** Forgets an unfinished object. */
+  /** Forgets an unfinished object; one that was completed stays. */
   discard(key: string, from: Checkpoint): Promise<void>
   /** What lies elsewhere than under its key while it is unfinished, of keys that start with `prefix`. */
   unfinished(prefix: string): AsyncIterable<Unfinished>
@@ -158,8 +159,8 @@ export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender 
    */
   readonly isShared: boolean
   /**
-   * Whether an object is as it was completed or not there at all, and never completed twice: no
-   * disk of ours is below that may cut it. Its size need not be asked again.
+   * Whether an object is as it was completed or not there at all: no disk of ours is below that may
+   * cut it. Its size need not be asked again.
    */
   readonly isReliable: boolean
   /** Absent where a write costs no wait for a disk. */

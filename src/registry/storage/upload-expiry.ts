@@ -3,7 +3,7 @@ import { hasCode } from '../../oci/errors.ts'
 import { uploadsPrefix } from './keys.ts'
 import { listAll } from './object-store.ts'
 import type { RegistryStorage } from './registry-storage.ts'
-import { endSession, readSession, type UploadSession } from './upload-session.ts'
+import { claimSession, endSession, readSession, type UploadSession } from './upload-session.ts'
 
 /**
  * Ends the uploads that no request has written to for `ageMs`, with their bytes, and returns how
@@ -31,13 +31,14 @@ export async function* staleUploads(
 }
 
 async function expire(storage: RegistryStorage, session: UploadSession): Promise<boolean> {
+  using claim = await claimSession(storage, session.id)
+  if (claim === undefined) return false
   try {
     await endSession(storage, session)
   } catch (error) {
     if (hasCode(error, 'conflict')) return false
     throw error
   }
-  // Those of a closed one may be a blob by now; else they are collected as nobody's.
   if (!session.isClosed) await storage.objects.discard(session.key, session.checkpoint)
   return true
 }

@@ -2,15 +2,16 @@
  * The session object of an upload, and whose turn it is.
  *
  *   open ──takeTurn──► writing ──keepTurn──► open
- *     │                  ├────closeSession──► closed ──► gone
- *     └──────────────────┴──────endSession────────────► gone
+ *     └──────────────────┴──────endSession──► gone
  *
  * 1. Every change is a compare-and-swap on the session object: a writer that lost its turn, in this
  *    process or another, cannot move the offset.
  * 2. `checkpoint.size` bytes are stored, and no more are believed.
  * 3. A turn left by a process that died is taken over; its unrecorded bytes are dropped. Where two
- *    turns would write over each other's bytes (`claim`), one of a process that lives is not.
- * 4. A closed session takes no more bytes: it names them until the blob's record does.
+ *    turns would write over each other's bytes, whoever has the session claimed has the turn, and
+ *    one of a process that lives is not taken over.
+ * 4. The session names its bytes until the blob's record does. Whoever takes it over in between
+ *    cannot harm them: they are complete (`ObjectAppender`).
  */
 import { type Digest, isAlgorithm } from '../../oci/digest.ts'
 import type { Algorithm } from '../../oci/digest-hash.ts'
@@ -34,7 +35,7 @@ export interface UploadSession {
   readonly algorithm: Algorithm
   /** When a request last wrote to it. */
   readonly touchedAt: string
-  /** Nobody writes to it any more: its bytes are becoming a blob, or became one. */
+  /** Earlier versions said so of one whose bytes became a blob; they did not mark the bytes. */
   readonly isClosed: boolean
   readonly etag: string
 }
@@ -110,15 +111,17 @@ export async function takeTurn(
   purpose: 'append' | 'finish' = 'append',
 ): Promise<UploadTurn> {
   const { busy } = storage.uploads
-  const before = await findSession(storage, address)
-  if (busy.has(address.id)) throw lostTurn(before)
+  const claim = busy.has(address.id) ? undefined : await claimSession(storage, address.id)
+  if (claim === undefined) throw lostTurn(await findSession(storage, address))
   busy.add(address.id)
-  const held: Disposable[] = [{ [Symbol.dispose]: () => busy.delete(address.id) }]
-  const end = () => held.forEach(each => void each[Symbol.dispose]())
+  const end = () => {
+    busy.delete(address.id)
+    claim[Symbol.dispose]()
+  }
   try {
-    held.push(await claimBytes(storage, before))
-    const isDecided = purpose === 'finish' && storage.objects.isReliable
-    const session = isDecided ? before : await swapSession(storage, before)
+    const found = await findSession(storage, address)
+    const isDecided = purpose === 'finish' || storage.objects.claim !== undefined
+    const session = isDecided ? found : await swapSession(storage, found)
     return { session, [Symbol.dispose]: end }
   } catch (error) {
     end()
@@ -126,12 +129,12 @@ export async function takeTurn(
   }
 }
 
-/** Before the session is taken over: the turn of a process that lives is not. */
-async function claimBytes(storage: RegistryStorage, session: UploadSession): Promise<Disposable> {
-  if (storage.objects.claim === undefined) return { [Symbol.dispose]: () => {} }
-  const claim = await storage.objects.claim(session.key)
-  if (claim === undefined) throw lostTurn(session)
-  return claim
+/** `undefined` while a turn of another process has it, and when there is none. */
+export async function claimSession(
+  { objects }: RegistryStorage,
+  id: string,
+): Promise<Disposable | undefined> {
+  return objects.claim === undefined ? { [Symbol.dispose]: () => {} } : objects.claim(uploadKey(id))
 }
 
 /** Records how far the turn came. Throws a range conflict when another writer took it over. */
@@ -143,18 +146,6 @@ export function keepTurn(
   // Of a request that broke off a server may keep what it got, under the key it was for.
   const key = progress.checkpoint.size === 0 ? dataKey(storage.now(), storage.newId()) : session.key
   return swapSession(storage, { ...session, key, seen: undefined, ...progress })
-}
-
-/**
- * Lets nobody write any more. Throws a range conflict when another writer took it over. Where an
- * object is completed once and never cut, there is nothing to let.
- */
-export async function closeSession(
-  storage: RegistryStorage,
-  session: UploadSession,
-): Promise<UploadSession> {
-  if (storage.objects.isReliable) return session
-  return swapSession(storage, { ...session, isClosed: true })
 }
 
 /** Ends the session. Throws a range conflict when another writer took it over. */

@@ -17,7 +17,6 @@ import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError, UploadRangeError } from './resource-error.ts'
 import { digestOfStored, newHash, runningHash, seenBy } from './upload-hash.ts'
 import {
-  closeSession,
   createSession,
   endSession,
   findSession,
@@ -98,11 +97,9 @@ export async function finishUpload(
   const size = await complete(session, append)
   const blob = { digest: finish.digest, key: session.key }
   const actual = await digestOfStored(storage, { ...blob, size }, { hash, seen: session.seen })
-  // Before anything refers to the bytes: whoever took the session over may still cut them.
-  const closed = await closeSession(storage, session)
-  await mustBe(storage, { blob: { ...blob, size }, actual, session: closed })
+  await mustBe(storage, { blob: { ...blob, size }, actual, session })
   await commitBlob(storage, session.repository, { ...blob, size })
-  await forgetSession(storage, closed)
+  await forgetSession(storage, session)
   return { ...blob, size }
 }
 
@@ -152,12 +149,11 @@ export async function uploadWhole(
     storage.uploads.busy.delete(session.id)
   }
   await append.complete()
-  const closed = await closeSession(storage, session)
   const blob = { digest: upload.digest, size: hash.size, key }
   const actual = await digestOfStored(storage, blob, { hash })
-  await mustBe(storage, { blob, actual, session: closed })
+  await mustBe(storage, { blob, actual, session })
   await commitBlob(storage, repository, blob)
-  await forgetSession(storage, closed)
+  await forgetSession(storage, session)
   return blob
 }
 
@@ -226,16 +222,22 @@ async function complete(session: UploadSession, append: Append): Promise<number>
   try {
     return await append.complete()
   } catch (error) {
-    if (hasCode(error, 'not-found') || hasCode(error, 'conflict')) throw lostBytes(session, error)
-    throw error
+    throw isLost(error) ? lostBytes(session, error) : error
   }
+}
+
+function isLost(error: unknown): boolean {
+  return hasCode(error, 'not-found') || hasCode(error, 'conflict')
 }
 
 function expectedOf(size: number | undefined): Expected | undefined {
   return size === undefined ? undefined : { size }
 }
 
-/** Throws `not-found` of the upload when a power failure took its bytes: the client starts anew. */
+/**
+ * Throws `not-found` of the upload, and the client starts anew, when a power failure took its bytes, or
+ * a process was killed that had completed them.
+ */
 async function continueObject(
   storage: RegistryStorage,
   { key, checkpoint, ...session }: UploadSession,
@@ -244,7 +246,7 @@ async function continueObject(
   try {
     return await storage.objects.append(key, checkpoint, expectedOf(size))
   } catch (cause) {
-    throw hasCode(cause, 'not-found') ? lostBytes(session, cause) : cause
+    throw isLost(cause) ? lostBytes(session, cause) : cause
   }
 }
 

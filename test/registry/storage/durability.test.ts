@@ -122,7 +122,9 @@ describe.skipIf(!canTrace)('tsregistry serve (skipped where strace is not allowe
       expect(made.length).toBeGreaterThan(10)
       expect(unsynced(made)).toEqual([])
     }
-    const data = calls.filter(call => call.name === 'fdatasync' && /\/objects\/d\//.test(call.text))
+    const data = calls.filter(
+      call => call.name === 'fsync' && /\/objects\/d\/[^/]*\/[^/>]*>/.test(call.text),
+    )
     expect(data).toHaveLength(1)
   })
 })

@@ -249,5 +249,20 @@ export function objectStoreContract(name: string, make: () => Promise<TestStore>
       expect(await store.objects.size('d/x')).toBeUndefined()
       expect(await store.objects.list('d/', { max: 5 })).toEqual([])
     })
+
+    it('complete an object once: no later turn cuts it, and discard() leaves it', async () => {
+      await using store = await make()
+      const first = await store.objects.append('d/x')
+      await first.write([text('whole')])
+      await first.complete()
+      const again = async () => {
+        await using append = await store.objects.append('d/x')
+        await append.write([text('cut')])
+        await append.complete()
+      }
+      await expect(again()).rejects.toSatisfy(error => hasCode(error, 'conflict'))
+      await store.objects.discard('d/x', { size: 0, token: '' })
+      expect(await read(store.objects, 'd/x')).toBe('whole')
+    })
   })
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { hasCode } from '../../../src/oci/errors.ts'
 import { parseRepositoryName } from '../../../src/oci/reference.ts'
@@ -55,9 +55,38 @@ async function contents(storage: RegistryStorage, text: Uint8Array | string): Pr
   return Buffer.concat(found)
 }
 
+/** The store, but for some of its methods. */
+function bound(store: ObjectStore, others: Partial<ObjectStore>): ObjectStore {
+  return new Proxy(store, {
+    get: (target, name) => {
+      const member = Reflect.get(others, name) ?? Reflect.get(target, name)
+      return typeof member === 'function' ? member.bind(target) : member
+    },
+  })
+}
+
 const isConflict = (error: unknown) => hasCode(error, 'conflict')
 
 describe('an upload over a folder', () => {
+  it('whose process was killed when its bytes were complete cannot harm the blob', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'tsregistry-uploads-'))
+    onTestFinished(() => rm(root, { recursive: true, force: true }))
+    await using store = await openFileObjectStore(root)
+    const storage = createRegistryStorage(store.objects)
+    const killed = () => Promise.reject(new Error('killed'))
+    // What a kill leaves: the blob is there, and so is the session.
+    const dying = { ...storage, objects: bound(store.objects, { delete: killed }) }
+    const { id } = await startUpload(storage, repository)
+    const finish = { digest: digestOf('whole'), chunk: { bytes: chunks('whole') } }
+    await expect(finishUpload(dying, { repository, id }, finish)).rejects.toThrow('killed')
+    const again = { digest: digestOf('cut'), chunk: { bytes: chunks('cut') } }
+    await expect(finishUpload(storage, { repository, id }, again)).rejects.toSatisfy(error =>
+      hasCode(error, 'not-found'),
+    )
+    await cancelUpload(storage, { repository, id })
+    expect((await contents(storage, 'whole')).toString()).toBe('whole')
+  })
+
   it('goes on after a restart, its bytes hashed again', async () => {
     const root = await mkdtemp(join(tmpdir(), 'tsregistry-uploads-'))
     const bytes = randomBytes(300_000)

@@ -23,7 +23,8 @@ import { hasCode } from '../../../oci/errors.ts'
 
 /** Of an open file, by its number. */
 export const syncBytes: (fd: number) => Promise<void> = promisify(fdatasync)
-const syncAll: (fd: number) => Promise<void> = promisify(fsync)
+/** As {@link syncBytes}, with the file's attributes; of a directory, the names in it. */
+export const syncAll: (fd: number) => Promise<void> = promisify(fsync)
 const writeByThread = promisify(write)
 
 /** Syncs a directory that names something new, or sees to it that somebody will. */

@@ -1,46 +1,71 @@
 /**
  * An unfinished object as a growing file under its final name: written once, never copied or moved.
- * Nothing refers to the name until the object is complete, so nobody reads half of it.
+ * Nothing refers to the name until the object is complete, so nobody reads half of it. A complete one
+ * is read-only, for that is on the disk with its bytes: no turn cuts or removes what became a blob.
  */
-import { closeSync, constants, fstatSync, ftruncate, openSync, writev } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  ftruncate,
+  lstatSync,
+  openSync,
+  type Stats,
+  writev,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { type FileLock, tryLock } from '../../../layerfs/content/file-lock.ts'
 import { hasCode, OciError } from '../../../oci/errors.ts'
-import type { Append, Checkpoint } from '../object-store.ts'
-import { type NoteChange, syncBytes, withParent } from './durable-files.ts'
+import { type Append, type Checkpoint, conditionFailed } from '../object-store.ts'
+import { type NoteChange, syncAll, withParent } from './durable-files.ts'
+import { isAbsence } from './file-reads.ts'
 
 const writeChunks = promisify(writev)
 const cut: (fd: number, size: number) => Promise<void> = promisify(ftruncate)
 
 const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+const writeBits = 0o222
 
 /**
- * The kernel's lock on `path`, which is made when missing; `undefined` while another process has it.
- * Without it two processes that write one object would write over each other's bytes.
+ * The kernel's lock on the file; `undefined` while another has it, and when there is none. Without it
+ * two processes that write one object would write over each other's bytes.
  */
-export async function claimFile(path: string): Promise<FileLock | undefined> {
-  await withParent(path, () => closeSync(openSync(path, flags, 0o644)))
+export function claimFile(path: string): FileLock | undefined {
   try {
     return tryLock(path, 'exclusive')
   } catch (error) {
-    // Whoever had it gave the object up meanwhile.
-    if (hasCode(error, 'ENOENT')) return undefined
+    if (isAbsence(error)) return undefined
     throw error
   }
 }
 
+/** Whether there is a file, and a turn completed it. */
+export function isCompleteFile(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  return stat !== undefined && isComplete(stat)
+}
+
+function isComplete({ mode }: Stats): boolean {
+  return (mode & writeBits) === 0
+}
+
 /**
  * Opens `path` for one turn, cut to `from`: what an interrupted turn left behind is dropped.
- * Throws `not-found` when bytes before `from` are missing: a power failure took them.
+ * Throws `not-found` when bytes before `from` are missing: a power failure took them; and `conflict`
+ * when it is complete.
  */
 export async function appendToFile(
   path: string,
   { from, sync }: { readonly from: number; readonly sync: NoteChange },
 ): Promise<Append> {
-  const file = await withParent(path, () => openSync(path, flags, 0o644))
+  const file = await withParent(path, () => openToWrite(path))
   try {
-    const { size } = fstatSync(file)
+    const stat = fstatSync(file)
+    // Root may write to it all the same.
+    if (isComplete(stat)) throw conditionFailed(path)
+    const { size } = stat
     if (size < from) {
       throw new OciError('not-found', `Cannot continue object: expected ${from} bytes, got ${size}`)
     }
@@ -50,6 +75,14 @@ export async function appendToFile(
     throw error
   }
   return new FileAppend(file, { from, sync: () => sync(dirname(path)) })
+}
+
+function openToWrite(path: string): number {
+  try {
+    return openSync(path, flags, 0o644)
+  } catch (error) {
+    throw hasCode(error, 'EACCES') && isCompleteFile(path) ? conditionFailed(path) : error
+  }
 }
 
 class FileAppend implements Append {
@@ -85,8 +118,9 @@ class FileAppend implements Append {
 
   async complete(): Promise<number> {
     try {
+      fchmodSync(this.#file, fstatSync(this.#file).mode & ~writeBits)
       // At once: the name has been there since the first byte, and nobody is told of it yet.
-      const synced = await Promise.allSettled([syncBytes(this.#file), this.#syncName()])
+      const synced = await Promise.allSettled([syncAll(this.#file), this.#syncName()])
       for (const each of synced) if (each.status === 'rejected') throw each.reason
       return this.#size
     } finally {

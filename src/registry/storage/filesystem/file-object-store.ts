@@ -31,7 +31,7 @@ import {
 import { DirectoryCache } from './directory-cache.ts'
 import { DirectorySyncs } from './directory-syncs.ts'
 import { makeDirectory } from './durable-files.ts'
-import { appendToFile, claimFile } from './file-append.ts'
+import { appendToFile, claimFile, isCompleteFile } from './file-append.ts'
 import { fileBytes } from './file-bytes.ts'
 import { asReadable, FileReads, isAbsence, readPiece } from './file-reads.ts'
 import { FileWrites, type Places } from './file-writes.ts'
@@ -201,12 +201,12 @@ class FileObjectStore implements ObjectBatch {
     return appendToFile(this.#pathOf(key), { from: from?.size ?? 0, sync })
   }
 
-  claim(key: string): Promise<Disposable | undefined> {
+  async claim(key: string): Promise<Disposable | undefined> {
     return claimFile(this.#pathOf(key))
   }
 
-  discard(key: string): Promise<void> {
-    return this.delete(key)
+  async discard(key: string): Promise<void> {
+    if (!isCompleteFile(this.#pathOf(key))) await this.delete(key)
   }
 
   /** None: they grow under their key, and are listed there. */
