@@ -72,11 +72,11 @@ interface Served {
   readonly res: ServerResponse
   readonly client: Client
   /** Who it is, once that is known. */
-  user?: string | undefined
+  user: string | undefined
   /** Bytes of the reply that Node's socket did not count. */
   relayed: number
   /** Bytes of the reply's body, once that is known. */
-  length?: number | undefined
+  length: number | undefined
 }
 
 export function createApplication(options: ApplicationOptions): Application {
@@ -84,7 +84,8 @@ export function createApplication(options: ApplicationOptions): Application {
   const showPage = createPages(options).callback()
   const { isProxy = () => false } = options
   return (req, res) => {
-    const served: Served = { req, res, client: clientOf(req, isProxy), relayed: 0 }
+    const client = clientOf(req, isProxy)
+    const served: Served = { req, res, client, user: undefined, relayed: 0, length: undefined }
     watch(served, options)
     setHeaders(res, options.headers?.())
     if (isPage(req.url ?? '')) void showPage(req, res)

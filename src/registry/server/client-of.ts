@@ -18,6 +18,7 @@ export type IsProxy = (address: string | undefined) => boolean
 export function clientOf({ headers, socket }: IncomingMessage, isProxy: IsProxy): Client {
   const isEncrypted = socket instanceof TLSSocket
   const client: Client = {
+    connection: socket,
     header: name => {
       const value = headers[name]
       return Array.isArray(value) ? value.join(', ') : value

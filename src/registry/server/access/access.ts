@@ -10,6 +10,8 @@ import type { Session } from './session.ts'
 
 /** What is known of the client, before anything of it is believed. */
 export interface Client {
+  /** One object for all requests of a connection, which may be several clients' behind a proxy. */
+  readonly connection?: object
   /** A request header by its lower-case name. */
   readonly header: (name: string) => string | undefined
   /** Its address: the connection's, or what a proxy of ours says (`client-of.ts`). */

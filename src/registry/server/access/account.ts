@@ -10,6 +10,8 @@ export interface Account {
    * where there is nothing of ours that could change.
    */
   readonly stamp?: string
+  /** Milliseconds since 1970, after which it is to be looked for again; absent: it is in a file. */
+  readonly until?: number
 }
 
 /** Tells nothing of the secret: a hash of its salted hash. */

@@ -6,6 +6,7 @@ import type { Account } from './account.ts'
 import type { Accounts } from './accounts.ts'
 import { isTokenLike, parseAuthorization } from './authorization.ts'
 import { identityOfCertificate } from './certificate.ts'
+import type { Htpasswd } from './htpasswd.ts'
 import { anonymous } from './identity.ts'
 import type { Issuers } from './issuers.ts'
 import { type TokenIssuer, verifyToken } from './registry-token.ts'
@@ -13,7 +14,9 @@ import { scopeOf, type TokenScope } from './scope.ts'
 
 export interface Authenticated {
   readonly account: Account
-  readonly scope?: TokenScope
+  readonly scope?: TokenScope | undefined
+  /** The end of the token, in milliseconds since 1970; absent: of none. */
+  readonly expiresAt?: number
 }
 
 export interface Authenticator {
@@ -22,6 +25,7 @@ export interface Authenticator {
 }
 
 export interface AuthenticatorSources {
+  readonly users: () => Htpasswd
   readonly accounts: Accounts
   readonly tokens: TokenIssuer
   readonly issuers: () => Issuers
@@ -29,8 +33,7 @@ export interface AuthenticatorSources {
 
 /** A token that was verified, until it ends; with its keys it is forgotten. */
 interface Verified {
-  readonly proof: Authenticated
-  readonly expiresAt: number
+  readonly proof: Authenticated & { readonly expiresAt: number }
   readonly validFor: readonly [issuers: unknown, keys: unknown]
 }
 
@@ -45,25 +48,24 @@ export function createAuthenticator(sources: AuthenticatorSources): Authenticato
     const known = verified.get(key)
     const isKnown =
       known?.validFor.every((part, i) => part === validFor[i]) === true &&
-      known.expiresAt > tokens.now().getTime()
+      known.proof.expiresAt > tokens.now().getTime()
     if (isKnown) return renewed(known.proof)
-    const found = await verify(token)
-    if (found === undefined) return undefined
-    verified.set(key, { ...found, validFor })
-    return renewed(found.proof)
+    const proof = await verify(token)
+    if (proof === undefined) return undefined
+    verified.set(key, { proof, validFor })
+    return renewed(proof)
   }
 
-  async function verify(token: string): Promise<Omit<Verified, 'validFor'> | undefined> {
+  async function verify(token: string): Promise<Verified['proof'] | undefined> {
     const own = await verifyToken(tokens, 'access', token)
     if (own !== undefined) {
       const { account, resources, expiresAt } = own
-      return { proof: { account, scope: scopeOf(resources) }, expiresAt }
+      return { account, scope: scopeOf(resources), expiresAt }
     }
     const external = await issuers().verify(token)
     if (external === undefined) return undefined
     const { identity, resources, expiresAt } = external
-    const scope = resources === undefined ? {} : { scope: scopeOf(resources) }
-    return { proof: { account: { identity }, ...scope }, expiresAt }
+    return { account: { identity }, scope: resources && scopeOf(resources), expiresAt }
   }
 
   /** A user who is gone, or has another password, is gone for their tokens too. */

@@ -7,7 +7,7 @@ import type { TokenScope } from './scope.ts'
 export interface Caller {
   readonly identity: Identity
   /** What the token was issued for; absent: no token, and no limit but the policy. */
-  readonly scope?: TokenScope
+  readonly scope?: TokenScope | undefined
 }
 
 export interface Wanted {

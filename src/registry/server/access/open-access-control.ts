@@ -6,11 +6,12 @@ import type { ObjectReader } from '../../storage/object-store.ts'
 import { type Access, type AccessRequest, type Client, LoginNeeded } from './access.ts'
 import { type AccessFileOptions, openAccessFiles } from './access-files.ts'
 import { createAccounts } from './accounts.ts'
-import { type Authenticated, createAuthenticator } from './authenticate.ts'
+import { createAuthenticator } from './authenticate.ts'
 import { basicChallenge, bearerChallenge, type ChallengeOptions } from './challenge.ts'
 import { createPasswordCheck } from './check-password.ts'
 import { openPasswordComparer } from './compare-password.ts'
 import { type Caller, decide, mayDo, type Rules } from './decide.ts'
+import { createProofsOfConnections } from './proofs-of-connections.ts'
 import { refusal } from './refusal.ts'
 import { createRobotCheck } from './robots.ts'
 import { issueToken, type TokenService } from './token-service.ts'
@@ -39,7 +40,9 @@ export async function openAccessControl(options: AccessOptions): Promise<AccessC
     robots: createRobotCheck(options.objects, () => now().getTime()),
   })
   const tokens = { keys: () => files.keys.current(), realm: options.realm, now }
-  const authenticator = createAuthenticator({ accounts, tokens, issuers: () => rules().issuers })
+  const sources = { users, accounts, tokens, issuers: () => rules().issuers }
+  const authenticator = createAuthenticator(sources)
+  const proofs = createProofsOfConnections(authenticator, sources)
   const service: TokenService = {
     tokens,
     accounts,
@@ -51,13 +54,12 @@ export async function openAccessControl(options: AccessOptions): Promise<AccessC
   const challenger = { options, rules }
   return {
     admit: async (client, request) => {
-      const proof = await authenticator.authenticate(client)
+      const proof = proofs.recall(client) ?? (await proofs.prove(client))
       if (proof === undefined) throw wrongCredentials(challenger, client, request)
-      const caller = callerOf(proof)
+      const caller: Caller = { identity: proof.account.identity, scope: proof.scope }
       mustBeAllowed(challenger, { client, caller, request })
-      const { name } = caller.identity
       return {
-        ...(name === '' ? {} : { name }),
+        name: caller.identity.name || undefined,
         // A catalog shows what the caller may see, whatever repository the token was issued for.
         may: (right, repository) =>
           request.action === 'list'
@@ -72,10 +74,6 @@ export async function openAccessControl(options: AccessOptions): Promise<AccessC
       await comparer[Symbol.asyncDispose]()
     },
   }
-}
-
-function callerOf({ account, scope }: Authenticated): Caller {
-  return { identity: account.identity, ...(scope === undefined ? {} : { scope }) }
 }
 
 interface Challenger {

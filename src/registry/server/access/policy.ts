@@ -5,7 +5,6 @@
  * 2. Within it grants add up; there is nothing that takes a right away.
  * 3. No entry: nobody may do anything. An administrator may do everything, everywhere.
  */
-import { LRUCache } from 'lru-cache'
 import { matchesGlob } from '../../storage/glob.ts'
 import type { Identity } from './identity.ts'
 
@@ -67,17 +66,33 @@ export function letsAnyonePull({ entries }: Policy): boolean {
 
 export type RightsOf = (identity: Identity, repository: string) => ReadonlySet<Right>
 
+const maxRemembered = 10_000
+
 /** {@link rightsOf} that remembers: patterns are slower to match than a request is to answer. */
 export function rememberRights(policy: Policy): RightsOf {
-  const known = new LRUCache<string, ReadonlySet<Right>>({ max: 10_000 })
+  const known = new Map<string, ReadonlySet<Right>>()
   return (identity, repository) => {
-    const key = JSON.stringify([identity.kind, identity.name, identity.groups, repository])
+    const key = `${textOf(identity)} ${repository}`
     const found = known.get(key)
     if (found !== undefined) return found
     const rights = rightsOf(policy, identity, repository)
+    // All at once: to keep account of who was asked for last costs each request more than this.
+    if (known.size >= maxRemembered) known.clear()
     known.set(key, rights)
     return rights
   }
+}
+
+/** Of those who ask again, which is almost everybody. */
+const texts = new WeakMap<Identity, string>()
+
+/** Another for everybody whose rights may be others. It shows where it ends. */
+function textOf(identity: Identity): string {
+  const known = texts.get(identity)
+  if (known !== undefined) return known
+  const text = JSON.stringify([identity.kind, identity.name, identity.groups])
+  texts.set(identity, text)
+  return text
 }
 
 function isAmong(policy: Policy, subjects: readonly Subject[], identity: Identity): boolean {

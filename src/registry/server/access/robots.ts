@@ -111,12 +111,13 @@ export function createRobotCheck(objects: ObjectReader, now: () => number = Date
       return robot === undefined ? undefined : accountOf(robot)
     },
   }
-}
 
-function accountOf({ name, groups, hash }: StoredRobot): Account {
-  return {
-    identity: { kind: 'robot', name: robotPrefix + name, groups },
-    stamp: stampOf(hash),
+  function accountOf({ name, groups, hash, expiresAt = Infinity }: StoredRobot): Account {
+    return {
+      identity: { kind: 'robot', name: robotPrefix + name, groups },
+      stamp: stampOf(hash),
+      until: Math.min(expiresAt, now() + known.getRemainingTTL(name)),
+    }
   }
 }
 

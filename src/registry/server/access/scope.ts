@@ -58,13 +58,17 @@ function mustBeRepository(name: string, text: string): void {
 
 /** Exact names alone: a token for `*` is a token for nothing. */
 export function scopeOf(resources: readonly Resource[]): TokenScope {
-  const granted = new Set(
-    resources.flatMap(({ type, name, actions }) =>
-      actions.map(action => JSON.stringify([type, name, action])),
-    ),
-  )
-  const has = (...words: string[]) => granted.has(JSON.stringify(words))
-  return { may: (type, name, action) => has(type, name, action) || has(type, name, '*') }
+  const granted = new Map<string, Map<string, Set<string>>>()
+  for (const { type, name, actions } of resources) {
+    const names = granted.get(type) ?? new Map<string, Set<string>>()
+    granted.set(type, names.set(name, new Set([...(names.get(name) ?? []), ...actions])))
+  }
+  return {
+    may: (type, name, action) => {
+      const actions = granted.get(type)?.get(name)
+      return actions !== undefined && (actions.has(action) || actions.has('*'))
+    },
+  }
 }
 
 function malformed(text: string): OciError {

@@ -3,6 +3,6 @@ import type { Right } from './policy.ts'
 
 export interface Session {
   /** For the history of tags and for logs; absent: anybody. */
-  readonly name?: string
+  readonly name?: string | undefined
   may(right: Right, repository: string): boolean
 }
