@@ -11,11 +11,12 @@
  */
 import { closeSync } from 'node:fs'
 import { OciError } from '../../oci/errors.ts'
+import { type Listing, listingOf } from '../native/listing.ts'
 import { xattrsAt } from './attributes.ts'
 import { type Found, isUnchanged } from './compare-files.ts'
 import { findDirectoryAt } from './directory-cache.ts'
-import { foundAt, foundIn, namesIn } from './directory-entries.ts'
-import { fileType, isDirectory, typeMask } from './file-type.ts'
+import { allIn, foundAt, foundIn, namesIn } from './directory-entries.ts'
+import { fileType, isDirectory, isFile, typeMask } from './file-type.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { isWhiteout, type OverlayFormat, whiteoutPrefix } from './overlay-format.ts'
 import { joinPath, rootPath, type SafePath, shown } from './path-bytes.ts'
@@ -27,6 +28,21 @@ export type Change =
   | { readonly kind: 'opaque'; readonly path: SafePath }
   /** What is at `path` now. `found` is valid until the next change is asked for. */
   | { readonly kind: 'content'; readonly path: SafePath; readonly found: Found }
+
+/**
+ * Entries of a directory, all of them files of one name, and all of them new: most of what a layer
+ * has. The descriptor is valid until the next change is asked for.
+ */
+export interface FileRun {
+  readonly kind: 'files'
+  /** The directory's. */
+  readonly path: SafePath
+  readonly fd: number
+  readonly listing: Listing
+  /** Half-open, in the listing. */
+  readonly start: number
+  readonly end: number
+}
 
 /** Above this many names, one opaque whiteout is shorter than a whiteout for each. */
 const explicitWhiteouts = 64
@@ -48,16 +64,40 @@ interface Level {
 }
 
 export function* walkChanges(trees: DiffTrees): Generator<Change> {
+  for (const change of walkRuns(trees)) {
+    if (change.kind === 'files') yield* filesOf(change)
+    else yield change
+  }
+}
+
+/** The same for who has a faster way with many files than with each. */
+export function* walkRuns(trees: DiffTrees): Generator<Change | FileRun> {
   const { upperFd, lowerFd } = trees
   const walk = new Walk(trees.format)
   yield* walk.from({ path: rootPath, upperFd, lowerFd, isOpaque: false })
 }
 
+export function* filesOf({ path, fd, listing, start, end }: FileRun): Generator<ContentChange> {
+  for (let index = start; index < end; index++) {
+    const found = foundIn(fd, listing, index)
+    yield { kind: 'content', path: joinPath(path, found.name), found }
+  }
+}
+
+export type ContentChange = Change & { readonly kind: 'content' }
+
 /** A directory that is being walked. */
 interface Frame {
-  readonly listing: number
-  readonly found: readonly Found[]
+  /** The open directory. */
+  readonly fd: number
+  readonly listing: Listing
+  /** Entry by entry from here on. */
   next: number
+  /** The listing's. */
+  readonly others: Uint32Array
+  /** How many of them stand before `next`. */
+  passed: number
+  readonly hasReserved: boolean
   /** The level without what an opaque marker hides. */
   readonly shown: Level
   /** Descriptors that end with the frame. */
@@ -82,16 +122,16 @@ class Walk {
     this.#format = format
   }
 
-  *from(top: Level): Generator<Change> {
+  *from(top: Level): Generator<Change | FileRun> {
     try {
       yield* this.#enter({ level: top, opened: [], unsaid: undefined })
-      for (;;) {
-        const frame = this.#frames.at(-1)
-        if (frame === undefined) return
-        const each = frame.found[frame.next]
-        frame.next += 1
-        if (each === undefined) this.#leave()
-        else if (!isWhiteout(each.stat)) yield* this.#entry(frame.shown, each)
+      for (let frame = this.#frames.at(-1); frame !== undefined; frame = this.#frames.at(-1)) {
+        const { fd, listing, next: start, shown } = frame
+        const end = runEnd(frame)
+        frame.next = Math.max(end, start + 1)
+        if (start === listing.length) this.#leave()
+        else if (end > start) yield* this.#run({ path: shown.path, fd, listing, start, end })
+        else yield* this.#entry(frame, start)
       }
     } finally {
       for (const frame of this.#frames) close(frame)
@@ -99,11 +139,14 @@ class Walk {
   }
 
   *#enter({ level, opened, unsaid }: Entered): Generator<Change> {
-    const listing = openListing(level.upperFd, '.')
-    const found = foundIn(listing)
-    const frame = { listing, found, next: 0, shown: level, opened, unsaid }
+    const fd = openListing(level.upperFd, '.')
+    const listing = listingOf(fd)
+    const { others } = listing
+    const hasReserved = listing.bytes.includes(whiteoutPrefix)
+    const at = { fd, listing, next: 0, others, passed: 0 }
+    const frame: Frame = { ...at, hasReserved, shown: level, opened, unsaid }
     this.#frames.push(frame)
-    const shown = yield* this.#hidden(level, found)
+    const shown = yield* this.#hidden(level, frame)
     this.#frames[this.#frames.length - 1] = { ...frame, shown }
   }
 
@@ -115,9 +158,10 @@ class Walk {
   }
 
   /** Answers the level as it is with all that hidden: an opaque marker leaves nothing below. */
-  *#hidden(level: Level, found: readonly Found[]): Generator<Change, Level> {
+  *#hidden(level: Level, { fd, listing }: Frame): Generator<Change, Level> {
     const { path, lowerFd, isOpaque } = level
     if (lowerFd === undefined) return level
+    const found = allIn(fd, listing)
     const upper = new Set(found.filter(({ stat }) => !isWhiteout(stat)).map(({ name }) => name))
     const hidden = isOpaque
       ? namesIn(lowerFd)
@@ -134,7 +178,14 @@ class Walk {
     return level
   }
 
-  *#entry(level: Level, upper: Found): Generator<Change> {
+  *#run(run: Omit<FileRun, 'kind'>): Generator<Change | FileRun> {
+    yield* this.#unsaid.splice(0)
+    yield { kind: 'files', ...run }
+  }
+
+  *#entry({ shown: level, fd, listing }: Frame, index: number): Generator<Change | FileRun> {
+    const upper = foundIn(fd, listing, index)
+    if (isWhiteout(upper.stat)) return
     const path = joinPath(level.path, upper.name)
     if (upper.name.startsWith(whiteoutPrefix)) throw reservedName(path)
     // A socket lives as long as the process that made it.
@@ -145,17 +196,17 @@ class Walk {
       yield* this.#directory(level, change, lower)
       return
     }
+    if (lower === undefined && isPlain(upper)) {
+      yield* this.#run({ path: level.path, fd, listing, start: index, end: index + 1 })
+      return
+    }
     // Two names of one file are a change, even if each looks the same as before.
     if (lower === undefined || upper.stat.links > 1 || !isUnchanged(upper, lower)) {
       yield* this.#say(change)
     }
   }
 
-  *#directory(
-    level: Level,
-    change: Change & { kind: 'content' },
-    lower: Found | undefined,
-  ): Generator<Change> {
+  *#directory(level: Level, change: ContentChange, lower: Found | undefined): Generator<Change> {
     const { found, path } = change
     if (this.#frames.length > maxDepth) throw tooDeep(path)
     const hasLower = lower !== undefined && isDirectory(lower.stat)
@@ -192,13 +243,25 @@ class Walk {
   }
 }
 
-function close({ listing, opened }: Frame): void {
-  for (const fd of [listing, ...opened]) closeSync(fd)
+function close({ fd, opened }: Frame): void {
+  for (const each of [fd, ...opened]) closeSync(each)
+}
+
+/** Up to where files of one name follow each other that nothing below can have; nowhere: `next`. */
+function runEnd(frame: Frame): number {
+  const { listing, next, others, shown, hasReserved } = frame
+  if (shown.lowerFd !== undefined || hasReserved) return next
+  while ((others[frame.passed] ?? listing.length) < next) frame.passed += 1
+  return others[frame.passed] ?? listing.length
 }
 
 /** One character is one byte here. */
 function byBytes(a: string, b: string): number {
   return a < b ? -1 : 1
+}
+
+function isPlain({ stat }: Found): boolean {
+  return isFile(stat) && stat.links === 1
 }
 
 function lowerFound({ lowerFd }: Level, name: string): Found | undefined {

@@ -1,6 +1,6 @@
 /** What is in a directory that is open. */
 import { closeSync } from 'node:fs'
-import { listingOf } from '../native/listing.ts'
+import type { Listing } from '../native/listing.ts'
 import { syscalls } from '../native/syscalls.ts'
 import type { Found } from './compare-files.ts'
 import { openListing } from './remove-tree.ts'
@@ -23,14 +23,14 @@ export function namesIn(dirFd: number): string[] {
   }
 }
 
-/** All of them, sorted by bytes, as they are now. */
-export function foundIn(fd: number): Found[] {
-  const listing = listingOf(fd)
-  return Array.from({ length: listing.length }, (_, index) => ({
-    fd,
-    name: listing.name(index).toString('latin1'),
-    stat: listing.stat(index),
-  }))
+/** An entry of what `fd` was listed as. */
+export function foundIn(fd: number, listing: Listing, index: number): Found {
+  return { fd, name: listing.name(index).toString('latin1'), stat: listing.stat(index) }
+}
+
+/** All of them, sorted by bytes. */
+export function allIn(fd: number, listing: Listing): Found[] {
+  return Array.from({ length: listing.length }, (_, index) => foundIn(fd, listing, index))
 }
 
 /** `undefined` where nothing has the name. */

@@ -2,6 +2,7 @@
  * Listing: a directory's entries with what `lstat` tells of each, in one buffer (`addon/list.c`
  * draws it), sorted by bytes. Two are the same bytes when nothing about any entry changed.
  */
+import { constants } from 'node:fs'
 import { type FileStat, syscalls } from './syscalls.ts'
 
 const nameStart = 88
@@ -23,14 +24,24 @@ export class Listing {
     this.length = index[0] ?? 0
   }
 
-  /** Which entries are directories, in their order. */
-  get directories(): Uint32Array {
+  /** Which entries are something else than a file of one name, in their order. */
+  get others(): Uint32Array {
     return this.#index.subarray(this.length + 2)
+  }
+
+  /** Which of them are directories. */
+  get directories(): Uint32Array {
+    return this.others.filter(index => (this.mode(index) & constants.S_IFMT) === constants.S_IFDIR)
+  }
+
+  /** From `start` up to `end`, as bytes of a listing. */
+  entries(start: number, end: number): Buffer {
+    return this.bytes.subarray(this.#at(start), this.#at(end))
   }
 
   /** All that is known of the entry: the same bytes, the same file as before. */
   entry(index: number): Buffer {
-    return this.bytes.subarray(this.#at(index), this.#at(index + 1))
+    return this.entries(index, index + 1)
   }
 
   name(index: number): Buffer {

@@ -87,10 +87,26 @@ export interface Syscalls {
     numbers: Uint8Array,
   ): Buffer
   /**
-   * The content of a file without extended attributes, which must fit: how many bytes it has. -1:
-   * it is something else, or gone.
+   * Of entries of a listing the headers that a tar has, with room for the content behind each: where
+   * that begins, and where the last one ends. Up to the first that is no file of one name, that one
+   * ustar header cannot describe, or that there is no room for. `directory`: what is put before their
+   * names; `latest`: later times become this one.
    */
-  readPlain(dirFd: number, name: Name, into: Uint8Array): number
+  tarHeaders(
+    entries: Uint8Array,
+    directory: Uint8Array,
+    latest: number,
+    output: Uint8Array,
+  ): Uint32Array
+  /**
+   * The contents of those files to where {@link tarHeaders} left room, by several threads. `false`: one
+   * is not as listed any more, or has extended attributes; what is in `output` is then of no use.
+   */
+  readFiles(
+    from: readonly [dirFd: number, entries: Uint8Array],
+    starts: Uint32Array,
+    output: Uint8Array,
+  ): boolean
   mkdirat(dirFd: number, path: Name, mode: number): void
   mknodat(
     dirFd: number,
@@ -136,7 +152,7 @@ export interface Syscalls {
   listDirectory(fd: number): Buffer
   /**
    * Of such a list: how many entries it has, where each begins, where the last one ends, and which
-   * ones are directories. `null` for bytes that are none.
+   * ones are no files of one name. `null` for bytes that are none.
    */
   indexListing(bytes: Uint8Array): Uint32Array | null
   /** Extended attributes by path, of the link itself if it is one: `/proc/self/fd/N/name`. */

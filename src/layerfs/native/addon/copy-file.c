@@ -1,6 +1,6 @@
 /*
- * A plain file copied, or read, at once: as create-file.c, for what nearly all files are. Each says
- * when a file is none of those; it is then as if it had not been called.
+ * A plain file copied, or read, at once: as create-file.c, for what nearly all files are. Both say
+ * when a file is none of those; it is then as if they had not been called.
  */
 #define _GNU_SOURCE
 #include "new-file.h"
@@ -28,6 +28,16 @@ static bool read_place(napi_env env, const struct arguments *args, size_t index,
          read_name(&pair, 1, &place->name);
 }
 
+/* Whether any belongs to the file: a label is of the machine, and on some of them every file has one. A
+ * file system without attributes answers an error. */
+static bool has_attributes(int fd) {
+  static const char label[] = "security.selinux";
+  char names[sizeof label];
+  const ssize_t size = flistxattr(fd, names, sizeof names);
+  if (size < 0) return errno == ERANGE;
+  return size > 0 && (size != sizeof label || memcmp(names, label, sizeof label) != 0);
+}
+
 /* The descriptor, or the negative of one of the answers above. O_NONBLOCK: should it be a FIFO by
  * now, the open returns. */
 static int open_plain(int dir_fd, const char *name, struct stat *stat, off_t largest) {
@@ -35,8 +45,7 @@ static int open_plain(int dir_fd, const char *name, struct stat *stat, off_t lar
   const int fd = openat(dir_fd, name, flags);
   if (fd < 0) return errno == ENOENT || errno == ELOOP ? -IS_GONE : -IS_NOT_PLAIN;
   if (fstat(fd, stat) == 0 && S_ISREG(stat->st_mode) && stat->st_size <= largest &&
-      /* A file system without attributes answers an error. */
-      flistxattr(fd, NULL, 0) <= 0) {
+      !has_attributes(fd)) {
     return fd;
   }
   close(fd);
@@ -103,6 +112,15 @@ int copy_plain(int from_fd, const char *from_name, int to_fd, const char *to_nam
   return is_copied ? IS_DONE : -1;
 }
 
+ssize_t read_plain(int dir_fd, const char *name, void *data, size_t size) {
+  struct stat stat;
+  const int fd = open_plain(dir_fd, name, &stat, (off_t)size);
+  if (fd < 0) return -1;
+  const ssize_t length = read_all(fd, data, size);
+  close(fd);
+  return length;
+}
+
 static napi_value call_copy_file(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
   struct place from, to;
@@ -117,27 +135,7 @@ static napi_value call_copy_file(napi_env env, napi_callback_info info) {
   return status < 0 ? throw_errno(env, call, to.name.text) : number(env, status);
 }
 
-static napi_value call_read_plain(napi_env env, napi_callback_info info) {
-  struct arguments args = arguments_of(env, info);
-  struct place place;
-  const void *data;
-  size_t size;
-  if (!read_int(&args, 0, &place.dir_fd) || !read_name(&args, 1, &place.name) ||
-      !read_bytes(&args, 2, &data, &size)) {
-    return NULL;
-  }
-  struct stat stat;
-  const int fd = open_plain(place.dir_fd, place.name.text, &stat, (off_t)size);
-  if (fd < 0) return number(env, -1);
-  const ssize_t length = read_all(fd, (char *)data, size);
-  const int failure = errno;
-  close(fd);
-  errno = failure;
-  return length < 0 ? throw_errno(env, "read", place.name.text) : number(env, length);
-}
-
 const struct binding copy_file_bindings[] = {
     {"copyFile", call_copy_file},
-    {"readPlain", call_read_plain},
     {NULL, NULL},
 };

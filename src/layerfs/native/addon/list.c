@@ -148,20 +148,20 @@ bool read_entry(const char *bytes, size_t left, struct entry *entry) {
          entry->name_size <= entry->size - sizeof *entry;
 }
 
-/* The number of entries, where each begins, where the last one ends, which ones are directories.
- * As u32, as `Listing` reads them. Returns how many numbers; 0: it is no listing. */
+/* The number of entries, where each begins, where the last one ends, which ones are no files of one
+ * name. As u32, as `Listing` reads them. Returns how many numbers; 0: it is no listing. */
 static size_t index_entries(const char *bytes, size_t size, uint32_t *index, size_t count) {
-  size_t at = 0, used = 1, directories = count + 2;
+  size_t at = 0, used = 1, others = count + 2;
   while (at < size) {
     struct entry entry;
     if (!read_entry(bytes + at, size - at, &entry)) return 0;
-    if (S_ISDIR(entry.mode)) index[directories++] = (uint32_t)(used - 1);
+    if (!S_ISREG(entry.mode) || entry.links > 1) index[others++] = (uint32_t)(used - 1);
     index[used++] = (uint32_t)at;
     at += entry.size;
   }
   index[used] = (uint32_t)at;
   index[0] = (uint32_t)count;
-  return directories;
+  return others;
 }
 
 size_t count_entries(const char *bytes, size_t size) {
@@ -182,7 +182,7 @@ static napi_value call_index_listing(napi_env env, napi_callback_info info) {
   const size_t count = count_entries(bytes, size);
   void *index;
   napi_value array, result;
-  /* Should all of them be directories. */
+  /* Should all of them be others. */
   if (napi_create_arraybuffer(env, (2 * count + 2) * sizeof(uint32_t), &index, &array) != napi_ok) {
     return NULL;
   }

@@ -194,5 +194,6 @@ NAPI_MODULE_INIT() {
   bind(env, exports, socket_bindings);
   bind(env, exports, hash_bindings);
   bind(env, exports, copy_files_bindings);
+  bind(env, exports, pack_files_bindings);
   return exports;
 }
