@@ -98,20 +98,29 @@ export async function openBlob(
   }
 }
 
-/** Makes verified, complete bytes the blob `blob.digest` of the repository. */
+/**
+ * Makes bytes a blob of the repository. `complete` resolves when they are complete and verified, with
+ * the blob that they are, mostly the one that is `expected`: what is written of it reaches the disk
+ * meanwhile.
+ */
 export function commitBlob(
   storage: RegistryStorage,
   repository: RepositoryName,
-  blob: StoredBlob,
-): Promise<void> {
+  {
+    expected,
+    complete,
+  }: { readonly expected: StoredBlob; readonly complete: () => Promise<StoredBlob> },
+): Promise<StoredBlob> {
   return together(storage, async storage => {
+    const linkedAt = storage.now().getTime()
+    storage.objects.prepare?.(encodeLinking({ blob: expected, linkedAt }))
+    const blob = await complete()
     for (;;) {
-      const linkedAt = storage.now().getTime()
       const kept = await keepRecord(storage, { blob, linkedAt })
       // Else the record was collected in between: ours takes its place.
       if (!(await link(storage, repository, { blob: kept, linkedAt }))) continue
       if (kept.key !== blob.key) await storage.objects.delete(blob.key)
-      return
+      return blob
     }
   })
 }

@@ -22,11 +22,12 @@ import { addReferrer, removeReferrer } from './referrers.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { addRepository } from './repositories.ts'
 import { ResourceError } from './resource-error.ts'
-import { findManifest, putManifest, type StoredManifest } from './stored-manifest.ts'
+import { findManifest, newManifest, putManifest, type StoredManifest } from './stored-manifest.ts'
 import {
   findTag,
   immutableTag,
   mayPutTag,
+  newTag,
   putTag,
   removeTagsOf,
   renewTag,
@@ -86,17 +87,22 @@ export async function pushManifest(
     await holdReferences(storage, repository, document)
   }
   // Nothing is stored for a push that cannot succeed; what decides is the write of the tag.
+  const writes: TagWrite[] = []
   for (const tag of push.tags) {
-    await mayPutTag(storage, repository, { tag, manifest, ...termsOf(push) })
+    const write = { tag, manifest, ...termsOf(push), by: push.by }
+    const seen = await mayPutTag(storage, repository, write)
+    writes.push({ ...write, seen, record: newTag(storage, manifest) })
   }
   await storage.pushes.run(manifestKey(repository, digest), () =>
-    together(storage, storage => settle(storage, repository, { push, document, manifest })),
+    together(storage, storage => settle(storage, repository, { push, writes, document, manifest })),
   )
   return manifest
 }
 
 interface ParsedPush {
   readonly push: ManifestPush
+  /** Of its tags. */
+  readonly writes: readonly TagWrite[]
   readonly document: ManifestDocument
   readonly manifest: StoredManifest
 }
@@ -104,22 +110,35 @@ interface ParsedPush {
 async function settle(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { push, document, manifest }: ParsedPush,
+  { push, writes, document, manifest }: ParsedPush,
 ): Promise<void> {
   const { digest } = manifest
+  let object = newManifest(storage, manifest)
+  prepare(storage, [object, ...writes.map(({ record }) => record)])
+  // A tag that points at it was set when it was there.
+  let isThere = writes.some(({ seen }) => seen?.found?.digest === digest)
   await addRepository(storage, repository)
   if (push.tags.length === 0) await mustMeetCondition(storage, repository, { digest, push })
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const { etag, isNew } = await putManifest(storage, repository, manifest)
+    const { etag, isNew } = await putManifest(storage, repository, { digest, object, isThere })
     await vouch(storage, repository, { document, manifest, newVersion: isNew ? etag : undefined })
-    for (const tag of push.tags) {
-      const write = { tag, manifest, ...termsOf(push), by: push.by }
+    for (const write of writes) {
       await (attempt === 0 ? putTag : renewTag)(storage, repository, write)
     }
     if ((await storage.objects.get(manifestKey(repository, digest)))?.etag === etag) return
     if (attempt >= politeAfter) await pause(Math.random() * Math.min(1000, 20 * 2 ** attempt))
+    object = newManifest(storage, manifest)
+    isThere = false
   }
   throw new OciError('unavailable', `Cannot store manifest "${digest}": it is pushed too often`)
+}
+
+/** The disk has all of a push to do at once. */
+function prepare(
+  { objects }: RegistryStorage,
+  objectsToPut: readonly (Uint8Array | undefined)[],
+): void {
+  for (const bytes of objectsToPut) if (bytes !== undefined) objects.prepare?.(bytes)
 }
 
 function termsOf({
@@ -133,7 +152,7 @@ function termsOf({
 async function vouch(
   storage: RegistryStorage,
   repository: RepositoryName,
-  version: Omit<ParsedPush, 'push'> & { readonly newVersion: string | undefined },
+  version: Pick<ParsedPush, 'document' | 'manifest'> & { readonly newVersion: string | undefined },
 ): Promise<void> {
   const { document, manifest, newVersion } = version
   const { digest, bytes } = manifest

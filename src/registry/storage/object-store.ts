@@ -145,6 +145,8 @@ export interface ObjectAppender {
 
 /** Writes that reach the disk together: each is seen at once, and waits for no disk. */
 export interface ObjectBatch extends ObjectStore, AsyncDisposable {
+  /** An object of these bytes will be put soon: they are on their way to the disk meanwhile. */
+  prepare(bytes: Uint8Array): void
   /**
    * Resolves when all that was put and deleted through the batch survives a power failure. Until then
    * nobody may be told of it. Disposing it without leaves that open.
@@ -166,6 +168,7 @@ export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender 
   /** Absent where a write costs no wait for a disk. */
   batch?(): ObjectBatch
   /** Of a batch: see {@link ObjectBatch}. */
+  prepare?(bytes: Uint8Array): void
   settle?(): Promise<void>
   /** Whether `open` gives what `append` has written so far of an object that is not complete. */
   readonly showsUnfinished?: boolean

@@ -44,16 +44,24 @@ export async function findManifest(
 /** A store that remembers an object hands out the same one: its digest need not be taken again. */
 const decoded = new WeakMap<StoredObject, ManifestVersion>()
 
+interface ManifestWrite {
+  readonly digest: Digest
+  /** Of {@link newManifest}. */
+  readonly object: Uint8Array
+  /** Whether there is one most likely; then it counts as one that was there. */
+  readonly isThere: boolean
+}
+
 /** Puts a new, live version and returns its etag, and whether there was none before. */
 export async function putManifest(
   storage: RegistryStorage,
   repository: RepositoryName,
-  manifest: StoredManifest,
+  { digest, object, isThere }: ManifestWrite,
 ): Promise<{ readonly etag: string; readonly isNew: boolean }> {
-  const object = encodeManifest(storage, manifest)
-  const key = manifestKey(repository, manifest.digest)
+  const key = manifestKey(repository, digest)
   const put = (condition?: Condition) =>
     storage.objects.put(key, object, condition === undefined ? {} : { condition })
+  if (isThere) return { etag: await put(), isNew: false }
   try {
     return { etag: await put({ kind: 'absent' }), isNew: true }
   } catch (error) {
@@ -71,13 +79,14 @@ export async function renewManifest(
   const key = manifestKey(repository, version.digest)
   const condition: Condition = { kind: 'matches', etag: version.etag }
   try {
-    await storage.objects.put(key, encodeManifest(storage, version), { condition })
+    await storage.objects.put(key, newManifest(storage, version), { condition })
   } catch (error) {
     if (!hasCode(error, 'conflict')) throw error
   }
 }
 
-function encodeManifest(storage: RegistryStorage, manifest: StoredManifest): Uint8Array {
+/** What the object is when the manifest is pushed now: another each time. */
+export function newManifest(storage: RegistryStorage, manifest: StoredManifest): Uint8Array {
   const { mediaType, subject, upstream, bytes } = manifest
   const header = encodeRecord({
     mediaType,

@@ -44,6 +44,16 @@ export interface TagWrite {
   /** Whether a tag that exists may be moved; default: it may. */
   readonly mayOverwrite?: boolean | undefined
   readonly by?: string | undefined
+  /** The tag as it was a moment ago: the first attempt does without looking. */
+  readonly seen?: SeenTag
+  /** Of {@link newTag}, for the first attempt. */
+  readonly record?: Uint8Array
+}
+
+export interface SeenTag {
+  /** Also of an object that says nothing; `undefined` when there is none. */
+  readonly etag: string | undefined
+  readonly found: StoredTag | undefined
 }
 
 export async function findTag(
@@ -51,19 +61,31 @@ export async function findTag(
   repository: RepositoryName,
   tag: Tag,
 ): Promise<StoredTag | undefined> {
-  return tagFrom(await storage.objects.get(tagKey(repository, tag)))
+  return (await seeTag(storage, repository, tag)).found
+}
+
+async function seeTag(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  tag: Tag,
+): Promise<SeenTag> {
+  const object = await storage.objects.get(tagKey(repository, tag))
+  return { etag: object?.etag, found: tagFrom(object) }
 }
 
 /**
- * Whether {@link putTag} could set the tag as it is now. Throws a conflict of the precondition, or
- * of the tag when it is immutable and points elsewhere, or `denied` when the writer may not move it.
+ * Whether {@link putTag} could set the tag as it is now, and how it is. Throws a conflict of the
+ * precondition, or of the tag when it is immutable and points elsewhere, or `denied` when the writer
+ * may not move it.
  */
 export async function mayPutTag(
   storage: RegistryStorage,
   repository: RepositoryName,
   write: TagWrite,
-): Promise<void> {
-  mustAllow(storage, repository, { ...write, found: await findTag(storage, repository, write.tag) })
+): Promise<SeenTag> {
+  const seen = await seeTag(storage, repository, write.tag)
+  mustAllow(storage, repository, { ...write, found: seen.found })
+  return seen
 }
 
 /** Of writers of one tag in several replicas: each round some writer succeeds. */
@@ -75,14 +97,18 @@ export async function putTag(
   repository: RepositoryName,
   write: TagWrite,
 ): Promise<void> {
-  const { tag, manifest, by } = write
+  const { tag, manifest, by, seen, record } = write
   const hint = tagHintKey(repository, manifest.digest, tag)
-  await makeOrRescue(storage, hint, new Uint8Array())
+  // A tag that points there has its hint.
+  if (seen?.found?.digest !== manifest.digest) {
+    await makeOrRescue(storage, hint, new Uint8Array())
+  }
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const object = await storage.objects.get(tagKey(repository, tag))
-    const found = tagFrom(object)
+    const known = attempt === 0 ? { seen, record } : {}
+    const { etag, found } = known.seen ?? (await seeTag(storage, repository, tag))
     mustAllow(storage, repository, { ...write, found })
-    if (!(await swapTag(storage, repository, { ...write, etag: object?.etag }))) continue
+    if (!(await swapTag(storage, repository, { tag, manifest, etag, record: known.record })))
+      continue
     // It may have been collected before the tag was there.
     if ((await rescue(storage, hint)) === undefined) {
       await storage.objects.put(hint, new Uint8Array())
@@ -192,9 +218,16 @@ async function* hintedTags(
 async function swapTag(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { tag, manifest, etag }: TagWrite & { readonly etag: string | undefined },
+  {
+    tag,
+    manifest,
+    etag,
+    record = newTag(storage, manifest),
+  }: Pick<TagWrite, 'tag' | 'manifest'> & {
+    readonly etag: string | undefined
+    readonly record?: Uint8Array | undefined
+  },
 ): Promise<boolean> {
-  const record = encodeTag({ manifest, pushedAt: storage.now(), id: storage.newId() })
   const condition =
     etag === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'matches', etag } as const)
   // A power failure must not leave a tag that was there pointing at what it took.
@@ -206,6 +239,11 @@ async function swapTag(
     if (hasCode(error, 'conflict')) return false
     throw error
   }
+}
+
+/** What a tag that is set now would be. */
+export function newTag(storage: RegistryStorage, manifest: TagWrite['manifest']): Uint8Array {
+  return encodeTag({ manifest, pushedAt: storage.now(), id: storage.newId() })
 }
 
 /** The id makes every push another version, also of the same in the same millisecond. */

@@ -94,13 +94,18 @@ export async function finishUpload(
   const algorithm = algorithmOf(finish.digest)
   const hash = runningHash(storage, session, { algorithm, isResumable: false })
   const append = await receiveOrKeep(storage, session, { chunk: finish.chunk, hash, isLast: true })
-  const size = await complete(session, append)
-  const blob = { digest: finish.digest, key: session.key }
-  const actual = await digestOfStored(storage, { ...blob, size }, { hash, seen: session.seen })
-  await mustBe(storage, { blob: { ...blob, size }, actual, session })
-  await commitBlob(storage, session.repository, { ...blob, size })
+  const expected = { digest: finish.digest, key: session.key, size: hash.size }
+  const blob = await commitBlob(storage, session.repository, {
+    expected,
+    complete: async () => {
+      const blob = { ...expected, size: await complete(session, append) }
+      const actual = await digestOfStored(storage, blob, { hash, seen: session.seen })
+      await mustBe(storage, { blob, actual, session })
+      return blob
+    },
+  })
   await forgetSession(storage, session)
-  return { ...blob, size }
+  return blob
 }
 
 /** The blob is there: a session that another request changed meanwhile expires by itself. */
@@ -148,11 +153,16 @@ export async function uploadWhole(
   } finally {
     storage.uploads.busy.delete(session.id)
   }
-  await append.complete()
   const blob = { digest: upload.digest, size: hash.size, key }
-  const actual = await digestOfStored(storage, blob, { hash })
-  await mustBe(storage, { blob, actual, session })
-  await commitBlob(storage, repository, blob)
+  await commitBlob(storage, repository, {
+    expected: blob,
+    complete: async () => {
+      await append.complete()
+      const actual = await digestOfStored(storage, blob, { hash })
+      await mustBe(storage, { blob, actual, session })
+      return blob
+    },
+  })
   await forgetSession(storage, session)
   return blob
 }

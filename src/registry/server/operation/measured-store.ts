@@ -45,6 +45,7 @@ export function measuredStore(
             const inner = batch.call(store)
             return {
               ...measuredStore(inner, driver, metrics),
+              prepare: bytes => inner.prepare(bytes),
               settle: () => timed('Commit', () => inner.settle()),
               [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
             }

@@ -8,7 +8,7 @@
  * 4. Every write but a creation, which `link` decides, holds the key's lock from the comparison to
  *    the rename. The lock is among all processes of the machine that have the folder open.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -120,12 +120,16 @@ class FileObjectStore implements ObjectBatch {
     return new FileObjectStore(this.#shared, new FileWrites(places, syncs, 'together'))
   }
 
+  prepare(bytes: Uint8Array): void {
+    this.#writes.prepare(bytes, etagOf(bytes))
+  }
+
   settle(): Promise<void> {
     return this.#writes.settle()
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#writes.forget()
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#writes.forget()
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
@@ -228,7 +232,7 @@ class FileObjectStore implements ObjectBatch {
 const unsafe = /(?:^|\/)\.{0,2}(?:\/|$)|\0/
 
 function etagOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return hash('sha256', bytes)
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

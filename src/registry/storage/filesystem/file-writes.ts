@@ -37,8 +37,11 @@ export class FileWrites {
   readonly #syncs: DirectorySyncs
   readonly #isBatch: boolean
   readonly #changed = new Set<string>()
-  /** Synced files of a batch by their etags: a second object of the same bytes is a second name. */
-  readonly #kept = new Map<string, string>()
+  /**
+   * Files of a batch by their etags, which are synced when the promise resolves: a second object of the
+   * same bytes is a second name.
+   */
+  readonly #kept = new Map<string, Promise<string>>()
 
   constructor(places: Places, syncs: DirectorySyncs, when: 'at once' | 'together') {
     this.#places = places
@@ -48,11 +51,9 @@ export class FileWrites {
 
   /** Throws `EEXIST` when the name must be free and is not. */
   async publish(path: string, file: NewFile): Promise<void> {
-    const isEmpty = file.isNew && file.bytes.length === 0
-    const kept = file.isNew ? this.#kept.get(file.etag) : undefined
-    if (isEmpty) await withParent(path, () => createEmptyFile(path), this.noteChange)
-    else if (kept === undefined) await this.#write(path, file)
-    else await withParent(path, () => linkSync(kept, path), this.noteChange)
+    if (file.isNew && file.bytes.length === 0) {
+      await withParent(path, () => createEmptyFile(path), this.noteChange)
+    } else await this.#name(path, file)
     // A directory that was made on the way is noted whatever is put there: what comes next may rely on it.
     if (file.durability === 'synced') await this.noteChange(dirname(path))
   }
@@ -71,36 +72,58 @@ export class FileWrites {
   }
 
   /** See `ObjectBatch`. */
+  prepare(bytes: Uint8Array, etag: string): void {
+    const written = this.#write({ bytes, durability: 'synced' })
+    // Told to whoever puts it.
+    written.catch(() => {})
+    this.#kept.set(etag, written)
+  }
+
+  /** See `ObjectBatch`. */
   async settle(): Promise<void> {
     const changed = [...this.#changed]
     this.#changed.clear()
-    const synced = Promise.all(changed.map(directory => this.#syncs.sync(directory)))
-    this.forget()
-    await synced
+    await Promise.all(changed.map(directory => this.#syncs.sync(directory)))
   }
 
   /** Removes what only this batch needs. */
-  forget(): void {
-    for (const temporary of this.#kept.values()) unlinkIfThere(temporary)
+  async forget(): Promise<void> {
+    const kept = [...this.#kept.values()]
     this.#kept.clear()
+    for (const file of kept) {
+      // One that was not written is not there.
+      const temporary = await file.catch(() => undefined)
+      if (temporary !== undefined) unlinkIfThere(temporary)
+    }
   }
 
-  async #write(path: string, file: NewFile): Promise<void> {
+  /** A new name for a file that is kept; what is replaced, and what is not kept, has its file alone. */
+  async #name(path: string, file: NewFile): Promise<void> {
+    const { etag, isNew, durability } = file
+    const kept = this.#kept.get(etag)
+    const temporary = await (kept ?? this.#write(file))
+    const isKept = isNew && (kept !== undefined || (this.#isBatch && durability === 'synced'))
+    if (!isKept) this.#kept.delete(etag)
+    else if (kept === undefined) this.#kept.set(etag, Promise.resolve(temporary))
+    try {
+      const give = isNew ? linkSync : renameSync
+      await withParent(path, () => give(temporary, path), this.noteChange)
+      if (isNew && !isKept) unlinkSync(temporary)
+    } catch (error) {
+      if (!isKept) unlinkIfThere(temporary)
+      throw error
+    }
+  }
+
+  async #write({ bytes, durability }: Pick<NewFile, 'bytes' | 'durability'>): Promise<string> {
     const temporary = join(this.#places.temporary, randomUUID())
     try {
-      await writeNewFile(temporary, file.bytes, file.durability)
-      await withParent(
-        path,
-        () => (file.isNew ? linkSync : renameSync)(temporary, path),
-        this.noteChange,
-      )
+      await writeNewFile(temporary, bytes, durability)
+      return temporary
     } catch (error) {
       unlinkIfThere(temporary)
       throw error
     }
-    if (!file.isNew) return
-    if (this.#isBatch && file.durability === 'synced') this.#kept.set(file.etag, temporary)
-    else unlinkSync(temporary)
   }
 }
 

@@ -6,7 +6,7 @@
  * which a process holds while any of its holders is at a key that falls on it. The kernel takes the
  * lock back when the process ends, however it ends.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { join } from 'node:path'
 import { KeyedMutex } from '../keyed-mutex.ts'
 import { Stripe } from './stripe.ts'
@@ -25,7 +25,7 @@ export class KeyLocks {
   }
 
   #stripeOf(key: string): Stripe {
-    const name = createHash('sha256').update(key).digest('hex').slice(0, 2)
+    const name = hash('sha256', key).slice(0, 2)
     const stripe = this.#stripes.get(name) ?? new Stripe(join(this.#folder, name))
     this.#stripes.set(name, stripe)
     return stripe
