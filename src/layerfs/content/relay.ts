@@ -1,4 +1,4 @@
-/** Bytes from one socket to another, moved by the kernel: less than half the work of Node's streams. */
+/** Bytes from a socket or a file to a socket, moved by the kernel: less work than Node's streams. */
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { syscalls } from '../native/syscalls.ts'
@@ -25,9 +25,28 @@ export interface RelayLimits {
  * Sends the next `count` bytes of the socket `from` to the socket `to`, both descriptors of plain
  * connections that nobody reads or writes meanwhile. Throws only when it cannot start.
  */
-export async function relay(
+export function relay(
   [from, to]: readonly [from: number, to: number],
   count: number,
+  limits: RelayLimits,
+): Promise<Relayed> {
+  return start({ from, at: null }, { to, count }, limits)
+}
+
+/** As {@link relay}, of the bytes of an open file from `start` up to `end`. */
+export function sendFile(
+  { from, start: at, end }: { readonly from: number; readonly start: number; readonly end: number },
+  to: number,
+  limits: Omit<RelayLimits, 'sourceIdleMs'>,
+): Promise<Relayed> {
+  // A file that is slow to come is not told from a client that is slow to take.
+  const sourceIdleMs = limits.targetPace.everyMs
+  return start({ from, at }, { to, count: end - at }, { ...limits, sourceIdleMs })
+}
+
+async function start(
+  { from, at }: { readonly from: number; readonly at: number | null },
+  { to, count }: { readonly to: number; readonly count: number },
   limits: RelayLimits,
 ): Promise<Relayed> {
   limits.signal.throwIfAborted()
@@ -36,7 +55,7 @@ export async function relay(
   let unwatch = () => {}
   let reason: Relayed['end'] | undefined
   const [end, sent] = await new Promise<[number, number]>(resolve => {
-    const id = startRelay(from, to, count, (...ended) => resolve(ended))
+    const id = startRelay(from, at, to, count, (...ended) => resolve(ended))
     unwatch = watch(id, limits, why => {
       reason ??= why
       stopRelay(id)

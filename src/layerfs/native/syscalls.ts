@@ -222,11 +222,13 @@ export interface Syscalls {
     places: Uint32Array,
   ): number
   /**
-   * Sends `count` bytes that come from one socket to another; both are non-blocking, and left alone
-   * until `done` was called, with one of `relayEnds` (relay.ts). Returns an id for the others.
+   * Sends `count` bytes of the file `from`, beginning at `at`, or that come from the socket `from`, where
+   * `at` is null, to the socket `to`. Sockets are non-blocking, and left alone until `done` was called,
+   * with one of `relayEnds` (relay.ts). Returns an id for the others.
    */
   startRelay(
     from: number,
+    at: number | null,
     to: number,
     count: number,
     done: (end: number, sent: number) => void,

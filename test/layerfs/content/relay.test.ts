@@ -1,10 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { open } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { describe, expect, it } from 'vitest'
-import { descriptorOf, type RelayLimits, relay } from '../../../src/layerfs/content/relay.ts'
+import {
+  descriptorOf,
+  type RelayLimits,
+  relay,
+  sendFile,
+} from '../../../src/layerfs/content/relay.ts'
 
 /** Two ends of a connection: the far one is ours to use, the near one is not read by Node. */
 async function connection(): Promise<{ readonly near: Socket; readonly far: Socket }> {
@@ -144,6 +150,26 @@ describe('relay()', () => {
     await sleep(300)
     waiting.source.write('late')
     expect(await relayed).toEqual({ end: 'all sent', sent: 4 })
+  })
+
+  it('gives up a target that takes nothing of a file', async () => {
+    const { near, far } = await connection()
+    const file = await open('/proc/self/exe')
+    try {
+      far.pause()
+      const limits = {
+        targetPace: { bytes: 1000, everyMs: 50 },
+        signal: new AbortController().signal,
+      }
+      const from = { from: file.fd, start: 0, end: 20_000_000 }
+      expect(await sendFile(from, descriptorOf(near) ?? -1, limits)).toMatchObject({
+        end: 'target broke',
+      })
+    } finally {
+      await file.close()
+      near.destroy()
+      far.destroy()
+    }
   })
 
   it('refuses descriptors that are none', async () => {

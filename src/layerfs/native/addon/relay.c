@@ -1,12 +1,13 @@
 /*
- * Bytes from one socket to another without passing through this process's memory: splice(2) by way
- * of a pipe. One thread does it for all relays, and JavaScript hears of the end alone.
+ * Bytes from a socket or a file to a socket without passing through this process's memory: splice(2)
+ * by way of a pipe, or sendfile(2). A few threads do it for all relays, and JavaScript hears of the
+ * end alone.
  *
  * 1. A relay has duplicates of both descriptors. Whoever closes theirs meanwhile does not make the
  *    thread write into another file that got the number.
  * 2. What was received is sent before the end is told, unless the target broke or we were stopped.
- * 3. A relay belongs to the thread, and so does what comes after it in the list. Others look for it
- *    under the lock, add before the first, and touch its counters and `is_stopped` alone.
+ * 3. A relay belongs to its thread, and so does what comes after it in the thread's list. Others look
+ *    for it under the lock, add before the first, and touch its counters and `is_stopped` alone.
  */
 #define _GNU_SOURCE
 #include "syscalls.h"
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 /* A pipe's, as the kernel makes it: with larger ones the sides wait for each other (measured). */
@@ -29,13 +31,20 @@
 
 #define EVENTS 64
 
+/* A file may have to come from the disk, and the others of its thread wait for that. */
+#define THREADS 4
+
 /* As `relayEnds` in relay.ts. */
 enum end { UNDER_WAY = -1, ALL_SENT, SOURCE_BROKE, TARGET_BROKE, STOPPED };
 
 struct relay {
   uint32_t id;
-  int from, to, pipe_in, pipe_out;
-  /* Not received yet; received and in the pipe. */
+  struct thread *thread;
+  int from, to;
+  /* -1 for a file, which is sent from `at` on. */
+  int pipe_in, pipe_out;
+  off_t at;
+  /* Not received yet, of a file: not sent; received and in the pipe. */
   int64_t left, held;
   bool has_source_broken, is_ready, is_watched;
   enum end end;
@@ -45,17 +54,25 @@ struct relay {
   struct relay *next;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct relay *relays;
-static uint32_t last_id;
-static int epoll_fd = -1, wake_fd = -1;
+struct thread {
+  bool is_running;
+  int epoll_fd, wake_fd;
+  struct relay *relays;
+  size_t count;
+};
 
-static void wake(void) {
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct thread threads[THREADS];
+static uint32_t last_id;
+
+static void wake(const struct thread *thread) {
   const uint64_t one = 1;
-  if (write(wake_fd, &one, sizeof one) < 0) return; /* Full: it is awake. */
+  if (write(thread->wake_fd, &one, sizeof one) < 0) return; /* Full: it is awake. */
 }
 
-/* --- The thread ------------------------------------------------------------------------------ */
+/* --- A thread ------------------------------------------------------------------------------- */
+
+static bool is_file(const struct relay *relay) { return relay->pipe_in < 0; }
 
 static int64_t smaller(int64_t one, int64_t other) { return one < other ? one : other; }
 
@@ -89,6 +106,27 @@ static bool send_on(struct relay *relay, bool has_more) {
   return true;
 }
 
+/* Of a file that ended before its time, or failed: what ends a socket has other numbers. */
+static bool is_end_of_file(ssize_t count) {
+  return count == 0 || (errno != EPIPE && errno != ECONNRESET && errno != ETIMEDOUT);
+}
+
+/* As `pump`. */
+static void send_file(struct relay *relay) {
+  for (int64_t before = relay->sent; relay->left > 0 && relay->sent - before < TURN;) {
+    const size_t wanted = (size_t)smaller(relay->left, TURN);
+    const ssize_t count = sendfile(relay->to, relay->from, &relay->at, wanted);
+    if (is_broken(count)) relay->end = is_end_of_file(count) ? SOURCE_BROKE : TARGET_BROKE;
+    if (count <= 0) {
+      relay->is_ready = false;
+      return;
+    }
+    relay->left -= count;
+    relay->sent += count;
+  }
+  if (relay->left == 0) relay->end = ALL_SENT;
+}
+
 /*
  * Moves what can be moved now, a turn at most. Sockets are watched for changes only, so unless
  * there is more at once, each side has been tried until it would block.
@@ -111,24 +149,29 @@ static void pump(struct relay *relay) {
 static void watch(struct relay *relay) {
   struct epoll_event from = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = relay};
   struct epoll_event to = {.events = EPOLLOUT | EPOLLET, .data.ptr = relay};
+  const int epoll_fd = relay->thread->epoll_fd;
   relay->is_watched = true;
-  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, relay->from, &from) != 0 ||
+  if ((!is_file(relay) && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, relay->from, &from) != 0) ||
       epoll_ctl(epoll_fd, EPOLL_CTL_ADD, relay->to, &to) != 0) {
     relay->end = SOURCE_BROKE;
   }
 }
 
+static void close_if_open(int fd) {
+  if (fd >= 0) close(fd);
+}
+
 static void close_all(struct relay *relay) {
-  close(relay->from);
-  close(relay->to);
-  close(relay->pipe_in);
-  close(relay->pipe_out);
+  close_if_open(relay->from);
+  close_if_open(relay->to);
+  close_if_open(relay->pipe_in);
+  close_if_open(relay->pipe_out);
 }
 
 static void finish(struct relay *relay) {
   /* The caller's descriptors keep the sockets open, and those would stay watched. */
-  epoll_ctl(epoll_fd, EPOLL_CTL_DEL, relay->from, NULL);
-  epoll_ctl(epoll_fd, EPOLL_CTL_DEL, relay->to, NULL);
+  if (!is_file(relay)) epoll_ctl(relay->thread->epoll_fd, EPOLL_CTL_DEL, relay->from, NULL);
+  epoll_ctl(relay->thread->epoll_fd, EPOLL_CTL_DEL, relay->to, NULL);
   close_all(relay);
   napi_threadsafe_function done = relay->done;
   if (napi_call_threadsafe_function(done, relay, napi_tsfn_blocking) != napi_ok) free(relay);
@@ -137,9 +180,10 @@ static void finish(struct relay *relay) {
 
 static void remove_from_list(struct relay *relay) {
   pthread_mutex_lock(&lock);
-  struct relay **place = &relays;
+  struct relay **place = &relay->thread->relays;
   while (*place != relay) place = &(*place)->next;
   *place = relay->next;
+  relay->thread->count--;
   pthread_mutex_unlock(&lock);
 }
 
@@ -147,27 +191,27 @@ static void remove_from_list(struct relay *relay) {
 static bool serve(struct relay *relay) {
   if (!relay->is_watched) watch(relay);
   if (relay->is_stopped) relay->end = STOPPED;
-  if (relay->end == UNDER_WAY && relay->is_ready) pump(relay);
+  if (relay->end == UNDER_WAY && relay->is_ready) (is_file(relay) ? send_file : pump)(relay);
   if (relay->end == UNDER_WAY) return relay->is_ready;
   remove_from_list(relay);
   finish(relay);
   return false;
 }
 
-static void *run(void *unused) {
-  (void)unused;
+static void *run(void *of) {
+  const struct thread *thread = of;
   struct epoll_event events[EVENTS];
   for (bool has_ready = false;;) {
-    const int count = epoll_wait(epoll_fd, events, EVENTS, has_ready ? 0 : -1);
+    const int count = epoll_wait(thread->epoll_fd, events, EVENTS, has_ready ? 0 : -1);
     for (int i = 0; i < count; i++) {
       struct relay *relay = events[i].data.ptr;
       uint64_t wakes;
       if (relay != NULL) relay->is_ready = true;
-      else if (read(wake_fd, &wakes, sizeof wakes) < 0) continue; /* Another wake took it. */
+      else if (read(thread->wake_fd, &wakes, sizeof wakes) < 0) continue; /* Another wake took it. */
     }
     has_ready = false;
     pthread_mutex_lock(&lock);
-    struct relay *relay = relays;
+    struct relay *relay = thread->relays;
     pthread_mutex_unlock(&lock);
     /* Others add before the first, so what comes after it is ours to follow. */
     for (struct relay *next; relay != NULL; relay = next) {
@@ -178,26 +222,32 @@ static void *run(void *unused) {
   return NULL;
 }
 
-static int start_thread(void) {
-  epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+/* 0, or what failed. */
+static int start(struct thread *thread) {
+  thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  thread->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   struct epoll_event wakes = {.events = EPOLLIN, .data.ptr = NULL};
-  if (epoll_fd < 0 || wake_fd < 0) return errno;
-  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &wakes) != 0) return errno;
-  sigset_t all, before;
-  pthread_t thread;
-  sigfillset(&all);
-  /* Signals are for the threads that Node runs. */
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int failure = pthread_create(&thread, NULL, run, NULL);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (failure == 0) pthread_detach(thread);
+  int failure = 0;
+  if (thread->epoll_fd < 0 || thread->wake_fd < 0 ||
+      epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, thread->wake_fd, &wakes) != 0) {
+    failure = errno;
+  } else {
+    sigset_t all, before;
+    pthread_t id;
+    sigfillset(&all);
+    /* Signals are for the threads that Node runs. */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failure = pthread_create(&id, NULL, run, thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure == 0) pthread_detach(id);
+  }
+  thread->is_running = failure == 0;
+  if (failure != 0) {
+    close_if_open(thread->epoll_fd);
+    close_if_open(thread->wake_fd);
+  }
   return failure;
 }
-
-static int start_failure;
-
-static void start_once(void) { start_failure = start_thread(); }
 
 /* --- JavaScript's side ----------------------------------------------------------------------- */
 
@@ -219,69 +269,98 @@ static napi_threadsafe_function callback_of(napi_env env, napi_value done) {
   return result;
 }
 
-/* Duplicates and pipe, or none of them. */
-static bool open_all(struct relay *relay, int from, int to) {
+/* Duplicates, and the pipe of what is no file, or none of them. */
+static bool open_all(struct relay *relay, int from, int to, bool has_pipe) {
   int ends[2] = {-1, -1};
+  relay->pipe_in = relay->pipe_out = -1;
   relay->from = fcntl(from, F_DUPFD_CLOEXEC, 0);
   relay->to = relay->from < 0 ? -1 : fcntl(to, F_DUPFD_CLOEXEC, 0);
-  if (relay->to >= 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+  if (relay->to >= 0 && (!has_pipe || pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0)) {
     relay->pipe_out = ends[0];
     relay->pipe_in = ends[1];
     return true;
   }
   const int saved = errno;
-  if (relay->from >= 0) close(relay->from);
-  if (relay->to >= 0) close(relay->to);
+  close_all(relay);
   errno = saved;
   return false;
 }
 
+/* The thread that has least to do, one that has nothing before one that is to be started. */
+static struct thread *next_thread(void) {
+  struct thread *best = &threads[0];
+  for (int i = 1; i < THREADS && best->count > 0; i++) {
+    if (threads[i].count < best->count) best = &threads[i];
+  }
+  return best;
+}
+
+/* Its id; the relay is its thread's from then on. 0: with errno, and the relay is still the caller's. */
 static uint32_t enlist(struct relay *relay) {
   pthread_mutex_lock(&lock);
-  const uint32_t id = relay->id = ++last_id;
-  relay->next = relays;
-  relays = relay;
+  struct thread *thread = relay->thread = next_thread();
+  const int failure = thread->is_running ? 0 : start(thread);
+  uint32_t id = 0;
+  if (failure == 0) {
+    if (++last_id == 0) last_id = 1;
+    id = relay->id = last_id;
+    relay->next = thread->relays;
+    thread->relays = relay;
+    thread->count++;
+    wake(thread);
+  }
   pthread_mutex_unlock(&lock);
-  wake();
+  errno = failure;
   return id;
 }
 
-/* startRelay(from, to, count, done): its id. `done(end, sent)` is called once, later. */
+/*
+ * startRelay(from, at, to, count, done): its id. `at` is where in the file `from` it begins, or null
+ * for a socket. `done(end, sent)` is called once, later.
+ */
 static napi_value call_start_relay(napi_env env, napi_callback_info info) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
   struct arguments args = arguments_of(env, info);
+  const bool is_socket = is_absent(&args, 1);
   int from, to;
-  int64_t count;
-  if (!read_int(&args, 0, &from) || !read_int(&args, 1, &to) || !read_int64(&args, 2, &count)) {
+  int64_t at = 0, count;
+  if (!read_int(&args, 0, &from) || (!is_socket && !read_int64(&args, 1, &at)) ||
+      !read_int(&args, 2, &to) || !read_int64(&args, 3, &count)) {
     return NULL;
   }
-  pthread_once(&once, start_once);
-  errno = start_failure;
-  if (errno != 0) return throw_errno(env, "relay", NULL);
   struct relay *relay = calloc(1, sizeof *relay);
   if (relay == NULL) return throw_errno(env, "relay", NULL);
+  relay->at = at;
   relay->left = count;
+  /* A file is there: it is the target that is waited for. */
+  relay->received = is_socket ? 0 : count;
   relay->end = UNDER_WAY;
   relay->is_ready = true;
-  if (!open_all(relay, from, to)) {
+  if (!open_all(relay, from, to, is_socket)) {
     free(relay);
     return throw_errno(env, "relay", NULL);
   }
-  relay->done = callback_of(env, args.values[3]);
+  relay->done = callback_of(env, args.values[4]);
+  const uint32_t id = relay->done == NULL ? 0 : enlist(relay);
+  if (id != 0) return number(env, id);
   if (relay->done == NULL) {
-    close_all(relay);
-    free(relay);
     napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "Expected a function");
-    return NULL;
+  } else {
+    throw_errno(env, "relay", NULL);
+    napi_release_threadsafe_function(relay->done, napi_tsfn_abort);
   }
-  return number(env, enlist(relay));
+  close_all(relay);
+  free(relay);
+  return NULL;
 }
 
 /* Calls under the lock with the relay that is under way under this id, or NULL. */
 static struct relay *find(int64_t id) {
-  struct relay *relay = relays;
-  while (relay != NULL && relay->id != id) relay = relay->next;
-  return relay;
+  for (int i = 0; i < THREADS; i++) {
+    for (struct relay *relay = threads[i].relays; relay != NULL; relay = relay->next) {
+      if (relay->id == id) return relay;
+    }
+  }
+  return NULL;
 }
 
 static napi_value call_stop_relay(napi_env env, napi_callback_info info) {
@@ -290,9 +369,11 @@ static napi_value call_stop_relay(napi_env env, napi_callback_info info) {
   if (!read_int64(&args, 0, &id)) return NULL;
   pthread_mutex_lock(&lock);
   struct relay *relay = find(id);
-  if (relay != NULL) relay->is_stopped = true;
+  if (relay != NULL) {
+    relay->is_stopped = true;
+    wake(relay->thread);
+  }
   pthread_mutex_unlock(&lock);
-  if (relay != NULL) wake();
   return undefined(env);
 }
 

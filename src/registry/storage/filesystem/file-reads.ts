@@ -86,6 +86,7 @@ export class FileReads {
 /** For what is read in pieces: each waits for the disk in a thread. */
 export function asReadable({ fd }: OpenFile): ReadableFile {
   return {
+    fd,
     read: (...where) => readByThread(fd, ...where),
     close: () => closeByThread(fd),
   }

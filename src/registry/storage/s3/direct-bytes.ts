@@ -1,27 +1,24 @@
 /** A direct GET's body as the bytes of an object: read, lent, or sent on by the kernel. */
-import { descriptorOf, type Relayed, relay } from '../../../layerfs/content/relay.ts'
-import type { Drain } from '../drain.ts'
+import { relay } from '../../../layerfs/content/relay.ts'
+import { type Drain, moveInto } from '../drain.ts'
 import type { ObjectBytes, ObjectRange } from '../object-store.ts'
 import type { DirectBody } from './direct-get.ts'
 
-const limits = {
-  sourceIdleMs: 20_000,
-  /** As of every client that reads (listen.ts). */
-  targetPace: { bytes: 16 * 1024, everyMs: 60_000 },
-}
+const sourceIdleMs = 20_000
 
 /** The bytes from a position on, in the ordinary way: after the connection broke. */
 type GoOn = (start: number) => Promise<AsyncIterable<Uint8Array>>
 
 export function directBytes(body: DirectBody, range: ObjectRange, goOn: GoOn): ObjectBytes {
+  const { descriptor } = body
   return {
     [Symbol.asyncIterator]: () => copies(lentChunks(body, range, goOn)),
     get lent() {
       return lentChunks(body, range, goOn)
     },
-    ...(body.descriptor === undefined
+    ...(descriptor === undefined
       ? {}
-      : { sendTo: (drain: Drain) => sendOn(drain, { body, range, goOn }) }),
+      : { sendTo: (drain: Drain) => sendOn(drain, { body, descriptor, range, goOn }) }),
   }
 }
 
@@ -61,35 +58,26 @@ async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 interface Sending {
   readonly body: DirectBody
+  readonly descriptor: number
   readonly range: ObjectRange
   readonly goOn: GoOn
 }
 
-async function sendOn(drain: Drain, { body, range, goOn }: Sending): Promise<void> {
-  const { first } = body
-  const at = range.start + first.length
+async function sendOn(drain: Drain, sending: Sending): Promise<void> {
+  const { body, descriptor, range, goOn } = sending
+  const at = range.start + body.first.length
+  let isWhole = false
   try {
-    // Empty too: once it is written, what was before it on the connection is as well.
-    await drain.write(first)
-    const { end, sent } = await relayed(body, drain, range.end - at)
-    drain.sent(sent)
-    if (end === 'all sent') return body.release()
-    if (end !== 'source broke') throw new Error('The client went away')
-    body.destroy()
-    for await (const chunk of await goOn(at + sent)) await drain.write(chunk)
-  } catch (error) {
-    body.destroy()
-    throw error
-  }
-}
-
-async function relayed(body: DirectBody, drain: Drain, count: number): Promise<Relayed> {
-  drain.signal.throwIfAborted()
-  const sockets = [body.descriptor ?? -1, descriptorOf(drain.socket) ?? -1] as const
-  try {
-    return await relay(sockets, count, { ...limits, signal: drain.signal })
-  } catch {
-    // Such as for want of descriptors: nothing was moved, and the bytes can still come the other way.
-    return { end: 'source broke', sent: 0 }
+    isWhole = await moveInto(drain, {
+      first: body.first,
+      relay: (to, limits) => relay([descriptor, to], range.end - at, { ...limits, sourceIdleMs }),
+      goOn: moved => {
+        body.destroy()
+        return goOn(at + moved)
+      },
+    })
+  } finally {
+    if (isWhole) body.release()
+    else body.destroy()
   }
 }
