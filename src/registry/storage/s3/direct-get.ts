@@ -1,7 +1,7 @@
 /**
- * A GET of many bytes over a connection that is read by hand. Node's HTTP gives each piece memory of
- * its own and hands it through two streams; here bytes come into two buffers that stay, or do not
- * come into the process at all: the kernel sends them on to a client (relay.ts).
+ * A GET over a connection that is read by hand. Node's HTTP makes a dozen objects for each request,
+ * gives each piece memory of its own and hands it through two streams; here bytes come into two buffers
+ * that stay, or do not come into the process at all: the kernel sends them on to a client (relay.ts).
  *
  * It is for the answer that is hoped for, and no other: whatever else comes, the caller asks once
  * more in the ordinary way, which knows errors and retries.
@@ -9,9 +9,10 @@
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { descriptorOf } from '../../../layerfs/content/relay.ts'
+import { codeIn } from './s3-failure.ts'
 
-/** Large enough that a call costs little beside its bytes. */
-const bufferSize = 256 * 1024
+/** Enough for most of what is small; and enough that a call costs little beside its bytes. */
+const bufferSizes = { first: 16 * 1024, full: 256 * 1024 }
 
 /** Without a byte: the server is gone, or its network. */
 const idleMs = 20_000
@@ -19,19 +20,42 @@ const idleMs = 20_000
 /** An unused connection is kept so long: less than servers do. */
 const keepMs = 4000
 
-const maxKept = 16
+const maxKept = 64
+
+/** At a time; whoever comes then waits in the ordinary way. */
+const maxOpen = 256
 
 const maxHead = 16 * 1024
 
+/** What is larger is no small object, nor the document of an error. */
+const maxSmall = 8 * 1024 * 1024
+
 export interface DirectRequest {
-  /** Signed; with the query. */
-  readonly url: URL
+  /** Its scheme, host and port. */
+  readonly server: string
+  /** As it is sent, with the query. */
+  readonly path: string
+  /** Lines with their ends: `Host`, and the signature. */
+  readonly headers: string
+}
+
+export interface DirectRange {
   /** Half-open. */
   readonly start: number
   readonly end: number
   /** All of the object: some servers send a file faster than a part of one. */
   readonly isWhole: boolean
 }
+
+/** A small object, or that there is none. */
+export type DirectObject =
+  | {
+      readonly kind: 'object'
+      readonly bytes: Buffer
+      readonly etag: string
+      readonly header: (name: string) => string | undefined
+    }
+  | { readonly kind: 'absent' }
 
 export interface DirectBody {
   readonly etag: string
@@ -48,13 +72,22 @@ export interface DirectBody {
 
 export interface DirectGets {
   /** `undefined` for any answer but these bytes, and for none. */
-  get(request: DirectRequest): Promise<DirectBody | undefined>
+  get(request: DirectRequest, range: DirectRange): Promise<DirectBody | undefined>
+  /** All of an object of a few MiB; `undefined` for any answer but that and 404, and for none. */
+  read(request: DirectRequest): Promise<DirectObject | undefined>
   close(): void
 }
 
 /** Connections to one server; `ca`: who may vouch for it, when not the well-known ones. */
-export function createDirectGets(server: URL | undefined, ca?: readonly string[]): DirectGets {
+export function createDirectGets(ca?: readonly string[]): DirectGets {
   const kept: Connection[] = []
+  let open = 0
+  const connectTo = (server: string): Connection => {
+    open++
+    const connection = new Connection(new URL(server), ca)
+    connection.onClosed = () => open--
+    return connection
+  }
   const keep = (connection: Connection) => {
     if (kept.length >= maxKept) return connection.destroy()
     kept.push(connection)
@@ -65,23 +98,36 @@ export function createDirectGets(server: URL | undefined, ca?: readonly string[]
     timer.unref()
     connection.onTaken = () => clearTimeout(timer)
   }
-  const ask = async (connection: Connection, request: DirectRequest) => {
+  /** With the answer to the question; `undefined` where none came. */
+  const ask = async (connection: Connection, text: string): Promise<Answer | undefined> => {
     try {
-      const body = await askOver(connection, request, keep)
-      if (body === undefined) connection.destroy()
-      return body
+      const answer = await answerOver(connection, text, keep)
+      if (answer === undefined) connection.destroy()
+      return answer
     } catch {
       connection.destroy()
       return undefined
     }
   }
+  const question = async ({ server, path, headers }: DirectRequest, range = '') => {
+    const text = `GET ${path} HTTP/1.1\r\n${headers}${range}\r\n`
+    const known = kept.pop()
+    known?.onTaken()
+    // The server may have closed it since, and of that nothing was heard.
+    const answer = known === undefined ? undefined : await ask(known, text)
+    if (answer !== undefined || open >= maxOpen) return answer
+    return ask(connectTo(server), text)
+  }
   return {
-    get: async request => {
-      const known = kept.pop()
-      known?.onTaken()
-      // The server may have closed it since, and of that nothing was heard.
-      const body = known === undefined ? undefined : await ask(known, request)
-      return body ?? ask(new Connection(server ?? request.url, ca), request)
+    get: async (request, range) => {
+      const { start, end, isWhole } = range
+      const wanted = isWhole ? '' : `Range: bytes=${start}-${end - 1}\r\n`
+      const answer = await question(request, wanted)
+      return answer && bodyOf(answer, range)
+    },
+    read: async request => {
+      const answer = await question(request)
+      return answer && (await objectOf(answer))
     },
     close: () => {
       for (const connection of kept.splice(0)) {
@@ -100,9 +146,11 @@ function nameOf(host: string): { readonly servername?: string } {
 /** A socket that reads when it is asked, into two buffers in turns. */
 class Connection {
   onTaken = () => {}
+  onClosed = () => {}
   readonly #socket: Socket
   readonly #buffers = [Buffer.alloc(0), Buffer.alloc(0)]
   #turn = 0
+  #size = bufferSizes.first
   #arrived: Buffer | undefined
   #failure: Error | undefined
   #wake = () => {}
@@ -120,7 +168,10 @@ class Connection {
     this.#socket.setNoDelay()
     this.#socket.on('error', error => this.#fail(error))
     this.#socket.on('end', () => this.#fail(new Error('The storage closed the connection')))
-    this.#socket.on('close', () => this.#fail(new Error('The connection to the storage broke')))
+    this.#socket.on('close', () => {
+      this.#fail(new Error('The connection to the storage broke'))
+      this.onClosed()
+    })
   }
 
   get descriptor(): number | undefined {
@@ -159,8 +210,8 @@ class Connection {
   #nextBuffer(): Buffer {
     this.#turn = 1 - this.#turn
     const known = this.#buffers[this.#turn]
-    if (known !== undefined && known.length > 0) return known
-    const made = Buffer.allocUnsafeSlow(bufferSize)
+    if (known?.length === this.#size) return known
+    const made = Buffer.allocUnsafeSlow(this.#size)
     this.#buffers[this.#turn] = made
     return made
   }
@@ -168,6 +219,7 @@ class Connection {
   /** False: no more, until it is asked for. */
   #receive(size: number, buffer: Uint8Array): boolean {
     this.#arrived = Buffer.from(buffer.buffer, buffer.byteOffset, size)
+    if (size === buffer.length) this.#size = bufferSizes.full
     this.#wake()
     return false
   }
@@ -178,42 +230,96 @@ class Connection {
   }
 }
 
-async function askOver(
+/** The head of an answer, and the connection that its body comes by. */
+interface Answer {
+  readonly head: Head
+  /** Of the body, came together with the head. */
+  readonly first: Buffer
+  readonly connection: Connection
+  /** Of a body that can be told from what follows it. */
+  readonly length: number | undefined
+  /** The body was read to its end, and the connection may be used again. */
+  release(): void
+}
+
+async function answerOver(
   connection: Connection,
-  request: DirectRequest,
+  text: string,
   keep: (connection: Connection) => void,
-): Promise<DirectBody | undefined> {
-  const { url, start, end, isWhole } = request
-  const range = isWhole ? '' : `Range: bytes=${start}-${end - 1}\r\n`
-  connection.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\n${range}\r\n`)
-  let head: Buffer = Buffer.alloc(0)
+): Promise<Answer | undefined> {
+  connection.write(text)
+  let start: Buffer = Buffer.alloc(0)
   let at = -1
   while (at === -1) {
-    if (head.length > maxHead) return undefined
+    if (start.length > maxHead) return undefined
     // Once only, almost always: the rest of the buffer is the body's then, and is not copied.
     const more = await connection.read()
-    head = head.length === 0 ? more : Buffer.concat([head, more])
-    at = head.indexOf('\r\n\r\n')
+    start = start.length === 0 ? more : Buffer.concat([start, more])
+    at = start.indexOf('\r\n\r\n')
   }
-  const answer = readHead(head.toString('latin1', 0, at))
-  const first = head.subarray(at + 4)
-  const isMeant =
-    answer.status === (isWhole ? 200 : 206) &&
-    answer.headers.get('content-length') === `${end - start}` &&
-    !answer.headers.has('transfer-encoding') &&
-    !answer.headers.has('content-encoding') &&
-    first.length <= end - start
-  const etag = answer.headers.get('etag')
-  if (!isMeant || etag === undefined) return undefined
-  const isKept = answer.isLatest && answer.headers.get('connection')?.toLowerCase() !== 'close'
+  const head = readHead(start.toString('latin1', 0, at))
+  const first = start.subarray(at + 4)
+  const isKept = head.isLatest && head.headers.get('connection')?.toLowerCase() !== 'close'
+  const release = () => (isKept ? keep(connection) : connection.destroy())
+  return { head, first, connection, length: lengthIn(head, first), release }
+}
+
+function lengthIn({ headers }: Head, first: Buffer): number | undefined {
+  const length = headers.get('content-length') ?? ''
+  const isPlain = !headers.has('transfer-encoding') && !headers.has('content-encoding')
+  const isMeant = isPlain && /^[0-9]{1,15}$/.test(length) && first.length <= Number(length)
+  return isMeant ? Number(length) : undefined
+}
+
+function bodyOf(answer: Answer, { start, end, isWhole }: DirectRange): DirectBody | undefined {
+  const { head, first, connection, length, release } = answer
+  const etag = head.headers.get('etag')
+  const isMeant = head.status === (isWhole ? 200 : 206) && length === end - start
+  if (!isMeant || etag === undefined) {
+    connection.destroy()
+    return undefined
+  }
   return {
     etag,
     first,
     descriptor: connection.descriptor,
     read: () => connection.read(),
-    release: () => (isKept ? keep(connection) : connection.destroy()),
+    release,
     destroy: () => connection.destroy(),
   }
+}
+
+async function objectOf(answer: Answer): Promise<DirectObject | undefined> {
+  const { head, connection, length, release } = answer
+  const etag = head.headers.get('etag')
+  const isMeant = head.status === 404 || (head.status === 200 && etag !== undefined)
+  const isSmall = length !== undefined && length <= maxSmall
+  const bytes =
+    isMeant && isSmall ? await wholeBody(answer, length).catch(() => undefined) : undefined
+  if (bytes === undefined) {
+    connection.destroy()
+    return undefined
+  }
+  release()
+  if (head.status === 200) {
+    return { kind: 'object', bytes, etag: etag ?? '', header: name => head.headers.get(name) }
+  }
+  return codeIn(bytes.toString()) === 'NoSuchBucket' ? undefined : { kind: 'absent' }
+}
+
+/** `undefined` when more comes than was told. Throws when less does. */
+async function wholeBody(
+  { first, connection }: Answer,
+  length: number,
+): Promise<Buffer | undefined> {
+  const bytes = Buffer.allocUnsafe(length)
+  let at = first.copy(bytes)
+  while (at < length) {
+    const more = await connection.read()
+    if (more.length > length - at) return undefined
+    at += more.copy(bytes, at)
+  }
+  return bytes
 }
 
 interface Head {

@@ -10,16 +10,13 @@ import { isAbsence, S3Failure } from './s3-failure.ts'
 /** Breaks without a byte in between; a network that tears every answer is no network. */
 const maxBreaks = 5
 
-/** From here on a connection that is read by hand is worth its while. */
-const directSize = 1024 * 1024
-
 /** Throws `not-found`; while it is read `unavailable`. */
 export async function readObject(
   client: S3Client,
   key: string,
   range?: ObjectRange,
 ): Promise<ObjectBytes> {
-  if (range !== undefined && range.end - range.start >= directSize) {
+  if (range !== undefined && range.end > range.start) {
     const body = await client.get(key, range)
     const question = { key, end: range.end, etag: body?.etag }
     if (body !== undefined) {

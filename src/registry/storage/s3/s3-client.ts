@@ -1,5 +1,6 @@
 /**
- * Requests to a bucket: signed and addressed by the `minio` client, over connections of our own.
+ * Requests to a bucket: signed and addressed by the `minio` client, over connections of our own; what is
+ * read, which is most, is signed and read by ourselves (sign-get.ts, direct-get.ts).
  *
  * Of that client only `makeRequestStreamAsync` and `presignedUrl` are used. Its `putObject` resumes
  * multipart uploads that others began, and buffers half a gigabyte; its retries repeat writes that
@@ -9,12 +10,18 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Readable } from 'node:stream'
 import { rootCertificates } from 'node:tls'
-import type { Client } from 'minio'
+import type { Client, IamAwsProvider } from 'minio'
 import { OciError } from '../../../oci/errors.ts'
 import type { ObjectRange } from '../object-store.ts'
-import { createDirectGets, type DirectBody } from './direct-get.ts'
+import {
+  createDirectGets,
+  type DirectBody,
+  type DirectObject,
+  type DirectRequest,
+} from './direct-get.ts'
 import { failureFrom, type S3Failure } from './s3-failure.ts'
-import { describeS3, type S3Options } from './s3-options.ts'
+import { describeS3, type S3Credentials, type S3Options } from './s3-options.ts'
+import { createGetSigner } from './sign-get.ts'
 
 export interface S3Request {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
@@ -37,6 +44,8 @@ export interface S3Client {
   sendOnly(request: S3Request): Promise<http.IncomingHttpHeaders>
   /** The bytes of a range, if they come; `undefined`: ask with `send`. */
   get(key: string, range: ObjectRange): Promise<DirectBody | undefined>
+  /** A small object, or that there is none, if either comes; `undefined`: ask with `send`. */
+  read(key: string): Promise<DirectObject | undefined>
   /** An address that lets whoever has it read the object for `seconds`. */
   presign(key: string, seconds: number): Promise<string>
   close(): void
@@ -44,9 +53,6 @@ export interface S3Client {
 
 /** Without a byte in either direction: the server is gone, or its network. */
 const idleMs = 20_000
-
-/** For clocks that differ; the address is used at once. */
-const getSeconds = 15 * 60
 
 interface Call {
   readonly what: string
@@ -70,16 +76,18 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
     timeout: idleMs,
     ca,
   } as object)
+  const { credentials } = options
+  const role = credentials === undefined ? new IamAwsProvider({}) : undefined
   const connect = (endpoint: URL | undefined): Client => {
-    const { credentials } = options
     const client = new Client({
       endPoint: endpoint?.hostname ?? 's3.amazonaws.com',
       useSSL: endpoint?.protocol !== 'http:',
       ...(endpoint === undefined || endpoint.port === '' ? {} : { port: Number(endpoint.port) }),
       region: options.region,
       pathStyle: options.pathStyle,
+      ...(role !== undefined ? { credentialsProvider: role } : {}),
       ...(credentials === undefined
-        ? { credentialsProvider: new IamAwsProvider({}) }
+        ? {}
         : {
             accessKey: credentials.accessKeyId,
             secretKey: credentials.secretAccessKey,
@@ -96,7 +104,8 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
   }
   const client = connect(options.endpoint)
   const outside = connect(options.publicEndpoint ?? options.endpoint)
-  const direct = createDirectGets(options.endpoint, ca)
+  const direct = createDirectGets(ca)
+  const requestOf = directRequests(client, role, options)
   const send = (request: S3Request) => {
     const call = { what: describe(request), signal: request.signal }
     return exchange(clientFor(client, transportOver(module, call)), request, options)
@@ -112,12 +121,12 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
       return response.headers
     },
     get: async (key, { start, end, of }) => {
-      const at = [options.bucket, keyIn(options, key), getSeconds] as const
-      // Without credentials just now; `send` tells why.
-      const url = await client.presignedUrl('GET', ...at).catch(() => undefined)
-      if (url === undefined) return undefined
-      const isWhole = start === 0 && end === of
-      return direct.get({ url: new URL(url), start, end, isWhole })
+      const request = await requestOf(key)
+      return request && direct.get(request, { start, end, isWhole: start === 0 && end === of })
+    },
+    read: async key => {
+      const request = await requestOf(key)
+      return request && direct.read(request)
     },
     presign: (key, seconds) =>
       outside.presignedUrl('GET', options.bucket, keyIn(options, key), seconds),
@@ -125,6 +134,26 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
       agent.destroy()
       direct.close()
     },
+  }
+}
+
+/** What is read with our own signature, where `client` addresses it; `undefined` for want of credentials. */
+function directRequests(client: Client, role: IamAwsProvider | undefined, options: S3Options) {
+  const sign = createGetSigner(options.region)
+  let place: Promise<URL> | undefined
+  return async (key: string): Promise<DirectRequest | undefined> => {
+    try {
+      const credentials = options.credentials ?? credentialsOf(await role?.getCredentials())
+      place ??= client.presignedUrl('GET', options.bucket, 'x').then(url => new URL(url))
+      const { origin, host, pathname } = await place
+      if (credentials === undefined) return undefined
+      const path = pathname.slice(0, -1) + pathOf(keyIn(options, key))
+      return { server: origin, path, headers: sign({ host, path }, credentials, new Date()) }
+    } catch {
+      // `send` tells why.
+      place = undefined
+      return undefined
+    }
   }
 }
 
@@ -180,6 +209,24 @@ async function exchange(
 
 export function keyIn({ prefix }: S3Options, key: string): string {
   return prefix === '' ? key : `${prefix}/${key}`
+}
+
+/** As it is sent, and signed. */
+function pathOf(key: string): string {
+  return key.split('/').map(escaped).join('/')
+}
+
+type RoleCredentials = Awaited<ReturnType<IamAwsProvider['getCredentials']>>
+
+/** A role's, as `minio` has them. */
+function credentialsOf(role: RoleCredentials | undefined): S3Credentials | undefined {
+  if (role === undefined) return undefined
+  const { accessKey, secretKey, sessionToken } = role
+  return {
+    accessKeyId: accessKey,
+    secretAccessKey: secretKey,
+    ...(sessionToken === undefined ? {} : { sessionToken }),
+  }
 }
 
 function describe({ method, key, query }: S3Request): string {

@@ -139,6 +139,12 @@ export class S3ObjectStore implements ObjectStore {
     key: string,
   ): Promise<{ readonly object: StoredObject; readonly writer: string | undefined } | undefined> {
     return retrying(`Cannot read object "${key}"`, async () => {
+      const direct = await this.#store.client.read(key)
+      if (direct?.kind === 'absent') return undefined
+      if (direct !== undefined) {
+        const { bytes, etag, header } = direct
+        return { object: { bytes, etag }, writer: header(writerHeader) }
+      }
       try {
         const response = await this.#store.client.send({ method: 'GET', key })
         const chunks: Buffer[] = []

@@ -3,10 +3,13 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { createDirectGets } from '../../../../src/registry/storage/s3/direct-get.ts'
+import {
+  createDirectGets,
+  type DirectRequest,
+} from '../../../../src/registry/storage/s3/direct-get.ts'
 
 interface Scripted extends AsyncDisposable {
-  readonly url: URL
+  readonly request: DirectRequest
   /** The connections that were made. */
   connections(): number
   readonly requests: string[]
@@ -27,7 +30,11 @@ async function scripted(answer: (socket: Socket, request: number) => unknown): P
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
-    url: new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/bucket/key?sign=1`),
+    request: {
+      server: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      path: '/bucket/key',
+      headers: 'host: here\r\nauthorization: signed\r\n',
+    },
     connections: () => sockets.length,
     requests,
     [Symbol.asyncDispose]: async () => {
@@ -40,8 +47,8 @@ async function scripted(answer: (socket: Socket, request: number) => unknown): P
 const head = (status: string, length: number, more = '') =>
   `HTTP/1.1 ${status}\r\nContent-Length: ${length}\r\nETag: "e"\r\n${more}\r\n`
 
-async function bytesOf(server: Scripted, gets = createDirectGets(server.url)) {
-  const body = await gets.get({ url: server.url, start: 10, end: 20, isWhole: false })
+async function bytesOf(server: Scripted, gets = createDirectGets()) {
+  const body = await gets.get(server.request, { start: 10, end: 20, isWhole: false })
   if (body === undefined) return undefined
   let text = Buffer.from(body.first).toString()
   while (text.length < 10) text += Buffer.from(await body.read()).toString()
@@ -60,7 +67,9 @@ describe('a direct GET', () => {
       }
     })
     expect(await bytesOf(server)).toBe('0123456789')
-    expect(server.requests[0]).toMatch(/^GET \/bucket\/key\?sign=1 HTTP\/1\.1\r\nHost: 127/)
+    expect(server.requests[0]).toMatch(
+      /^GET \/bucket\/key HTTP\/1\.1\r\nhost: here\r\nauthorization: signed\r\n/,
+    )
     expect(server.requests[0]).toContain('\r\nRange: bytes=10-19\r\n')
   })
 
@@ -68,10 +77,10 @@ describe('a direct GET', () => {
     await using server = await scripted((socket, request) => {
       socket.write(`${head('200 OK', request === 1 ? 10 : 11)}0123456789`)
     })
-    const gets = createDirectGets(server.url)
-    const wanted = { url: server.url, start: 0, end: 10, isWhole: true }
-    expect(await gets.get(wanted)).toBeDefined()
-    expect(await gets.get(wanted)).toBeUndefined()
+    const gets = createDirectGets()
+    const wanted = { start: 0, end: 10, isWhole: true }
+    expect(await gets.get(server.request, wanted)).toBeDefined()
+    expect(await gets.get(server.request, wanted)).toBeUndefined()
     expect(server.requests[0]).not.toContain('Range')
   })
 
@@ -80,7 +89,7 @@ describe('a direct GET', () => {
       socket.write(`${head('206 Partial Content', 10)}0123456789`)
       if (request === 2) socket.end()
     })
-    const gets = createDirectGets(server.url)
+    const gets = createDirectGets()
     for (let i = 0; i < 3; i++) {
       expect(await bytesOf(server, gets)).toBe('0123456789')
       await sleep(20)
@@ -111,10 +120,10 @@ describe('a direct GET', () => {
   it('leaves a connection that breaks, or is refused, to the ordinary way', async () => {
     await using server = await scripted(socket => socket.destroy())
     expect(await bytesOf(server)).toBeUndefined()
-    const { url } = server
+    const { request } = server
     await server[Symbol.asyncDispose]()
     expect(
-      await createDirectGets(url).get({ url, start: 0, end: 10, isWhole: true }),
+      await createDirectGets().get(request, { start: 0, end: 10, isWhole: true }),
     ).toBeUndefined()
   })
 
@@ -123,5 +132,62 @@ describe('a direct GET', () => {
       socket.end(`${head('206 Partial Content', 10)}01234`)
     })
     await expect(bytesOf(server)).rejects.toThrow('The storage closed the connection')
+  })
+})
+
+describe('a direct read of a small object', () => {
+  const read = (server: Scripted) => createDirectGets().read(server.request)
+
+  it('gives all of it, in whatever pieces it comes, with its headers', async () => {
+    const text = 'x'.repeat(100_000)
+    await using server = await scripted(async socket => {
+      socket.write(head('200 OK', text.length, 'X-Amz-Meta-Writer: me\r\n'))
+      for (let at = 0; at < text.length; at += 30_000) {
+        socket.write(text.slice(at, at + 30_000))
+        await sleep(1)
+      }
+    })
+    const object = await read(server)
+    if (object?.kind !== 'object') throw new Error('There is an object')
+    expect(object.bytes.toString()).toBe(text)
+    expect(object.etag).toBe('"e"')
+    expect(object.header('x-amz-meta-writer')).toBe('me')
+    expect(server.requests[0]).not.toContain('Range')
+  })
+
+  it('gives an empty one', async () => {
+    await using server = await scripted(socket => socket.write(head('200 OK', 0)))
+    expect(await read(server)).toMatchObject({ kind: 'object', bytes: Buffer.alloc(0) })
+  })
+
+  it('tells that there is none, on a connection that stays', async () => {
+    const document = '<Error><Code>NoSuchKey</Code></Error>'
+    await using server = await scripted(socket =>
+      socket.write(head('404 Not Found', document.length) + document),
+    )
+    const gets = createDirectGets()
+    for (let i = 0; i < 3; i++) expect(await gets.read(server.request)).toEqual({ kind: 'absent' })
+    expect(server.connections()).toBe(1)
+    gets.close()
+  })
+
+  it.each([
+    ['no bucket', `${head('404 Not Found', 40)}<Error><Code>NoSuchBucket</Code></Error>`],
+    ['a refusal', `${head('403 Forbidden', 0)}`],
+    ['an overload', `${head('503 Slow Down', 0)}`],
+    ['a part', `${head('206 Partial Content', 4)}0123`],
+    ['more than is small', `${head('200 OK', 9 * 1024 * 1024)}0123`],
+    ['no length', 'HTTP/1.1 200 OK\r\nETag: "e"\r\n\r\n0123'],
+    ['more than was told', `${head('200 OK', 3)}0123`],
+    ['no entity tag', 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n0123'],
+  ])('leaves %s to the ordinary way, asked once', async (_, answer) => {
+    await using server = await scripted(socket => socket.write(answer))
+    expect(await read(server)).toBeUndefined()
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('leaves one that breaks off to the ordinary way', async () => {
+    await using server = await scripted(socket => socket.end(`${head('200 OK', 10)}01234`))
+    expect(await read(server)).toBeUndefined()
   })
 })
