@@ -152,9 +152,10 @@ async function link(
   const hint = holderKey(blob.digest, repository)
   let named = blob
   for (;;) {
+    const linking = { blob: named, linkedAt }
     // The hint first: whoever has the link is found by it.
-    await makeOrRescue(storage, hint, new Uint8Array())
-    await putLink(storage, blobLinkKey(repository, blob.digest), { blob: named, linkedAt })
+    await makeOrRescue(storage, hint, encodeLinking(linking))
+    await putLink(storage, blobLinkKey(repository, blob.digest), linking)
     if ((await rescue(storage, hint)) === undefined) continue
     const record = blobFrom(blob.digest, await rescue(storage, blobRecordKey(blob.digest)))
     if (record === undefined || record.key === named.key) return record !== undefined
@@ -190,7 +191,7 @@ export async function* holdersOf(
   }
 }
 
-/** The same bytes for the record and the link that are written with it. */
+/** The same bytes for the record, its hint and the link: in a folder, one file with three names. */
 function encodeLinking({ blob, linkedAt }: Linking): Uint8Array {
   return encodeRecord({ size: blob.size, key: blob.key, linkedAt })
 }

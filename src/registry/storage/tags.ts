@@ -97,12 +97,11 @@ export async function putTag(
   repository: RepositoryName,
   write: TagWrite,
 ): Promise<void> {
-  const { tag, manifest, by, seen, record } = write
+  // The hint's bytes too, which mean nothing: in a folder they are one file with two names.
+  const { tag, manifest, by, seen, record = newTag(storage, manifest) } = write
   const hint = tagHintKey(repository, manifest.digest, tag)
   // A tag that points there has its hint.
-  if (seen?.found?.digest !== manifest.digest) {
-    await makeOrRescue(storage, hint, new Uint8Array())
-  }
+  if (seen?.found?.digest !== manifest.digest) await makeOrRescue(storage, hint, record)
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const known = attempt === 0 ? { seen, record } : {}
     const { etag, found } = known.seen ?? (await seeTag(storage, repository, tag))
@@ -111,7 +110,7 @@ export async function putTag(
       continue
     // It may have been collected before the tag was there.
     if ((await rescue(storage, hint)) === undefined) {
-      await storage.objects.put(hint, new Uint8Array())
+      await storage.objects.put(hint, record)
     }
     // What an upstream did is not undone here, and its history would keep what nobody uses.
     if (manifest.upstream !== undefined) return
