@@ -1,6 +1,7 @@
 /** Blobs: end-2 (pull), end-10 (delete). */
 import type { RepositoryName } from '../../oci/reference.ts'
 import {
+  findAndOpenBlob,
   findBlob,
   holdBlob,
   openBlob,
@@ -8,7 +9,7 @@ import {
   unknownBlob,
   unlinkBlob,
 } from '../storage/blobs.ts'
-import type { ObjectRange } from '../storage/object-store.ts'
+import type { ObjectBytes, ObjectRange } from '../storage/object-store.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { verified } from '../storage/rot.ts'
 import { parseByteRange } from './byte-range.ts'
@@ -27,6 +28,11 @@ type BlobEndpoint = Extract<Endpoint, { kind: 'blob' }>
 
 export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
   const { repository, digest } = request.endpoint
+  if (wantsAll(request)) {
+    const found = await findAndOpenBlob(storage, repository, digest)
+    if (found === undefined) throw unknownBlob(repository, digest)
+    return bytesReply(request, found.blob, () => whole(storage, found))
+  }
   const blob = await findBlob(storage, repository, digest)
   if (blob === undefined) throw unknownBlob(repository, digest)
   const headers = blobHeaders(blob)
@@ -40,9 +46,15 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
       return { ...redirectTo(location, headers), happened: [pullOf(repository, blob)] }
     }
   }
-  return bytesReply(request, blob, async range =>
-    range === undefined ? openWhole(storage, blob) : await openBlob(storage, blob, range),
-  )
+  return bytesReply(request, blob, async range => {
+    const bytes = await openBlob(storage, blob, range)
+    return range === undefined ? whole(storage, { blob, bytes }) : bytes
+  })
+}
+
+/** As almost every client does: nothing but the blob's own being there decides what it gets. */
+function wantsAll({ header, isRedirected }: RegistryRequest): boolean {
+  return !isRedirected && header('range') === undefined && header('if-none-match') === undefined
 }
 
 type NamedBytes = Pick<StoredBlob, 'digest' | 'size'>
@@ -114,8 +126,12 @@ export function headOf({ header }: Pick<RegistryRequest, 'header'>, blob: NamedB
   return isKnown ? { status: 304, headers } : { status: 200, headers: withLength(headers, blob) }
 }
 
-async function openWhole(storage: RegistryStorage, blob: StoredBlob) {
-  const bytes = await openBlob(storage, blob)
+interface OpenBlob {
+  readonly blob: StoredBlob
+  readonly bytes: ObjectBytes
+}
+
+async function whole(storage: RegistryStorage, { blob, bytes }: OpenBlob): Promise<ReplyBody> {
   const isChecked = Math.random() < storage.policy.verifyReads
   const checked = isChecked ? verified(storage, blob, bytes) : undefined
   if (blob.size <= smallBlobSize) return together(checked ?? bytes)

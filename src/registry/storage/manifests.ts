@@ -14,8 +14,9 @@ import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import { askAhead } from './ask-ahead.ts'
 import { condemn, removeVersion, rescue } from './condemn.ts'
-import { manifestKey } from './keys.ts'
+import { manifestKey, tagKey } from './keys.ts'
 import { type ManifestDocument, parseManifestDocument } from './manifest-document.ts'
 import { holdReferences } from './references.ts'
 import { addReferrer, removeReferrer } from './referrers.ts'
@@ -24,7 +25,6 @@ import { addRepository } from './repositories.ts'
 import { ResourceError } from './resource-error.ts'
 import { findManifest, newManifest, putManifest, type StoredManifest } from './stored-manifest.ts'
 import {
-  findTag,
   immutableTag,
   mayPutTag,
   newTag,
@@ -33,6 +33,7 @@ import {
   renewTag,
   type TagCondition,
   type TagWrite,
+  tagFrom,
 } from './tags.ts'
 import { together } from './together.ts'
 
@@ -175,13 +176,10 @@ export async function readManifest(
   repository: RepositoryName,
   reference: ManifestReference,
 ): Promise<StoredManifest> {
-  const digest =
-    reference.kind === 'digest'
-      ? reference.digest
-      : (await findTag(storage, repository, reference.tag))?.digest
-  const isPromised = reference.kind === 'digest'
   const manifest =
-    digest === undefined ? undefined : await findHeld(storage, repository, { digest, isPromised })
+    reference.kind === 'digest'
+      ? await findHeld(storage, repository, reference.digest)
+      : await findTagged(storage, repository, reference.tag)
   if (manifest !== undefined) return manifest
   const name = reference.kind === 'digest' ? reference.digest : reference.tag
   throw new ResourceError(
@@ -231,14 +229,27 @@ async function removeVersions(
   }
 }
 
+function findTagged(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  tag: Tag,
+): Promise<StoredManifest | undefined> {
+  return askAhead(storage, tagKey(repository, tag), {
+    next: async object => {
+      const digest = tagFrom(object)?.digest
+      return digest && findManifest(storage, repository, digest)
+    },
+  })
+}
+
 /** One that is asked for by its digest is relied on: an index that names it may come next. */
 async function findHeld(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { digest, isPromised }: { readonly digest: Digest; readonly isPromised: boolean },
+  digest: Digest,
 ): Promise<StoredManifest | undefined> {
   const manifest = await findManifest(storage, repository, digest)
-  if (manifest?.condemnedAt === undefined || !isPromised) return manifest
+  if (manifest?.condemnedAt === undefined) return manifest
   const isThere = (await rescue(storage, manifestKey(repository, digest))) !== undefined
   return isThere ? manifest : undefined
 }

@@ -165,6 +165,8 @@ export interface ObjectStore extends ObjectReader, ObjectWriter, ObjectAppender 
    * cut it. Its size need not be asked again.
    */
   readonly isReliable: boolean
+  /** Whether a question takes a trip over a network. */
+  readonly isFar?: boolean
   /** Absent where a write costs no wait for a disk. */
   batch?(): ObjectBatch
   /** Of a batch: see {@link ObjectBatch}. */

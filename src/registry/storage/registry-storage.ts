@@ -1,6 +1,7 @@
 /** What the functions of this folder work on: the objects, and what this process knows besides. */
 import { randomUUID } from 'node:crypto'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import { createGuesses, type Guesses } from './ask-ahead.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
 import type { LiveUploads } from './live-uploads.ts'
 import { createLiveUploads } from './live-uploads.ts'
@@ -24,6 +25,8 @@ export interface RegistryStorage {
   /** Keeps pushes of one manifest, in this process, from undoing each other's last step. */
   readonly pushes: KeyedMutex
   readonly policy: StoragePolicy
+  /** Absent where a question takes less than asking it in vain. */
+  readonly guesses?: Guesses
   readonly now: () => Date
   /** A name that nothing has had before. */
   readonly newId: () => string
@@ -47,6 +50,7 @@ export function createRegistryStorage(
       isImmutable: options.isImmutable ?? (() => false),
       verifyReads: options.verifyReads ?? 0,
     },
+    ...(objects.isFar === true ? { guesses: createGuesses() } : {}),
     now: options.now ?? (() => new Date()),
     newId: options.newId ?? randomUUID,
   }

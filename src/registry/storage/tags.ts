@@ -281,7 +281,8 @@ function mustAllow(
 /** A store that remembers an object hands out the same one: it need not be read again. */
 const decoded = new WeakMap<StoredObject, StoredTag>()
 
-function tagFrom(object: StoredObject | undefined): StoredTag | undefined {
+/** What the object of a tag says; `undefined` when there is none, or it is damaged. */
+export function tagFrom(object: StoredObject | undefined): StoredTag | undefined {
   if (object === undefined) return undefined
   const known = decoded.get(object)
   if (known !== undefined) return known

@@ -69,7 +69,7 @@ describe('every reply', () => {
       get: (target, name) =>
         name === 'get' || name === 'size'
           ? () => Promise.reject(Object.assign(new Error('secret path'), { code: 'EWHATEVER' }))
-          : Reflect.get(target, name).bind(target),
+          : memberOf(target, name),
     })
     await using failing = await startRegistry({ objects: broken })
     const answer = await failing.send('GET', '/v2/a/manifests/x')
@@ -83,7 +83,7 @@ describe('every reply', () => {
       get: (target, name) =>
         name === 'append'
           ? () => Promise.reject(Object.assign(new Error('no'), { code }))
-          : Reflect.get(target, name).bind(target),
+          : memberOf(target, name),
     })
     await using failing = await startRegistry({ objects: full })
     const answer = await pushBlob(failing, 'a', content('x'))
@@ -300,4 +300,9 @@ function early(to: TestRegistry, size: number): Promise<string> {
       socket.resume()
     })
   })
+}
+
+function memberOf<T extends object>(target: T, name: string | symbol): unknown {
+  const member: unknown = Reflect.get(target, name)
+  return typeof member === 'function' ? member.bind(target) : member
 }

@@ -100,9 +100,9 @@ it.each([
   for (let i = 0; i < 3; i++) {
     expect((await get(server.port)).equals(bytes.subarray(range.start, range.end))).toBe(true)
   }
+  await server.allClosed()
   expect(server.moved()).toBe(3 * (range.end - range.start))
   expect(server.reads()).toBe(0)
-  await server.allClosed()
 })
 
 it('sends many at once to clients that read slowly', async () => {

@@ -25,6 +25,7 @@ export function measuredStore(
   return {
     isShared: store.isShared,
     isReliable: store.isReliable,
+    isFar: store.isFar === true,
     showsUnfinished: store.showsUnfinished === true,
     get: key => timed('GetContent', () => store.get(key)),
     size: key => timed('Stat', () => store.size(key)),

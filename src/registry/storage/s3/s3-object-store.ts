@@ -6,7 +6,7 @@
  *    object is read back: the id of the writer in its metadata tells whether it was us.
  * 2. A read that breaks off goes on where it stopped, of the same version of the object.
  * 3. Of bytes nothing is kept here between requests, so nothing is served that another process
- *    removed.
+ *    removed. What is asked by a guess (ask-ahead.ts) is asked of the bucket all the same.
  */
 import { randomUUID } from 'node:crypto'
 import {
@@ -47,6 +47,7 @@ const writerHeader = 'x-amz-meta-writer'
 export class S3ObjectStore implements ObjectStore {
   readonly isShared = true
   readonly isReliable = true
+  readonly isFar = true
   readonly #store: S3Store
 
   constructor(store: S3Store) {

@@ -104,6 +104,7 @@ async function ageOf(client: S3Client): Promise<number | undefined> {
 export class SingleWriterStore implements ObjectStore {
   readonly isShared = false
   readonly isReliable = true
+  readonly isFar = true
   readonly #objects: ObjectStore
   readonly #lease: WriterLease
   readonly #mutex = new KeyedMutex()
