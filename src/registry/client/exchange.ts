@@ -84,8 +84,15 @@ function timedOut(code: 'HEADERS_TIMEOUT' | 'BODY_TIMEOUT'): Error {
   return Object.assign(new Error('Nothing came for too long'), { code })
 }
 
-/** The body. Throws where it breaks off, and when nothing comes for `idleMs` while it is read. */
-export async function* readAnswer(answer: Answer, idleMs: number): AsyncGenerator<Uint8Array> {
+/**
+ * The body. Throws where it breaks off, and when nothing comes for `idleMs` while it is read: the
+ * error as `translated`.
+ */
+export async function* readAnswer(
+  answer: Answer,
+  idleMs: number,
+  translated: (error: unknown) => unknown = error => error,
+): AsyncGenerator<Uint8Array> {
   const { message } = answer
   let isAwaited = false
   const timer = setTimeout(() => {
@@ -101,6 +108,8 @@ export async function* readAnswer(answer: Answer, idleMs: number): AsyncGenerato
       if (done) break
       yield value
     }
+  } catch (error) {
+    throw translated(error)
   } finally {
     clearTimeout(timer)
     await chunks.return?.()

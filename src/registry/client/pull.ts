@@ -21,7 +21,6 @@ import type { Platform } from '../../oci/platform.ts'
 import type { Reference } from '../../oci/reference.ts'
 import { streamBlob } from './blob.ts'
 import type { RegistryClient } from './client.ts'
-import { countBytes } from './count-bytes.ts'
 import { parallel } from './parallel.ts'
 import { describeRepository, type Repository } from './request.ts'
 import { type Resolved, resolveImage } from './resolve.ts'
@@ -178,14 +177,15 @@ async function receive(
     return 'received'
   }
   const start = download.received
-  const chunks = streamBlob(client, from, { descriptor, start, signal })
-  const counted = countBytes(chunks, bytes =>
-    onEvent?.({ kind: 'blob-progress', digest, bytes: start + bytes, total, direction: 'pull' }),
-  )
   try {
     // All of it may be there, and only the commit was missed.
     if (start === 0 || start < total) {
-      for await (const chunk of counted) await download.write(chunk)
+      let bytes = start
+      for await (const chunk of streamBlob(client, from, { descriptor, start, signal })) {
+        bytes += chunk.byteLength
+        onEvent?.({ kind: 'blob-progress', digest, bytes, total, direction: 'pull' })
+        await download.write(chunk)
+      }
     }
     await download.commit()
   } catch (error) {

@@ -167,27 +167,18 @@ async function exchange(
 }
 
 function responseOf(request: HttpRequest, answer: Answer, bodyIdleMs: number): HttpResponse {
+  const { action, url, signal } = request
   const { statusCode = 0, headersDistinct } = answer.message
   const headerList = (name: string) => headersDistinct[name] ?? []
+  const translated = (error: unknown) =>
+    signal?.aborted ? signal.reason : new TransportError(action, url, error)
   return {
     status: statusCode,
-    url: request.url,
+    url,
     header: name => headerList(name)[0],
     headerList,
-    body: readTranslating(request, readAnswer(answer, bodyIdleMs)),
+    body: readAnswer(answer, bodyIdleMs, translated),
     [Symbol.asyncDispose]: () => discard(answer),
-  }
-}
-
-async function* readTranslating(
-  { action, url, signal }: HttpRequest,
-  body: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body
-  } catch (error) {
-    signal?.throwIfAborted()
-    throw new TransportError(action, url, error)
   }
 }
 

@@ -6,8 +6,8 @@
 
 /* Three literals, the longest match, and what the copying in words may write behind it. */
 #define FAST_OUTPUT (3 + 258 + 16)
-/* Two refills of eight bytes. */
-#define FAST_INPUT 16
+/* Three refills of eight bytes. */
+#define FAST_INPUT 24
 
 /* The bits that are being read, and where the next come from. */
 struct reader {
@@ -22,6 +22,9 @@ static void skip(struct reader *in, unsigned count) {
   in->bits >>= count;
   in->count -= count;
 }
+
+/* How many bits an entry uses up: fewer than 64, which is how many a shift looks at. */
+static inline unsigned bits_of(uint32_t entry) { return entry & 0x3f; }
 
 /* 56 to 63 bits, if there is so much input; those behind its end are 0. */
 static void refill(struct reader *in) {
@@ -52,8 +55,8 @@ static bool take(struct reader *in, unsigned count, unsigned *value) {
 static inline uint32_t look_up(struct reader *in, const uint32_t *table, unsigned bits) {
   uint32_t entry = table[low(in->bits, bits)];
   if (entry & IS_TABLE) {
-    in->bits >>= entry & 0xff;
-    in->count -= entry & 0xff;
+    in->bits >>= bits_of(entry);
+    in->count -= bits_of(entry);
     entry = table[(entry >> 16) + low(in->bits, (entry >> 8) & 0xf)];
   }
   return entry;
@@ -61,8 +64,8 @@ static inline uint32_t look_up(struct reader *in, const uint32_t *table, unsigne
 
 /* The value of a length or distance with its extra bits, which are skipped. */
 static inline unsigned value_of(struct reader *in, uint32_t entry) {
-  const unsigned extra = (unsigned)(low(in->bits, entry & 0xff) >> ((entry >> 8) & 0xf));
-  skip(in, entry & 0xff);
+  const unsigned extra = (unsigned)(low(in->bits, bits_of(entry)) >> ((entry >> 8) & 0xf));
+  skip(in, bits_of(entry));
   return (entry >> 16) + extra;
 }
 
@@ -100,21 +103,24 @@ static enum inflate_status decode_fast(struct inflater *inflater, struct reader 
   enum inflate_status status = NEEDS_INPUT;
   struct reader in = *reader;
   const uint8_t *const fast_input = in.end - FAST_INPUT;
-  while (in.at <= fast_input && out < fast_end) {
-    refill_fast(&in);
-    uint32_t entry = literals[low(in.bits, LITERAL_BITS)];
-    /* Three of at most 11 bits each; 56 were there. */
+  if (in.at > fast_input || out >= fast_end) return status;
+  refill_fast(&in);
+  uint32_t entry = literals[low(in.bits, LITERAL_BITS)];
+  do {
+    /* 56 bits are there. Three literals take at most 11 each. */
     if (entry & IS_LITERAL) {
       *out++ = (uint8_t)(entry >> 16);
-      skip(&in, entry & 0xff);
+      skip(&in, bits_of(entry));
       entry = literals[low(in.bits, LITERAL_BITS)];
       if (entry & IS_LITERAL) {
         *out++ = (uint8_t)(entry >> 16);
-        skip(&in, entry & 0xff);
+        skip(&in, bits_of(entry));
         entry = literals[low(in.bits, LITERAL_BITS)];
         if (entry & IS_LITERAL) {
           *out++ = (uint8_t)(entry >> 16);
-          skip(&in, entry & 0xff);
+          skip(&in, bits_of(entry));
+          entry = literals[low(in.bits, LITERAL_BITS)];
+          refill_fast(&in);
           continue;
         }
       }
@@ -124,12 +130,14 @@ static enum inflate_status decode_fast(struct inflater *inflater, struct reader 
       entry = look_up(&in, literals, LITERAL_BITS);
       if (entry & IS_LITERAL) {
         *out++ = (uint8_t)(entry >> 16);
-        skip(&in, entry & 0xff);
+        skip(&in, bits_of(entry));
+        refill_fast(&in);
+        entry = literals[low(in.bits, LITERAL_BITS)];
         continue;
       }
       if (entry & IS_SPECIAL) {
         status = entry & IS_END ? NEEDS_INPUT : DAMAGED;
-        skip(&in, entry & 0xff);
+        skip(&in, bits_of(entry));
         inflater->phase = AT_BLOCK;
         break;
       }
@@ -143,9 +151,12 @@ static enum inflate_status decode_fast(struct inflater *inflater, struct reader 
       status = DAMAGED;
       break;
     }
+    /* Before the copying, whose end is hard to predict. */
+    refill_fast(&in);
+    entry = literals[low(in.bits, LITERAL_BITS)];
     copy_fast(out, distance, length);
     out += length;
-  }
+  } while (in.at <= fast_input && out < fast_end);
   /* What a fast refill left above the count is read again. */
   in.bits = low(in.bits, in.count);
   *reader = in;
@@ -174,22 +185,22 @@ static enum inflate_status decode_one(struct inflater *inflater, struct reader *
   const unsigned had = in.count;
   uint32_t entry = look_up(&in, inflater->tables.literals, LITERAL_BITS);
   /* The count wraps where bits were skipped that are not there. */
-  if (in.count > had || (entry & 0xff) > in.count) return NEEDS_INPUT;
+  if (in.count > had || bits_of(entry) > in.count) return NEEDS_INPUT;
   if (entry & IS_LITERAL) {
     if (io->output_at == io->output_size) return NEEDS_OUTPUT;
     io->output[io->output_at++] = (uint8_t)(entry >> 16);
     inflater->total++;
-    skip(&in, entry & 0xff);
+    skip(&in, bits_of(entry));
   } else if (entry & IS_SPECIAL) {
     /* An invalid code has no length: with fewer bits than the longest it may be a valid one. */
     if (!(entry & IS_END)) return had < 15 && reader->at == reader->end ? NEEDS_INPUT : DAMAGED;
-    skip(&in, entry & 0xff);
+    skip(&in, bits_of(entry));
     inflater->phase = AT_BLOCK;
   } else {
     const unsigned length = value_of(&in, entry);
     const unsigned left = in.count;
     entry = look_up(&in, inflater->tables.distances, DISTANCE_BITS);
-    if (in.count > left || (entry & 0xff) > in.count) return NEEDS_INPUT;
+    if (in.count > left || bits_of(entry) > in.count) return NEEDS_INPUT;
     if (entry & IS_SPECIAL) return left < 15 && in.at == in.end ? NEEDS_INPUT : DAMAGED;
     const unsigned distance = value_of(&in, entry);
     if (distance > (size_t)(io->output + io->output_at - earliest(inflater, io))) return DAMAGED;
@@ -263,8 +274,8 @@ static bool begin_fixed(struct inflater *inflater) {
 static bool take_length_code(struct reader *in, const uint32_t *table, unsigned *symbol) {
   refill(in);
   const uint32_t entry = table[low(in->bits, LITERAL_BITS)];
-  if (!(entry & IS_LITERAL) || (entry & 0xff) > in->count) return false;
-  skip(in, entry & 0xff);
+  if (!(entry & IS_LITERAL) || bits_of(entry) > in->count) return false;
+  skip(in, bits_of(entry));
   *symbol = (entry >> 16) & 0xff;
   return true;
 }
