@@ -4,16 +4,18 @@
  * A key holds only an inventory's digest. The inventory itself is kept when a step's result is, in
  * the store's records, and read again only to explain a miss:
  *
- *   records/inventory/<digest hex>.json   { "src/a.ts": "f644 0:0 3q2-7wAAAA", … }
+ *   records/inventory/<digest hex>.json   { "files": … }
  */
+import { constants } from 'node:fs'
 import type { Records } from '../../layerfs/content/records.ts'
 import { digestOf, hexOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
-import { asStringMap } from '../../oci/json.ts'
+import { asString, member } from '../../oci/json.ts'
+import { differingLines, type ReadLine, readLines } from './file-line.ts'
 import type { Cause, Change } from './miss.ts'
 
-/** How each file looked, by path: see {@link lookText}. */
-export type Inventory = Readonly<Record<string, string>>
+/** A line for each file: see file-line.ts. */
+export type Inventory = string
 
 export interface Inventories {
   /** Remembers how to make it until the build ends, by what stands for it in a key. */
@@ -21,32 +23,6 @@ export interface Inventories {
   /** Those of the digests that are held outlive the build. */
   keep(digests: Iterable<string>): Promise<void>
   find(digest: string): Promise<Inventory | undefined>
-}
-
-export interface Look {
-  /** `f` file, `d` directory, `l` link, `o` other. */
-  readonly type: string
-  readonly mode: number
-  /** `uid:gid`, or what `--chown` says. */
-  readonly owner: string
-  /** Stands for the bytes of a file, the target of a link. */
-  readonly content: string
-  /** Stands for the extended attributes. */
-  readonly attributes: string
-}
-
-/** Enough of a digest to see that it changed; a key has the whole of it. */
-const keptDigits = 16
-
-/** `f644 0:0 f00dfeed` or `d755 0:0 - cafe`; owners have no spaces. */
-export function lookText({ type, mode, owner, content, attributes }: Look): string {
-  const fields = [
-    `${type}${mode.toString(8)}`,
-    owner.replaceAll(' ', '_'),
-    content.slice(0, keptDigits) || '-',
-    ...(attributes === '' ? [] : [hexOf(digestOf(attributes)).slice(0, keptDigits)]),
-  ]
-  return fields.join(' ')
 }
 
 export function openInventories(records: Records): Inventories {
@@ -63,7 +39,8 @@ export function openInventories(records: Records): Inventories {
     keep: async digests => {
       for (const digest of digests) {
         const inventory = await held.get(digest)?.()
-        if (inventory !== undefined) await records.put('inventory', inventoryKey(digest), inventory)
+        if (inventory === undefined) continue
+        await records.put('inventory', inventoryKey(digest), { files: inventory })
       }
     },
     find: async digest =>
@@ -79,7 +56,7 @@ export function inventoryKey(value: string): string {
 function decode(value: unknown): Inventory | undefined {
   if (value === undefined) return undefined
   try {
-    return asStringMap({ document: 'inventory', path: '', value })
+    return asString(member({ document: 'inventory', path: '', value }, 'files'))
   } catch (error) {
     if (error instanceof OciError) return undefined
     throw error
@@ -88,43 +65,43 @@ function decode(value: unknown): Inventory | undefined {
 
 /** Changed files before those that came and went, each in the order of its path. */
 export function compareInventories(earlier: Inventory, now: Inventory): Cause[] {
+  const [before, after] = differingLines(earlier, now).map(byPath)
   const changed: Cause[] = []
   const moved: Cause[] = []
-  const differs = (path: string) => lookOf(earlier, path) !== lookOf(now, path)
-  const gone = Object.keys(earlier).filter(path => !Object.hasOwn(now, path))
-  for (const path of [...Object.keys(now).filter(differs), ...gone].sort()) {
-    const [from, to] = [lookOf(earlier, path), lookOf(now, path)]
+  for (const path of [...new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])])].sort()) {
+    const [from, to] = [before?.get(path), after?.get(path)]
     const subject = path === '' ? '.' : path
     if (from === undefined) moved.push({ kind: 'file', subject, changes: [{ what: 'added' }] })
     else if (to === undefined) moved.push({ kind: 'file', subject, changes: [{ what: 'removed' }] })
-    else changed.push({ kind: 'file', subject, changes: lookChanges(from, to) })
+    else {
+      const changes = lineChanges(from, to)
+      if (changes.length > 0) changed.push({ kind: 'file', subject, changes })
+    }
   }
   return [...changed, ...moved]
 }
 
-function lookOf(inventory: Inventory, path: string): string | undefined {
-  return Object.hasOwn(inventory, path) ? inventory[path] : undefined
+function byPath(lines: string): ReadonlyMap<string, ReadLine> {
+  return new Map(readLines(lines).map(line => [line.path, line]))
 }
 
-const typeNames: Readonly<Record<string, string>> = {
-  f: 'file',
-  d: 'directory',
-  l: 'link',
-  o: 'special file',
+const typeNames: ReadonlyMap<number, string> = new Map([
+  [constants.S_IFREG, 'file'],
+  [constants.S_IFDIR, 'directory'],
+  [constants.S_IFLNK, 'link'],
+])
+
+function typeName({ type }: ReadLine): string {
+  return typeNames.get(Number(type)) ?? 'special file'
 }
 
-function lookChanges(from: string, to: string): Change[] {
-  const [before = '', owner = '', content, attributes] = from.split(' ')
-  const [after = '', newOwner = '', newContent, newAttributes] = to.split(' ')
-  const [type, newType] = [before.slice(0, 1), after.slice(0, 1)]
-  if (type !== newType) {
-    return [{ what: 'type', from: typeNames[type] ?? type, to: typeNames[newType] ?? newType }]
-  }
-  const [mode, newMode] = [before.slice(1), after.slice(1)]
+function lineChanges(from: ReadLine, to: ReadLine): Change[] {
+  if (from.type !== to.type) return [{ what: 'type', from: typeName(from), to: typeName(to) }]
+  const isLink = Number(from.type) === constants.S_IFLNK
   return [
-    ...(content === newContent ? [] : [{ what: type === 'l' ? 'target' : 'content' }]),
-    ...(mode === newMode ? [] : [{ what: 'mode', from: mode, to: newMode }]),
-    ...(owner === newOwner ? [] : [{ what: 'owner', from: owner, to: newOwner }]),
-    ...(attributes === newAttributes ? [] : [{ what: 'attributes' }]),
+    ...(from.content === to.content ? [] : [{ what: isLink ? 'target' : 'content' }]),
+    ...(from.mode === to.mode ? [] : [{ what: 'mode', from: from.mode, to: to.mode }]),
+    ...(from.owner === to.owner ? [] : [{ what: 'owner', from: from.owner, to: to.owner }]),
+    ...(from.attributes === to.attributes ? [] : [{ what: 'attributes' }]),
   ]
 }

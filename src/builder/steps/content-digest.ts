@@ -6,15 +6,14 @@
  * source itself. Reference: C21, K03–K05, K09.
  */
 import { isUtf8 } from 'node:buffer'
-import { hash } from 'node:crypto'
 import { closeSync, constants } from 'node:fs'
 import { openAs } from '../../layerfs/layer/file-type.ts'
 import { procPath } from '../../layerfs/layer/open-in-root.ts'
 import { safePath, shown } from '../../layerfs/layer/path-bytes.ts'
 import type { BriefStat } from '../../layerfs/native/listing.ts'
-import { type FileStat, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
+import { resolve, syscalls } from '../../layerfs/native/syscalls.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { lookText } from '../explain/inventory.ts'
+import { fileLine } from '../explain/file-line.ts'
 import { bodyDigest } from './body-digest.ts'
 import { type SourceFilter, takeAll } from './copy-filter.ts'
 import type { InnerDirectory, ListedDirectory, ListedSource } from './source-listing.ts'
@@ -48,52 +47,46 @@ export interface DigestOptions {
   readonly signal: AbortSignal
 }
 
-export interface DigestedFile {
-  readonly path: string
-  /** All that the result has of it, its path too; those of several files are put together as is. */
-  readonly line: string
-  /** What a person is told when it changes. */
-  look(): string
-}
-
 interface SourceFile extends Located {
   /** Path in the copy, its name included. */
   readonly text: string
 }
 
 /**
- * Every file and directory of the source, in the order of its bytes. A directory source itself is
- * not among them: its attributes are not copied (C13).
+ * A line for every file and directory of the source, in the order of its bytes. A directory source
+ * itself is not among them: its attributes are not copied (C13).
  */
 export async function digestSource(
   tree: SourceTree,
   source: ListedSource,
   options: DigestOptions,
-): Promise<DigestedFile[]> {
-  if (source.kind === 'file') return await digestAlone(tree, source, options)
-  const files: DigestedFile[] = []
-  if (source.directory !== undefined) {
-    await digestDirectory(tree, source.directory, { files, options })
+): Promise<string> {
+  const lines: string[] = []
+  if (source.kind === 'file') await digestAlone(tree, source, { lines, options })
+  else if (source.directory !== undefined) {
+    await digestDirectory(tree, source.directory, { lines, options })
   }
-  return files
+  return lines.join('')
+}
+
+interface Walk {
+  readonly lines: string[]
+  readonly options: DigestOptions
 }
 
 async function digestAlone(
   tree: SourceTree,
   { file, listing }: Extract<ListedSource, { kind: 'file' }>,
-  options: DigestOptions,
-): Promise<DigestedFile[]> {
+  { lines, options }: Walk,
+): Promise<void> {
   const text = pathText(options.name)
   const known = await options.cache.contentsOf(`${file.path.toString('latin1')}//`, listing)
   const content = isRegularFile(file.stat) ? known.find(0) : undefined
-  if (content !== undefined) return [knownFile(text, file.stat, { content, options })]
-  const learn = (learned: string) => known.put(0, learned)
-  return await digestFile(tree, { ...file, text }, { ...options, learn })
-}
-
-interface Walk {
-  readonly files: DigestedFile[]
-  readonly options: DigestOptions
+  if (content !== undefined) lines.push(knownFile(text, file.stat, { content, options }))
+  else {
+    const learn = (learned: string) => known.put(0, learned)
+    lines.push(await digestFile(tree, { ...file, text }, { ...options, learn }))
+  }
 }
 
 async function digestDirectory(
@@ -101,7 +94,7 @@ async function digestDirectory(
   directory: ListedDirectory,
   walk: Walk,
 ): Promise<void> {
-  const { files, options } = walk
+  const { lines, options } = walk
   const { listing, inner, path } = directory
   options.signal.throwIfAborted()
   const known = await options.cache.contentsOf(path.toString('latin1'), listing)
@@ -112,7 +105,7 @@ async function digestDirectory(
     const name = listing.name(index)
     const content = within === undefined ? known.find(index) : undefined
     if (content !== undefined) {
-      files.push(knownFile(textOf(name), listing.brief(index), { content, options }))
+      lines.push(knownFile(textOf(name), listing.brief(index), { content, options }))
       continue
     }
     const stat = listing.stat(index)
@@ -120,7 +113,7 @@ async function digestDirectory(
     if (within !== undefined) await digestInner(tree, within, { file, walk })
     else {
       const learn = (learned: string) => known.put(index, learned)
-      files.push(...(await digestFile(tree, file, { ...options, learn })))
+      lines.push(await digestFile(tree, file, { ...options, learn }))
     }
   }
 }
@@ -130,13 +123,13 @@ async function digestInner(
   { taken, directory }: InnerDirectory,
   { file, walk }: { readonly file: SourceFile; readonly walk: Walk },
 ): Promise<void> {
-  const { files, options } = walk
-  if (taken === 'keep') files.push(...(await digestFile(tree, file, options)))
-  const before = files.length
+  const { lines, options } = walk
+  if (taken === 'keep') lines.push(await digestFile(tree, file, options))
+  const before = lines.length
   if (directory !== undefined) await digestDirectory(tree, directory, walk)
   // It is made, with its attributes, when something in it is taken.
-  if (taken === 'descend' && files.length > before) {
-    files.push(...(await digestFile(tree, file, options)))
+  if (taken === 'descend' && lines.length > before) {
+    lines.push(await digestFile(tree, file, options))
   }
 }
 
@@ -161,14 +154,14 @@ function entryText({ relative }: ListedDirectory, name: Buffer): (entry: Buffer)
 
 /** Of a file that is as it was: `lstat` has been asked, and no other call is made. */
 function knownFile(
-  text: string,
+  path: string,
   stat: BriefStat,
-  { content, options }: { readonly content: string; readonly options: DigestOptions },
-): DigestedFile {
-  return digested({ text, stat }, [constants.S_IFREG, stat.size], {
-    ...decodeContent(content),
-    appearance: options.appearance(stat),
-  })
+  { content: known, options }: { readonly content: string; readonly options: DigestOptions },
+): string {
+  const { mode, owner } = options.appearance(stat)
+  const { body: content, attributes } = decodeContent(known)
+  const type = constants.S_IFREG
+  return fileLine({ path, mode, owner, type, more: stat.size, attributes, content })
 }
 
 interface FileOptions extends DigestOptions {
@@ -176,17 +169,17 @@ interface FileOptions extends DigestOptions {
   readonly learn?: (content: string) => void
 }
 
-/** None when it vanished, or became something else, since it was listed (X08). */
+/** Empty when it vanished, or became something else, since it was listed (X08). */
 async function digestFile(
   tree: SourceTree,
   file: SourceFile,
   options: FileOptions,
-): Promise<DigestedFile[]> {
+): Promise<string> {
   options.signal.throwIfAborted()
   try {
     return await digestPresent(tree, file, options)
   } catch (error) {
-    if (isGone(error) || isNoLink(error)) return []
+    if (isGone(error) || isNoLink(error)) return ''
     if (error instanceof OciError && !options.signal.aborted) throw named(tree, file, error)
     throw unreadable(tree, file.path, error)
   }
@@ -209,59 +202,25 @@ async function digestPresent(
   tree: SourceTree,
   file: SourceFile,
   options: FileOptions,
-): Promise<DigestedFile[]> {
-  const { stat } = file
-  const fields = typeFields(tree, file)
-  const content = isRegularFile(stat)
+): Promise<string> {
+  const { stat, text: path } = file
+  const more = moreOf(tree, file)
+  const found = isRegularFile(stat)
     ? await readContent(tree, file, options)
     : { body: '', attributes: xattrs(tree, file) }
-  if (content === undefined) return []
-  return [digested(file, fields, { ...content, appearance: options.appearance(stat) })]
-}
-
-interface FoundContent extends FileContent {
-  readonly appearance: Appearance
-}
-
-function digested(
-  { text, stat }: { readonly text: string; readonly stat: Pick<FileStat, 'mode'> },
-  [type, ...more]: readonly (string | number)[],
-  { body, attributes, appearance: { mode, owner } }: FoundContent,
-): DigestedFile {
-  // No path, owner, link target or digest has a NUL, and JSON has none.
-  const extra = attributes.length === 0 ? '' : JSON.stringify(attributes)
-  return {
-    path: text,
-    line: `${text}\0${mode}\0${owner}\0${type}\0${more.join(' ')}\0${extra}\0${body}\0\n`,
-    look: () =>
-      lookText({
-        type: typeLetters.get(type) ?? 'o',
-        mode,
-        owner,
-        content: isRegularFile(stat) ? body : isDirectory(stat) ? '' : sha256(more),
-        attributes: attributes.join(' '),
-      }),
-  }
-}
-
-function sha256(value: unknown): string {
-  return hash('sha256', JSON.stringify(value))
-}
-
-const typeLetters = new Map<string | number | undefined, string>([
-  [constants.S_IFREG, 'f'],
-  [constants.S_IFDIR, 'd'],
-  [constants.S_IFLNK, 'l'],
-])
-
-function typeFields(tree: SourceTree, { path, stat }: Located): (string | number)[] {
+  if (found === undefined) return ''
+  const { mode, owner } = options.appearance(stat)
+  const { body: content, attributes } = found
   const type = stat.mode & constants.S_IFMT
+  return fileLine({ path, mode, owner, type, more, attributes, content })
+}
+
+function moreOf(tree: SourceTree, { path, stat }: Located): string | number {
   if (isSymbolicLink(stat)) {
     using place = placeAt(tree, path)
-    return [type, syscalls().readlinkat(place.fd, place.name).toString('latin1')]
+    return syscalls().readlinkat(place.fd, place.name).toString('latin1')
   }
-  if (isRegularFile(stat)) return [type, stat.size]
-  return [type, stat.rdevMajor, stat.rdevMinor]
+  return isRegularFile(stat) ? stat.size : `${stat.rdevMajor} ${stat.rdevMinor}`
 }
 
 /** Attributes that travel in a layer; `security.selinux` and overlayfs's own do not. */

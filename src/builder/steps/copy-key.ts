@@ -8,11 +8,12 @@ import { constants } from 'node:fs'
 import { digestOf, hexOf } from '../../oci/digest.ts'
 import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
-import { type Inventories, type Inventory, lookText } from '../explain/inventory.ts'
+import { fileLine } from '../explain/file-line.ts'
+import type { Inventories } from '../explain/inventory.ts'
 import type { CopyStep, Source } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
-import { type DigestedFile, digestSource } from './content-digest.ts'
+import { digestSource } from './content-digest.ts'
 import { gitSourceOf } from './copy-items.ts'
 import { openedContext, openResult } from './open-source.ts'
 import { type SelectedSource, selectSources } from './select-sources.ts'
@@ -78,10 +79,10 @@ interface DigestContext {
   readonly signal: AbortSignal
 }
 
-/** What the sources give: parts of the key beside the files, and each file. */
+/** What the sources give: parts of the key beside the files, and a line for each file. */
 interface Sources {
   readonly parts: Record<string, string>
-  readonly files: Pick<DigestedFile, 'path' | 'line' | 'look'>[]
+  readonly lines: string[]
 }
 
 /** A path of the step as it was found. */
@@ -105,38 +106,29 @@ async function digestSources(
   const question = questionOf(step, items, { tree, context })
   const known = question === undefined ? undefined : context.cache.answerTo(question)
   const digest = async () => {
-    const found: Sources = { parts: {}, files: [] }
+    const found: Sources = { parts: {}, lines: [] }
     for (const source of step.sources) {
       await digestOne(step, source, { items: items.get(source) ?? [], tree, found, ...context })
     }
-    return found
+    return { parts: found.parts, inventory: found.lines.join('') }
   }
   if (known !== undefined) {
     const { files } = known
+    // Most builds find what they look for, and need none.
     if (files !== undefined) {
-      context.inventories.hold(files, async () => inventoryOf((await digest()).files))
+      context.inventories.hold(files, async () => (await digest()).inventory)
     }
     return known
   }
-  const { parts, files } = await digest()
-  const answer = files.length === 0 ? parts : { ...parts, files: digestOfFiles(files) }
-  if (answer['files'] !== undefined) {
-    context.inventories.hold(answer['files'], () => inventoryOf(files))
-  }
+  const { parts, inventory } = await digest()
+  const files = inventory === '' ? undefined : digestOf(inventory)
+  const answer = { ...parts, ...field('files', files) }
+  if (files !== undefined) context.inventories.hold(files, () => inventory)
   if (question !== undefined) {
     const changed = [...items.values()].flat().map(({ listed }) => lastChange(listed))
     context.cache.keepAnswer(question, { parts: answer, changed: Math.max(...changed) })
   }
   return answer
-}
-
-export function digestOfFiles(files: readonly Pick<DigestedFile, 'line'>[]): string {
-  return digestOf(files.map(({ line }) => line).join(''))
-}
-
-/** Most builds find what they look for, and need none. */
-export function inventoryOf(files: readonly Pick<DigestedFile, 'path' | 'look'>[]): Inventory {
-  return Object.fromEntries(files.map(({ path, look }) => [path, look()]))
 }
 
 function listItems(
@@ -179,11 +171,11 @@ async function digestOne(
   source: Source,
   { items, tree, found, ...context }: OneSource,
 ): Promise<void> {
-  const { parts, files } = found
+  const { parts, lines } = found
   if (source.kind === 'heredoc') {
     const { path, content } = source.file
-    const look = () => lookText({ ...heredocLook, content: hexOf(digestOf(content)) })
-    files.push({ path, line: `${JSON.stringify([path, content])}\n`, look })
+    const more = Buffer.byteLength(content)
+    lines.push(fileLine({ ...inlineFile, path, more, content: hexOf(digestOf(content)) }))
     return
   }
   if (source.kind === 'url') {
@@ -206,11 +198,12 @@ async function digestOne(
     const { filter, name } = item
     // A directory without files is copied too; its name matters to no result but its being there.
     parts[`source ${pathText(name)}`] = listed.kind
-    files.push(...(await digestSource(tree, listed, { ...context, name, appearance, filter })))
+    lines.push(await digestSource(tree, listed, { ...context, name, appearance, filter }))
   }
 }
 
-const heredocLook = { type: 'f', mode: 0o644, owner: '0:0', attributes: '' }
+/** As --chmod and --chown have not changed it: they are parts of the key. */
+const inlineFile = { type: constants.S_IFREG, mode: 0o644, owner: '0:0', attributes: [] }
 
 /** Names of parts are told to the user. */
 function withoutUser(url: string): string {

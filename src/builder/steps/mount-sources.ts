@@ -8,13 +8,13 @@ import { constants } from 'node:fs'
 import type { CopyEnd } from '../../layerfs/layer/copy.ts'
 import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import type { RootMount } from '../../layerfs/mount.ts'
+import { digestOf } from '../../oci/digest.ts'
 import { OciError, printable } from '../../oci/errors.ts'
 import type { RunMount, RunStep } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
 import { digestSource } from './content-digest.ts'
 import { takeAll } from './copy-filter.ts'
-import { digestOfFiles, inventoryOf } from './copy-key.ts'
 import { openResult } from './open-source.ts'
 import { listSource } from './source-listing.ts'
 import { type Located, locate, type SourceTree } from './source-tree.ts'
@@ -74,15 +74,15 @@ async function contentOf(
   if (known !== undefined) return known
   using tree = await openResult(result, world, signal)
   const listed = listSource(tree, sourceIn(tree, source), { filter: takeAll, signal })
-  const files = await digestSource(tree, listed, {
+  const inventory = await digestSource(tree, listed, {
     name: Buffer.alloc(0),
     appearance: ({ mode, uid, gid }) => ({ mode: mode & 0o7777, owner: `${uid}:${gid}` }),
     filter: takeAll,
     cache: statCache(nothingEarlier, world.now),
     signal,
   })
-  const content = digestOfFiles(files)
-  world.inventories.hold(content, () => inventoryOf(files))
+  const content = digestOf(inventory)
+  world.inventories.hold(content, () => inventory)
   await world.inventories.keep([content])
   await world.memo.put(memoKey, { content })
   return content

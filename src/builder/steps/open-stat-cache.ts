@@ -26,7 +26,7 @@ export interface KeptStatCache extends AsyncDisposable {
 }
 
 /** Raised when what is kept changes: what older programs kept is then not found. */
-const version = 3
+const version = 4
 
 /** More steps than a build has: those that are gone from the Dockerfile are forgotten. */
 const mostAnswers = 64
