@@ -171,6 +171,7 @@ describe.skipIf(missing !== undefined)(`volumes${missing ? ` (${missing})` : ''}
       tsrun('rm', 'kept')
       expect(unnamed()).toContain(own)
       expect(lines('volume', 'ls', '-qf', 'dangling=true')).toContain(own)
+      expect(tsrun('volume', 'ls', '-f', 'dangling=odd').stderr).toContain('expected true or false')
       run('--name', 'kept', 'bb', '/bin/true')
       tsrun('rm', '-v', 'kept')
       expect(unnamed()).toEqual([...before, own].sort())

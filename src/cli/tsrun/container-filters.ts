@@ -10,18 +10,50 @@ import { hasLabel } from './label-options.ts'
 export function containerFilters(all: readonly Container[]): FilterTable<Container> {
   const madeAt = ({ record }: Container) => record?.createdAt ?? ''
   return {
-    id: ({ id }, value) => value !== '' && id.startsWith(value),
-    name: ({ record }, value) => record?.name?.includes(value.replace(/^\//, '')) ?? false,
-    label: ({ record }, value) => hasLabel(record?.labels, value),
-    status: (container, value) => statusOf(container) === stateFrom(value),
-    exited: ({ isRunning, record }, value) => !isRunning && record?.end?.code === codeFrom(value),
-    ancestor: ({ record }, value) => record !== undefined && isOf(record, value),
-    before: (container, value) => madeAt(container) < madeAt(findContainer(all, value)),
-    since: (container, value) => madeAt(container) > madeAt(findContainer(all, value)),
-    volume: ({ record }, value) =>
-      (record?.volumes ?? []).some(({ name, target }) => name === value || target === value),
-    publish: ({ isRunning, record }, value) =>
-      isRunning && (record?.ports ?? []).some(port => hasPort(port, value)),
+    id:
+      value =>
+      ({ id }) =>
+        value !== '' && id.startsWith(value),
+    name: value => {
+      const part = value.replace(/^\//, '')
+      return ({ record }) => record?.name?.includes(part) ?? false
+    },
+    label:
+      value =>
+      ({ record }) =>
+        hasLabel(record?.labels, value),
+    status: value => {
+      const state = stateFrom(value)
+      return container => statusOf(container) === state
+    },
+    exited: value => {
+      const code = codeFrom(value)
+      return ({ isRunning, record }) => !isRunning && record?.end?.code === code
+    },
+    ancestor:
+      value =>
+      ({ record }) =>
+        record !== undefined && isOf(record, value),
+    before: value => {
+      const time = madeAt(findContainer(all, value))
+      return container => madeAt(container) < time
+    },
+    since: value => {
+      const time = madeAt(findContainer(all, value))
+      return container => madeAt(container) > time
+    },
+    volume:
+      value =>
+      ({ record }) =>
+        (record?.volumes ?? []).some(({ name, target }) => name === value || target === value),
+    publish: value => {
+      const wanted = portFrom(value)
+      return ({ isRunning, record }) =>
+        isRunning &&
+        (record?.ports ?? []).some(
+          ({ hostPort, protocol }) => hostPort === wanted.port && protocol === wanted.protocol,
+        )
+    },
   }
 }
 
@@ -46,11 +78,8 @@ function isOf({ image, imageId }: NonNullable<Container['record']>, value: strin
 }
 
 /** `80`, `80/udp`: of this machine. */
-function hasPort(
-  { hostPort, protocol }: NonNullable<NonNullable<Container['record']>['ports']>[number],
-  value: string,
-): boolean {
-  const [, port = '', wanted = 'tcp'] = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(value) ?? []
+function portFrom(value: string): { readonly port: number; readonly protocol: string } {
+  const [, port = '', protocol = 'tcp'] = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(value) ?? []
   if (port === '') throw usageError(`Cannot filter by port "${printable(value)}": expected 80/tcp`)
-  return Number(port) === hostPort && wanted === protocol
+  return { port: Number(port), protocol }
 }

@@ -12,7 +12,8 @@ import {
   withVolumes,
 } from '../../layerfs/runtime/volumes.ts'
 import { openStore } from '../../layerfs/store.ts'
-import { hasCode, OciError } from '../../oci/errors.ts'
+import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { isConfirmed } from '../prompt.ts'
@@ -56,18 +57,32 @@ export const volumeCreateCommand: Command = defineCommand({
 type Listed = Volume & { readonly users: readonly string[] }
 
 const filters: FilterTable<Listed> = {
-  dangling: ({ users }, value) => (users.length === 0) === truthOf(value),
-  label: ({ labels }, value) => hasLabel(labels, value),
-  'label!': ({ labels }, value) => !hasLabel(labels, value),
-  name: ({ name }, value) => name.includes(value),
-  driver: (_, value) => value === driver,
+  dangling: value => {
+    const isWanted = truthFrom(value)
+    return ({ users }) => (users.length === 0) === isWanted
+  },
+  label:
+    value =>
+    ({ labels }) =>
+      hasLabel(labels, value),
+  'label!':
+    value =>
+    ({ labels }) =>
+      !hasLabel(labels, value),
+  name:
+    value =>
+    ({ name }) =>
+      name.includes(value),
+  driver: value => () => value === driver,
 }
 
 /** What docker calls volumes that are plain directories. */
 const driver = 'local'
 
-function truthOf(value: string): boolean {
-  return value === '1' || value === 'true'
+function truthFrom(value: string): boolean {
+  if (value === '1' || value === 'true') return true
+  if (value === '0' || value === 'false') return false
+  throw usageError(`Cannot filter by dangling "${printable(value)}": expected true or false`)
 }
 
 const filterFlag = {

@@ -70,8 +70,9 @@ describe('ps --filter', () => {
     ['exited=x', 'expected a number'],
     ['publish=x', 'expected 80/tcp'],
     ['since=nobody', 'Cannot find container "nobody"'],
-  ])('%s is refused', (word, why) => {
+  ])('%s is refused, also where there is no container', (word, why) => {
     expect(() => found(word)).toThrow(why)
+    expect(() => filterOf([word], containerFilters([]))).toThrow(why)
   })
 })
 
