@@ -33,6 +33,18 @@ export interface BuildGraph {
   readonly stepNodes: ReadonlyMap<number, readonly (string | undefined)[]>
 }
 
+/** The nodes that a RUN is built on, with whatever in between. */
+export function followedByRun(nodes: readonly Node<Work>[]): ReadonlySet<string> {
+  const followed = new Set<string>()
+  // Backwards: who reads stands behind what it reads.
+  for (const { id, inputs, work } of nodes.toReversed()) {
+    const isRun = work.kind === 'step' && work.step.kind === 'run'
+    const [below] = inputs
+    if (below !== undefined && (isRun || followed.has(id))) followed.add(below)
+  }
+  return followed
+}
+
 export function buildGraph(inputs: GraphInputs): BuildGraph {
   const nodes = new Map<string, Node<Work>>()
   const ends = new Map<number, string>()

@@ -5,13 +5,14 @@
  *   parse → split into stages → resolve bases → plan each stage → graph → solve → finish
  */
 import { resolve } from 'node:path'
+import { openEarlySandboxes } from '../layerfs/sandbox/early-sandboxes.ts'
 import { openSpawner } from '../layerfs/sandbox/spawner.ts'
 import { field } from '../oci/json.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { suggest } from '../oci/suggest.ts'
 import { baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
-import { type BuildGraph, buildGraph } from './build-graph.ts'
+import { type BuildGraph, buildGraph, followedByRun } from './build-graph.ts'
 import type { BuildRequest, BuildWorld } from './build-request.ts'
 import type { BuildResult } from './build-result.ts'
 import { type CollectedCache, collecting } from './cache/collected-cache.ts'
@@ -210,6 +211,7 @@ async function run(
   using context = openContext(request.context, parseIgnore(request.ignore))
   const { contextName } = request
   using spawner = openSpawner()
+  await using early = openEarlySandboxes(spawner)
   const inventories = openInventories(store.records)
   await using kept =
     contextName === undefined ? await openStatCache(store.records, request.context, now) : null
@@ -232,6 +234,8 @@ async function run(
     ...field('shell', world.shell),
     sandbox: world.sandbox,
     spawner,
+    early,
+    followed: followedByRun(nodes),
     cacheMounts: cacheMountsOf(store),
     ...(world.cacheFrom.length === 0
       ? {}

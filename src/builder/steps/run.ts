@@ -89,6 +89,8 @@ export function executeRun(
         output: (stream, bytes) => world.log(context.nodeId, stream, bytes),
         stubs,
         spawner: world.spawner,
+        early: world.early,
+        isFollowed: world.followed.has(context.nodeId),
         ...(world.sandbox.runtime === undefined ? {} : { runtime: world.sandbox.runtime }),
         volatile: true,
         signal,

@@ -2,6 +2,7 @@
  * StepWorld: everything outside the program that a step may touch.
  */
 
+import type { EarlySandboxes } from '../../layerfs/sandbox/early-sandboxes.ts'
 import type { Spawner } from '../../layerfs/sandbox/spawner.ts'
 import type { ResourceLimit, SandboxSpec } from '../../layerfs/sandbox/spec.ts'
 import type { Snapshotter } from '../../layerfs/snapshot/snapshotter.ts'
@@ -31,6 +32,9 @@ export interface StepWorld {
   readonly sandbox: SandboxSettings
   /** Of its sandboxes; open until the build ends. */
   readonly spawner: Spawner
+  readonly early: EarlySandboxes
+  /** The nodes that a RUN is built on. */
+  readonly followed: ReadonlySet<string>
   /** Directories that outlive builds: `RUN --mount=type=cache`. */
   readonly cacheMounts: string
   /** Fills a cache mount's directory with what another build's cache has of it; absent: none has. */

@@ -19,29 +19,51 @@ import { resourceNumber } from './resource-limits.ts'
 import { networkSysctlPaths } from './runtime-bundle.ts'
 import type { PublishedPort, SandboxMount, SandboxSpec } from './spec.ts'
 
-/** What a run adds to a spec. */
-export interface Surroundings {
-  /** The directory with the mount points that an image may lack; see stub-directory.ts. */
-  readonly stubs: string
-  /** The root's upper directory need not survive a crash of the machine. */
-  readonly volatile: boolean
-  /** Layers as kernels before 6.5 take them. */
-  readonly classicOverlay: boolean
+/** What can be made ready before it is known what runs: all of a spec but its files and its program. */
+export type SandboxFrame = Omit<
+  SandboxSpec,
+  | 'root'
+  | 'mounts'
+  | 'hostFiles'
+  | 'extraHosts'
+  | 'dns'
+  | 'dnsSearch'
+  | 'dnsOptions'
+  | 'argv'
+  | 'env'
+  | 'cwd'
+  | 'user'
+>
+
+/** What a run adds to a frame. */
+export interface FrameSurroundings {
   /** Paths of cgroup.procs files to enter. */
   readonly cgroups: readonly string[]
   /** The directory of a version 2 cgroup to begin in; that of `devices` goes before it. */
   readonly firstCgroup?: string
   /** Whether /sys/fs/cgroup can be the unified hierarchy. */
   readonly cgroup2: boolean
-  readonly resolvConf: string
   /** Where root is root of a user namespace, and `single`: of its own id alone. */
   readonly userNamespace?: 'ranges' | 'single'
   /** What bounds the devices, if anything. */
   readonly devices: DeviceBound | undefined
   /** Instead of a bridge. */
   readonly networkHelper?: NetworkHelper
+}
+
+/** What a run adds to what is in the frame. */
+export interface ProgramSurroundings {
+  /** The directory with the mount points that an image may lack; see stub-directory.ts. */
+  readonly stubs: string
+  /** The root's upper directory need not survive a crash of the machine. */
+  readonly volatile: boolean
+  /** Layers as kernels before 6.5 take them. */
+  readonly classicOverlay: boolean
+  readonly resolvConf: string
   readonly keeping?: Keeping
 }
+
+export type Surroundings = FrameSurroundings & ProgramSurroundings
 
 /** What a container's monitor does: native/sandbox/keep.c. */
 export interface Keeping {
@@ -60,7 +82,17 @@ export type Operation = readonly [name: string, ...words: (string | number | Uin
 
 /** Throws `invalid` for a text with a NUL and for an unknown capability. */
 export function encodeOperations(spec: SandboxSpec, around: Surroundings): Buffer {
-  return encodeWords(operations(spec, around))
+  return encodeWords([...frameOperations(spec, around), ...programOperations(spec, around)])
+}
+
+/** The first of two inputs: {@link encodeProgram} makes the other. */
+export function encodeFrame(frame: SandboxFrame, around: FrameSurroundings): Buffer {
+  return encodeWords([...frameOperations(frame, around), ['program-later']])
+}
+
+/** Throws as {@link encodeOperations}. */
+export function encodeProgram(spec: SandboxSpec, around: ProgramSurroundings): Buffer {
+  return encodeWords(programOperations(spec, around))
 }
 
 /** As the native program reads them. Throws `invalid` for a text with a NUL. */
@@ -88,32 +120,44 @@ function lengthOf(word: string | Buffer): number {
 /** The length before each word, and the NUL after it. */
 const wordOverhead = 4 + 1
 
-function operations(spec: SandboxSpec, around: Surroundings): Operation[] {
+function frameOperations(frame: SandboxFrame, around: FrameSurroundings): Operation[] {
   return [
-    ...rootOperations(spec.root, around),
-    ...options(spec, around),
+    ...options(frame, around),
     ['proc'],
-    ['dev', spec.shmSize],
-    ...(spec.devices ?? []).map(({ source, target }) => {
+    ['dev', frame.shmSize],
+    ...(frame.devices ?? []).map(({ source, target }) => {
       return ['device', source, target.replace(/^\/dev\//, '')] as const
     }),
     ['sys'],
     ...(around.cgroup2 ? [['cgroup2'] as const] : []),
-    ...standardFiles(spec, around.resolvConf),
-    ...joinOperations(spec),
-    ...spec.mounts.flatMap(mountOperations),
-    ...networkOperations(spec, around),
-    ...securityOperations(spec, around),
+    ...joinOperations(frame),
+    ...networkOperations(frame, around),
+    ...securityOperations(frame, around),
     ...cgroupOperations(around),
-    ...limitOperations(spec),
-    ['hostname', spec.hostname],
-    ...(spec.domainname === undefined ? [] : [['domainname', spec.domainname] as const]),
+    ...limitOperations(frame),
+    ...nameOperations(frame),
+  ]
+}
+
+/** Their files lie over what the frame mounts. */
+function programOperations(spec: SandboxSpec, around: ProgramSurroundings): Operation[] {
+  return [
+    ...rootOperations(spec.root, around),
+    ...standardFiles(spec, around.resolvConf),
+    ...spec.mounts.flatMap(mountOperations),
     ...processOperations(spec),
     ...(around.keeping === undefined ? [] : keepingOperations(around.keeping)),
   ]
 }
 
-function cgroupOperations({ firstCgroup, cgroups, devices }: Surroundings): Operation[] {
+function nameOperations({ hostname, domainname }: SandboxFrame): Operation[] {
+  return [
+    ['hostname', hostname],
+    ...(domainname === undefined ? [] : [['domainname', domainname] as const]),
+  ]
+}
+
+function cgroupOperations({ firstCgroup, cgroups, devices }: FrameSurroundings): Operation[] {
   const isNamed = firstCgroup === undefined || devices?.kind === 'filtered'
   return [
     ...(isNamed ? [] : [['begin-in-cgroup', firstCgroup] as const]),
@@ -142,14 +186,13 @@ export function runtimeOperations(spec: SandboxSpec, around: Surroundings): Oper
     ...spec.mounts.flatMap(mountOperations),
     ...network,
     ...networkSysctlPaths(spec).map(([path, value]) => ['sysctl', path, value] as const),
-    ['hostname', spec.hostname],
-    ...(spec.domainname === undefined ? [] : [['domainname', spec.domainname] as const]),
+    ...nameOperations(spec),
     ...processOperations(spec),
     ...(around.keeping === undefined ? [] : keepingOperations(around.keeping)),
   ]
 }
 
-function rootOperations(root: RootMount, around: Surroundings): Operation[] {
+function rootOperations(root: RootMount, around: ProgramSurroundings): Operation[] {
   if (root.kind === 'directory') {
     return [['directory', root.path], ...(root.readOnly ? [readOnly] : [])]
   }
@@ -166,7 +209,7 @@ function rootOperations(root: RootMount, around: Surroundings): Operation[] {
 
 const readOnly = ['option', 'read-only'] as const
 
-function options(spec: SandboxSpec, { devices, userNamespace }: Surroundings): Operation[] {
+function options(spec: SandboxFrame, { devices, userNamespace }: FrameSurroundings): Operation[] {
   const wanted: [name: string, on: boolean][] = [
     ['read-only', spec.readOnly],
     ['terminal', spec.terminal],
@@ -192,7 +235,7 @@ export function isNotOwn(
   return shared.includes(name) || joined.some(({ kind }) => kind === name)
 }
 
-function joinOperations({ joined = [] }: SandboxSpec): Operation[] {
+function joinOperations({ joined = [] }: SandboxFrame): Operation[] {
   return joined.flatMap(({ kind, pid }): Operation[] => {
     const directory = `/proc/${pid}/ns`
     return [
@@ -249,7 +292,7 @@ function layerOperations(root: RootMount): Operation[] {
   return lower.length === 0 ? [['layer', upper]] : [...lowers, ['layer-upper', upper, work]]
 }
 
-function networkOperations(spec: SandboxSpec, around: Surroundings): Operation[] {
+function networkOperations(spec: SandboxFrame, around: FrameSurroundings): Operation[] {
   if (spec.network === 'host' || spec.network === 'container') return [['host-network']]
   // The groups that may send echoes must be there, and who they are differs by namespace.
   const sysctls = networkSysctls
@@ -265,8 +308,8 @@ function networkOperations(spec: SandboxSpec, around: Surroundings): Operation[]
 
 /** A helper's network has IPv4 alone. Throws `unsupported` for a port that is wanted on IPv6. */
 function publishable(
-  { ports = [] }: SandboxSpec,
-  { networkHelper }: Surroundings,
+  { ports = [] }: SandboxFrame,
+  { networkHelper }: FrameSurroundings,
 ): readonly PublishedPort[] {
   if (networkHelper === undefined) return ports
   const ofIpv4 = ports.filter(({ isTwin }) => isTwin !== true)
@@ -278,13 +321,16 @@ function publishable(
   )
 }
 
-function connection({ bridge = defaultBridge }: SandboxSpec, around: Surroundings): Operation {
+function connection(
+  { bridge = defaultBridge }: SandboxFrame,
+  around: FrameSurroundings,
+): Operation {
   const { networkHelper: helper } = around
   if (helper !== undefined) return ['user-network', helper.kind, helper.path]
   return ['bridge', bridge.name, bridge.subnet, bridge.lockDirectory]
 }
 
-function limitOperations(spec: SandboxSpec): Operation[] {
+function limitOperations(spec: SandboxFrame): Operation[] {
   const { resourceLimits = [], sysctls = [], oomScoreAdjustment } = spec
   const infinity = 2n ** 64n - 1n
   const inWords = (limit: number | 'unlimited') => String(limit === 'unlimited' ? infinity : limit)
@@ -302,7 +348,7 @@ function sysctlPath(name: string): string {
   return `sys/${name.includes('/') ? name : name.replaceAll('.', '/')}`
 }
 
-function securityOperations(spec: SandboxSpec, { devices }: Surroundings): Operation[] {
+function securityOperations(spec: SandboxFrame, { devices }: FrameSurroundings): Operation[] {
   const { security } = spec
   const { seccomp } = security
   const isExact = (spec.devices ?? []).some(({ access }) => access !== 'rwm')

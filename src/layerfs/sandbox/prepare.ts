@@ -7,7 +7,16 @@ import type { DeviceRule } from './device-rules.ts'
 import { deviceRuleOf } from './devices.ts'
 import { resolvConf } from './host-files.ts'
 import { findNetworkHelper } from './network-helper.ts'
-import { encodeOperations, isNotOwn, type Keeping } from './operations.ts'
+import {
+  encodeFrame,
+  encodeOperations,
+  encodeProgram,
+  type FrameSurroundings,
+  isNotOwn,
+  type Keeping,
+  type ProgramSurroundings,
+  type SandboxFrame,
+} from './operations.ts'
 import type { SandboxSpec } from './spec.ts'
 import { stubDirectory } from './stub-directory.ts'
 import { withCopies } from './with-copies.ts'
@@ -43,33 +52,65 @@ export function prepareSandbox(
   place: SandboxPlace,
   duties: MonitorDuties,
 ): Prepared {
-  const spec = overlayUse() === 'copy' ? withCopies(wanted) : wanted
-  const helper = spec.network === 'bridge' && isInUserNamespace() ? findNetworkHelper() : undefined
-  const cgroup = createCgroup(place.id, { limits: spec.limits, devices: devicesOf(spec) })
-  try {
-    assertShareable(spec, cgroup)
-    const operations = encodeOperations(spec, {
-      stubs: stubDirectory(place.stubs),
-      volatile: place.volatile ?? false,
-      classicOverlay: place.overlay === 'classic',
-      cgroups: cgroup.procs,
-      // Without a cgroup of its own the container would see all of the host's.
-      cgroup2: cgroup.unified && (cgroup.procs.length > 0 || cgroup.first !== undefined),
-      resolvConf: resolvConf(spec),
-      devices: cgroup.devices,
-      ...(cgroup.first === undefined ? {} : { firstCgroup: cgroup.first }),
-      ...(isInUserNamespace() ? { userNamespace: hasSingleId() ? 'single' : 'ranges' } : {}),
-      ...(helper === undefined ? {} : { networkHelper: helper }),
+  const spec = onThisKernel(wanted)
+  return withCgroup(spec, place.id, cgroup =>
+    encodeOperations(spec, {
+      ...aroundFrame(spec, cgroup),
+      ...aroundProgram(spec, place),
       ...(duties === 'nothing' ? {} : { keeping: keepingOf(duties, cgroup) }),
-    })
-    return { operations, cgroup, isSeen: isNotOwn(spec, 'pid') }
+    }),
+  )
+}
+
+/** The same for a program that comes later. */
+export function prepareFrame(frame: SandboxFrame, id: string): Prepared {
+  return withCgroup(frame, id, cgroup => encodeFrame(frame, aroundFrame(frame, cgroup)))
+}
+
+/** What a frame's sandbox is to read then. Throws `invalid`. */
+export function prepareProgram(wanted: SandboxSpec, place: SandboxPlace): Buffer {
+  const spec = onThisKernel(wanted)
+  return encodeProgram(spec, aroundProgram(spec, place))
+}
+
+function onThisKernel(spec: SandboxSpec): SandboxSpec {
+  return overlayUse() === 'copy' ? withCopies(spec) : spec
+}
+
+function withCgroup(frame: SandboxFrame, id: string, encode: (cgroup: Cgroup) => Buffer): Prepared {
+  const cgroup = createCgroup(id, { limits: frame.limits, devices: devicesOf(frame) })
+  try {
+    assertShareable(frame, cgroup)
+    return { operations: encode(cgroup), cgroup, isSeen: isNotOwn(frame, 'pid') }
   } catch (error) {
     cgroup[Symbol.dispose]()
     throw error
   }
 }
 
-function assertShareable(spec: SandboxSpec, { first }: Cgroup): void {
+function aroundFrame({ network }: SandboxFrame, cgroup: Cgroup): FrameSurroundings {
+  const helper = network === 'bridge' && isInUserNamespace() ? findNetworkHelper() : undefined
+  return {
+    cgroups: cgroup.procs,
+    // Without a cgroup of its own the container would see all of the host's.
+    cgroup2: cgroup.unified && (cgroup.procs.length > 0 || cgroup.first !== undefined),
+    devices: cgroup.devices,
+    ...(cgroup.first === undefined ? {} : { firstCgroup: cgroup.first }),
+    ...(isInUserNamespace() ? { userNamespace: hasSingleId() ? 'single' : 'ranges' } : {}),
+    ...(helper === undefined ? {} : { networkHelper: helper }),
+  }
+}
+
+function aroundProgram(spec: SandboxSpec, place: SandboxPlace): ProgramSurroundings {
+  return {
+    stubs: stubDirectory(place.stubs),
+    volatile: place.volatile ?? false,
+    classicOverlay: place.overlay === 'classic',
+    resolvConf: resolvConf(spec),
+  }
+}
+
+function assertShareable(spec: SandboxFrame, { first }: Cgroup): void {
   if (isInUserNamespace() && (spec.joined ?? []).length > 0) {
     throw new OciError(
       'unsupported',
@@ -103,6 +144,6 @@ function keepingOf(duties: Exclude<MonitorDuties, 'nothing'>, cgroup: Cgroup): K
   }
 }
 
-function devicesOf({ security, devices = [] }: SandboxSpec): 'all' | DeviceRule[] {
+function devicesOf({ security, devices = [] }: SandboxFrame): 'all' | DeviceRule[] {
   return security.devices === 'all' ? 'all' : devices.map(deviceRuleOf)
 }

@@ -4,10 +4,11 @@
  */
 import { runByRuntime } from './by-runtime.ts'
 import { removeCreated } from './created-targets.ts'
+import type { EarlySandbox } from './early-sandboxes.ts'
 import { exitOf, superviseMonitor } from './monitor.ts'
 import { type MonitorProcess, startMonitor } from './monitor-process.ts'
 import { killOrphan } from './orphan.ts'
-import { prepareSandbox } from './prepare.ts'
+import { type Prepared, prepareProgram, prepareSandbox } from './prepare.ts'
 import type { SandboxIo } from './sandbox-io.ts'
 import type { ExitStatus, SandboxSpec } from './spec.ts'
 import { writtenDirectory } from './with-copies.ts'
@@ -21,10 +22,13 @@ import { writtenDirectory } from './with-copies.ts'
 export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<ExitStatus> {
   io.signal?.throwIfAborted()
   if (io.runtime !== undefined) return await runByRuntime(spec, io, io.runtime)
-  const prepared = prepareSandbox(spec, io, io.shared === undefined ? 'nothing' : 'end')
+  const early = await takeEarly(spec, io)
+  const prepared = early ?? prepareSandbox(spec, io, io.shared === undefined ? 'nothing' : 'end')
   using cgroup = prepared.cgroup
-  const monitor = await startFor(io, prepared.isSeen)
-  const outcome = await superviseMonitor(monitor, prepared.operations, io)
+  const monitor = early?.monitor ?? (await startFor(io, prepared))
+  const ended = superviseMonitor(monitor, prepared.operations, io)
+  if (io.isFollowed === true && isPlain(io, prepared)) io.early?.begin(spec)
+  const outcome = await ended
   if (outcome.exit === undefined && outcome.pid !== undefined) await killOrphan(outcome.pid)
   const written = writtenDirectory(spec.root)
   if (written !== undefined) removeCreated(written, outcome.created)
@@ -32,10 +36,24 @@ export async function runSandbox(spec: SandboxSpec, io: SandboxIo): Promise<Exit
   return { ...exitOf(outcome), outOfMemory: cgroup.outOfMemory() }
 }
 
-function startFor(io: SandboxIo, isSeen: boolean): Promise<MonitorProcess> {
+async function takeEarly(
+  spec: SandboxSpec,
+  io: SandboxIo,
+): Promise<(Prepared & Pick<EarlySandbox, 'monitor'>) | undefined> {
+  // Before one is ours: what is wrong with the program is no end of a sandbox.
+  const operations = io.early?.waits(spec) === true ? prepareProgram(spec, io) : undefined
+  const early = operations === undefined ? undefined : await io.early?.take(spec)
+  if (operations === undefined || early === undefined) return undefined
+  return { ...early, operations, isSeen: false }
+}
+
+function isPlain({ stdin, output, shared }: SandboxIo, { isSeen }: Prepared): boolean {
+  return stdin === 'null' && output !== 'inherit' && shared === undefined && !isSeen
+}
+
+function startFor(io: SandboxIo, prepared: Prepared): Promise<MonitorProcess> {
   const { stdin, output, shared, spawner } = io
-  const isPlain = stdin === 'null' && output !== 'inherit' && shared === undefined && !isSeen
-  if (isPlain && spawner !== undefined) return spawner.start()
+  if (isPlain(io, prepared) && spawner !== undefined) return spawner.start()
   const out = output === 'inherit' ? 'inherit' : 'pipe'
   return startMonitor(
     [
@@ -44,6 +62,6 @@ function startFor(io: SandboxIo, isSeen: boolean): Promise<MonitorProcess> {
       out,
       ...(shared === undefined ? [] : [shared.lock, shared.control, shared.end]),
     ],
-    { isSeen },
+    { isSeen: prepared.isSeen },
   )
 }

@@ -1,5 +1,6 @@
 /** What one program in a sandbox of its own is joined to: whoever makes that sandbox. */
 import type { DetachedIo } from './detached.ts'
+import type { EarlySandboxes } from './early-sandboxes.ts'
 import type { MonitorIo, RunningSandbox } from './monitor.ts'
 import type { SandboxPlace } from './prepare.ts'
 import type { Spawner } from './spawner.ts'
@@ -10,6 +11,10 @@ export interface SandboxIo extends SandboxPlace {
   readonly runtime?: string
   /** Starts the monitor, where it can; absent: a process of ours is started. */
   readonly spawner?: Spawner
+  /** May have one that has begun. */
+  readonly early?: EarlySandboxes
+  /** Whether one like this is to come: it is begun early, if it can be. */
+  readonly isFollowed?: boolean
   /** Called in the order of each stream; what it throws ends the run with that error. */
   readonly output: MonitorIo['output']
   /** Kills everything; the run then rejects with the signal's reason, after all is gone. */

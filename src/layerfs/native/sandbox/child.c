@@ -4,6 +4,7 @@
  *   tie to the monitor    before anything can be left behind (4)
  *   out-of-memory score   through the host's /proc
  *   cgroups               while the host's paths exist; their namespace after, so they are its root
+ *   program               where it comes later: nothing before this depends on it
  *   root, mounts          sources are host paths: before the root is entered
  *   enter the root        from here on no path of the host can be named
  *   sysctls, masks        after the user's mounts, so that none of them uncovers what is hidden
@@ -73,6 +74,13 @@ void set_up_host_parts(void) {
   name_host();
 }
 
+/* From here on the caller's bytes are the monitor's again: they are signals. */
+static void read_program(int monitor) {
+  sandbox.program_later = false;
+  read_input();
+  (void)!send(monitor, "R", 1, MSG_NOSIGNAL);
+}
+
 static void build_file_system(void) {
   open_sources(BY_CHILD);
   make_root();
@@ -95,6 +103,7 @@ void become_container(int monitor) {
   /* Keys of the caller's session are not the container's. Without room for a keyring, or where
    * the call is filtered, there is none to protect. */
   (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+  if (sandbox.program_later) read_program(monitor);
   build_file_system();
   if (sandbox.terminal) take_terminal(monitor);
   seal_root();

@@ -6,7 +6,8 @@
  *
  * The first word of an operation is its name, the table says how many words follow. Integers are in
  * the machine's byte order. Everything is read before anything is done: a caller that dies half-way
- * leaves nothing. Operations that only set a value are applied here; those that build the file
+ * leaves nothing. With "program-later" there is a second input, which PID 1 reads: a caller with many
+ * containers has the namespaces of the next made before it knows what is to run in them. Operations that only set a value are applied here; those that build the file
  * system are kept in order.
  */
 #include "bundle.h"
@@ -61,6 +62,10 @@ static void set_rlimit(const struct word *w) {
   for (int i = 0; i < 4; i++) append(&sandbox.rlimits, w[i].text);
 }
 static void set_oom_score_word(const struct word *w) { sandbox.oom_score = w[0].text; }
+static void set_program_later(const struct word *w) {
+  (void)w;
+  sandbox.program_later = true;
+}
 static void set_filter(const struct word *w) { sandbox.filter = w; }
 static void set_filter_flags(const struct word *w) {
   sandbox.filter_flags = (unsigned)number(w[0].text, UINT32_MAX);
@@ -230,6 +235,7 @@ static const struct operation {
     {"cwd", 1, set_cwd, NULL},                         /* */
     {"argument", 1, set_argument, NULL},               /* */
     {"variable", 1, set_variable, NULL},               /* */
+    {"program-later", 0, set_program_later, NULL},     /* */
 
     {"runtime", 3, set_runtime, NULL},                 /* program, bundle, id: by-runtime.c */
 
@@ -327,5 +333,5 @@ void read_input(void) {
     word += operation->words;
     left -= operation->words;
   }
-  if (sandbox.argv.count == 0) fail("read the operations", EINVAL, "argument");
+  if (sandbox.argv.count == 0 && !sandbox.program_later) fail("read the operations", EINVAL, "argument");
 }

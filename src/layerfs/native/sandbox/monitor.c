@@ -20,7 +20,7 @@
 struct watch {
   pid_t child;
   int socket;  /* to PID 1; -1 once it is the user's program, or has failed */
-  int control; /* -1 once the caller is gone */
+  int control; /* -1 once the caller is gone, and while PID 1 reads from there */
   bool let_go; /* the caller may go without the container */
   int signals;
   int master; /* of the container's terminal, or -1 */
@@ -41,7 +41,8 @@ static void tell_started(struct watch *watch) {
   if (sandbox.detached) _exit(0);
 }
 
-/* A message of PID 1: its terminal, or that it failed. The end: it is the user's program. */
+/* A message of PID 1: its terminal, that it has read its program, or that it failed. The end: it is
+ * the user's program. */
 static void hear_child(struct watch *watch) {
   char what = 0;
   union {
@@ -67,6 +68,11 @@ static void hear_child(struct watch *watch) {
   if (got == 1 && what == 'H') {
     watch->asked = true;
     report_made(watch->child);
+    return;
+  }
+  if (got == 1 && what == 'R') {
+    watch->control = INPUT_FD;
+    attach_network(watch->child, watch->socket);
     return;
   }
   if (got == 1 && what == 'C') {
@@ -150,8 +156,11 @@ static bool turn(struct watch *watch, int *status) {
 }
 
 void watch(pid_t child, int child_socket) {
-  struct watch state = {
-      .child = child, .socket = child_socket, .control = INPUT_FD, .signals = -1, .master = -1};
+  struct watch state = {.child = child,
+                        .socket = child_socket,
+                        .control = sandbox.program_later ? -1 : INPUT_FD,
+                        .signals = -1,
+                        .master = -1};
   sigset_t all;
   sigfillset(&all);
   state.signals = signalfd(-1, &all, SFD_CLOEXEC);
@@ -160,9 +169,9 @@ void watch(pid_t child, int child_socket) {
   if (sandbox.bundle) {
     map_ids(child, child_socket);
   } else {
-    /* While PID 1 builds its file system; it becomes the program only when this has told it to. */
     attach_device_filter(child);
-    attach_network(child, child_socket);
+    /* While PID 1 builds its file system; it becomes the program only when this has told it to. */
+    if (!sandbox.program_later) attach_network(child, child_socket);
   }
   int status;
   while (!turn(&state, &status)) continue;

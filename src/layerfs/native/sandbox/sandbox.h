@@ -21,7 +21,7 @@
  *      at these names is never followed: a symbolic link there is an error.
  *  (4) The container ends with the caller, unless that let it go by a byte of fd 3: the monitor
  *      kills it when fd 3 ends, and the kernel kills PID 1 when the monitor ends, and with PID 1 all
- *      the rest. (A monitor killed under a set-id program is the caller's, or the next command's, to
+ *      the rest. While PID 1 waits for its program (child.c) it reads fd 3, and ends when that does. (A monitor killed under a set-id program is the caller's, or the next command's, to
  *      notice: the kernel takes the tie off such programs.)
  *  (5) The program starts with descriptors 0-2 only, with exactly the capabilities asked for in the
  *      bounding set, none inheritable or ambient, and a working directory inside the root.
@@ -103,6 +103,7 @@ struct sandbox {
   bool keeps, logs;             /* CONTROL_FD and END_FD; LOG_FD */
   unsigned long log_limit;      /* bytes of the log that are kept; 0: all */
   bool seccomp, no_new_privileges, terminal, init;
+  bool program_later; /* PID 1 reads the rest, once it is in its namespaces */
   bool host_uts, host_ipc, host_pid; /* not of its own: the host's, or a joined one */
   bool own_terminals; /* there is no group 5 to give them to */
   bool borrow_sys;   /* the caller's /sys, as nobody here may mount one */
@@ -132,7 +133,7 @@ struct sandbox {
 
 extern struct sandbox sandbox;
 
-/* input.c */
+/* input.c: reads once, and a second time where the program comes later. */
 void read_input(void);
 unsigned long number(const char *text, unsigned long limit);
 /* The array with room for one more than `count`. */
