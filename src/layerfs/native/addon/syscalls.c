@@ -63,10 +63,14 @@ bool read_name(const struct arguments *args, size_t index, struct name *result) 
   napi_typeof(args->env, args->values[index], &type);
   size_t size = 0;
   if (type == napi_string) {
-    napi_get_value_string_utf8(args->env, args->values[index], NULL, 0, &size);
-    if (size > PATH_MAX) return name_too_long(args->env);
-    napi_get_value_string_utf8(args->env, args->values[index], result->text, sizeof result->text,
-                               &size);
+    const napi_value value = args->values[index];
+    napi_get_value_string_utf8(args->env, value, result->text, sizeof result->text, &size);
+    /* It may have been cut, before the character of up to four bytes that did not fit. */
+    if (size > PATH_MAX - 4) {
+      size_t whole = 0;
+      napi_get_value_string_utf8(args->env, value, NULL, 0, &whole);
+      if (whole > PATH_MAX) return name_too_long(args->env);
+    }
   } else {
     const void *data;
     if (!read_bytes(args, index, &data, &size)) return false;

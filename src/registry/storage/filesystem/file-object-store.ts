@@ -133,14 +133,15 @@ class FileObjectStore implements ObjectBatch {
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
-    const path = this.#pathOf(key)
-    const known = this.#shared.recent.find(path)
+    // What is known was read by a path that was checked.
+    const known = this.#shared.recent.find(key)
     if (known !== undefined) return known
+    const path = this.#pathOf(key)
     const file = await this.#shared.reads.open(path)
     if (file === undefined) return undefined
     const bytes = await readPiece(file, { start: 0, end: Number(file.stat.size) })
     const object = { bytes, etag: etagOf(bytes) }
-    this.#shared.recent.keep(path, object, file.stat)
+    this.#shared.recent.keep(key, path, { object, stat: file.stat })
     return object
   }
 

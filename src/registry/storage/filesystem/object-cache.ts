@@ -12,6 +12,7 @@ import { type FileVersion, isVersion, versionOf } from '../../../layerfs/content
 import type { StoredObject } from '../object-store.ts'
 
 interface Kept {
+  readonly path: string
   readonly object: StoredObject
   readonly version: FileVersion
 }
@@ -27,24 +28,29 @@ const entryBytes = 1024
 /** Longer than a tick of any kernel. */
 const tickNs = 50_000_000n
 
+interface ReadObject {
+  readonly object: StoredObject
+  readonly stat: BigIntStats
+}
+
 export class ObjectCache {
   readonly #kept = new LRUCache<string, Kept>({
     maxSize: maxBytes,
     sizeCalculation: ({ object }) => object.bytes.length + entryBytes,
   })
 
-  find(path: string): StoredObject | undefined {
-    const kept = this.#kept.get(path)
+  find(key: string): StoredObject | undefined {
+    const kept = this.#kept.get(key)
     if (kept === undefined) return undefined
-    if (isVersion(path, kept.version)) return kept.object
-    this.#kept.delete(path)
+    if (isVersion(kept.path, kept.version)) return kept.object
+    this.#kept.delete(key)
     return undefined
   }
 
-  /** `stat` is of the file, from before the object was read. */
-  keep(path: string, object: StoredObject, stat: BigIntStats): void {
+  /** `stat` is of the file at `path`, from before the object was read. */
+  keep(key: string, path: string, { object, stat }: ReadObject): void {
     if (object.bytes.length > maxObjectBytes) return
     const isOld = BigInt(Date.now()) * 1_000_000n - stat.ctimeNs > tickNs
-    if (isOld) this.#kept.set(path, { object, version: versionOf(stat) })
+    if (isOld) this.#kept.set(key, { path, object, version: versionOf(stat) })
   }
 }
