@@ -36,17 +36,17 @@ async function callsOf(folder: string): Promise<Call[]> {
   return calls.sort((a, b) => a.at - b.at)
 }
 
-/** Names that were given and not synced by the time of the answer. */
 /** Sessions of uploads, the history of tags, the lease: losing them costs a retry, or one entry. */
 function mayBeLost(path: string): boolean {
   return /\/objects\/(?:u|g|r\/.*\/_th\/.*)\/[^/]+$/.test(path)
 }
 
-/** Hints and the catalog: files without bytes, of which the name is all. */
+/** The catalog: files without bytes, of which the name is all. */
 function isEmpty(path: string): boolean {
-  return /\/objects\/(?:c|x\/.*|r\/.*\/_mt\/.*)\/[^/]+$/.test(path)
+  return /\/objects\/c\/[^/]+$/.test(path)
 }
 
+/** Names that were given and not synced by the time of the answer. */
 function unsynced(calls: readonly Call[]): string[] {
   const found: string[] = []
   for (const [i, { name, paths }] of calls.entries()) {
