@@ -107,14 +107,24 @@ export async function removeBuild(store: HistoryStore, id: string): Promise<void
   }
 }
 
-/** Forgets the oldest beyond what is kept; those that run stay. */
+/**
+ * Forgets the oldest beyond what is kept; those that run stay. Their sizes are added up only after a
+ * build with output: nothing else takes much, and whoever began that has looked at all before it.
+ */
 export async function pruneBuilds(store: HistoryStore): Promise<void> {
+  const ids = await idsOf(store)
+  const [last] = ids
+  const hasGrown = last !== undefined && (await hasOutput(directoryOf(store, last)))
   let bytes = 0
-  for (const [index, id] of (await idsOf(store)).entries()) {
-    bytes += await sizeOf(directoryOf(store, id))
+  for (const [index, id] of ids.entries()) {
+    if (hasGrown) bytes += await sizeOf(directoryOf(store, id))
     const isKept = index === 0 || (index < kept.builds && bytes <= kept.bytes)
     if (!isKept && !isRunning(store, id)) await removeBuild(store, id)
   }
+}
+
+async function hasOutput(directory: string): Promise<boolean> {
+  return (await namesIn(directory)).some(name => name.endsWith('.log'))
 }
 
 async function sizeOf(directory: string): Promise<number> {

@@ -1,8 +1,8 @@
 /**
  * PushPlan: everything below a root, in the order in which a registry can accept it.
  *
- * Layers before configs, both before the manifests that name them, manifests before the indexes
- * that name them, the root last: whoever sees a name in the registry can pull all of it.
+ * Blobs before the manifests that name them, manifests before the indexes that name them, the root
+ * last: whoever sees a name in the registry can pull all of it.
  */
 import type { BlobReader } from '../../layerfs/content/content-store.ts'
 import type { Descriptor, Document } from '../../oci/descriptor.ts'
@@ -13,8 +13,7 @@ import { isForeignLayer, isIndex, isManifest } from '../../oci/media-type.ts'
 import { maxManifestSize } from './resolve.ts'
 
 export interface PushPlan {
-  readonly layers: readonly Descriptor[]
-  readonly configs: readonly Descriptor[]
+  readonly blobs: readonly Descriptor[]
   /** Each level may be pushed in parallel; the last is the root alone. */
   readonly levels: readonly (readonly PlannedManifest[])[]
 }
@@ -44,7 +43,7 @@ export async function planPush(from: BlobReader, root: Descriptor): Promise<Push
     levels.unshift(manifests)
     level = childrenOf(manifests)
   }
-  return { ...blobsOf(levels.flat()), levels: withoutRepeats(levels) }
+  return { blobs: blobsOf(levels.flat()), levels: withoutRepeats(levels) }
 }
 
 /** A manifest that is named at several depths stays at the deepest: it must be there first. */
@@ -69,16 +68,15 @@ function childrenOf(manifests: readonly PlannedManifest[]): Descriptor[] {
   return unique(children).filter(({ mediaType }) => isIndex(mediaType) || isManifest(mediaType))
 }
 
-function blobsOf(manifests: readonly PlannedManifest[]) {
+function blobsOf(manifests: readonly PlannedManifest[]): Descriptor[] {
   const images = manifests.flatMap(({ document: { value } }) =>
     value.kind === 'manifest' ? [value] : [],
   )
-  const layers = unique(images.flatMap(image => image.layers))
+  const layers = images
+    .flatMap(image => image.layers)
     // Nobody but their publisher may store their bytes.
     .filter(({ mediaType }) => !isForeignLayer(mediaType))
-  const taken = new Set(layers.map(({ digest }) => digest))
-  const configs = unique(images.map(image => image.config))
-  return { layers, configs: configs.filter(({ digest }) => !taken.has(digest)) }
+  return unique([...layers, ...images.map(image => image.config)])
 }
 
 function unique(descriptors: readonly Descriptor[]): Descriptor[] {

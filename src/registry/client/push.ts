@@ -117,11 +117,7 @@ async function pushPlanned(
 ): Promise<void> {
   const { plan, onEvent, signal } = options
   const limits = { limit: options.concurrency ?? defaultConcurrency, signal }
-  let hadAll = true
-  for (const blobs of [plan.layers, plan.configs]) {
-    const had = await pushBlobs(client, target, { ...options, blobs })
-    hadAll &&= had
-  }
+  const hadAll = await pushBlobs(client, target, { ...options, blobs: plan.blobs })
   for (const manifests of plan.levels.slice(0, -1)) {
     await parallel(manifests, limits, (manifest, stop) =>
       putManifest(client, target, { manifest, onEvent, signal: stop }),
