@@ -5,6 +5,7 @@
  * the usual handler answers. Only a blob that is still arriving, and what cannot be kept, is answered
  * from here. What clients may do was decided before: nobody without the right to pull makes us ask.
  */
+import { LRUCache } from 'lru-cache'
 import { ResourceError } from '../../storage/resource-error.ts'
 import { bytesReply, headOf } from '../blobs.ts'
 import type { RegistryRequest, Reply } from '../exchange.ts'
@@ -24,7 +25,12 @@ import {
 import { ListCopies } from './lists.ts'
 import { locate, placeOf } from './locate.ts'
 import { ManifestCopies } from './manifest-copies.ts'
-import { type NetworkSettings, openUpstream, type UpstreamSettings } from './upstream.ts'
+import {
+  type NetworkSettings,
+  openUpstream,
+  type Upstream,
+  type UpstreamSettings,
+} from './upstream.ts'
 
 export interface PullThrough extends AsyncDisposable {
   /** The endpoint that is meant: mirrors' requests say the registry in `ns`. Throws `not-found`. */
@@ -45,6 +51,7 @@ export function createPullThrough(options: PullThroughOptions): PullThrough {
   const upstreams = options.upstreams
     .map(settings => openUpstream(settings, options.network))
     .sort((a, b) => b.settings.prefix.length - a.settings.prefix.length)
+  const placeIn = rememberPlaces(upstreams)
   const stop = new AbortController()
   const through = createThrough(options, stop.signal)
   const blobs = new BlobCopies(through)
@@ -54,7 +61,7 @@ export function createPullThrough(options: PullThroughOptions): PullThrough {
     locate: (method, endpoint, query) => locate(upstreams, { method, endpoint, query }),
     answer: (route, request) => {
       const { endpoint } = request
-      const place = 'repository' in endpoint ? placeOf(upstreams, endpoint.repository) : undefined
+      const place = 'repository' in endpoint ? placeIn(endpoint.repository) : undefined
       if (place === undefined) return undefined
       return named(request, answer(copies, place, { route, request }))
     },
@@ -64,6 +71,18 @@ export function createPullThrough(options: PullThroughOptions): PullThrough {
       await blobs.idle()
       for (const upstream of upstreams) await upstream[Symbol.asyncDispose]()
     },
+  }
+}
+
+/** Every request for a copy asks, and making it out is almost a tenth of a manifest (measured). */
+function rememberPlaces(upstreams: readonly Upstream[]): (repository: string) => Place | undefined {
+  const known = new LRUCache<string, Place>({ max: 10_000 })
+  return repository => {
+    const found = known.get(repository)
+    if (found !== undefined) return found
+    const place = placeOf(upstreams, repository)
+    if (place !== undefined) known.set(repository, place)
+    return place
   }
 }
 
