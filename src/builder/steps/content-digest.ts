@@ -102,14 +102,13 @@ async function digestDirectory(
   for (let index = 0; index < listing.length; index++) {
     const within = inner.get(index)
     if (within === undefined && !isTaken(directory, index, options.filter)) continue
-    const name = listing.name(index)
+    const text = textOf(index)
     const content = within === undefined ? known.find(index) : undefined
     if (content !== undefined) {
-      lines.push(knownFile(textOf(name), listing.brief(index), { content, options }))
+      lines.push(knownFile(text, listing.brief(index), { content, options }))
       continue
     }
-    const stat = listing.stat(index)
-    const file = { path: joinPath(path, name), stat, text: textOf(name) }
+    const file = { path: joinPath(path, listing.name(index)), stat: listing.stat(index), text }
     if (within !== undefined) await digestInner(tree, within, { file, walk })
     else {
       const learn = (learned: string) => known.put(index, learned)
@@ -145,12 +144,20 @@ function isTaken(
 }
 
 /** The paths of a directory's entries, which mostly are text, as all above them. */
-function entryText({ relative }: ListedDirectory, name: Buffer): (entry: Buffer) => string {
+function entryText(
+  { relative, listing }: ListedDirectory,
+  name: Buffer,
+): (index: number) => string {
   const above = relative.length === 0 ? name : joinPath(name, relative)
-  if (above.length === 0 || !isUtf8(above)) return entry => pathText(joinPath(above, entry))
-  const start = `${above}/`
-  return entry => (isUtf8(entry) ? start + entry : pathText(joinPath(above, entry)))
+  const start = above.length > 0 && isUtf8(above) ? `${above}/` : undefined
+  return index => {
+    const entry = listing.latin1(index)
+    if (start !== undefined && ascii.test(entry)) return start + entry
+    return pathText(joinPath(above, listing.name(index)))
+  }
 }
+
+const ascii = /^[\0-\x7f]*$/
 
 /** Of a file that is as it was: `lstat` has been asked, and no other call is made. */
 function knownFile(

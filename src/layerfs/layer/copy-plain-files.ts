@@ -63,7 +63,7 @@ function wantedModes(
   for (let index = 0; index < listing.length; index++) {
     const found = listing.mode(index)
     if (!isFile({ mode: found }) || listing.links(index) > 1) continue
-    if (filter !== undefined && !isKept(filter, path, listing.name(index))) continue
+    if (filter !== undefined && !isKept(filter, path, listing.latin1(index))) continue
     const bits = found & 0o7777
     modes[index] = mode === undefined ? bits : mode(bits, 'other')
     count += 1
@@ -71,8 +71,8 @@ function wantedModes(
   return count === 0 ? undefined : modes
 }
 
-function isKept(filter: CopyFilter, path: SafePath, name: Buffer): boolean {
-  const text = bytesOf(joinPath(path, name.toString('latin1'))).toString('utf8')
+function isKept(filter: CopyFilter, path: SafePath, name: string): boolean {
+  const text = bytesOf(joinPath(path, name)).toString('utf8')
   return filter(text, 'other') === 'keep'
 }
 

@@ -115,7 +115,7 @@ export class TreeCopier {
           continue
         }
         if (isOver(frame.copied?.[next])) continue
-        const name = listing.name(next).toString('latin1')
+        const name = listing.latin1(next)
         const found = { fd: frame.sourceFd, name, stat: listing.stat(next) }
         const inner = this.#copyEntry(found, { target: frame.target, name })
         if (inner === undefined) continue

@@ -25,7 +25,7 @@ export function namesIn(dirFd: number): string[] {
 
 /** An entry of what `fd` was listed as. */
 export function foundIn(fd: number, listing: Listing, index: number): Found {
-  return { fd, name: listing.name(index).toString('latin1'), stat: listing.stat(index) }
+  return { fd, name: listing.latin1(index), stat: listing.stat(index) }
 }
 
 /** All of them, sorted by bytes. */

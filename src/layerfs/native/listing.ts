@@ -14,12 +14,16 @@ export class Listing {
   readonly length: number
   /** As the addon makes it: counting ten thousand entries here took longer than listing them. */
   readonly #index: Uint32Array
+  /** The bytes: to read a number of a buffer is a call, and there are five to an entry. */
+  readonly #words: Uint32Array
+  #text: string | undefined
 
   /** Throws RangeError for bytes that are no listing. */
   constructor(bytes: Buffer) {
     const index = syscalls().indexListing(bytes)
     if (index === null) throw new RangeError('A listing has an entry without a name')
     this.bytes = bytes
+    this.#words = wordsOf(bytes)
     this.#index = index
     this.length = index[0] ?? 0
   }
@@ -47,15 +51,23 @@ export class Listing {
   name(index: number): Buffer {
     const at = this.#at(index)
     const start = at + nameStart
-    return this.bytes.subarray(start, start + this.bytes.readUInt32LE(at + 4))
+    return this.bytes.subarray(start, start + this.#word(at + 4))
+  }
+
+  /** The name, one character a byte: a buffer for each would take longer than all else about it. */
+  latin1(index: number): string {
+    this.#text ??= this.bytes.toString('latin1')
+    const at = this.#at(index)
+    const start = at + nameStart
+    return this.#text.slice(start, start + this.#word(at + 4))
   }
 
   mode(index: number): number {
-    return this.bytes.readUInt32LE(this.#at(index) + 8)
+    return this.#word(this.#at(index) + 8)
   }
 
   links(index: number): number {
-    return this.bytes.readUInt32LE(this.#at(index) + 20)
+    return this.#word(this.#at(index) + 20)
   }
 
   size(index: number): number {
@@ -69,33 +81,31 @@ export class Listing {
 
   /** What most need to know. */
   brief(index: number): BriefStat {
-    const { bytes } = this
     const at = this.#at(index)
     return {
-      mode: bytes.readUInt32LE(at + 8),
-      uid: bytes.readUInt32LE(at + 12),
-      gid: bytes.readUInt32LE(at + 16),
+      mode: this.#word(at + 8),
+      uid: this.#word(at + 12),
+      gid: this.#word(at + 16),
       size: this.#long(at + 48),
     }
   }
 
   stat(index: number): FileStat {
-    const { bytes } = this
     const at = this.#at(index)
     return {
-      mode: bytes.readUInt32LE(at + 8),
-      uid: bytes.readUInt32LE(at + 12),
-      gid: bytes.readUInt32LE(at + 16),
-      links: bytes.readUInt32LE(at + 20),
-      devMajor: bytes.readUInt32LE(at + 24),
-      devMinor: bytes.readUInt32LE(at + 28),
-      rdevMajor: bytes.readUInt32LE(at + 32),
-      rdevMinor: bytes.readUInt32LE(at + 36),
-      ino: bytes.readBigUInt64LE(at + 40),
+      mode: this.#word(at + 8),
+      uid: this.#word(at + 12),
+      gid: this.#word(at + 16),
+      links: this.#word(at + 20),
+      devMajor: this.#word(at + 24),
+      devMinor: this.#word(at + 28),
+      rdevMajor: this.#word(at + 32),
+      rdevMinor: this.#word(at + 36),
+      ino: this.bytes.readBigUInt64LE(at + 40),
       size: this.#long(at + 48),
       blocks: this.#long(at + 56),
-      mtime: { seconds: this.#signed(at + 64), nanoseconds: bytes.readUInt32LE(at + 80) },
-      ctime: { seconds: this.#signed(at + 72), nanoseconds: bytes.readUInt32LE(at + 84) },
+      mtime: { seconds: this.#signed(at + 64), nanoseconds: this.#word(at + 80) },
+      ctime: { seconds: this.#signed(at + 72), nanoseconds: this.#word(at + 84) },
     }
   }
 
@@ -105,13 +115,26 @@ export class Listing {
     return at
   }
 
+  #word(at: number): number {
+    const word = this.#words[at >>> 2]
+    if (word === undefined) throw new RangeError(`No entry at ${at} in the listing`)
+    return word
+  }
+
   #long(at: number): number {
-    return this.bytes.readUInt32LE(at) + this.bytes.readUInt32LE(at + 4) * 2 ** 32
+    return this.#word(at) + this.#word(at + 4) * 2 ** 32
   }
 
   #signed(at: number): number {
-    return this.bytes.readUInt32LE(at) + this.bytes.readInt32LE(at + 4) * 2 ** 32
+    return this.#word(at) + (this.#word(at + 4) | 0) * 2 ** 32
   }
+}
+
+/** Entries are as long as whole words. Where they do not stand at one, a copy does. */
+function wordsOf(bytes: Buffer): Uint32Array {
+  const isAligned = bytes.byteOffset % 4 === 0
+  const { buffer, byteOffset } = isAligned ? bytes : Uint8Array.from(bytes)
+  return new Uint32Array(buffer, byteOffset, bytes.length >>> 2)
 }
 
 /** Throws the kernel's own errors. `fd` stays open. */

@@ -1,6 +1,7 @@
 /**
  * The system calls that Node lacks, one function each, without policy; for speed also one for six
- * of them, inflate, hashes in the thread pool, and a thread that moves bytes between sockets.
+ * of them, those for the plain files of a whole directory, inflate, hashes in the thread pool, and a
+ * thread that moves bytes between sockets.
  *
  * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
  * error: `code: 'ENOENT'`, `errno`, `syscall: 'openat2'`. Names and targets are strings (UTF-8) or

@@ -57,6 +57,7 @@ describe('listDirectory()', () => {
     for (const [index, name] of found.entries()) {
       const stat = syscalls().statx(place.fd, name)
       expect(listing.stat(index)).toEqual(stat)
+      expect(listing.latin1(index)).toBe(name.toString('latin1'))
       expect(listing.mode(index)).toBe(stat.mode)
       expect(listing.size(index)).toBe(stat.size)
       expect(listing.changed(index)).toBe(stat.ctime.seconds)
@@ -98,6 +99,8 @@ describe('listDirectory()', () => {
     const longName = Buffer.from(bytes)
     longName.writeUInt32LE(9, 4)
     expect(() => new Listing(longName)).toThrow(RangeError)
+    const moved = Buffer.concat([Buffer.of(1), bytes]).subarray(1)
+    expect(new Listing(moved).stat(0)).toEqual(new Listing(bytes).stat(0))
     expect(() => listingOf(place.fd).name(2)).toThrow(RangeError)
     expect(() => listingOf(place.fd).name(-1)).toThrow(RangeError)
   })

@@ -79,11 +79,11 @@ describe('tarHeaders()', () => {
         }
         const end = block + Math.ceil(stat.size / block) * block
         expect([...starts]).toEqual([block, end])
-        expect(output.subarray(0, block)).toEqual(expected)
+        expect(output.subarray(0, block).equals(expected)).toBe(true)
         expect(output.subarray(block + stat.size, end).every(byte => byte === 0)).toBe(true)
         expect(output.subarray(end).every(byte => byte === 0x78)).toBe(true)
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
 })
