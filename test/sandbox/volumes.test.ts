@@ -136,6 +136,45 @@ describe.skipIf(missing !== undefined)(`volumes${missing ? ` (${missing})` : ''}
     })
   })
 
+  test('--volumes-from shows what another container has; the user’s own goes before', () => {
+    const shown = join(box.directory, 'shown')
+    mkdirSync(shown)
+    writeFileSync(join(shown, 'of-machine'), 'machine')
+    run('--name', 'giver', '-v', 'given:/mnt', '-v', `${shown}:/shown`, 'bb', 'touch', '/mnt/a')
+    const list = ['bb', 'ls', '/mnt', '/srv', '/shown']
+    expect(run('--rm', '--volumes-from', 'giver', ...list)).toBe(
+      '/mnt:\na\n\n/shown:\nof-machine\n\n/srv:\nsub\n',
+    )
+    const other = ['-v', 'other-one:/shown/']
+    expect(run('--rm', '--volumes-from', 'giver', ...other, 'bb', 'ls', '/shown')).toBe('')
+    for (const path of ['/mnt/x', '/srv/x', '/shown/x']) {
+      const { stderr } = tsrun(
+        'run',
+        '--rm',
+        ...none,
+        '--volumes-from',
+        'giver:ro',
+        'bb',
+        'touch',
+        path,
+      )
+      expect(stderr).toContain('Read-only file system')
+    }
+    // Its volume without a name is that of both: it stays until nobody has it.
+    run('--name', 'taker', '--volumes-from', 'giver', 'bb', 'touch', '/srv/taken')
+    tsrun('rm', '-v', 'giver')
+    expect(run('--rm', '--volumes-from', 'taker', 'bb', 'ls', '/srv')).toBe('sub\ntaken\n')
+    tsrun('rm', '-v', 'taker')
+  })
+
+  test.each([
+    ['nobody', 'Cannot find container "nobody"'],
+    ['nobody:rx', 'expected NAME[:ro|rw]'],
+    [':ro', 'expected NAME[:ro|rw]'],
+  ])('--volumes-from %s is refused', (word, why) => {
+    expect(tsrun('run', ...none, '--volumes-from', word, 'bb', 'true').stderr).toContain(why)
+  })
+
   describe('without one', () => {
     const unnamed = () => lines('volume', 'ls', '-q').filter(name => /^[0-9a-f]{64}$/.test(name))
 

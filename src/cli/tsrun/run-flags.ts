@@ -28,6 +28,11 @@ export const containerFlags = {
     value: '[SOURCE:]TARGET[:ro]',
     help: 'Show a directory or file of this machine inside, or a volume of that name',
   },
+  'volumes-from': {
+    kind: 'strings',
+    value: 'CONTAINER[:ro]',
+    help: 'Show what another container has by --volume',
+  },
   tmpfs: {
     kind: 'strings',
     value: 'TARGET[:size=64m]',
@@ -350,6 +355,5 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   'sig-proxy': { reason: 'Signals always reach the container' },
   'storage-opt': {},
   'volume-driver': { reason: 'Volumes are directories of this machine' },
-  'volumes-from': { reason: 'Give the volumes names, and use --volume' },
   'disable-content-trust': {},
 }

@@ -20,6 +20,7 @@ import { exposedPorts, exposedRange } from './publish-options.ts'
 import type { containerFlags, RunFlags, runFlags } from './run-flags.ts'
 import { forwarded, SignalForwarder, stopRules } from './signal-forwarder.ts'
 import { findSignal, signalNumber } from './signal-number.ts'
+import { withVolumesFrom } from './volumes-from.ts'
 
 /** `tsrun run`, its flags parsed: the container's exit code. Throws what keeps it from starting. */
 export async function runImage(invocation: Invocation<typeof runFlags>): Promise<number> {
@@ -82,7 +83,8 @@ async function requestOf(
   } = invocation
   const alone = await containerOptions(flags, command, context.environment.lookup)
   const labels = await labelsOf(flags.label, flags['label-file'])
-  const options = await withJoined(alone, flags, store)
+  const joined = await withJoined(alone, flags, store)
+  const options = await withVolumesFrom(joined, flags['volumes-from'], store)
   const wanted = wantedImage(imageName, flags)
   const image = await provideImage(store, wanted, context)
   return {

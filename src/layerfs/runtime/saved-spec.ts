@@ -56,6 +56,11 @@ export function savedSpec(directory: string, root: RootMount): SandboxSpec {
   }
 }
 
+/** What it has mounted beside its root. Throws `not-found` as {@link savedSpec}. */
+export function savedMounts(directory: string): readonly SandboxMount[] {
+  return read(directory).mounts
+}
+
 function decodeMount(mount: SandboxMount): SandboxMount {
   if (mount.kind !== 'file') return mount
   const { base64 } = mount.content as unknown as Encoded
@@ -69,7 +74,7 @@ function read(directory: string): Omit<SandboxSpec, 'root'> {
     if (!hasCode(error, 'ENOENT')) throw error
     throw new OciError(
       'not-found',
-      'Cannot start the container again: another runtime made it, or an earlier version',
+      'Cannot find how the container was started: another runtime made it, or an earlier version',
     )
   }
 }

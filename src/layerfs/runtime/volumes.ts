@@ -61,16 +61,20 @@ export function usedVolumes(
   wishes: readonly VolumeWish[],
   taken: readonly string[],
 ): UsedVolume[] {
-  const plain = (path: string) => path.replace(/(.)\/+$/, '$1')
-  const places = new Set([...taken, ...wishes.map(({ target }) => target)].map(plain))
+  const places = new Set([...taken, ...wishes.map(({ target }) => target)].map(plainTarget))
   const ofImage = Object.keys(Volumes ?? {})
-    .filter(target => target.startsWith('/') && target !== '/' && !places.has(plain(target)))
+    .filter(target => target.startsWith('/') && target !== '/' && !places.has(plainTarget(target)))
     .map(target => ({ target, readOnly: false, copies: true }))
   return [...wishes, ...ofImage].map((wish: VolumeWish) => ({
     ...wish,
     name: wish.name ?? randomBytes(32).toString('hex'),
     isAnonymous: wish.name === undefined,
   }))
+}
+
+/** The same place whether or not there is a slash at its end. */
+export function plainTarget(path: string): string {
+  return path.replace(/(.)\/+$/, '$1')
 }
 
 const directoryOf = (store: Store, name: string): string => join(store.root, 'volumes', name)
