@@ -21,8 +21,9 @@
  *      at these names is never followed: a symbolic link there is an error.
  *  (4) The container ends with the caller, unless that let it go by a byte of fd 3: the monitor
  *      kills it when fd 3 ends, and the kernel kills PID 1 when the monitor ends, and with PID 1 all
- *      the rest. While PID 1 waits for its program (child.c) it reads fd 3, and ends when that does. (A monitor killed under a set-id program is the caller's, or the next command's, to
- *      notice: the kernel takes the tie off such programs.)
+ *      the rest. While PID 1 waits for its program (child.c) it reads fd 3, and ends when that does.
+ *      (A monitor killed under a set-id program is the caller's, or the next command's, to notice:
+ *      the kernel takes the tie off such programs.)
  *  (5) The program starts with descriptors 0-2 only, with exactly the capabilities asked for in the
  *      bounding set, none inheritable or ambient, and a working directory inside the root.
  *  (6) Until it is the user's program, PID 1 is not dumpable, and no other process shares its PID
