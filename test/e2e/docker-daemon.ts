@@ -21,7 +21,9 @@ export async function startDocker(
   settings: string = path('docker-settings'),
 ): Promise<DockerDaemon> {
   const socket = path('docker.sock')
-  mkdirSync(settings, { recursive: true })
+  // Its own: a containerd that was too slow for dockerd leaves its stacks there, which no test is about.
+  const temporary = path('docker-tmp')
+  for (const folder of [settings, temporary]) mkdirSync(folder, { recursive: true })
   const daemon = start(
     'unshare',
     [
@@ -33,7 +35,7 @@ export async function startDocker(
       ...['--storage-driver', 'vfs'],
       ...flags,
     ],
-    { env, timeoutMs: 600_000 },
+    { env: { ...env, TMPDIR: temporary }, timeoutMs: 600_000 },
   )
   const docker: DockerDaemon['docker'] = (args, options) =>
     run('docker', ['--host', `unix://${socket}`, ...args], { env, ...options })
