@@ -28,8 +28,10 @@ export interface Inventories {
 export function openInventories(records: Records): Inventories {
   const held = new Map<string, () => Inventory | Promise<Inventory>>()
   return {
-    // It is made once: who explains a miss asks for it, and who keeps the step's result again.
+    // It is made once: who explains a miss asks for it, and who keeps the step's result again, by when
+    // the files were listed a second time, and the same is held by another way to make it.
     hold: (digest, inventory) => {
+      if (held.has(digest)) return
       let made: Inventory | Promise<Inventory> | undefined
       held.set(digest, () => {
         made ??= inventory()
