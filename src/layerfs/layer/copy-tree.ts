@@ -37,6 +37,7 @@ import {
   shown,
 } from './path-bytes.ts'
 import { openListing } from './remove-tree.ts'
+import type { Root } from './rootfs.ts'
 import { findAt } from './walk-in-root.ts'
 
 /** A directory of the destination. */
@@ -78,23 +79,30 @@ function finish({ sourceFd, target }: Frame): void {
   target.finish()
 }
 
+export interface Destination {
+  readonly options: CopyOptions
+  /** Its path, for messages. */
+  readonly destination: SafePath
+  /** `openInLayer` of the root that is copied into. */
+  readonly openInLayer?: Root['openInLayer']
+}
+
 export class TreeCopier {
   readonly #topFd: number
   readonly #options: CopyOptions
   readonly #destination: SafePath
+  readonly #openInLayer: Root['openInLayer']
   /** Of source files with several names: where the first copy is. */
   readonly #firstCopies = new Map<string, SafePath>()
   readonly #numbers = new Float64Array(6)
   #entries = 0
 
-  /** `topFd`: the directory that targets' paths are below; `destination`: its path, for messages. */
-  constructor(
-    topFd: number,
-    { options, destination }: { readonly options: CopyOptions; readonly destination: SafePath },
-  ) {
+  /** `topFd`: the directory that targets' paths are below. */
+  constructor(topFd: number, { options, destination, openInLayer }: Destination) {
     this.#topFd = topFd
     this.#options = options
     this.#destination = destination
+    this.#openInLayer = openInLayer ?? (() => undefined)
   }
 
   get entries(): number {
@@ -214,16 +222,19 @@ export class TreeCopier {
 
   /** Nested directories get the source's attributes, new or not (C12). The caller closes it. */
   #makeDirectory(parent: number, found: Found, to: TargetName): number {
-    try {
-      syscalls().mkdirat(parent, bytesOf(to.name), 0o700)
-    } catch (error) {
-      if (!hasCode(error, 'EEXIST')) throw error
-    }
+    const isNew = makeUnlessThere(parent, to.name)
     const fd = findDirectoryAt(parent, to.name)
     if (fd === undefined) throw notADirectory(this.#shownPath(to))
     setAttributesAt(fd, '.', apartFromDefaultAcl(this.#attributesOf(found)).attributes)
     this.#entries += 1
-    return fd
+    return isNew ? this.#inLayer(fd) : fd
+  }
+
+  /** The same directory where it is filled the fastest; takes over `fd`. */
+  #inLayer(fd: number): number {
+    const layer = this.#openInLayer(fd)
+    if (layer !== undefined) closeSync(fd)
+    return layer ?? fd
   }
 
   #linkToFirst({ stat }: Found, { target, name }: TargetName): boolean {
@@ -234,15 +245,17 @@ export class TreeCopier {
       this.#firstCopies.set(key, joinPath(target.path, name))
       return false
     }
-    const fd = openInRoot(this.#topFd, parentOf(first), openAs.directory)
+    target.directory.open()
+    return this.#withDirectory(parentOf(first), from =>
+      // Not the target's own descriptor, which may be the layer's: a link crosses no mounts.
+      this.#withDirectory(target.path, to => linkUnlessGone([from, nameOf(first)], [to, name])),
+    )
+  }
+
+  #withDirectory<T>(path: SafePath, use: (fd: number) => T): T {
+    const fd = openInRoot(this.#topFd, path, openAs.directory)
     try {
-      const from = [fd, bytesOf(nameOf(first))] as const
-      syscalls().linkat(from, [target.directory.open(), bytesOf(name)], 0)
-      return true
-    } catch (error) {
-      // The first one vanished from the source before it was copied, or has too many links.
-      if (hasCode(error, 'ENOENT') || hasCode(error, 'EMLINK')) return false
-      throw error
+      return use(fd)
     } finally {
       closeSync(fd)
     }
@@ -325,6 +338,30 @@ function copyAtOnce(
     if (!(error instanceof Error) || !('syscall' in error) || error.syscall !== 'fchown')
       throw error
     return copyStatus.notPlain
+  }
+}
+
+/** Whether it was not there. */
+function makeUnlessThere(fd: number, name: string): boolean {
+  try {
+    syscalls().mkdirat(fd, bytesOf(name), 0o700)
+    return true
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+    return false
+  }
+}
+
+type NameAt = readonly [dirFd: number, name: string]
+
+/** `false`: the first one vanished from the source before it was copied, or has too many links. */
+function linkUnlessGone([fromFd, from]: NameAt, [toFd, to]: NameAt): boolean {
+  try {
+    syscalls().linkat([fromFd, bytesOf(from)], [toFd, bytesOf(to)], 0)
+    return true
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'EMLINK')) return false
+    throw error
   }
 }
 

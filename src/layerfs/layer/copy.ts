@@ -60,10 +60,12 @@ function copyContents(found: Found, to: CopyEnd, { options, implied }: Manner): 
   const existing = to.root.find(to.path, 'follow')
   if (existing !== undefined && !isDirectory(existing)) throw notADirectory(safePath(to.path))
   const wasCreated = to.root.mkdirs(to.path, implied)
-  const targetFd = to.root.open(to.path, openAs.directory)
+  const targetFd = openTargetOf(to, wasCreated)
   const sourceFd = openDirectoryAt(found.fd, found.name)
   try {
-    const copier = new TreeCopier(targetFd, { options, destination: safePath(to.path) })
+    const { openInLayer } = to.root
+    const destination = { options, destination: safePath(to.path), openInLayer }
+    const copier = new TreeCopier(targetFd, destination)
     // A directory that was there keeps what it has, its time too (C12); a new one gets `implied`.
     const time = wasCreated ? implied.time : syscalls().statx(targetFd, '').mtime
     copier.copyContents(sourceFd, openTarget(targetFd))
@@ -73,6 +75,14 @@ function copyContents(found: Found, to: CopyEnd, { options, implied }: Manner): 
     closeSync(sourceFd)
     closeSync(targetFd)
   }
+}
+
+/** What was made just now is filled where that is the fastest. */
+function openTargetOf({ root, path }: CopyEnd, wasCreated: boolean): number {
+  const fd = root.open(path, openAs.directory)
+  const layer = wasCreated ? root.openInLayer(fd) : undefined
+  if (layer !== undefined) closeSync(fd)
+  return layer ?? fd
 }
 
 function copyOne(found: Found, to: CopyEnd, { options, implied }: Manner): Copied {

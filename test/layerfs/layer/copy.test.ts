@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { copyTree } from '../../../src/layerfs/layer/copy.ts'
 import type { CopyOptions } from '../../../src/layerfs/layer/copy-options.ts'
+import { type HashedDiff, hashDiff } from '../../../src/layerfs/layer/diff.ts'
 import { openRoot } from '../../../src/layerfs/layer/rootfs.ts'
 import { listTree } from './layer-support.ts'
 
@@ -158,6 +159,40 @@ describe('copyTree()', () => {
       statSync(at('root/d/sparse')).blocks < 1000,
     ]).toEqual([2 ** 26, true])
     sh('cmp context/d/sparse root/d/sparse')
+  })
+
+  test('fills what is new in the layer itself, and makes the layer that overlayfs makes', async () => {
+    sh(`cd context; mkdir -p old/new/deep old/other fresh; echo 1 > old/a; ln old/a old/new/a
+        echo 2 > old/new/b; ln old/new/b old/new/deep/b; ln old/new/b old/c; ln -s a old/new/l
+        echo 3 > fresh/f; echo 4 > old/other/own; touch -d @1 old/new/b old/new old/a
+        setfattr -n user.x -v y old/new/b; mkfifo old/new/p`)
+    sh('mkdir -p root/old/other; echo 5 > root/old/other/kept; echo 6 > root/old/a')
+    const times = { mtime: { seconds: 7, nanoseconds: 0 } }
+    let filled = 0
+    const layers: (HashedDiff & { readonly shown: string[] })[] = []
+    for (const name of ['in-layer', 'through-overlayfs']) {
+      sh(`mkdir -p ${name}/upper ${name}/work; touch -r root ${name}/upper`)
+      const lower = [at('root')]
+      const upper = at(name, 'upper')
+      using source = openRoot({ kind: 'directory', path: at('context'), readOnly: true })
+      using root = openRoot({ kind: 'overlay', lower, upper, work: at(name, 'work') })
+      const openInLayer = (fd: number) => {
+        const layer = name === 'in-layer' ? root.openInLayer(fd) : undefined
+        if (layer !== undefined) filled += 1
+        return layer
+      }
+      const target = { ...root, openInLayer }
+      // The second time finds what the first one made.
+      for (const path of ['/', '/made', '/made']) {
+        copyTree({ root: source, path: '/' }, { root: target, path }, times)
+      }
+      layers.push({ ...(await hashDiff({ upper, lower })), shown: listTree(root) })
+    }
+    const [own, theirs] = layers
+    expect(own).toEqual(theirs)
+    expect(own?.shown).toContain('old/other/kept "5\\n"')
+    // Of the first copy `old/new` and `fresh`, of the second all of `made`.
+    expect(filled).toBe(3)
   })
 
   test('refuses a source that does not exist, naming it', () => {
