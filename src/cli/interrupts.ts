@@ -2,7 +2,9 @@
  * Interrupts: SIGINT and SIGTERM as an AbortSignal.
  *
  * The first one asks everything to stop and clean up; the second ends the process at once, after
- * the registered `onExit` functions (a hidden cursor, a raw terminal) have run. While someone holds
+ * the registered `onExit` functions (a hidden cursor, a raw terminal) have run. Node waits for its
+ * threads then, and one may hang in the kernel, at a FIFO that nobody opens: the third signal is the
+ * kernel's, which ends the process whatever it does. While someone holds
  * the signals with `forwardTo`, they go there instead: to a container's process.
  */
 import { CliError, exitCodes } from './cli-error.ts'
@@ -35,11 +37,17 @@ export function catchInterrupts(): Interrupts {
       return
     }
     const exitCode = signal === 'SIGTERM' ? exitCodes.terminated : exitCodes.interrupted
-    if (controller.signal.aborted) process.exit(exitCode)
+    if (controller.signal.aborted) {
+      letGo()
+      process.exit(exitCode)
+    }
     controller.abort(new CliError(exitCode, 'Canceled'))
   }
   const own: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
   for (const signal of own) process.on(signal, interrupt)
+  const letGo = () => {
+    for (const signal of own) process.off(signal, interrupt)
+  }
   return {
     signal: controller.signal,
     forwardTo: (handler, signals) => {
@@ -65,8 +73,6 @@ export function catchInterrupts(): Interrupts {
       process.on('exit', restore)
       return { [Symbol.dispose]: () => void process.off('exit', restore) }
     },
-    [Symbol.dispose]: () => {
-      for (const signal of own) process.off(signal, interrupt)
-    },
+    [Symbol.dispose]: letGo,
   }
 }

@@ -6,6 +6,7 @@
  */
 import { useNativeFolder } from '../layerfs/native/native-programs.ts'
 import { suggest } from '../oci/suggest.ts'
+import { systemReason } from '../oci/system-error.ts'
 import { exitCodes, usageError } from './cli-error.ts'
 import type { CliContext, Command } from './command.ts'
 import { readEnvironment } from './environment.ts'
@@ -20,10 +21,10 @@ import { programVersion } from './version.ts'
 export async function runProgram(program: Program): Promise<never> {
   // Until it is known: a process whose work never settles ends too, and must not look well then.
   process.exitCode = exitCodes.internal
-  ignoreClosedPipes()
+  endWithOutput()
   const environment = readEnvironment()
   if (environment.nativeFolder !== undefined) useNativeFolder(environment.nativeFolder)
-  using interrupts = catchInterrupts()
+  const interrupts = catchInterrupts()
   const context: CliContext = {
     environment,
     interrupts,
@@ -34,7 +35,8 @@ export async function runProgram(program: Program): Promise<never> {
   }
   const code = await runCommandLine(program, process.argv.slice(2), context)
   await Promise.all([written(process.stdout), written(process.stderr)])
-  // Ends whatever still keeps the process alive.
+  // The exit ends whatever still keeps the process alive, and may itself wait for a stuck thread.
+  interrupts[Symbol.dispose]()
   process.exit(code)
 }
 
@@ -45,13 +47,20 @@ function written(stream: NodeJS.WriteStream): Promise<void> {
   })
 }
 
+/** What was printed is lost: nobody may take what did arrive for the whole. */
+function endWithOutput(): void {
+  process.stderr.on('error', endUnwritten)
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') {
+      process.stderr.write(`ERROR: Cannot write to standard output: ${systemReason(error)}\n`)
+    }
+    endUnwritten(error)
+  })
+}
+
 /** A reader that has seen enough (`| head`) is no failure: what a program killed by SIGPIPE returns. */
-function ignoreClosedPipes(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      process.exit(error.code === 'EPIPE' ? 141 : exitCodes.failure)
-    })
-  }
+function endUnwritten(error: NodeJS.ErrnoException): never {
+  process.exit(error.code === 'EPIPE' ? 141 : exitCodes.failure)
 }
 
 /** Never throws: failures are reported on stderr and become the exit code. */

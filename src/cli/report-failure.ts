@@ -5,8 +5,8 @@
  *   ERROR: message
  *   hint
  */
-import { getSystemErrorName } from 'node:util'
-import { hasCode, OciError, printable } from '../oci/errors.ts'
+import { OciError, printable } from '../oci/errors.ts'
+import { isSystemError, systemMessage } from '../oci/system-error.ts'
 import { CliError, exitCodes } from './cli-error.ts'
 import type { CliContext, Command } from './command.ts'
 import { styled } from './terminal.ts'
@@ -42,8 +42,8 @@ export function reportFailure(thrown: unknown, failed: FailedCommand): number {
   }
   if (isSystemError(error)) {
     write(failed, {
-      message: `${command?.errorPrefix ?? ''}${error.message}`,
-      hint: isDiskFull(error) ? diskFullHint : undefined,
+      message: `${command?.errorPrefix ?? ''}${systemMessage(error)}`,
+      hint: hintFor(error),
     })
     return failureCode
   }
@@ -83,7 +83,7 @@ interface Report {
 }
 
 function write({ stderr, meant }: FailedCommand, { message, hint, excerpt }: Report): void {
-  if (excerpt !== undefined) stderr.write(`${printableLines(excerpt)}\n`)
+  if (excerpt !== undefined && excerpt !== '') stderr.write(`${printableLines(excerpt)}\n`)
   stderr.write(`${styled('ERROR:', 'red', stderr)} ${printableLines(message)}\n`)
   if (hint !== undefined) stderr.write(`${printableLines(hint)}\n`)
   if (meant !== undefined) stderr.write(`Did you mean "${meant}"?\n`)
@@ -98,21 +98,18 @@ function printableLines(text: string): string {
     .join('\n')
 }
 
-/** The kernel refused something: a full disk, a missing file; nothing a stack trace would explain. */
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return (
-    error instanceof Error &&
-    'errno' in error &&
-    typeof error.errno === 'number' &&
-    getSystemErrorName(-Math.abs(error.errno)) !== undefined
-  )
-}
-
-function isDiskFull(error: Error): boolean {
-  return hasCode(error, 'ENOSPC') || hasCode(error, 'EDQUOT')
+function hintFor(error: NodeJS.ErrnoException): string | undefined {
+  return Object.hasOwn(systemHints, error.code ?? '') ? systemHints[error.code ?? ''] : undefined
 }
 
 const diskFullHint = 'Free some space: "tsbuild prune" removes what no image needs'
+const filesHint = 'Let it have more open files: ulimit -n 1024'
+
+const systemHints: Readonly<Record<string, string>> = {
+  EDQUOT: diskFullHint,
+  EMFILE: filesHint,
+  ENOSPC: diskFullHint,
+}
 
 function reportBug(error: unknown, { environment, stderr }: FailedCommand): void {
   const summary = error instanceof Error ? `${error.name}: ${error.message}` : String(error)

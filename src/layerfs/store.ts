@@ -28,6 +28,7 @@
 import { chmodSync, readFileSync, realpathSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { OciError, printable } from '../oci/errors.ts'
+import { systemReason } from '../oci/system-error.ts'
 import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from './content/atomic-file.ts'
 import type { ContentStore } from './content/content-store.ts'
 import { sweepIngests } from './content/directory-ingest.ts'
@@ -125,7 +126,7 @@ async function makeRoot(directory: string): Promise<string> {
     const place = printable(directory)
     throw new OciError(
       denied ? 'denied' : 'unavailable',
-      `Cannot open store "${place}": ${cause.message}`,
+      `Cannot open store "${place}": ${systemReason(cause)}`,
       { cause, hint: 'use another directory (TSBUILD_ROOT)' },
     )
   }

@@ -68,7 +68,7 @@ function diskFull(): Error {
   })
 }
 
-const diskFullReport = `ERROR: failed to build: ENOSPC: no space left on device, write
+const diskFullReport = `ERROR: failed to build: Cannot write: no space left on device (ENOSPC)
 Free some space: "tsbuild prune" removes what no image needs
 `
 

@@ -71,7 +71,16 @@ describe('writeOutputFile()', () => {
 
   it('makes no directory', async () => {
     const path = join(directory, 'missing', 'out.tar')
-    await expect(writeOutputFile(path, chunks('x'))).rejects.toThrow('ENOENT')
+    await expect(writeOutputFile(path, chunks('x'))).rejects.toThrow(
+      `Cannot write "${path}": there is no directory "${join(directory, 'missing')}"`,
+    )
     expect(existsSync(join(directory, 'missing'))).toBe(false)
+  })
+
+  it('names the file that the user named, and why it was not written', async () => {
+    const full = writeOutputFile('/dev/full', chunks('x'))
+    await expect(full).rejects.toThrow('Cannot write "/dev/full": no space left on device (ENOSPC)')
+    const onto = writeOutputFile(directory, chunks('x'))
+    await expect(onto).rejects.toThrow(`Cannot write "${directory}": it is a directory`)
   })
 })

@@ -2,9 +2,8 @@
  * NamedContexts: the files of `--build-context`, opened when a step first reads them (F11, F12).
  * Disposing it closes them and removes what was made for them.
  */
-import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { OciError, printable } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { type IgnoreMatcher, parseIgnore } from '../dockerfile/ignore.ts'
 import { openContext } from '../steps/open-source.ts'
@@ -14,10 +13,10 @@ import type { OpenedContext } from '../steps/step-world.ts'
 import {
   type ContextDirectory,
   type ContextWorld,
-  maxDockerfile,
   openContextDirectory,
 } from './context-directory.ts'
 import type { ContextName, NamedContextName, NamedContextNames } from './context-name.ts'
+import { readIgnoreFile } from './ignore-file.ts'
 import { once } from './once.ts'
 
 export interface NamedContexts extends AsyncDisposable {
@@ -96,16 +95,6 @@ async function openFiles(
 
 /** A directory's own .dockerignore (F12); what comes from elsewhere is taken whole (X07). */
 async function ignoreOf(path: string, { kind }: ContextName): Promise<IgnoreMatcher> {
-  return parseIgnore(kind === 'directory' ? await readIgnore(join(path, '.dockerignore')) : '')
-}
-
-async function readIgnore(file: string): Promise<string> {
-  try {
-    const { size } = await stat(file)
-    if (size <= maxDockerfile) return await readFile(file, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return ''
-    throw error
-  }
-  throw new OciError('too-large', `Cannot read "${printable(file)}": over ${maxDockerfile} bytes`)
+  if (kind !== 'directory') return parseIgnore('')
+  return parseIgnore((await readIgnoreFile(join(path, '.dockerignore'))) ?? '')
 }

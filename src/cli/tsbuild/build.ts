@@ -9,6 +9,7 @@ import { parseContextName } from '../../builder/sources/context-name.ts'
 import { field } from '../../oci/json.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
+import { assertWritable } from '../output-file.ts'
 import { openWorld } from '../world.ts'
 import { type BuildFlags, buildFlags, unsupportedBuildFlags } from './build-flags.ts'
 import { parseCacheTo } from './cache/cache-to.ts'
@@ -52,6 +53,9 @@ async function runBuild(invocation: BuildInvocation): Promise<number> {
   await assertContext(context, flags.file)
   if (flags['on-error'] === 'shell' && (context.kind === 'stdin' || flags.file === '-')) {
     throw usageError('Flag --on-error=shell needs standard input for the shell')
+  }
+  for (const file of [flags.iidfile, flags['metadata-file']]) {
+    if (file !== undefined) assertWritable(file)
   }
   const buildArgs = buildArgsOf(invocation)
   if (flags.offline) refuseOnline(asked, flags)

@@ -4,6 +4,7 @@ import { basename, dirname, isAbsolute, join, relative } from 'node:path'
 import type { Readable } from 'node:stream'
 import { type ContextDirectory, maxDockerfile } from '../../builder/sources/context-directory.ts'
 import type { ContextName } from '../../builder/sources/context-name.ts'
+import { readIgnoreFile } from '../../builder/sources/ignore-file.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
@@ -36,7 +37,8 @@ export async function assertContext(context: ContextName, file: string | undefin
   if (context.kind !== 'directory') return
   const info = await stat(context.path).catch(missing)
   if (info?.isDirectory() === true) return
-  throw usageError(`Build context "${printable(context.path)}" is not a directory`)
+  const state = info === undefined ? 'is not there' : 'is not a directory'
+  throw usageError(`Build context "${printable(context.path)}" ${state}`)
 }
 
 /**
@@ -75,10 +77,19 @@ async function readLocal(context: string, file: string | undefined): Promise<Doc
   return { ...found, ignore: await readIgnore(context, path) }
 }
 
+/** Of any kind that can be read, such as a pipe of the shell's: `-f <(program)`. */
 async function readFileOfUser(path: string): Promise<Omit<DockerfileInput, 'ignore'>> {
-  const text = await readText(path)
-  if (text === undefined) throw notFound(path)
-  return { name: basename(path), path: relative('.', path), text }
+  const info = await stat(path).catch(missing)
+  if (info === undefined) throw notFound(path)
+  if (info.isDirectory()) {
+    throw new OciError(
+      'invalid',
+      `failed to read dockerfile: read ${printable(path)}: is a directory`,
+      { hint: 'name the Dockerfile in it with -f FILE' },
+    )
+  }
+  if (info.size > maxDockerfile) throw tooLarge(`"${printable(path)}"`)
+  return { name: basename(path), path: relative('.', path), text: await readFile(path, 'utf8') }
 }
 
 /** `Dockerfile`, or `dockerfile` where only that is there. */
@@ -126,20 +137,8 @@ async function readIgnore(context: string, dockerfile: string | undefined): Prom
   const own =
     dockerfile === undefined
       ? undefined
-      : await readText(join(dirname(dockerfile), `${basename(dockerfile)}.dockerignore`))
-  return own ?? (await readText(join(context, '.dockerignore'))) ?? ''
-}
-
-async function readText(path: string): Promise<string | undefined> {
-  const info = await stat(path).catch(missing)
-  if (info === undefined) return undefined
-  if (info.size > maxDockerfile) {
-    throw new OciError(
-      'too-large',
-      `Cannot read "${printable(path)}": larger than ${maxDockerfile} bytes`,
-    )
-  }
-  return await readFile(path, 'utf8')
+      : await readIgnoreFile(join(dirname(dockerfile), `${basename(dockerfile)}.dockerignore`))
+  return own ?? (await readIgnoreFile(join(context, '.dockerignore'))) ?? ''
 }
 
 async function readAll(stdin: Readable): Promise<string> {
@@ -149,13 +148,14 @@ async function readAll(stdin: Readable): Promise<string> {
     chunks.push(Buffer.from(chunk))
     size += chunk.length
     if (size > maxDockerfile) {
-      throw new OciError(
-        'too-large',
-        `Cannot read the Dockerfile: more than ${maxDockerfile} bytes`,
-      )
+      throw tooLarge('the Dockerfile')
     }
   }
   return Buffer.concat(chunks).toString('utf8')
+}
+
+function tooLarge(what: string): OciError {
+  return new OciError('too-large', `Cannot read ${what}: more than ${maxDockerfile} bytes`)
 }
 
 function missing(error: unknown): undefined {

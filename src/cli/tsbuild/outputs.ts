@@ -1,12 +1,14 @@
 /** `--output`, `--push`, `--load` and `--tag`: what becomes of the build. */
+import { resolve } from 'node:path'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Annotation, ImageOptions } from '../../builder/export/image-options.ts'
 import type { ImageOutput, Output, Sink } from '../../builder/export/output.ts'
+import { printable } from '../../oci/errors.ts'
 import { parseReference, type Reference } from '../../oci/reference.ts'
 import { usageError } from '../cli-error.ts'
 import type { EnvironmentLookup } from '../flags.ts'
-import { writeOutputFile } from '../output-file.ts'
+import { assertDirectory, assertWritable, writeOutputFile } from '../output-file.ts'
 import type { BuildFlags } from './build-flags.ts'
 import { engineFrom } from './engine.ts'
 import {
@@ -42,15 +44,22 @@ type OutputFlags = Pick<BuildFlags, 'output' | 'push' | 'load' | 'tag' | 'annota
 interface Defaults {
   readonly tags: readonly Reference[]
   readonly annotations: readonly Annotation[]
-  readonly stdout: OutputPlace['stdout']
+  readonly files: Files
 }
 
-/** Throws a usage error. Without any flag the image goes into the store. */
+/** What opens the files that outputs go to. */
+type Files = (dest: string) => Sink
+
+/**
+ * Throws a usage error, and `invalid` for a place that nothing can be written to: it would be a pity
+ * after a long build. Without any flag the image goes into the store.
+ */
 export function parseOutputs(flags: OutputFlags, { stdout, lookup }: OutputPlace): Output[] {
   const tags = flags.tag.map(parseReference)
   const annotations = flags.annotation.flatMap(parseAnnotation)
   const texts = flags.output.length === 0 && !flags.load ? ['type=image'] : flags.output
-  const outputs = texts.flatMap(text => parseOutput(text, { tags, annotations, stdout }))
+  const files = openFiles(stdout)
+  const outputs = texts.flatMap(text => parseOutput(text, { tags, annotations, files }))
   const options = outputs.find(isImage)?.options ?? parseImageOptions(new Map(), annotations)
   if (flags.push) {
     if (tags.length === 0) throw usageError('Flag --push needs a name: give one with --tag')
@@ -69,7 +78,7 @@ function isImage(output: Output): output is ImageOutput {
   return 'options' in output
 }
 
-function parseOutput(text: string, { tags, annotations, stdout }: Defaults): Output[] {
+function parseOutput(text: string, { tags, annotations, files }: Defaults): Output[] {
   const { settings, annotations: own } = outputSettings(text)
   const names = settings.get('name')?.split(',').map(parseReference) ?? tags
   const options = parseImageOptions(settings, [...annotations, ...own])
@@ -81,12 +90,11 @@ function parseOutput(text: string, { tags, annotations, stdout }: Defaults): Out
       return imageOutputs(type, settings, { names, options, text })
     case 'oci':
     case 'docker':
-      return [archiveOutput(type, settings, { names, options, stdout })]
+      return [archiveOutput(type, settings, { names, options, files })]
     case 'local':
       return [{ kind: 'local', directory: destination(settings, 'local'), platformSplit }]
     case 'tar': {
-      const sink = sinkFor(settings.get('dest') ?? '-', stdout)
-      return [{ kind: 'tar', sink, platformSplit }]
+      return [{ kind: 'tar', sink: files(settings.get('dest') ?? '-'), platformSplit }]
     }
     case 'cacheonly':
       return []
@@ -151,20 +159,37 @@ function refuseTags(settings: Settings): void {
 function archiveOutput(
   format: 'oci' | 'docker',
   settings: Settings,
-  { names, options, stdout }: Omit<ImageWords, 'text'> & Pick<Defaults, 'stdout'>,
+  { names, options, files }: Omit<ImageWords, 'text'> & Pick<Defaults, 'files'>,
 ): Output {
   if (!switchOf(settings, 'tar', true)) {
     if (format === 'docker') throw usageError('Output type=docker is a tar: leave tar=false out')
     return { kind: 'layout', directory: destination(settings, format), names, options }
   }
-  const sink = sinkFor(settings.get('dest') ?? '-', stdout)
+  const sink = files(settings.get('dest') ?? '-')
   return { kind: 'archive', format, names, options, sink }
 }
 
 function destination(settings: Settings, type: string): string {
   const dest = settings.get('dest')
-  if (dest !== undefined && dest !== '' && dest !== '-') return dest
-  throw usageError(`Output type=${type} needs a directory: dest=DIR`)
+  if (dest === undefined || dest === '' || dest === '-') {
+    throw usageError(`Output type=${type} needs a directory: dest=DIR`)
+  }
+  assertDirectory(dest)
+  return dest
+}
+
+/** One file takes one output: of two, the later would replace the earlier, or follow it in a pipe. */
+function openFiles(stdout: OutputPlace['stdout']): Files {
+  const taken = new Set<string>()
+  return dest => {
+    const place = dest === '-' ? dest : resolve(dest)
+    if (taken.has(place)) {
+      const where = dest === '-' ? 'standard output' : `"${printable(dest)}"`
+      throw usageError(`Cannot write two outputs to ${where}: give each a dest of its own`)
+    }
+    taken.add(place)
+    return sinkFor(dest, stdout)
+  }
 }
 
 /** `-` is standard output. */
@@ -175,5 +200,6 @@ function sinkFor(dest: string, stdout: OutputPlace['stdout']): Sink {
     }
     return (chunks, signal) => pipeline(Readable.from(chunks), stdout, { signal, end: false })
   }
+  assertWritable(dest)
   return (chunks, signal) => writeOutputFile(dest, chunks, signal)
 }

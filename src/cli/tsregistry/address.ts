@@ -29,18 +29,32 @@ export async function explainListenFailure<T>(text: string, listen: () => Promis
         hint: 'Stop the other server, or give this one another --addr',
       })
     }
-    if (
-      hasCode(cause, 'EADDRNOTAVAIL') ||
-      hasCode(cause, 'ENOTFOUND') ||
-      hasCode(cause, 'EACCES')
-    ) {
-      throw new OciError('invalid', `Cannot listen on ${text}: ${(cause as Error).message}`, {
-        cause,
-      })
+    const known = unusable.find(({ code }) => hasCode(cause, code))
+    if (known !== undefined) {
+      const { reason, hint } = known
+      throw new OciError('invalid', `Cannot listen on ${text}: ${reason}`, { cause, hint })
     }
     throw cause
   }
 }
+
+const unusable = [
+  {
+    code: 'EADDRNOTAVAIL',
+    reason: 'this machine has no such address',
+    hint: 'Use one of its own, or :PORT for all of them',
+  },
+  {
+    code: 'ENOTFOUND',
+    reason: 'no such host',
+    hint: 'Use an address of this machine, or :PORT for all of them',
+  },
+  {
+    code: 'EACCES',
+    reason: 'permission denied',
+    hint: 'Ports below 1024 are for root: use a higher one',
+  },
+] as const
 
 /** Whether only this machine can reach the address. */
 export function isLoopback(host: string): boolean {

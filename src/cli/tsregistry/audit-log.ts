@@ -1,7 +1,8 @@
 /** One line for each change that clients made or tried to: who, what, from where, with what result. */
 import { openSync } from 'node:fs'
 import { type Logger, pino } from 'pino'
-import { OciError } from '../../oci/errors.ts'
+import { OciError, printable } from '../../oci/errors.ts'
+import { systemReason } from '../../oci/system-error.ts'
 import type { RequestLogEntry } from '../../registry/server/application.ts'
 import { parseRequestPath, splitTarget } from '../../registry/server/request-path.ts'
 import type { Copied } from '../../registry/server/upstream/context.ts'
@@ -32,9 +33,11 @@ function openForAppend(path: string): number {
   try {
     return openSync(path, 'a', 0o600)
   } catch (cause) {
-    throw new OciError('invalid', `Cannot open the audit log: ${(cause as Error).message}`, {
-      cause,
-    })
+    throw new OciError(
+      'invalid',
+      `Cannot open the audit log "${printable(path)}": ${systemReason(cause)}`,
+      { cause },
+    )
   }
 }
 

@@ -1,6 +1,6 @@
 /** What `tsregistry copy --from` names: a storage of ours, or one of CNCF Distribution. */
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { OciError } from '../../oci/errors.ts'
 import { type CopySource, registrySource } from '../../registry/storage/copy/copy-source.ts'
 import {
@@ -13,7 +13,7 @@ import { createRegistryStorage } from '../../registry/storage/registry-storage.t
 import { openS3Reader } from '../../registry/storage/s3/open-s3.ts'
 import { describeS3 } from '../../registry/storage/s3/s3-options.ts'
 import type { Environment } from '../environment.ts'
-import { openStorage, parseStoragePlace, type StoragePlace } from './storage-place.ts'
+import { openExistingStorage, parseStoragePlace, type StoragePlace } from './storage-place.ts'
 
 export interface CopyPlace {
   readonly layout: 'ours' | 'distribution'
@@ -36,10 +36,16 @@ export function parseCopyPlace(what: string, text: string, environment: Environm
   return { layout: 'distribution', place: parseStoragePlace(what, named, environment) }
 }
 
-/** Throws `not-found` where a place of distribution holds nothing of distribution's. */
+/** Whether both are one folder: there is nothing to copy then. */
+export function isSameFolder({ layout, place }: CopyPlace, to: StoragePlace): boolean {
+  if (layout !== 'ours' || place.kind !== 'filesystem' || to.kind !== 'filesystem') return false
+  return resolve(place.root) === resolve(to.root)
+}
+
+/** Throws `not-found` where the place holds no registry, or nothing of distribution's. */
 export async function openCopySource({ layout, place }: CopyPlace): Promise<OpenCopySource> {
   if (layout === 'ours') {
-    const store = await openStorage(place)
+    const store = await openExistingStorage(place)
     const source = registrySource(createRegistryStorage(store.objects))
     return { source, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
   }

@@ -1,10 +1,11 @@
 /** `tsregistry copy`: everything from one storage into another. */
+import { printable } from '../../oci/errors.ts'
 import { type CopyEvent, copyRegistry } from '../../registry/storage/copy/copy-registry.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
-import { openCopySource, parseCopyPlace } from './copy-place.ts'
+import { isSameFolder, openCopySource, parseCopyPlace } from './copy-place.ts'
 import { openStorage, parseStoragePlace } from './storage-place.ts'
 
 const placeFlag = { kind: 'string', value: 'PLACE' } as const
@@ -35,6 +36,9 @@ export const copyCommand: Command = defineCommand({
     }
     const place = parseCopyPlace('flag --from', flags.from, environment)
     const target = parseStoragePlace('flag --to', flags.to, environment)
+    if (isSameFolder(place, target)) {
+      throw usageError(`Cannot copy "${printable(flags.to)}" to itself`)
+    }
     await using from = await openCopySource(place)
     await using to = await openStorage(target)
     const counts = { blob: 0, manifest: 0, tag: 0, damaged: 0, mended: 0 }

@@ -11,7 +11,7 @@ import { type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
 import { humanSize } from '../human.ts'
 import { collectFlags, collectOptions } from './collect-flags.ts'
-import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
+import { openExistingStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const garbageCollectCommand: Command = defineCommand({
   name: 'garbage-collect',
@@ -43,7 +43,7 @@ export const garbageCollectCommand: Command = defineCommand({
       parseImmutableTags(flags['immutable-tags']),
     )
     const options = await collectOptions(flags)
-    await using store = await openStorage(storagePlace(flags, given, environment))
+    await using store = await openExistingStorage(storagePlace(flags, given, environment))
     const report = await collectGarbage(createRegistryStorage(store.objects, { isImmutable }), {
       ...options,
       uploadExpiryMs: flags['upload-expiry'],

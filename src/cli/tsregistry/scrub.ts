@@ -4,7 +4,7 @@ import { scrub } from '../../registry/storage/rot.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
-import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
+import { openExistingStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const scrubCommand: Command = defineCommand({
   name: 'scrub',
@@ -23,7 +23,7 @@ export const scrubCommand: Command = defineCommand({
   } as const,
   run: async ({ flags, given, environment, signal, stdout }) => {
     const sample = sampleFrom(flags.sample)
-    await using store = await openStorage(storagePlace(flags, given, environment))
+    await using store = await openExistingStorage(storagePlace(flags, given, environment))
     const report = await scrub(createRegistryStorage(store.objects), {
       sample,
       signal,

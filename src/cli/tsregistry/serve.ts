@@ -29,7 +29,7 @@ import { openPullThrough } from './pull-through.ts'
 import { redirectsFrom } from './redirects.ts'
 import { keepReloading, LiveSettings } from './reload.ts'
 import { serveFlags } from './serve-flags.ts'
-import { type OpenStorage, openStorage } from './storage-place.ts'
+import { assertStorable, type OpenStorage, openStorage } from './storage-place.ts'
 import { readTls } from './tls-flags.ts'
 
 export const serveCommand: Command = defineCommand({
@@ -62,6 +62,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
   const metrics = flags['debug-addr'] === undefined ? undefined : createMetrics(programVersion())
   mustNotBeDistributions(place)
   await using store = await openStorage(place)
+  if (!flags['read-only']) assertStorable(place)
   const storage = createRegistryStorage(measured(store, place.kind, metrics), parts.storage)
   await using access = await openAccessFrom(parts.access, { objects: store.objects, log })
   const health = createHealth(store.objects, store.mayWrite)

@@ -1,5 +1,8 @@
 /** Where the registry stores, as every command of it finds and opens it: a folder, or a bucket. */
+import { accessSync, constants, existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { OciError, printable } from '../../oci/errors.ts'
+import { systemReason } from '../../oci/system-error.ts'
 import { openFileObjectStore } from '../../registry/storage/filesystem/file-object-store.ts'
 import type { ObjectStore } from '../../registry/storage/object-store.ts'
 import { openS3ObjectStore } from '../../registry/storage/s3/open-s3.ts'
@@ -80,6 +83,30 @@ export function parseStoragePlace(
     `Cannot use ${what}: expected filesystem:DIR or s3://BUCKET, got "${text}"`,
     hint,
   )
+}
+
+/** Of what must be there already: a name misspelt is no empty registry. Throws `not-found`. */
+export async function openExistingStorage(place: StoragePlace): Promise<OpenStorage> {
+  if (place.kind === 'filesystem' && !existsSync(join(place.root, 'objects'))) {
+    throw new OciError('not-found', `Cannot find a registry in "${printable(place.root)}"`, {
+      hint: 'Name the folder that it stores in with --root, or --storage filesystem:DIR',
+    })
+  }
+  return await openStorage(place)
+}
+
+/** Throws `denied` where nothing can be stored: who serves it must say that nobody can push. */
+export function assertStorable(place: StoragePlace): void {
+  if (place.kind !== 'filesystem') return
+  try {
+    accessSync(join(place.root, 'objects'), constants.W_OK)
+  } catch (cause) {
+    throw new OciError(
+      'denied',
+      `Cannot store in "${printable(place.root)}": ${systemReason(cause)}`,
+      { cause, hint: 'Serve what is there with --read-only, or as the user who owns it' },
+    )
+  }
 }
 
 export async function openStorage(place: StoragePlace): Promise<OpenStorage> {

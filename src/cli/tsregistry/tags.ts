@@ -1,13 +1,15 @@
 /** `tsregistry tags`: what a tag pointed at before, and setting it back. */
+import { OciError } from '../../oci/errors.ts'
 import { parseRepositoryName, parseTag } from '../../oci/reference.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { listTagChanges, type TagChange } from '../../registry/storage/tag-history.ts'
+import { findTag } from '../../registry/storage/tags.ts'
 import { undoTag } from '../../registry/storage/undo-tag.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flag-values.ts'
 import { formatTable } from '../table.ts'
-import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
+import { openExistingStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const tagsCommand: Command = defineCommand({
   name: 'tags',
@@ -19,10 +21,14 @@ export const tagsCommand: Command = defineCommand({
   run: async ({ flags, given, args, environment, stdout }) => {
     const [action = '', name = ''] = args
     const { repository, tag } = parseAs(`"${name}"`, () => parseTagName(name))
-    await using store = await openStorage(storagePlace(flags, given, environment))
+    await using store = await openExistingStorage(storagePlace(flags, given, environment))
     const storage = createRegistryStorage(store.objects)
     if (action === 'history') {
-      stdout.write(historyTable(await listTagChanges(storage, repository, tag)))
+      const changes = await listTagChanges(storage, repository, tag)
+      if (changes.length === 0 && (await findTag(storage, repository, tag)) === undefined) {
+        throw new OciError('not-found', `Cannot find tag "${name}", nor what it was`)
+      }
+      stdout.write(historyTable(changes))
     } else if (action === 'undo') {
       const { from } = await undoTag(storage, repository, { tag, by: 'tsregistry tags undo' })
       stdout.write(from === undefined ? `${name} is gone\n` : `${name} is ${from}\n`)

@@ -2,8 +2,8 @@
  * An overlay as a descriptor: mounted nowhere, gone with its descriptor, also after kill -9.
  */
 import { closeSync, constants, openSync } from 'node:fs'
-import { getSystemErrorMap } from 'node:util'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { systemReason } from '../../oci/system-error.ts'
 import type { RootMount } from '../mount.ts'
 import { openFlags, syscalls } from '../native/syscalls.ts'
 import { copiedTree } from './copied-tree.ts'
@@ -43,15 +43,9 @@ function openDirectory(path: string): number {
     return openSync(path, openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec)
   } catch (cause) {
     const isMissing = hasCode(cause, 'ENOENT') || hasCode(cause, 'ENOTDIR')
-    const message = `Cannot open directory "${printable(path)}": ${reasonOf(cause)}`
+    const message = `Cannot open directory "${printable(path)}": ${systemReason(cause)}`
     throw new OciError(isMissing ? 'not-found' : 'unavailable', message, { cause })
   }
-}
-
-/** The system's words, without the call and the path that Node puts around them. */
-function reasonOf(cause: unknown): string {
-  const errno = cause instanceof Error && 'errno' in cause ? Number(cause.errno) : Number.NaN
-  return getSystemErrorMap().get(errno)?.[1] ?? String(cause)
 }
 
 /** As {@link openMount}, always an overlay: it wants two directories at least. */

@@ -33,6 +33,22 @@ function optionsOf(given: Given): ImageOutput['options'] {
 const refuse = (given: Given) => expect(() => outputsOf(given))
 
 describe('parseOutputs()', () => {
+  test('lets two outputs not have one file, nor both standard output', () => {
+    const both = (...output: string[]) => refuse({ output })
+    both('type=oci,dest=/tmp/a.tar', 'type=docker,dest=/tmp/../tmp/a.tar').toThrow(
+      'Cannot write two outputs to "/tmp/../tmp/a.tar": give each a dest of its own',
+    )
+    both('-', 'type=oci,dest=-').toThrow('Cannot write two outputs to standard output')
+    expect(outputsOf({ output: ['type=oci,dest=/tmp/a.tar', '-'] })).toHaveLength(2)
+  })
+
+  test('refuses places that nothing can be written to', () => {
+    const refused = (output: string) => refuse({ output: [output] })
+    refused('type=oci,dest=/no/such/a.tar').toThrow('there is no directory "/no/such"')
+    refused('type=tar,dest=/tmp').toThrow('Cannot write "/tmp": it is a directory')
+    refused('type=local,dest=/dev/null').toThrow('Cannot write "/dev/null": it is no directory')
+  })
+
   test('without any flag the image goes into the store', () => {
     expect(outputsOf({})).toMatchObject([
       { kind: 'image', names: [], options: { compression: 'gzip', types: 'oci', force: false } },

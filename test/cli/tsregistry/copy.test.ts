@@ -1,7 +1,7 @@
 /** `tsregistry copy` as operators run it who come from distribution. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
@@ -63,3 +63,67 @@ describeWith(['build'], 'tsregistry copy --from distribution:', () => {
     expect(there.stderr).toMatch(/brought over first/)
   })
 })
+
+describeWith(['build'], 'a place that is none', () => {
+  const none = join(folder, 'none')
+
+  it.each([
+    ['garbage-collect', '--root', none],
+    ['scrub', '--root', none],
+    ['tags', 'history', 'app:1', '--root', none],
+    ['copy', '--from', `filesystem:${none}`, '--to', `filesystem:${join(folder, 'to')}`],
+  ])('is refused by %s, and not made', (...args) => {
+    const { status, stdout, stderr } = run(...args)
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toContain(`ERROR: Cannot find a registry in "${none}"\n`)
+    expect(existsSync(none)).toBe(false)
+  })
+
+  it('is refused by serve where nothing can be made', () => {
+    const { status, stderr } = run('serve', '--addr', '127.0.0.1:0', '--root', '/proc/none')
+    expect(status).toBe(1)
+    expect(stderr).toContain('Cannot make directory "/proc/none"')
+  })
+
+  it('is refused as where a copy of the same folder goes', () => {
+    const refused = run('copy', '--from', `filesystem:${none}`, '--to', `filesystem:${none}/`)
+    expect(refused.status).toBe(125)
+    expect(refused.stderr).toContain('to itself')
+  })
+
+  it('tells a tag that is not there from one that never changed', () => {
+    const root = theirs('tags')
+    run('copy', '--from', `distribution:${root}`, '--to', `filesystem:${root}`, '-q')
+    expect(run('tags', 'history', 'app:1', '--root', root).status).toBe(0)
+    const refused = run('tags', 'history', 'app:2', '--root', root)
+    expect(refused).toMatchObject({
+      status: 1,
+      stderr: 'ERROR: Cannot find tag "app:2", nor what it was\n',
+    })
+  })
+})
+
+describeWith(['build', 'root'], 'a folder of somebody else’s', () => {
+  it('is not served as if one could push to it', () => {
+    const root = mkdtempSync(join(tmpdir(), 'tsregistry-theirs-'))
+    try {
+      chmodSync(root, 0o755)
+      expect(run('scrub', '--root', made(root)).status).toBe(0)
+      const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath]
+      const args = [...nobody, program, 'serve', '--addr', '127.0.0.1:0', '--root', root]
+      const refused = spawnSync('setpriv', args, { encoding: 'utf8', timeout: 20_000 })
+      expect(refused.status).toBe(1)
+      expect(refused.stderr).toBe(
+        `ERROR: Cannot store in "${root}": permission denied (EACCES)\nServe what is there with --read-only, or as the user who owns it\n`,
+      )
+    } finally {
+      rmSync(root, { recursive: true })
+    }
+  })
+})
+
+/** A registry in which nothing is yet. */
+function made(root: string): string {
+  for (const name of ['objects', 'temporary', 'locks']) mkdirSync(join(root, name))
+  return root
+}

@@ -107,7 +107,7 @@ describe('openRoot()', () => {
   test('says which directory is missing', () => {
     const missing = { kind: 'directory', path: at('none'), readOnly: true } as const
     expect(() => openRoot(missing)).toThrow(
-      `Cannot open directory "${at('none')}": no such file or directory`,
+      `Cannot open directory "${at('none')}": no such file or directory (ENOENT)`,
     )
   })
 })

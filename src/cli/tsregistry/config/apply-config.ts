@@ -1,6 +1,7 @@
 /** The settings of `config.yml` and of `REGISTRY_*`, as the flags of `tsregistry serve`. */
 import { readFile } from 'node:fs/promises'
-import { OciError } from '../../../oci/errors.ts'
+import { OciError, printable } from '../../../oci/errors.ts'
+import { systemReason } from '../../../oci/system-error.ts'
 import type { UpstreamSettings } from '../../../registry/server/upstream/upstream.ts'
 import type { Environment } from '../../environment.ts'
 import type { Purging } from '../housekeeping.ts'
@@ -107,9 +108,11 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
   } catch (cause) {
-    throw new OciError('invalid', `Cannot read the configuration: ${(cause as Error).message}`, {
-      cause,
-    })
+    throw new OciError(
+      'invalid',
+      `Cannot read the configuration ${printable(file)}: ${systemReason(cause)}`,
+      { cause },
+    )
   }
 }
 

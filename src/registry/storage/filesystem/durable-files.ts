@@ -38,16 +38,19 @@ export async function makeDirectory(path: string, note: NoteChange = syncDirecto
   await Promise.all(parents.map(note))
 }
 
-/** Notes the parents of those that it made. */
-function make(path: string, parents: string[]): void {
+/**
+ * Notes the parents of those that it made. Again when a parent is gone meanwhile, but not for ever:
+ * in /proc nothing can be made, and it says so of no parent.
+ */
+function make(path: string, parents: string[], attempts = 100): void {
   try {
     mkdirSync(path, { mode: 0o755 })
     parents.push(dirname(path))
   } catch (error) {
     if (hasCode(error, 'EEXIST')) return
-    if (!hasCode(error, 'ENOENT')) throw error
+    if (!hasCode(error, 'ENOENT') || attempts === 0) throw error
     make(dirname(path), parents)
-    make(path, parents)
+    make(path, parents, attempts - 1)
   }
 }
 
