@@ -8,7 +8,6 @@ import { rolldown } from 'rolldown'
 const servers = ['koa', '@koa/router', 'pino', 'prom-client', 'minio', 'jose', 'yaml', 'valibot']
 export const programs = ['tsbuild', 'tsregistry', 'tsrun', 'tsrun-oci']
 const workers = [
-  'layerfs/layer/read-ahead-worker.js',
   'layerfs/layer/unpack-worker.js',
   'registry/server/access/compare-password-worker.js',
 ]

@@ -18,11 +18,9 @@ import { createDigestHash } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
 import type { Chunks } from '../compression/byte-source.ts'
 import { decompress, detectEncoding } from '../compression/decompress.ts'
-import { GzipFile } from '../compression/gzip-file.ts'
-import { inflateWindow } from '../native/syscalls.ts'
 import { defaultBudgets, type TarBudgets } from '../tar/entry.ts'
 import { TarReader, type TarVisitor } from '../tar/reader.ts'
-import { slotSize, withReadAhead } from './read-ahead.ts'
+import { readAhead } from './read-ahead.ts'
 
 export interface LayerBlob {
   /** The file that holds it. */
@@ -72,13 +70,9 @@ async function run(fd: number, layer: LayerBlob, visitor: TarVisitor): Promise<R
   const reader = new TarReader(visitor, { ...defaultBudgets, ...layer.budgets })
   const pass = { layer, reader }
   if (encoding === 'zstd') return passHashed(decompress(chunksOf(fd), encoding), pass)
-  return withReadAhead({ fd, size: layer.expected.size, encoding }, async ahead => {
-    if (ahead === undefined) {
-      return passHashed(encoding === 'gzip' ? inflatedOf(fd) : chunksOf(fd), pass)
-    }
-    const size = await passOn(ahead.chunks, pass)
-    return { diffId: ahead.diffId(), size }
-  })
+  using ahead = readAhead(fd, encoding)
+  const size = await passOn(ahead.chunks, pass)
+  return { diffId: ahead.diffId(), size }
 }
 
 interface Pass {
@@ -129,15 +123,6 @@ function* chunksOf(fd: number): Generator<Uint8Array> {
     if (length === 0) return
     position += length
     yield buffer.subarray(0, length)
-  }
-}
-
-/** A chunk is valid until the next one is asked for. */
-function* inflatedOf(fd: number): Generator<Uint8Array> {
-  const file = new GzipFile(fd)
-  const memory = Buffer.allocUnsafe(slotSize)
-  for (let length = file.read(memory); length > 0; length = file.read(memory)) {
-    yield memory.subarray(inflateWindow, inflateWindow + length)
   }
 }
 

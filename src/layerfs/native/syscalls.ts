@@ -1,7 +1,7 @@
 /**
  * The system calls that Node lacks, one function each, without policy; for speed also one for six
- * of them, those for the plain files of a whole directory, inflate, hashes in the thread pool, and a
- * thread that moves bytes between sockets.
+ * of them, those for the plain files of a whole directory, hashes in the thread pool, and threads
+ * that read a layer ahead and move bytes between sockets.
  *
  * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
  * error: `code: 'ENOENT'`, `errno`, `syscall: 'openat2'`. Names and targets are strings (UTF-8) or
@@ -51,6 +51,11 @@ declare const hashHandle: unique symbol
 /** What only the native code can look into. */
 export interface HashHandle {
   readonly [hashHandle]: true
+}
+
+declare const aheadHandle: unique symbol
+export interface AheadHandle {
+  readonly [aheadHandle]: true
 }
 
 export interface Syscalls {
@@ -210,18 +215,24 @@ export interface Syscalls {
   copyHash(hash: HashHandle): HashHandle
   /** The digest of what it has seen; it can go on. */
   finishHash(hash: HashHandle): Buffer
-  /** A raw deflate stream (RFC 1951) at its beginning. */
-  newInflater(): Uint8Array
   /**
-   * Decodes from `input` at `places[0]` into `output` at `places[1]`, and advances both: an
-   * {@link inflateStatus}. Input that is left is to be passed again, with more behind it; of the
-   * output before its place {@link inflateWindow} bytes are read.
+   * A thread that reads the file, from its beginning, inflates it where it `isGzip`, and has `hash`
+   * see the bytes. `memory`: {@link aheadSlots} slots, each with room for an {@link inflateWindow}
+   * before what is read; until it is closed they are the thread's, and so is the hash.
    */
-  inflate(
-    inflater: Uint8Array,
-    buffers: readonly [input: Uint8Array, output: Uint8Array],
-    places: Uint32Array,
-  ): number
+  openAhead(
+    fd: number,
+    isGzip: boolean,
+    memory: Uint8Array,
+    hash: HashHandle | undefined,
+  ): AheadHandle
+  /**
+   * Waits for the next slot, and frees the one before: how many bytes it has, 0 at the end. A text
+   * says what makes no sense in a gzip file. The slots take turns.
+   */
+  nextAhead(ahead: AheadHandle): number | string
+  /** Then the hash has seen what was read. Idempotent. */
+  closeAhead(ahead: AheadHandle): void
   /**
    * Sends `count` bytes of the file `from`, beginning at `at`, or that come from the socket `from`, where
    * `at` is null, to the socket `to`. Sockets are non-blocking, and left alone until `done` was called,
@@ -239,11 +250,11 @@ export interface Syscalls {
   relayProgress(id: number): readonly [received: number, sent: number] | undefined
 }
 
-/** What `inflate` answers: what it needs to go on, or how the stream ended. */
-export const inflateStatus = { needsInput: 0, needsOutput: 1, ended: 2, damaged: 3 } as const
-
-/** How far back a stream refers: what was put out last stands before the next output. */
+/** How far back a gzip file refers: there stands before each slot what was read last. */
 export const inflateWindow = 32 * 1024
+
+/** How many pieces of memory a thread that reads ahead fills in turn. */
+export const aheadSlots = 4
 
 /** What `createFile` wants of a file, in this order: an array costs a tenth of an object. */
 export type FileNumbers = readonly [

@@ -8,7 +8,7 @@
  * One update at a time: until it has settled the hash is the thread's.
  */
 #define _GNU_SOURCE
-#include "syscalls.h"
+#include "hash.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -94,16 +94,21 @@ static napi_value call_open_hash(napi_env env, napi_callback_info info) {
   return library.begin(hash->context, wanted, NULL) == 1 ? value : undefined(env);
 }
 
-/* The first argument, a hash that no thread works on; NULL after throwing. */
-static struct hash *read_hash(const struct arguments *args) {
+struct hash *read_hash(const struct arguments *args, size_t index) {
   void *hash = NULL;
-  if (napi_get_value_external(args->env, args->values[0], &hash) != napi_ok || hash == NULL) {
+  if (napi_get_value_external(args->env, args->values[index], &hash) != napi_ok || hash == NULL) {
     napi_throw_type_error(args->env, "ERR_INVALID_ARG_TYPE", "Expected a hash");
     return NULL;
   }
   if (!((struct hash *)hash)->is_busy) return hash;
   fail(args->env, "Cannot use hash: it is being updated");
   return NULL;
+}
+
+void set_busy(struct hash *hash, bool is_busy) { hash->is_busy = is_busy; }
+
+bool update_hash(struct hash *hash, const void *data, size_t size) {
+  return library.update(hash->context, data, size) == 1;
 }
 
 struct piece {
@@ -127,15 +132,13 @@ static void run(napi_env env, void *data) {
   struct update *update = data;
   for (uint32_t i = 0; i < update->count; i++) {
     const struct piece *piece = &update->pieces[i];
-    if (library.update(update->hash->context, piece->data, piece->size) != 1) {
-      update->has_failed = true;
-    }
+    if (!update_hash(update->hash, piece->data, piece->size)) update->has_failed = true;
   }
 }
 
 static void settle(napi_env env, napi_status status, void *data) {
   struct update *update = data;
-  update->hash->is_busy = false;
+  set_busy(update->hash, false);
   if (status == napi_ok && !update->has_failed) {
     napi_resolve_deferred(env, update->deferred, undefined(env));
   } else {
@@ -162,7 +165,7 @@ static bool read_pieces(const struct arguments *args, struct update *update) {
 /* updateHash(hash, pieces): a promise. Nobody changes the pieces before it has settled. */
 static napi_value call_update_hash(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
-  struct hash *hash = read_hash(&args);
+  struct hash *hash = read_hash(&args, 0);
   uint32_t count = 0;
   if (hash == NULL) return NULL;
   if (napi_get_array_length(env, args.values[1], &count) != napi_ok) {
@@ -183,7 +186,7 @@ static napi_value call_update_hash(napi_env env, napi_callback_info info) {
   napi_create_reference(env, args.values[1], 1, &update->held_pieces);
   napi_create_string_utf8(env, "hash", NAPI_AUTO_LENGTH, &name);
   napi_create_async_work(env, NULL, name, run, settle, update, &update->work);
-  hash->is_busy = true;
+  set_busy(hash, true);
   napi_queue_async_work(env, update->work);
   return promise;
 }
@@ -191,18 +194,18 @@ static napi_value call_update_hash(napi_env env, napi_callback_info info) {
 /* updateHashNow(hash, piece): by the caller's thread. */
 static napi_value call_update_hash_now(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
-  struct hash *hash = read_hash(&args);
+  struct hash *hash = read_hash(&args, 0);
   const void *data;
   size_t size;
   if (hash == NULL || !read_bytes(&args, 1, &data, &size)) return NULL;
-  if (library.update(hash->context, data, size) != 1) return fail(env, "Cannot update hash");
+  if (!update_hash(hash, data, size)) return fail(env, "Cannot update hash");
   return undefined(env);
 }
 
 /* copyHash(hash): another that has seen the same. */
 static napi_value call_copy_hash(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
-  const struct hash *hash = read_hash(&args);
+  const struct hash *hash = read_hash(&args, 0);
   napi_value value;
   if (hash == NULL) return NULL;
   struct hash *copy = new_hash(env, &value);
@@ -215,7 +218,7 @@ static napi_value call_copy_hash(napi_env env, napi_callback_info info) {
 /* finishHash(hash): the digest's bytes. The hash goes on from where it is. */
 static napi_value call_finish_hash(napi_env env, napi_callback_info info) {
   struct arguments args = arguments_of(env, info);
-  const struct hash *hash = read_hash(&args);
+  const struct hash *hash = read_hash(&args, 0);
   unsigned char digest[LONGEST_DIGEST];
   unsigned size = 0;
   if (hash == NULL) return NULL;

@@ -187,7 +187,7 @@ static void bind(napi_env env, napi_value exports, const struct binding *table) 
 NAPI_MODULE_INIT() {
   bind(env, exports, file_bindings);
   bind(env, exports, create_file_bindings);
-  bind(env, exports, decompress_bindings);
+  bind(env, exports, read_ahead_bindings);
   bind(env, exports, metadata_bindings);
   bind(env, exports, xattr_bindings);
   bind(env, exports, mount_bindings);

@@ -59,7 +59,7 @@ struct binding {
 /* Tables that end with a NULL name, one per part. */
 extern const struct binding file_bindings[];
 extern const struct binding create_file_bindings[];
-extern const struct binding decompress_bindings[];
+extern const struct binding read_ahead_bindings[];
 extern const struct binding metadata_bindings[];
 extern const struct binding xattr_bindings[];
 extern const struct binding mount_bindings[];
