@@ -55,8 +55,11 @@ export interface ApplicationOptions extends Registry {
   readonly clientUploads?: number
 }
 
-/** Of 4 MiB each, several times while they are parsed: a bound on the memory of manifests. */
+/** Of 4 MiB each: a bound on the memory of manifests. */
 const largeBodies: PermitOptions = { count: 5, waitMs: 10_000 }
+
+/** Of them, at a time. Each takes the processor or waits for the storage: more would not be faster. */
+const parsedBodies = 2
 
 const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 
@@ -107,7 +110,11 @@ function giveUp({ res }: Served, error: unknown, { onError }: ApplicationOptions
 }
 
 function createAnswers(options: ApplicationOptions): (served: Served) => Promise<void> {
-  const permits = createPermits(options.largeBodies ?? largeBodies)
+  const received = options.largeBodies ?? largeBodies
+  const permits = {
+    received: createPermits(received),
+    parsed: createPermits({ ...received, count: parsedBodies }),
+  }
   const limits = {
     pace: options.slowestSender ?? slowestSender,
     budget: createClientBudget(options.clientUploads ?? defaultClientUploads),
@@ -133,7 +140,7 @@ function createAnswers(options: ApplicationOptions): (served: Served) => Promise
             served.user = name
           },
           isRedirected: options.redirects?.(client.remote) ?? false,
-          reserveMemory: () => permits.acquire(),
+          reserveMemory: until => permits[until].acquire(),
         })
     // Else its next request would be read as the body that never came.
     if (body.isHeldBack()) res.setHeader('Connection', 'close')

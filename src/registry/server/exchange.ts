@@ -20,10 +20,10 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
   /** Whether this client fetches blobs from the storage itself, where that has addresses. */
   readonly isRedirected: boolean
   /**
-   * To be held while a body of more than a few KiB is in memory, so that there are never many.
-   * Throws `unavailable`.
+   * To be held while a body of more than a few KiB is in memory, and besides while it is `parsed` and
+   * stored, which takes several times as much: so that there are never many. Throws `unavailable`.
    */
-  readonly reserveMemory: () => Promise<Disposable>
+  readonly reserveMemory: (until: 'received' | 'parsed') => Promise<Disposable>
   /** To be asked before bytes that are not in the body become the repository's. Throws `denied`. */
   readonly mustFit?: ((bytes: number) => Promise<void>) | undefined
 }

@@ -68,6 +68,7 @@ export const putManifest: Handler<ManifestEndpoint> = async (request, storage) =
   const tags = tagParameters(request)
   const push = pushOf(request, tags)
   using body = await readManifestBody(request)
+  using _ = body.isLarge ? await request.reserveMemory('parsed') : undefined
   if (request.mustFit !== undefined) {
     const digest = push.digest ?? digestOf(body.bytes)
     const found = await findManifest(storage, repository, digest)
@@ -162,6 +163,7 @@ function contentTypeOf(header: string | undefined): string {
 
 interface ManifestBody extends Disposable {
   readonly bytes: Uint8Array
+  readonly isLarge: boolean
 }
 
 /**
@@ -177,14 +179,18 @@ async function readManifestBody(request: RegistryRequest): Promise<ManifestBody>
     for await (const chunk of request.body) {
       size += chunk.length
       if (size > maxManifestSize) throw tooLarge()
-      if (size > smallManifestSize) memory ??= await request.reserveMemory()
+      if (size > smallManifestSize) memory ??= await request.reserveMemory('received')
       chunks.push(chunk)
     }
   } catch (error) {
     memory?.[Symbol.dispose]()
     throw error
   }
-  return { bytes: Buffer.concat(chunks), [Symbol.dispose]: () => memory?.[Symbol.dispose]() }
+  return {
+    bytes: Buffer.concat(chunks),
+    isLarge: memory !== undefined,
+    [Symbol.dispose]: () => memory?.[Symbol.dispose](),
+  }
 }
 
 function tooLarge(): ResourceError {

@@ -293,7 +293,7 @@ describe('large manifests', () => {
     )
 
   it('wait for each other, all sixty of them', async () => {
-    await using own = await startRegistry({ largeBodies: { count: 2, waitMs: 15_000 } })
+    await using own = await startRegistry({ largeBodies: { count: 2, waitMs: 3000 } })
     const answers = await Promise.all(
       Array.from({ length: 60 }, (_, i) =>
         pushManifest(own, { repository: 'r', reference: `t${i}` }, large(i)),
