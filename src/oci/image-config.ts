@@ -139,7 +139,8 @@ function runConfigFrom(node: JsonNode): RunConfig {
   }
 }
 
-function healthcheckFrom(node: JsonNode): Healthcheck {
+/** Throws `invalid`. */
+export function healthcheckFrom(node: JsonNode): Healthcheck {
   return {
     ...field('Test', optional(member(node, 'Test'), strings)),
     ...field('Interval', optional(member(node, 'Interval'), asSize)),

@@ -123,6 +123,32 @@ describe.skipIf(lacks !== undefined)(`without root${lacks ? ` (${lacks})` : ''}`
     expect(shown).toMatchObject({ stdout: 'y\n', status: 1 })
   })
 
+  test.each(kinds)('(%s) checks the health of a container', async kind => {
+    freshHome()
+    const tsrun = (...args: string[]) => command(kind, 'tsrun', ...args)
+    tsrun('import', join(box.directory, 'rootfs.tar'), 'bb')
+    const check = 'echo "$(id -u) $(cat /proc/1/comm)"; test -e /tmp/ok'
+    const flags = ['--health-cmd', check, '--health-interval', '50ms', '--health-timeout', '1s']
+    const started = tsrun(
+      '-d',
+      '--name',
+      'one',
+      '--network',
+      'none',
+      ...flags,
+      'bb',
+      'sleep',
+      '1000',
+    )
+    expect(started).toMatchObject({ status: 0, stderr: '' })
+    const health = () => JSON.parse(tsrun('inspect', '-f', '{{json .State.Health}}', 'one').stdout)
+    await expect.poll(() => health().Status, { timeout: 20_000 }).toBe('unhealthy')
+    expect(health().Log.at(-1)).toMatchObject({ ExitCode: 1, Output: '0 sleep\n' })
+    tsrun('exec', 'one', 'touch', '/tmp/ok')
+    await expect.poll(() => health().Status, { timeout: 20_000 }).toBe('healthy')
+    expect(tsrun('rm', '-f', 'one').status).toBe(0)
+  })
+
   test.skipIf(kinds.length < 2)('has other users with ranges, and says so without', () => {
     for (const kind of kinds) {
       freshHome()

@@ -299,8 +299,8 @@ describe.skipIf(missing !== undefined)(`volumes${missing ? ` (${missing})` : ''}
     ])
     expect(ps('-f', 'label=from=image', '-f', 'label=kept=no')).toEqual(['first'])
     expect(lines('ps', '-l', '--format', '{{.Names}}')).toEqual(['first'])
-    expect(tsrun('ps', '--filter', 'health=none').stderr).toContain(
-      'Cannot filter by "health=none"',
+    expect(tsrun('ps', '--filter', 'network=none').stderr).toContain(
+      'Cannot filter by "network=none"',
     )
   })
 })

@@ -1,3 +1,4 @@
+import { type Health, healthOf } from '../../layerfs/runtime/container-health.ts'
 import type { Container } from '../../layerfs/runtime/container-list.ts'
 import type { ContainerRecord } from '../../layerfs/runtime/container-record.ts'
 import { statusOf } from '../../layerfs/runtime/container-status.ts'
@@ -16,7 +17,10 @@ export function containerDocument(container: Container): Record<string, unknown>
     State: stateOf(container, record),
     Image: record.imageId,
     Name: record.name === undefined ? '' : `/${record.name}`,
-    Config: { Image: record.image, Cmd: record.argv, Labels: record.labels ?? {} },
+    Config: {
+      ...{ Image: record.image, Cmd: record.argv, Labels: record.labels ?? {} },
+      ...(record.healthcheck === undefined ? {} : { Healthcheck: record.healthcheck }),
+    },
     Mounts: (record.volumes ?? []).map(({ name, target, readOnly }) => ({
       ...{ Type: 'volume', Name: name, Destination: target, Driver: 'local', RW: !readOnly },
     })),
@@ -28,6 +32,7 @@ export function containerDocument(container: Container): Record<string, unknown>
 
 function stateOf(container: Container, { end, startedAt, process }: ContainerRecord) {
   const { isRunning } = container
+  const health = healthOf(container)
   return {
     Status: statusOf(container),
     Running: isRunning,
@@ -38,6 +43,17 @@ function stateOf(container: Container, { end, startedAt, process }: ContainerRec
     ExitCode: isRunning ? 0 : (end?.code ?? 137),
     StartedAt: startedAt ?? '',
     FinishedAt: end?.at ?? '',
+    ...(health === undefined ? {} : { Health: healthDocument(health) }),
+  }
+}
+
+function healthDocument({ status, failingStreak, log }: Health): Record<string, unknown> {
+  return {
+    Status: status,
+    FailingStreak: failingStreak,
+    Log: log.map(({ start, end, exitCode, output }) => {
+      return { Start: start, End: end, ExitCode: exitCode, Output: output }
+    }),
   }
 }
 

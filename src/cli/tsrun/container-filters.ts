@@ -1,4 +1,5 @@
 /** What `ps --filter` asks of containers, by docker's keys. */
+import { healthOf, healthStatuses } from '../../layerfs/runtime/container-health.ts'
 import { type Container, findContainer } from '../../layerfs/runtime/container-list.ts'
 import { statusOf } from '../../layerfs/runtime/container-status.ts'
 import { printable } from '../../oci/errors.ts'
@@ -29,6 +30,10 @@ export function containerFilters(all: readonly Container[]): FilterTable<Contain
     exited: value => {
       const code = codeFrom(value)
       return ({ isRunning, record }) => !isRunning && record?.end?.code === code
+    },
+    health: value => {
+      const state = healthFrom(value)
+      return container => (healthOf(container)?.status ?? 'none') === state
     },
     ancestor:
       value =>
@@ -62,6 +67,13 @@ const states = ['created', 'restarting', 'running', 'removing', 'paused', 'exite
 function stateFrom(value: string): string {
   if (states.includes(value)) return value
   throw usageError(`Cannot filter by status "${printable(value)}": expected ${states.join(', ')}`)
+}
+
+const healths: readonly string[] = [...healthStatuses, 'none']
+
+function healthFrom(value: string): string {
+  if (healths.includes(value)) return value
+  throw usageError(`Cannot filter by health "${printable(value)}": expected ${healths.join(', ')}`)
 }
 
 function codeFrom(value: string): number {

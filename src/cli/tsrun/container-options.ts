@@ -5,6 +5,7 @@ import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { parseAs, parseSize } from '../flag-values.ts'
 import type { EnvironmentLookup } from '../flags.ts'
+import { healthcheckFrom } from './health-options.ts'
 import { linesOf } from './lines-file.ts'
 import { parseMount } from './mount-options.ts'
 import { networkMode, sharedNamespaces } from './namespace-options.ts'
@@ -21,6 +22,7 @@ export async function containerOptions(
   lookup: EnvironmentLookup,
 ): Promise<ContainerOptions> {
   const { entrypoint, workdir, hostname } = flags
+  const healthcheck = healthcheckFrom(flags)
   return {
     command,
     ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
@@ -41,6 +43,7 @@ export async function containerOptions(
     extraHosts: flags['add-host'].map(parseExtraHost),
     dns: flags.dns.map(parseAddress),
     shmSize: flags['shm-size'],
+    ...(healthcheck === undefined ? {} : { healthcheck }),
     extras: extrasOf(flags),
   }
 }

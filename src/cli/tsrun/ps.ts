@@ -1,3 +1,4 @@
+import { healthOf } from '../../layerfs/runtime/container-health.ts'
 import { type Container, listContainers } from '../../layerfs/runtime/container-list.ts'
 import { isPaused } from '../../layerfs/runtime/container-processes.ts'
 import { statusOf as currentStatus } from '../../layerfs/runtime/container-status.ts'
@@ -88,9 +89,16 @@ function statusOf(container: Container, now: Date): string {
   if (record === undefined) return 'Damaged'
   if (isRunning) {
     const started = Date.parse(record.startedAt ?? record.createdAt)
-    return `Up ${humanDuration(now.getTime() - started)}${isPaused(container) ? ' (Paused)' : ''}`
+    return `Up ${humanDuration(now.getTime() - started)}${addition(container)}`
   }
   if (record.startedAt === undefined) return 'Created'
   if (record.end === undefined) return 'Exited (killed)'
   return `Exited (${record.end.code}) ${humanAge(record.end.at, now)}`
+}
+
+function addition(container: Container): string {
+  if (isPaused(container)) return ' (Paused)'
+  const health = healthOf(container)
+  if (health === undefined) return ''
+  return health.status === 'starting' ? ' (health: starting)' : ` (${health.status})`
 }

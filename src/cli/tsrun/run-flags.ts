@@ -1,6 +1,7 @@
 /** The flags of `tsrun run`, as `docker run` spells them, and those that are refused by name. */
 import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
 import { isolationFlag } from '../isolation.ts'
+import { healthFlags } from './health-options.ts'
 
 const resources = 'Resources'
 const network = 'Network'
@@ -12,7 +13,6 @@ export const containerFlags = {
   label: { kind: 'strings', short: 'l', value: 'KEY=VALUE', help: 'Label of the container' },
   'label-file': { kind: 'strings', value: 'FILE', help: 'Read labels from a file' },
   cidfile: { kind: 'string', value: 'FILE', help: 'Write the id of the container to a new file' },
-  'no-healthcheck': { kind: 'boolean', help: 'For docker’s sake: there are no health checks' },
   'log-opt': {
     kind: 'strings',
     value: 'max-size=BYTES',
@@ -278,6 +278,8 @@ export const containerFlags = {
     help: 'Size of /dev/shm',
   },
 
+  ...healthFlags,
+
   'cap-add': { kind: 'strings', value: 'NAME', group: security, help: 'Add a capability, or ALL' },
   'cap-drop': {
     kind: 'strings',
@@ -310,7 +312,6 @@ const limits: UnsupportedFlag = { reason: 'Limits are those under "Resources" in
 const namespaces: UnsupportedFlag = { reason: 'Namespaces are always those of the container' }
 const networks: UnsupportedFlag = { reason: 'Networks are bridge, host, none and container:NAME' }
 const ofWindows: UnsupportedFlag = { reason: 'It is a limit of Windows' }
-const health: UnsupportedFlag = { reason: 'No process of ours is left that could check' }
 const logging: UnsupportedFlag = {
   reason: 'The output goes where that of tsrun goes, or with --detach to a file for "tsrun logs"',
 }
@@ -344,12 +345,6 @@ export const unsupportedRunFlags: Readonly<Record<string, UnsupportedFlag>> = {
   'use-api-socket': { reason: 'There is no daemon whose socket it could be' },
   'link-local-ip': networks,
   'log-driver': logging,
-  'health-cmd': health,
-  'health-interval': health,
-  'health-retries': health,
-  'health-start-period': health,
-  'health-start-interval': health,
-  'health-timeout': health,
   'detach-keys': { reason: 'A container that is to live on is started with --detach' },
   runtime: { reason: 'Use --isolation oci, and TSBUILD_OCI_RUNTIME' },
   'sig-proxy': { reason: 'Signals always reach the container' },

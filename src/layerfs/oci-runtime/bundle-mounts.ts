@@ -2,7 +2,7 @@
 import { posix, resolve } from 'node:path'
 import { OciError, printable } from '../../oci/errors.ts'
 import { cgroupHierarchies } from '../sandbox/cgroup-hierarchies.ts'
-import type { Operation } from '../sandbox/operations.ts'
+import type { Operation } from '../sandbox/operation-words.ts'
 import type { ContainerCgroup } from './freezer.ts'
 import { type LinuxConfig, mapText } from './linux-config.ts'
 import { unusedByBinds } from './mount-options.ts'

@@ -5,7 +5,7 @@
 import { release } from 'node:os'
 import { isInUserNamespace } from '../layer/overlay-format.ts'
 import { capabilityNumber } from '../sandbox/defaults.ts'
-import type { Operation } from '../sandbox/operations.ts'
+import type { Operation } from '../sandbox/operation-words.ts'
 import { resourceNumber } from '../sandbox/resource-limits.ts'
 import { compileSeccomp } from '../sandbox/seccomp/compile.ts'
 import { seccompProfileFrom } from '../sandbox/seccomp/profile.ts'

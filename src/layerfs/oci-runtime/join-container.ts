@@ -6,7 +6,7 @@ import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs
 import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { cgroupHierarchies } from '../sandbox/cgroup-hierarchies.ts'
-import type { Operation } from '../sandbox/operations.ts'
+import type { Operation } from '../sandbox/operation-words.ts'
 import { processStart } from '../sandbox/process-start.ts'
 import { flag, processOperations } from './bundle-operations.ts'
 import {

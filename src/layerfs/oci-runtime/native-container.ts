@@ -6,7 +6,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { Duplex } from 'node:stream'
 import { OciError } from '../../oci/errors.ts'
 import { nativePath } from '../native/native-programs.ts'
-import { encodeWords, type Operation } from '../sandbox/operations.ts'
+import { encodeWords, type Operation } from '../sandbox/operation-words.ts'
 import { RecordReader, type SandboxRecord } from '../sandbox/records.ts'
 import { SandboxError, type SandboxFailure } from '../sandbox/sandbox-error.ts'
 

@@ -1,6 +1,6 @@
 /** How a bundle's process is scheduled, in the kernel's numbers: native/sandbox/scheduling.c. Pure. */
 import { asArray, field, type JsonNode, member, mismatch, optional } from '../../oci/json.ts'
-import type { Operation } from '../sandbox/operations.ts'
+import type { Operation } from '../sandbox/operation-words.ts'
 import { asInteger, asMember, asText, listOf } from './json-values.ts'
 
 export interface Scheduler {

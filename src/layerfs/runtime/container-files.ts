@@ -7,6 +7,7 @@
  *   end       empty until it has ended: one line, written at one go
  *   spec.json what starts it again: saved-spec.ts
  *   join.json what a process that joins it takes over: join-record.ts
+ *   health    what its checks came to: container-health.ts
  *   log       of a detached one, its output: container-log.ts
  */
 import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs'

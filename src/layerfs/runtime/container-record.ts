@@ -1,5 +1,6 @@
 /** ContainerRecord: what is kept about a container beside its files. */
 import { hasCode } from '../../oci/errors.ts'
+import { type Healthcheck, healthcheckFrom } from '../../oci/image-config.ts'
 import {
   asArray,
   asSize,
@@ -43,6 +44,8 @@ export interface ContainerRecord {
   /** What stops it, and how many seconds it then has; absent: SIGTERM, and docker's ten. */
   readonly stopSignal?: number
   readonly stopTimeout?: number
+  /** How it is checked, if it is: docker's words, as images have them. */
+  readonly healthcheck?: Healthcheck
   /** From a file of its own, once it has ended; absent after a monitor that was killed. */
   readonly end?: ExitStatus & { readonly at: string }
 }
@@ -80,6 +83,7 @@ function recordFrom(node: JsonNode): ContainerRecord {
     ...(member(node, 'detached').value === true ? { detached: true } : {}),
     ...field('stopSignal', optional(member(node, 'stopSignal'), asSize)),
     ...field('stopTimeout', optional(member(node, 'stopTimeout'), asSize)),
+    ...field('healthcheck', optional(member(node, 'healthcheck'), healthcheckFrom)),
     ...field('end', optional(member(node, 'end'), endFrom)),
   }
 }

@@ -6,7 +6,7 @@
  */
 import { hostname as machineName, release } from 'node:os'
 import { OciError } from '../../oci/errors.ts'
-import type { RunConfig } from '../../oci/image-config.ts'
+import type { Healthcheck, RunConfig } from '../../oci/image-config.ts'
 import type { RootMount } from '../mount.ts'
 import { allCapabilities, defaultPath, dockerCapabilities } from '../sandbox/defaults.ts'
 import { compileSeccomp } from '../sandbox/seccomp/compile.ts'
@@ -20,6 +20,7 @@ import type {
   Security,
 } from '../sandbox/spec.ts'
 import { capabilitySet } from './capability-set.ts'
+import { healthCheckOf, mergedHealthcheck } from './healthcheck.ts'
 import type { VolumeWish } from './volumes.ts'
 
 /** What the user asks for beyond what the image says. */
@@ -43,6 +44,8 @@ export interface ContainerOptions {
   readonly dns: readonly string[]
   /** Bytes. */
   readonly shmSize: number
+  /** Goes before what the image says, value by value. */
+  readonly healthcheck?: Healthcheck
   /** What the sandbox knows and no image does. */
   readonly extras: ContainerExtras
 }
@@ -85,8 +88,8 @@ export interface ContainerBase {
 }
 
 /**
- * Throws `invalid` when there is no command to run, for an unknown capability, and for a seccomp
- * profile that no program can hold.
+ * Throws `invalid` when there is no command to run, or to check with, for an unknown capability, and
+ * for a seccomp profile that no program can hold.
  */
 export function containerSpec(
   config: RunConfig,
@@ -95,6 +98,7 @@ export function containerSpec(
 ): SandboxSpec {
   const isHost = options.extras.shared?.includes('uts') ?? false
   const hostname = options.hostname ?? (isHost ? machineName() : base.id.slice(0, 12))
+  const health = healthCheckOf(mergedHealthcheck(config, options.healthcheck))
   return {
     root: base.root,
     readOnly: options.readOnly,
@@ -112,6 +116,7 @@ export function containerSpec(
     shmSize: options.shmSize,
     terminal: options.terminal,
     hostFiles: 'writable',
+    ...(health === undefined ? {} : { health }),
     ...options.extras,
   }
 }

@@ -15,6 +15,7 @@ import {
   containerSpec,
   workingDirectory,
 } from './container-spec.ts'
+import { mergedHealthcheck } from './healthcheck.ts'
 import { writeJoinRecord } from './join-record.ts'
 import { saveSpec } from './saved-spec.ts'
 import { userInRoot } from './user-in-root.ts'
@@ -58,6 +59,7 @@ export async function createContainer(
     options.volumes,
     options.mounts.map(m => m.target),
   )
+  const healthcheck = mergedHealthcheck(image.config, options.healthcheck)
   const record: ContainerRecord = {
     ...(name === undefined ? {} : { name }),
     image: image.name,
@@ -67,6 +69,7 @@ export async function createContainer(
     ...(Object.keys(labels).length === 0 ? {} : { labels }),
     ...(volumes.length === 0 ? {} : { volumes }),
     ...stop,
+    ...(healthcheck === undefined ? {} : { healthcheck }),
     ...extra,
   }
   const make = async () => ({ ...(await store.containers.create(image.chain, record)), record })

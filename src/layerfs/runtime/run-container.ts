@@ -13,6 +13,7 @@ import type { SandboxIo } from '../sandbox/sandbox-io.ts'
 import type { ExitStatus } from '../sandbox/spec.ts'
 import type { Store } from '../store.ts'
 import { endFile, openControl, openEmpty } from './container-files.ts'
+import { healthFile } from './container-health.ts'
 import {
   type ContainerRequest,
   createContainer,
@@ -56,6 +57,7 @@ export async function runContainer(
     const status = await runSandbox(spec, {
       id: container.id,
       stubs: store.stubs,
+      healthFile: healthFile(container.path),
       volatile: record.lifetime === 'removed-at-end',
       stdin: io.stdin,
       output: io.output,

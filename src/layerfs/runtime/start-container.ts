@@ -16,6 +16,7 @@ import {
   openEndlessInput,
   openKept,
 } from './container-files.ts'
+import { newHealthFile } from './container-health.ts'
 import type { Container } from './container-list.ts'
 import {
   type ContainerRequest,
@@ -123,6 +124,7 @@ async function start(
     return await startSandbox(spec, {
       id: container.id,
       stubs: store.stubs,
+      healthFile: newHealthFile(container.path),
       volatile: isRemoved,
       lock: container.lockFd,
       control: opened(openControl(container.path)),

@@ -14,7 +14,8 @@ import { removeCreated } from './created-targets.ts'
 import { resolvConf } from './host-files.ts'
 import { exitOf, type Outcome, superviseMonitor } from './monitor.ts'
 import { startMonitor } from './monitor-process.ts'
-import { encodeWords, type Keeping, runtimeOperations } from './operations.ts'
+import { encodeWords } from './operation-words.ts'
+import { type Keeping, runtimeOperations } from './operations.ts'
 import { processStart } from './process-start.ts'
 import { runtimeBundle } from './runtime-bundle.ts'
 import { SandboxError } from './sandbox-error.ts'
@@ -56,6 +57,7 @@ function assertPossible(spec: SandboxSpec): void {
   const impossible = [
     [spec.terminal, 'a terminal'],
     [spec.init === true, 'an init'],
+    [spec.health !== undefined, 'a health check'],
     [(spec.joined ?? []).length > 0, 'namespaces of another container'],
     [spec.shared?.includes('pid') === true, 'the processes of this machine'],
     [isInUserNamespace(), 'a user other than root'],

@@ -38,8 +38,17 @@ export function removeLeftovers(parent: string): void {
   for (const entry of readdirSync(parent)) {
     const [, pid, start] = /\.(\d+)\.(\d+)$/.exec(entry) ?? []
     if (pid === undefined || processStart(Number(pid)) === start) continue
-    tryRemove(join(parent, entry))
+    removeWithChildren(join(parent, entry))
   }
+}
+
+/** Health checks have one of their own in that of their container, and so may who is privileged. */
+function removeWithChildren(directory: string): void {
+  if (tryRemove(directory)) return
+  for (const child of readdirSync(directory, { withFileTypes: true })) {
+    if (child.isDirectory()) removeWithChildren(join(directory, child.name))
+  }
+  tryRemove(directory)
 }
 
 /**

@@ -2,20 +2,20 @@
  * The spec as the list of operations that the native program reads; native/sandbox/input.c has the
  * table. Nothing is done here: a spec and its files become bytes.
  */
-import { OciError, printable } from '../../oci/errors.ts'
+import { OciError } from '../../oci/errors.ts'
 import type { RootMount } from '../mount.ts'
 import type { DeviceBound } from './cgroup-devices.ts'
-import {
-  capabilityNumber,
-  defaultBridge,
-  maskedPaths,
-  networkSysctls,
-  readOnlyPaths,
-} from './defaults.ts'
+import { defaultBridge, maskedPaths, networkSysctls, readOnlyPaths } from './defaults.ts'
+import { type HealthSurroundings, healthOperations } from './health-operations.ts'
 import { hostnameFile, hostsFile } from './host-files.ts'
 import type { NetworkHelper } from './network-helper.ts'
-import { isLittleEndian } from './records.ts'
-import { resourceNumber } from './resource-limits.ts'
+import { encodeWords, type Operation } from './operation-words.ts'
+import {
+  capabilityOperations,
+  filterOperations,
+  processOperations,
+  resourceOperations,
+} from './process-operations.ts'
 import { networkSysctlPaths } from './runtime-bundle.ts'
 import type { PublishedPort, SandboxMount, SandboxSpec } from './spec.ts'
 
@@ -61,6 +61,8 @@ export interface ProgramSurroundings {
   readonly classicOverlay: boolean
   readonly resolvConf: string
   readonly keeping?: Keeping
+  /** For a spec with a health check. */
+  readonly health?: HealthSurroundings
 }
 
 export type Surroundings = FrameSurroundings & ProgramSurroundings
@@ -78,8 +80,6 @@ export interface Keeping {
   readonly discard: { readonly from: string; readonly to: string } | undefined
 }
 
-export type Operation = readonly [name: string, ...words: (string | number | Uint8Array)[]]
-
 /** Throws `invalid` for a text with a NUL and for an unknown capability. */
 export function encodeOperations(spec: SandboxSpec, around: Surroundings): Buffer {
   return encodeWords([...frameOperations(spec, around), ...programOperations(spec, around)])
@@ -94,31 +94,6 @@ export function encodeFrame(frame: SandboxFrame, around: FrameSurroundings): Buf
 export function encodeProgram(spec: SandboxSpec, around: ProgramSurroundings): Buffer {
   return encodeWords(programOperations(spec, around))
 }
-
-/** As the native program reads them. Throws `invalid` for a text with a NUL. */
-export function encodeWords(list: readonly Operation[]): Buffer {
-  const words = list.flat().map(textOrBytes)
-  const size = words.reduce((sum, word) => sum + lengthOf(word) + wordOverhead, 0)
-  const input = Buffer.alloc(4 + size)
-  const numbers = new DataView(input.buffer, input.byteOffset)
-  numbers.setUint32(0, size, isLittleEndian)
-  let at = 4
-  for (const word of words) {
-    const start = at + 4
-    if (typeof word === 'string') at = start + input.write(word, start)
-    else at = start + word.copy(input, start)
-    numbers.setUint32(start - 4, at - start, isLittleEndian)
-    at++
-  }
-  return input
-}
-
-function lengthOf(word: string | Buffer): number {
-  return typeof word === 'string' ? Buffer.byteLength(word) : word.length
-}
-
-/** The length before each word, and the NUL after it. */
-const wordOverhead = 4 + 1
 
 function frameOperations(frame: SandboxFrame, around: FrameSurroundings): Operation[] {
   return [
@@ -147,6 +122,7 @@ function programOperations(spec: SandboxSpec, around: ProgramSurroundings): Oper
     ...spec.mounts.flatMap(mountOperations),
     ...processOperations(spec),
     ...(around.keeping === undefined ? [] : keepingOperations(around.keeping)),
+    ...healthOperations(spec, around.health),
   ]
 }
 
@@ -331,13 +307,9 @@ function connection(
 }
 
 function limitOperations(spec: SandboxFrame): Operation[] {
-  const { resourceLimits = [], sysctls = [], oomScoreAdjustment } = spec
-  const infinity = 2n ** 64n - 1n
-  const inWords = (limit: number | 'unlimited') => String(limit === 'unlimited' ? infinity : limit)
+  const { sysctls = [], oomScoreAdjustment } = spec
   return [
-    ...resourceLimits.map(({ name, soft, hard }) => {
-      return ['rlimit', name, resourceNumber(name), inWords(soft), inWords(hard)] as const
-    }),
+    ...resourceOperations(spec),
     ...sysctls.map(([name, value]) => ['sysctl', sysctlPath(name), value] as const),
     ...(oomScoreAdjustment === undefined ? [] : [['oom-score', oomScoreAdjustment] as const]),
   ]
@@ -350,14 +322,13 @@ function sysctlPath(name: string): string {
 
 function securityOperations(spec: SandboxFrame, { devices }: FrameSurroundings): Operation[] {
   const { security } = spec
-  const { seccomp } = security
   const isExact = (spec.devices ?? []).some(({ access }) => access !== 'rwm')
   return [
-    ...(typeof seccomp === 'object' ? [['filter', seccomp] as const] : []),
+    ...filterOperations(security),
     ...(devices?.kind === 'filtered'
       ? [['device-filter', devices.directory, devices.program, isExact ? 'exact' : ''] as const]
       : []),
-    ...security.capabilities.map(name => ['capability', capabilityNumber(name)] as const),
+    ...capabilityOperations(security),
     ...(security.paths === 'unmasked'
       ? []
       : [
@@ -365,21 +336,4 @@ function securityOperations(spec: SandboxFrame, { devices }: FrameSurroundings):
           ...readOnlyPaths.map(path => ['read-only-path', path] as const),
         ]),
   ]
-}
-
-function processOperations(spec: SandboxSpec): Operation[] {
-  return [
-    ['user', spec.user.uid, spec.user.gid],
-    ...spec.user.groups.map(gid => ['group', gid] as const),
-    ['cwd', spec.cwd],
-    ...spec.env.map(variable => ['variable', variable] as const),
-    ...spec.argv.map(argument => ['argument', argument] as const),
-  ]
-}
-
-function textOrBytes(word: string | number | Uint8Array): string | Buffer {
-  if (typeof word === 'object') return Buffer.from(word.buffer, word.byteOffset, word.byteLength)
-  const text = String(word)
-  if (!text.includes('\0')) return text
-  throw new OciError('invalid', `Cannot run with "${printable(text)}": it contains a NUL character`)
 }

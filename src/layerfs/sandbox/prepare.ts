@@ -30,6 +30,8 @@ export interface SandboxPlace {
   readonly overlay?: 'classic'
   /** Names the container's cgroup; unique among running ones. */
   readonly id: string
+  /** What comes of a health check is written there; absent: nothing is checked. */
+  readonly healthFile?: string
 }
 
 export interface Prepared {
@@ -58,6 +60,7 @@ export function prepareSandbox(
       ...aroundFrame(spec, cgroup),
       ...aroundProgram(spec, place),
       ...(duties === 'nothing' ? {} : { keeping: keepingOf(duties, cgroup) }),
+      ...(place.healthFile === undefined ? {} : { health: { file: place.healthFile, cgroup } }),
     }),
   )
 }

@@ -46,6 +46,21 @@ export interface SandboxSpec {
   readonly sysctls?: readonly (readonly [name: string, value: string])[]
   /** From -1000, which the kernel kills last, to 1000. */
   readonly oomScoreAdjustment?: number
+  /** Checked as long as it runs, where somebody keeps what comes of it. */
+  readonly health?: HealthCheck
+}
+
+/** A command inside, of the same user and with the same rights, that fails while something is wrong. */
+export interface HealthCheck {
+  readonly argv: readonly string[]
+  /** Milliseconds, as all here: from the end of one check to the next, and how long one may take. */
+  readonly interval: number
+  readonly timeout: number
+  /** How long it may fail at the beginning, and the interval until then. */
+  readonly startPeriod: number
+  readonly startInterval: number
+  /** How many that fail one after the other mean something. */
+  readonly retries: number
 }
 
 /** A device of the host. */

@@ -64,7 +64,8 @@ describe('ps --filter', () => {
   })
 
   test.each([
-    ['health=none', 'expected KEY=VALUE with one of the keys id, name,'],
+    ['network=none', 'expected KEY=VALUE with one of the keys id, name,'],
+    ['health=ill', 'expected starting, healthy, unhealthy, none'],
     ['name', 'expected KEY=VALUE'],
     ['status=odd', 'expected created, '],
     ['exited=x', 'expected a number'],

@@ -112,6 +112,7 @@ static void set_log_limit(const struct word *w) {
   sandbox.log_limit = number(w[0].text, INT64_MAX / 4);
 }
 static void set_discard(const struct word *w) { sandbox.discard = w; }
+static void set_health(const struct word *w) { sandbox.health = w; }
 static void set_namespaces(const struct word *w) {
   sandbox.bundle = true;
   sandbox.namespaces = number(w[0].text, UINT32_MAX);
@@ -227,6 +228,7 @@ static const struct operation {
     {"own-cgroup", 1, set_own_cgroup, NULL},           /* directory to remove at the end */
     {"memory-events", 1, set_memory_events, NULL},     /* file of a cgroup */
     {"discard", 2, set_discard, NULL},                 /* directory, where to at the end */
+    {"health", 8, set_health, NULL},                   /* see health.h */
     {"log-limit", 1, set_log_limit, NULL},             /* bytes */
     {"user", 2, set_user, NULL},                       /* uid, gid */
     {"group", 1, set_group, NULL},                     /* gid */

@@ -36,7 +36,7 @@ static int own_namespace(const char *name) {
   return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* The kernel refuses to join the user namespace that one is in. */
+/* The kernel refuses to join the user namespace that one is in, and the host's where that is not ours. */
 static bool is_own(int fd, const char *name) {
   struct stat theirs, ours;
   const int own = own_namespace(name);
@@ -78,8 +78,7 @@ void join_namespaces(void) {
   const int *fds = open_joins();
   for (size_t i = 0; i < KINDS; i++) {
     if (fds[i] < 0) continue;
-    const bool stays = kinds[i].flag == CLONE_NEWUSER && is_own(fds[i], kinds[i].name);
-    if (!stays && setns(fds[i], kinds[i].flag) != 0) fail("join a namespace", errno, kinds[i].name);
+    if (!is_own(fds[i], kinds[i].name) && setns(fds[i], kinds[i].flag) != 0) fail("join a namespace", errno, kinds[i].name);
     close(fds[i]);
   }
 }

@@ -49,7 +49,7 @@ static void tell_end(int code, int signal) {
 }
 
 /* The last process may be dead and not yet forgotten. What stays, the next run removes. */
-static void remove_cgroup(const char *path) {
+void remove_cgroup(const char *path) {
   for (int attempt = 0; attempt < 50; attempt++) {
     if (rmdir(path) == 0 || errno != EBUSY) return;
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

@@ -6,6 +6,7 @@
  *   ending    PID 1 reaped (the kernel has killed the rest by then) → terminal drained → "exit"
  */
 #include "bundle.h"
+#include "health.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ void end_child(pid_t child) {
 
 /* A detached container is its subreaper's from here on, not ours to reap. */
 static void tell_started(struct watch *watch) {
+  begin_health(watch->child);
   if (!watch->created) report_started(watch->child);
   watch->created = true;
   if (sandbox.detached) _exit(0);
@@ -85,6 +87,12 @@ static void hear_child(struct watch *watch) {
   watch->socket = -1;
 }
 
+/* Of a process that joins a container its whole group: it is no first process, with which all end. */
+static void kill_child(pid_t child) {
+  if (sandbox.joins_container) kill(-child, SIGKILL);
+  kill(child, SIGKILL);
+}
+
 /* Each byte of fd 3 is a signal to deliver, but LET_GO. Its end is the caller's: (4). */
 static void hear_caller(struct watch *watch) {
   unsigned char signals[64];
@@ -100,7 +108,7 @@ static void hear_caller(struct watch *watch) {
     else kill(watch->child, signals[i]);
   }
   if (got > 0) return;
-  if (!watch->let_go) kill(watch->child, SIGKILL);
+  if (!watch->let_go) kill_child(watch->child);
   watch->control = -1;
 }
 
@@ -135,7 +143,7 @@ static void hear_signal(struct watch *watch) {
   }
 }
 
-enum { SIGNALS, CONTROL, LATER, SOCKET, FLOWS };
+enum { SIGNALS, CONTROL, LATER, SOCKET, PROBE, FLOWS = PROBE + PROBE_FDS };
 
 /* One turn; whether PID 1 ended, with its status. */
 static bool turn(struct watch *watch, int *status) {
@@ -145,9 +153,11 @@ static bool turn(struct watch *watch, int *status) {
       [LATER] = {sandbox.keeps ? CONTROL_FD : -1, POLLIN, 0},
       [SOCKET] = {watch->socket, POLLIN, 0},
   };
+  const int patience = poll_health(fds + PROBE);
   const size_t count = FLOWS + poll_flows(fds + FLOWS);
-  if (poll(fds, count, -1) < 0) return false;
+  if (poll(fds, count, patience) < 0) return false;
   move_flows(fds + FLOWS);
+  move_health(fds + PROBE);
   if (fds[SOCKET].revents != 0) hear_child(watch);
   if (fds[CONTROL].revents != 0) hear_caller(watch);
   if (fds[LATER].revents != 0) hear_later_callers(watch);
@@ -178,6 +188,7 @@ void watch(pid_t child, int child_socket) {
   kill_the_rest();
   /* A program that ends at once: its start is still unheard. */
   while (state.socket >= 0) hear_child(&state);
+  end_health();
   finish_flows(!state.let_go);
   end_user_network();
   restore_terminal();

@@ -101,6 +101,7 @@ struct sandbox {
   struct texts own_cgroups;     /* to be removed at the end */
   const char *memory_events;    /* counts how often memory ran out */
   const struct word *discard;   /* directory to move away at the end, and where */
+  const struct word *health;    /* how it is checked: health.h; NULL: not at all */
   bool keeps, logs;             /* CONTROL_FD and END_FD; LOG_FD */
   unsigned long log_limit;      /* bytes of the log that are kept; 0: all */
   bool seccomp, no_new_privileges, terminal, init;
@@ -277,6 +278,7 @@ void log_output(int stream, const char *bytes, size_t size);
 /* Those that live on without their first process, in whose namespace they are not. */
 void kill_the_rest(void);
 void keep_end(int code, int signal);
+void remove_cgroup(const char *path);
 /* terminal.c: a descriptor over a socket, beside `what`. */
 int send_descriptor(int socket, const char *what, size_t size, int descriptor);
 
