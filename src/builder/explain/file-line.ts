@@ -46,8 +46,9 @@ export interface ReadLine {
 const end = '\0\n'
 
 /** Of lines that stand whole, one behind the other. */
-export function readLines(lines: string): ReadLine[] {
-  return lines === '' ? [] : lines.slice(0, -end.length).split(end).map(readLine)
+export function readLines(lines: Buffer): ReadLine[] {
+  const text = lines.toString()
+  return text === '' ? [] : text.slice(0, -end.length).split(end).map(readLine)
 }
 
 function readLine(line: string): ReadLine {
@@ -65,14 +66,16 @@ function cut(text: string): [string, string] {
 }
 
 /** Both without the lines that they begin and end with alike: most of a context does not change. */
-export function differingLines(earlier: string, now: string): [string, string] {
-  const begin = commonLength(earlier, now, (text, from, to) => text.slice(from, to))
-  const first = lineEnd(now.lastIndexOf(end, begin - end.length))
-  const [a, b] = [earlier.slice(first), now.slice(first)]
-  const close = commonLength(a, b, (text, from, to) => text.slice(-to, text.length - from))
+export function differingLines(earlier: Buffer, now: Buffer): [Buffer, Buffer] {
+  const begin = commonLength(earlier, now, (bytes, from, to) => bytes.subarray(from, to))
+  const first = lineEnd(now.subarray(0, begin).lastIndexOf(end))
+  const [a, b] = [earlier.subarray(first), now.subarray(first)]
+  const close = commonLength(a, b, (bytes, from, to) =>
+    bytes.subarray(bytes.length - to, bytes.length - from),
+  )
   const last = b.indexOf(end, b.length - close)
   const rest = last === -1 ? 0 : b.length - lineEnd(last)
-  return [a.slice(0, a.length - rest), b.slice(0, b.length - rest)]
+  return [a.subarray(0, a.length - rest), b.subarray(0, b.length - rest)]
 }
 
 /** Behind the end of a line that was found there; -1: where the first line begins. */
@@ -80,16 +83,16 @@ function lineEnd(found: number): number {
   return found === -1 ? 0 : found + end.length
 }
 
-/** `piece`: what stands between two places, counted from where both texts are alike. */
+/** `piece`: what stands between two places, counted from where both are alike. */
 function commonLength(
-  a: string,
-  b: string,
-  piece: (text: string, from: number, to: number) => string,
+  a: Buffer,
+  b: Buffer,
+  piece: (bytes: Buffer, from: number, to: number) => Buffer,
 ): number {
   let alike = 0
   for (let most = Math.min(a.length, b.length); alike < most; ) {
     const middle = Math.ceil((alike + most) / 2)
-    if (piece(a, alike, middle) === piece(b, alike, middle)) alike = middle
+    if (piece(a, alike, middle).equals(piece(b, alike, middle))) alike = middle
     else most = middle - 1
   }
   return alike

@@ -4,18 +4,16 @@
  * A key holds only an inventory's digest. The inventory itself is kept when a step's result is, in
  * the store's records, and read again only to explain a miss:
  *
- *   records/inventory/<digest hex>.json   { "files": … }
+ *   records/inventory/<digest hex>.bytes
  */
 import { constants } from 'node:fs'
 import type { Records } from '../../layerfs/content/records.ts'
 import { digestOf, hexOf } from '../../oci/digest.ts'
-import { OciError } from '../../oci/errors.ts'
-import { asString, member } from '../../oci/json.ts'
 import { differingLines, type ReadLine, readLines } from './file-line.ts'
 import type { Cause, Change } from './miss.ts'
 
 /** A line for each file: see file-line.ts. */
-export type Inventory = string
+export type Inventory = Buffer
 
 export interface Inventories {
   /** Remembers how to make it until the build ends, by what stands for it in a key. */
@@ -42,27 +40,17 @@ export function openInventories(records: Records): Inventories {
       for (const digest of digests) {
         const inventory = await held.get(digest)?.()
         if (inventory === undefined) continue
-        await records.put('inventory', inventoryKey(digest), { files: inventory })
+        await records.putBytes('inventory', inventoryKey(digest), inventory)
       }
     },
     find: async digest =>
-      (await held.get(digest)?.()) ?? decode(await records.get('inventory', inventoryKey(digest))),
+      (await held.get(digest)?.()) ?? records.getBytes('inventory', inventoryKey(digest)),
   }
 }
 
 /** The record's name, of the part of a key that stands for it: any text. */
 export function inventoryKey(value: string): string {
   return hexOf(digestOf(value))
-}
-
-function decode(value: unknown): Inventory | undefined {
-  if (value === undefined) return undefined
-  try {
-    return asString(member({ document: 'inventory', path: '', value }, 'files'))
-  } catch (error) {
-    if (error instanceof OciError) return undefined
-    throw error
-  }
 }
 
 /** Changed files before those that came and went, each in the order of its path. */
@@ -83,7 +71,7 @@ export function compareInventories(earlier: Inventory, now: Inventory): Cause[] 
   return [...changed, ...moved]
 }
 
-function byPath(lines: string): ReadonlyMap<string, ReadLine> {
+function byPath(lines: Buffer): ReadonlyMap<string, ReadLine> {
   return new Map(readLines(lines).map(line => [line.path, line]))
 }
 

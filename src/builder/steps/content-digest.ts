@@ -11,9 +11,9 @@ import { openAs } from '../../layerfs/layer/file-type.ts'
 import { procPath } from '../../layerfs/layer/open-in-root.ts'
 import { safePath, shown } from '../../layerfs/layer/path-bytes.ts'
 import type { BriefStat } from '../../layerfs/native/listing.ts'
-import { resolve, syscalls } from '../../layerfs/native/syscalls.ts'
+import { notWanted, resolve, syscalls } from '../../layerfs/native/syscalls.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { fileLine } from '../explain/file-line.ts'
+import { type FileLine, fileLine } from '../explain/file-line.ts'
 import { bodyDigest } from './body-digest.ts'
 import { type SourceFilter, takeAll } from './copy-filter.ts'
 import type { InnerDirectory, ListedDirectory, ListedSource } from './source-listing.ts'
@@ -29,19 +29,20 @@ import {
   type SourceTree,
   unreadable,
 } from './source-tree.ts'
-import type { StatCache } from './stat-cache.ts'
+import type { KnownContents, StatCache } from './stat-cache.ts'
 
-/** How a file will look once copied: what `--chown` and `--chmod` make of it. */
+/** How files will look once copied: what `--chown` and `--chmod` make of them. */
 export interface Appearance {
-  readonly mode: number
-  /** `uid:gid`, or what `--chown` says. */
-  readonly owner: string
+  /** `uid:gid`, or what `--chown` says; absent: each file's own. */
+  readonly owner?: string
+  /** Of anything but a link; absent: its own. */
+  readonly mode?: (mode: number, isDirectory: boolean) => number
 }
 
 export interface DigestOptions {
   /** What the copy is called, before the paths below it. */
   readonly name: Buffer
-  readonly appearance: (stat: BriefStat) => Appearance
+  readonly appearance: Appearance
   readonly filter: SourceFilter
   readonly cache: StatCache
   readonly signal: AbortSignal
@@ -60,17 +61,17 @@ export async function digestSource(
   tree: SourceTree,
   source: ListedSource,
   options: DigestOptions,
-): Promise<string> {
-  const lines: string[] = []
+): Promise<Buffer> {
+  const lines: Buffer[] = []
   if (source.kind === 'file') await digestAlone(tree, source, { lines, options })
   else if (source.directory !== undefined) {
     await digestDirectory(tree, source.directory, { lines, options })
   }
-  return lines.join('')
+  return Buffer.concat(lines)
 }
 
 interface Walk {
-  readonly lines: string[]
+  readonly lines: Buffer[]
   readonly options: DigestOptions
 }
 
@@ -89,6 +90,7 @@ async function digestAlone(
   }
 }
 
+/** Most files are known, and plain: their lines are made by one call for all that follow each other. */
 async function digestDirectory(
   tree: SourceTree,
   directory: ListedDirectory,
@@ -98,23 +100,86 @@ async function digestDirectory(
   const { listing, inner, path } = directory
   options.signal.throwIfAborted()
   const known = await options.cache.contentsOf(path.toString('latin1'), listing)
+  const plainLines = plainLinesOf(directory, known, options)
   const textOf = entryText(directory, options.name)
   for (let index = 0; index < listing.length; index++) {
     const within = inner.get(index)
-    if (within === undefined && !isTaken(directory, index, options.filter)) continue
-    const text = textOf(index)
-    const content = within === undefined ? known.find(index) : undefined
-    if (content !== undefined) {
-      lines.push(knownFile(text, listing.brief(index), { content, options }))
-      continue
+    const isKnown = within === undefined && known.find(index) !== undefined
+    if (isKnown) {
+      const [count, run] = plainLines(index)
+      if (run.length > 0) lines.push(run)
+      index += count
+      if (index >= listing.length) return
     }
-    const file = { path: joinPath(path, listing.name(index)), stat: listing.stat(index), text }
-    if (within !== undefined) await digestInner(tree, within, { file, walk })
-    else {
-      const learn = (learned: string) => known.put(index, learned)
-      lines.push(await digestFile(tree, file, { ...options, learn }))
-    }
+    await digestEntry(tree, index, { directory, known, textOf, walk })
   }
+}
+
+interface Entry {
+  readonly directory: ListedDirectory
+  readonly known: KnownContents
+  readonly textOf: (index: number) => string
+  readonly walk: Walk
+}
+
+async function digestEntry(
+  tree: SourceTree,
+  index: number,
+  { directory, known, textOf, walk }: Entry,
+): Promise<void> {
+  const { lines, options } = walk
+  const { listing, inner, path } = directory
+  const within = inner.get(index)
+  if (within === undefined && !isTaken(directory, index, options.filter)) return
+  const text = textOf(index)
+  const content = within === undefined ? known.find(index) : undefined
+  if (content !== undefined) {
+    lines.push(knownFile(text, listing.brief(index), { content, options }))
+    return
+  }
+  const file = { path: joinPath(path, listing.name(index)), stat: listing.stat(index), text }
+  if (within !== undefined) await digestInner(tree, within, { file, walk })
+  else {
+    const learn = (learned: string) => known.put(index, learned)
+    lines.push(await digestFile(tree, file, { ...options, learn }))
+  }
+}
+
+/** From an entry on: of how many, and their lines. What is no known plain file is left to others. */
+function plainLinesOf(
+  directory: ListedDirectory,
+  known: KnownContents,
+  { name, appearance, filter }: DigestOptions,
+): (from: number) => [count: number, lines: Buffer] {
+  const { listing, relative } = directory
+  const above = relative.length === 0 ? name : joinPath(name, relative)
+  // What is no text is told apart by more than its bytes: see pathText().
+  if (!isUtf8(above)) return () => [0, nothing]
+  const start = above.length === 0 ? above : Buffer.concat([above, Buffer.from('/')])
+  const owner = Buffer.from(appearance.owner ?? '')
+  const modes = wantedModes(directory, appearance, filter)
+  return from =>
+    syscalls().fileLines(
+      listing.entries(from, listing.length),
+      known.digestsFrom(from),
+      modes === undefined ? null : new Uint8Array(modes.buffer, from * modes.BYTES_PER_ELEMENT),
+      [start, owner],
+    )
+}
+
+/** `undefined`: all files are, each with its own. */
+function wantedModes(
+  directory: ListedDirectory,
+  { mode }: Appearance,
+  filter: SourceFilter,
+): Uint32Array<ArrayBuffer> | undefined {
+  if (mode === undefined && filter === takeAll) return undefined
+  const { listing } = directory
+  return Uint32Array.from({ length: listing.length }, (_, index) => {
+    if (!isTaken(directory, index, filter)) return notWanted
+    const own = listing.mode(index)
+    return (mode === undefined ? own : mode(own, false)) & 0o7777
+  })
 }
 
 async function digestInner(
@@ -164,12 +229,27 @@ function knownFile(
   path: string,
   stat: BriefStat,
   { content: known, options }: { readonly content: string; readonly options: DigestOptions },
-): string {
-  const { mode, owner } = options.appearance(stat)
+): Buffer {
   const { body: content, attributes } = decodeContent(known)
-  const type = constants.S_IFREG
-  return fileLine({ path, mode, owner, type, more: stat.size, attributes, content })
+  return lineOf(path, stat, { more: stat.size, attributes, content, options })
 }
+
+interface FileFacts extends Pick<FileLine, 'more' | 'attributes' | 'content'> {
+  readonly options: DigestOptions
+}
+
+function lineOf(path: string, stat: BriefStat, { options, ...facts }: FileFacts): Buffer {
+  const { appearance } = options
+  const type = stat.mode & constants.S_IFMT
+  const mode =
+    appearance.mode === undefined || isSymbolicLink(stat)
+      ? stat.mode
+      : appearance.mode(stat.mode, isDirectory(stat))
+  const owner = appearance.owner ?? `${stat.uid}:${stat.gid}`
+  return Buffer.from(fileLine({ path, mode: mode & 0o7777, owner, type, ...facts }))
+}
+
+const nothing = Buffer.alloc(0)
 
 interface FileOptions extends DigestOptions {
   /** Is told what stands for the file's content. */
@@ -181,12 +261,12 @@ async function digestFile(
   tree: SourceTree,
   file: SourceFile,
   options: FileOptions,
-): Promise<string> {
+): Promise<Buffer> {
   options.signal.throwIfAborted()
   try {
     return await digestPresent(tree, file, options)
   } catch (error) {
-    if (isGone(error) || isNoLink(error)) return ''
+    if (isGone(error) || isNoLink(error)) return nothing
     if (error instanceof OciError && !options.signal.aborted) throw named(tree, file, error)
     throw unreadable(tree, file.path, error)
   }
@@ -209,17 +289,15 @@ async function digestPresent(
   tree: SourceTree,
   file: SourceFile,
   options: FileOptions,
-): Promise<string> {
+): Promise<Buffer> {
   const { stat, text: path } = file
   const more = moreOf(tree, file)
   const found = isRegularFile(stat)
     ? await readContent(tree, file, options)
     : { body: '', attributes: xattrs(tree, file) }
-  if (found === undefined) return ''
-  const { mode, owner } = options.appearance(stat)
+  if (found === undefined) return nothing
   const { body: content, attributes } = found
-  const type = stat.mode & constants.S_IFMT
-  return fileLine({ path, mode, owner, type, more, attributes, content })
+  return lineOf(path, stat, { more, attributes, content, options })
 }
 
 function moreOf(tree: SourceTree, { path, stat }: Located): string | number {

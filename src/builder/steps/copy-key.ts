@@ -13,7 +13,7 @@ import type { Inventories } from '../explain/inventory.ts'
 import type { CopyStep, Source } from '../plan/step.ts'
 import { cacheKey } from '../solve/cache-key.ts'
 import { chainOf, type KeyParts, type StepResult } from '../solve/graph.ts'
-import { digestSource } from './content-digest.ts'
+import { type Appearance, digestSource } from './content-digest.ts'
 import { gitSourceOf } from './copy-items.ts'
 import { openedContext, openResult } from './open-source.ts'
 import { type SelectedSource, selectSources } from './select-sources.ts'
@@ -82,7 +82,7 @@ interface DigestContext {
 /** What the sources give: parts of the key beside the files, and a line for each file. */
 interface Sources {
   readonly parts: Record<string, string>
-  readonly lines: string[]
+  readonly lines: Buffer[]
 }
 
 /** A path of the step as it was found. */
@@ -110,7 +110,7 @@ async function digestSources(
     for (const source of step.sources) {
       await digestOne(step, source, { items: items.get(source) ?? [], tree, found, ...context })
     }
-    return { parts: found.parts, inventory: found.lines.join('') }
+    return { parts: found.parts, inventory: Buffer.concat(found.lines) }
   }
   if (known !== undefined) {
     const { files } = known
@@ -121,7 +121,7 @@ async function digestSources(
     return known
   }
   const { parts, inventory } = await digest()
-  const files = inventory === '' ? undefined : digestOf(inventory)
+  const files = inventory.length === 0 ? undefined : digestOf(inventory)
   const answer = { ...parts, ...field('files', files) }
   if (files !== undefined) context.inventories.hold(files, () => inventory)
   if (question !== undefined) {
@@ -175,7 +175,8 @@ async function digestOne(
   if (source.kind === 'heredoc') {
     const { path, content } = source.file
     const more = Buffer.byteLength(content)
-    lines.push(fileLine({ ...inlineFile, path, more, content: hexOf(digestOf(content)) }))
+    const line = fileLine({ ...inlineFile, path, more, content: hexOf(digestOf(content)) })
+    lines.push(Buffer.from(line))
     return
   }
   if (source.kind === 'url') {
@@ -211,12 +212,10 @@ function withoutUser(url: string): string {
 }
 
 /** Modes after --chmod, so that a checkout's umask does not matter where --chmod decides (K09). */
-function appearanceOf({ chmod, chown }: CopyStep, owners: DigestContext['owners']) {
-  return (stat: { mode: number; uid: number; gid: number }) => {
-    const isLink = (stat.mode & constants.S_IFMT) === constants.S_IFLNK
-    const isDir = (stat.mode & constants.S_IFMT) === constants.S_IFDIR
-    const mode = chmod === undefined || isLink ? stat.mode : applyMode(chmod, stat.mode, isDir)
-    const own = owners === 'root' ? '0:0' : `${stat.uid}:${stat.gid}`
-    return { mode: mode & 0o7777, owner: chown ?? own }
+function appearanceOf({ chmod, chown }: CopyStep, owners: DigestContext['owners']): Appearance {
+  const owner = chown ?? (owners === 'root' ? '0:0' : undefined)
+  return {
+    ...field('owner', owner),
+    ...(chmod === undefined ? {} : { mode: (mode, isDir) => applyMode(chmod, mode, isDir) }),
   }
 }

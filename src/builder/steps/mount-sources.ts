@@ -76,7 +76,7 @@ async function contentOf(
   const listed = listSource(tree, sourceIn(tree, source), { filter: takeAll, signal })
   const inventory = await digestSource(tree, listed, {
     name: Buffer.alloc(0),
-    appearance: ({ mode, uid, gid }) => ({ mode: mode & 0o7777, owner: `${uid}:${gid}` }),
+    appearance: {},
     filter: takeAll,
     cache: statCache(nothingEarlier, world.now),
     signal,

@@ -3,7 +3,7 @@
  * directory:
  *
  *   records/context/<hex>.json   { "answers": [[step, { "looks": …, "parts": { … } }], …] }
- *   records/listing/<hex>.json   { "directories": base64 of what `encode` draws }
+ *   records/listing/<hex>.bytes  what `encode` draws
  *
  * A context that did not change needs the first alone.
  */
@@ -12,7 +12,8 @@ import type { Records } from '../../layerfs/content/records.ts'
 import { Listing } from '../../layerfs/native/listing.ts'
 import { digestOf, hexOf } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
-import { asArray, asString, asStringMap, member } from '../../oci/json.ts'
+import { asArray, asSize, asString, asStringMap, member } from '../../oci/json.ts'
+import { FileContents } from './file-contents.ts'
 import {
   type Earlier,
   type KnownDirectory,
@@ -26,7 +27,7 @@ export interface KeptStatCache extends AsyncDisposable {
 }
 
 /** Raised when what is kept changes: what older programs kept is then not found. */
-const version = 4
+const version = 5
 
 /** More steps than a build has: those that are gone from the Dockerfile are forgotten. */
 const mostAnswers = 64
@@ -40,7 +41,7 @@ export async function openStatCache(
   const hex = hexOf(digestOf(`${version} ${await realpath(directory)}`))
   const answers = orEmpty(decodeAnswers, await records.get('context', hex))
   let directories: Promise<ReadonlyMap<string, KnownDirectory>> | undefined
-  const read = async () => orEmpty(decodeDirectories, await records.get('listing', hex))
+  const read = async () => orEmpty(decodeDirectories, await records.getBytes('listing', hex))
   const cache = statCache(
     {
       answers: () => answers,
@@ -63,13 +64,13 @@ export async function openStatCache(
 async function keep(records: Records, hex: string, learned: Learned): Promise<void> {
   const { answers, directories } = learned
   await records.put('context', hex, { answers: [...answers].slice(-mostAnswers) })
-  await records.put('listing', hex, { directories: encode(directories).toString('base64') })
+  await records.putBytes('listing', hex, encode(directories))
 }
 
 /** What another version of the program, or a crash, left is nothing. */
-function orEmpty<K, V>(
-  decode: (value: unknown) => ReadonlyMap<K, V>,
-  value: unknown,
+function orEmpty<T, K, V>(
+  decode: (value: T) => ReadonlyMap<K, V>,
+  value: T | undefined,
 ): ReadonlyMap<K, V> {
   if (value === undefined) return new Map()
   try {
@@ -92,21 +93,20 @@ function decodeAnswers(value: unknown): ReturnType<Earlier['answers']> {
   )
 }
 
-/** Of each directory: three lengths, its path, its listing, and of each entry what is known. */
+/** Of each directory: four lengths, its path, its listing, the digests, and JSON of what is no digest. */
 function encode(directories: ReadonlyMap<string, KnownDirectory>): Buffer {
-  const parts: Buffer[] = []
+  const parts: Uint8Array[] = []
   for (const [place, { listing, contents }] of directories) {
-    const texts = [Buffer.from(place), listing.bytes, Buffer.from(contents.join('\0'))]
-    const lengths = Buffer.alloc(12)
-    for (const [index, text] of texts.entries()) lengths.writeUInt32LE(text.length, index * 4)
-    parts.push(lengths, ...texts)
+    const others = contents.others.size === 0 ? '' : JSON.stringify([...contents.others])
+    const own = [Buffer.from(place), listing.bytes, contents.digests, Buffer.from(others)]
+    const lengths = Buffer.alloc(own.length * 4)
+    for (const [index, part] of own.entries()) lengths.writeUInt32LE(part.length, index * 4)
+    parts.push(lengths, ...own)
   }
   return Buffer.concat(parts)
 }
 
-function decodeDirectories(value: unknown): ReadonlyMap<string, KnownDirectory> {
-  const node = { document: 'listing record', path: '', value }
-  const bytes = Buffer.from(asString(member(node, 'directories')), 'base64')
+function decodeDirectories(bytes: Buffer): ReadonlyMap<string, KnownDirectory> {
   const directories = new Map<string, KnownDirectory>()
   let at = 0
   const take = (length: number) => {
@@ -115,13 +115,23 @@ function decodeDirectories(value: unknown): ReadonlyMap<string, KnownDirectory> 
     return bytes.subarray(at - length, at)
   }
   while (at < bytes.length) {
-    const lengths = take(12)
+    const lengths = take(16)
     const place = take(lengths.readUInt32LE(0)).toString()
     const listing = new Listing(take(lengths.readUInt32LE(4)))
-    const known = take(lengths.readUInt32LE(8)).toString()
-    const contents = listing.length === 0 ? [] : known.split('\0')
+    const digests = take(lengths.readUInt32LE(8))
+    const contents = new FileContents(digests, othersIn(take(lengths.readUInt32LE(12))))
     if (contents.length !== listing.length) throw new RangeError('A listing differs')
     directories.set(place, { listing, contents })
   }
   return directories
+}
+
+function othersIn(text: Buffer): [number, string][] {
+  if (text.length === 0) return []
+  const value: unknown = JSON.parse(text.toString())
+  return asArray({ document: 'listing record', path: '', value }).map(pair => {
+    const [index, content] = asArray(pair)
+    if (index === undefined || content === undefined) throw new RangeError('No content')
+    return [asSize(index), asString(content)]
+  })
 }

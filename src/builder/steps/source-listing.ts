@@ -129,10 +129,7 @@ export function lastChange(source: ListedSource): number {
 }
 
 function lastIn({ listing, inner }: ListedDirectory): number {
-  let last = Number.NEGATIVE_INFINITY
-  for (let index = 0; index < listing.length; index++) {
-    last = Math.max(last, listing.changed(index))
-  }
+  let last = listing.lastChange
   for (const { directory } of inner.values()) {
     if (directory !== undefined) last = Math.max(last, lastIn(directory))
   }

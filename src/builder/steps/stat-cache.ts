@@ -8,6 +8,7 @@
  */
 import type { Listing } from '../../layerfs/native/listing.ts'
 import type { KeyParts } from '../solve/graph.ts'
+import { FileContents } from './file-contents.ts'
 
 const settleSeconds = 2
 
@@ -19,10 +20,12 @@ export interface StatCache {
   keepAnswer(question: Question, answer: Answer): void
 }
 
-/** Digests of file bodies, and extended attributes, by an entry's place in the listing. */
+/** What stands for file bodies and extended attributes, by an entry's place in the listing. */
 export interface KnownContents {
   find(index: number): string | undefined
   put(index: number, content: string): void
+  /** As `find` tells them, of this entry and those behind it: where they are mere digests. */
+  digestsFrom(index: number): Uint8Array
 }
 
 export interface Question {
@@ -40,8 +43,7 @@ export interface Answer {
 
 export interface KnownDirectory {
   readonly listing: Listing
-  /** One for each entry; empty where nothing is known. */
-  readonly contents: readonly string[]
+  readonly contents: FileContents
 }
 
 /** What the last build knew; each is read when it is asked for first. */
@@ -61,18 +63,13 @@ export const nothingEarlier: Earlier = {
   directories: async () => new Map(),
 }
 
-interface Used {
-  readonly listing: Listing
-  readonly contents: string[]
-}
-
 export interface LearningStatCache extends StatCache {
   /** `undefined`: nothing that the last build did not know. */
   learned(): Promise<Learned | undefined>
 }
 
 export function statCache(earlier: Earlier, now: () => Date): LearningStatCache {
-  const used = new Map<string, Used>()
+  const used = new Map<string, KnownDirectory>()
   const answers = new Map<string, Omit<Question, 'step'> & Answer>()
   let isNew = false
   /** Whose files are as they were, but were not looked up one by one. */
@@ -80,14 +77,15 @@ export function statCache(earlier: Earlier, now: () => Date): LearningStatCache 
   return {
     contentsOf: async (place, listing) => {
       const known = used.get(place) ?? (await earlier.directories()).get(place)
-      const directory = { listing, contents: aligned(listing, known) }
-      used.set(place, directory)
+      const contents = aligned(listing, known)
+      used.set(place, { listing, contents })
       return {
-        find: index => directory.contents[index] || undefined,
+        find: index => contents.find(index),
         put: (index, content) => {
-          directory.contents[index] = content
+          contents.put(index, content)
           isNew = true
         },
+        digestsFrom: index => contents.digestsFrom(index),
       }
     },
     answerTo: ({ step, looks }) => {
@@ -115,34 +113,36 @@ export function statCache(earlier: Earlier, now: () => Date): LearningStatCache 
 }
 
 /** Both are sorted: of each entry that looks as it did, what was known of it. */
-function aligned(listing: Listing, known: KnownDirectory | undefined): string[] {
-  if (known === undefined) return Array.from({ length: listing.length }, () => '')
-  if (known.listing.bytes.equals(listing.bytes)) return [...known.contents]
-  const contents: string[] = []
+function aligned(listing: Listing, known: KnownDirectory | undefined): FileContents {
+  if (known === undefined) return FileContents.unknown(listing.length)
+  if (known.listing.bytes.equals(listing.bytes)) return known.contents.copy()
+  const contents = FileContents.unknown(listing.length)
+  const { listing: before } = known
   let old = 0
   for (let index = 0; index < listing.length; index++) {
-    const name = listing.name(index)
-    while (old < known.listing.length && known.listing.name(old).compare(name) < 0) old++
-    const isSame =
-      old < known.listing.length && known.listing.entry(old).equals(listing.entry(index))
-    contents.push(isSame ? (known.contents[old] ?? '') : '')
+    const name = listing.latin1(index)
+    while (old < before.length && before.latin1(old) < name) old++
+    if (old === before.length) break
+    if (!listing.hasSame(index, before, old)) continue
+    const content = known.contents.find(old)
+    if (content !== undefined) contents.put(index, content)
   }
   return contents
 }
 
 function settledOnly(
-  used: ReadonlyMap<string, Used>,
+  used: ReadonlyMap<string, KnownDirectory>,
   isSettled: (changed: number) => boolean,
 ): ReadonlyMap<string, KnownDirectory> {
   return new Map(
-    [...used].map(([place, { listing, contents }]) => [
-      place,
-      {
-        listing,
-        contents: contents.map((content, index) =>
-          isSettled(listing.changed(index)) ? content : '',
-        ),
-      },
-    ]),
+    [...used].map(([place, directory]) => {
+      const { listing } = directory
+      if (isSettled(listing.lastChange)) return [place, directory]
+      const contents = directory.contents.copy()
+      for (let index = 0; index < listing.length; index++) {
+        if (!isSettled(listing.changed(index))) contents.forget(index)
+      }
+      return [place, { listing, contents }]
+    }),
   )
 }

@@ -30,7 +30,13 @@ export class Listing {
 
   /** Which entries are something else than a file of one name, in their order. */
   get others(): Uint32Array {
-    return this.#index.subarray(this.length + 2)
+    return this.#index.subarray(this.length + 4)
+  }
+
+  /** When any of them was changed last, in whole seconds since 1970; of none, long before that. */
+  get lastChange(): number {
+    const [low = 0, high = 0] = this.#index.subarray(this.length + 2, this.length + 4)
+    return low + (high | 0) * 2 ** 32
   }
 
   /** Which of them are directories. */
@@ -46,6 +52,13 @@ export class Listing {
   /** All that is known of the entry: the same bytes, the same file as before. */
   entry(index: number): Buffer {
     return this.entries(index, index + 1)
+  }
+
+  /** Whether `entry` tells the same of both. */
+  hasSame(index: number, other: Listing, otherIndex: number): boolean {
+    const [start, end] = [this.#at(index), this.#at(index + 1)]
+    const [otherStart, otherEnd] = [other.#at(otherIndex), other.#at(otherIndex + 1)]
+    return this.bytes.compare(other.bytes, otherStart, otherEnd, start, end) === 0
   }
 
   name(index: number): Buffer {
@@ -133,7 +146,7 @@ export class Listing {
 /** Entries are as long as whole words. Where they do not stand at one, a copy does. */
 function wordsOf(bytes: Buffer): Uint32Array {
   const isAligned = bytes.byteOffset % 4 === 0
-  const { buffer, byteOffset } = isAligned ? bytes : Uint8Array.from(bytes)
+  const { buffer, byteOffset } = isAligned ? bytes : new Uint8Array(bytes)
   return new Uint32Array(buffer, byteOffset, bytes.length >>> 2)
 }
 

@@ -113,6 +113,18 @@ export interface Syscalls {
     starts: Uint32Array,
     output: Uint8Array,
   ): boolean
+  /**
+   * Of entries of a listing the lines that a cache key is made of (builder/explain/file-line.ts), and
+   * of how many: up to the first directory, and the first wanted one that is no regular file, whose
+   * digest is not known, or whose name is not ASCII. `digests`: the SHA-256 of each, zeros: not known;
+   * `modes`: as they will be, or {@link notWanted}; `null`: their own; `owner`: empty: each its own.
+   */
+  fileLines(
+    entries: Uint8Array,
+    digests: Uint8Array,
+    modes: Uint8Array | null,
+    texts: readonly [path: Uint8Array, owner: Uint8Array],
+  ): [count: number, lines: Buffer]
   mkdirat(dirFd: number, path: Name, mode: number): void
   mknodat(
     dirFd: number,
@@ -157,8 +169,9 @@ export interface Syscalls {
    */
   listDirectory(fd: number): Buffer
   /**
-   * Of such a list: how many entries it has, where each begins, where the last one ends, and which
-   * ones are no files of one name. `null` for bytes that are none.
+   * Of such a list: how many entries it has, where each begins, where the last one ends, when one of
+   * them was changed last (64 bits), and which ones are no files of one name. `null` for bytes that
+   * are none.
    */
   indexListing(bytes: Uint8Array): Uint32Array | null
   /** Extended attributes by path, of the link itself if it is one: `/proc/self/fd/N/name`. */
@@ -270,7 +283,7 @@ export type FileNumbers = readonly [
 /** What `copyFile` answers. But for `done`, it has made nothing. */
 export const copyStatus = { done: 0, notPlain: 1, gone: 2, inTheWay: 3, notWanted: 4 } as const
 
-/** Of `copyFiles`: no file has this mode. */
+/** Of `copyFiles` and `fileLines`: no file has this mode. */
 export const notWanted = 0xffff_ffff
 
 /** What `copyFile` wants of the copy, in this order. */

@@ -19,7 +19,9 @@ const plain: FileLine = {
   content: 'f00d',
 }
 const linesOf = (files: readonly Partial<FileLine>[]) =>
-  files.map(file => fileLine({ ...plain, ...file })).join('')
+  Buffer.from(files.map(file => fileLine({ ...plain, ...file })).join(''))
+
+const nothing = Buffer.alloc(0)
 
 /** What begins and ends like a line's end is among them. */
 const text = fc.stringMatching(/^[a\n 0]{0,3}$/)
@@ -52,9 +54,10 @@ describe('differingLines()', () => {
           ...middle,
           ...around.slice(half),
         ])
-        const lines = [a ?? [], b ?? []].map(each => each.map(file => linesOf([file])))
+        const lines = [a ?? [], b ?? []].map(each => each.map(file => `${linesOf([file])}`))
         const [before = [], after = []] = lines
-        const left = differingLines(before.join(''), after.join(''))
+        const whole = lines.map(each => Buffer.from(each.join('')))
+        const left = differingLines(whole[0] ?? nothing, whole[1] ?? nothing).map(String)
         for (const [index, part] of left.entries()) {
           const [own = [], others = []] = index === 0 ? [before, after] : [after, before]
           const kept = own.filter(line => part.includes(line))
@@ -100,7 +103,9 @@ describe('compareInventories()', () => {
       cause('gone', { what: 'removed' }),
     ])
     expect(compareInventories(after, after)).toEqual([])
-    expect(compareInventories('', linesOf([{ path: '' }]))).toEqual([cause('.', { what: 'added' })])
+    expect(compareInventories(nothing, linesOf([{ path: '' }]))).toEqual([
+      cause('.', { what: 'added' }),
+    ])
   })
 
   const cause = (subject: string, ...changes: object[]) => ({ kind: 'file', subject, changes })

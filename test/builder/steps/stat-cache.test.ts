@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type Earlier, nothingEarlier, statCache } from '../../../src/builder/steps/stat-cache.ts'
 import { Listing, listingOfOne } from '../../../src/layerfs/native/listing.ts'
 import type { FileStat } from '../../../src/layerfs/native/syscalls.ts'
+import { digestOf, hexOf } from '../../../src/oci/digest.ts'
 
 const now = () => new Date(100_000)
 
@@ -32,11 +33,15 @@ describe('statCache()', () => {
     const first = statCache(nothingEarlier, now)
     const before = listing({ a: stat(), b: stat({ ino: 8n }), c: stat({ ino: 9n }) })
     const contents = await first.contentsOf('d', before)
-    for (const [index, content] of ['A', 'B', 'C'].entries()) contents.put(index, content)
+    const body = hexOf(digestOf('B'))
+    for (const [index, content] of ['A', body, 'C'].entries()) contents.put(index, content)
+    contents.put(2, `${body}\n[]`)
+    expect([0, 1, 2].map(index => contents.find(index))).toEqual(['A', body, `${body}\n[]`])
+    expect(Buffer.from(contents.digestsFrom(1)).toString('hex')).toBe(`${body}${'0'.repeat(64)}`)
     const second = statCache(await learnedFrom(first), now)
     const after = listing({ '0': stat({ ino: 6n }), b: stat({ ino: 8n }), c: stat({ ino: 10n }) })
     const known = await second.contentsOf('d', after)
-    expect([0, 1, 2].map(index => known.find(index))).toEqual([undefined, 'B', undefined])
+    expect([0, 1, 2].map(index => known.find(index))).toEqual([undefined, body, undefined])
     expect((await second.contentsOf('elsewhere', before)).find(0)).toBeUndefined()
   })
 

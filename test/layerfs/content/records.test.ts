@@ -1,4 +1,4 @@
-import { readdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { openRecords } from '../../../src/layerfs/content/records.ts'
@@ -54,6 +54,26 @@ describe('openRecords', () => {
     }
     expect(found).toEqual(['a', 'c'])
     expect(readdirSync(join(root, 'steps'))).toEqual(['a.json', 'c.json'])
+  })
+
+  it('bytes are kept as they are, and read as absent when they are damaged', async () => {
+    const root = freshDirectory()
+    const records = openRecords(root)
+    const bytes = Buffer.from([0, 255, 10, 0])
+    await records.putBytes('lists', 'ab', bytes)
+    expect(await records.getBytes('lists', 'ab')).toEqual(bytes)
+    expect(await records.getBytes('lists', 'cd')).toBeUndefined()
+    const found = []
+    for await (const { hex, value } of records.list('lists')) found.push({ hex, value })
+    expect(found).toEqual([{ hex: 'ab', value: undefined }])
+    const path = join(root, 'lists', 'ab.bytes')
+    const stored = readFileSync(path)
+    for (const damage of [stored.subarray(0, -1), stored.subarray(0, 3), stored.fill(0, 33, 34)]) {
+      writeFileSync(path, damage)
+      expect(await records.getBytes('lists', 'ab')).toBeUndefined()
+    }
+    await records.remove('lists', 'ab')
+    expect(readdirSync(join(root, 'lists'))).toEqual([])
   })
 
   it.each(['../x', 'AB', '', 'a/b', 'a.json'])('refuses the key "%s"', async key => {

@@ -66,12 +66,15 @@ describe('listDirectory()', () => {
     const namesOf = (indexes: Uint32Array) => [...indexes].map(index => `${found[index]}`)
     expect(namesOf(listing.directories)).toEqual(['directory'])
     expect(namesOf(listing.others)).toEqual(['a', 'directory', 'link', 'second'])
+    const changes = found.map((_, index) => listing.changed(index))
+    expect(listing.lastChange).toBe(Math.max(...changes))
     expect(listing.entries(2, 4)).toEqual(Buffer.concat([listing.entry(2), listing.entry(3)]))
   })
 
   it('of an empty directory is empty, and another after any change', () => {
     using place = fresh('changes')
     expect(listingOf(place.fd).length).toBe(0)
+    expect(listingOf(place.fd).lastChange).toBeLessThan(0)
     const file = join(place.path, 'file')
     writeFileSync(file, 'one')
     const before = listingOf(place.fd).bytes

@@ -107,7 +107,7 @@ static napi_value call_copy_files(napi_env env, napi_callback_info info) {
   copy.files = files;
   struct part failed;
   const size_t wanted = find_wanted(listing, size, modes, statuses, files);
-  const bool is_done = in_parts(wanted, copy_part, &copy, &failed);
+  const bool is_done = in_parts(wanted, FILES_WORTH_A_THREAD, copy_part, &copy, &failed);
   free(files);
   if (is_done) return result;
   errno = failed.failure;

@@ -207,7 +207,7 @@ static napi_value call_read_files(napi_env env, napi_callback_info info) {
   struct part failed;
   const bool is_read =
       find_files(entries, size, starts, count, (char *)output, room, reading.files) == count &&
-      in_parts(count, read_part, &reading, &failed);
+      in_parts(count, FILES_WORTH_A_THREAD, read_part, &reading, &failed);
   free(reading.files);
   napi_value result;
   return napi_get_boolean(env, is_read, &result) == napi_ok ? result : NULL;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 4, WORTH_A_THREAD = 32 };
+enum { MOST_THREADS = 4 };
 
 struct thread {
   struct part part;
@@ -21,17 +21,20 @@ static void *run(void *data) {
   return NULL;
 }
 
-static size_t threads_for(size_t count) {
+/* The number of processors is read from a file: not for what one thread does. */
+static size_t threads_for(size_t count, size_t worth) {
+  const size_t useful = count / worth;
+  if (useful < 2) return 1;
   const long processors = sysconf(_SC_NPROCESSORS_ONLN);
   const size_t most = processors < 1 ? 1 : processors > MOST_THREADS ? MOST_THREADS : (size_t)processors;
-  const size_t useful = count / WORTH_A_THREAD;
-  return useful < 1 ? 1 : useful < most ? useful : most;
+  return useful < most ? useful : most;
 }
 
 /* This thread does the first part; where there is no other, all of them. */
-bool in_parts(size_t count, void (*work)(struct part *), void *data, struct part *failed) {
+bool in_parts(size_t count, size_t worth, void (*work)(struct part *), void *data,
+              struct part *failed) {
   struct thread threads[MOST_THREADS];
-  const size_t parts = threads_for(count);
+  const size_t parts = threads_for(count, worth);
   const size_t each = (count + parts - 1) / parts;
   for (size_t i = 0; i < parts; i++) {
     const size_t start = i * each < count ? i * each : count;

@@ -12,8 +12,12 @@ struct part {
   int failure;
 };
 
-/* Does `work` for all of `count`, by several threads where there are many. False: the first part that
- * failed is in `failed`; others may have done theirs. */
-_Bool in_parts(size_t count, void (*work)(struct part *), void *data, struct part *failed);
+/* So many files copied or read take as long as a thread does to start. */
+enum { FILES_WORTH_A_THREAD = 32 };
+
+/* Does `work` for all of `count`, by several threads where each has so many that it is `worth` it. False:
+ * the first part that failed is in `failed`; others may have done theirs. */
+_Bool in_parts(size_t count, size_t worth, void (*work)(struct part *), void *data,
+               struct part *failed);
 
 #endif

@@ -199,5 +199,6 @@ NAPI_MODULE_INIT() {
   bind(env, exports, hash_bindings);
   bind(env, exports, copy_files_bindings);
   bind(env, exports, pack_files_bindings);
+  bind(env, exports, file_lines_bindings);
   return exports;
 }

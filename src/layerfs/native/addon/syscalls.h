@@ -71,5 +71,6 @@ extern const struct binding socket_bindings[];
 extern const struct binding hash_bindings[];
 extern const struct binding copy_files_bindings[];
 extern const struct binding pack_files_bindings[];
+extern const struct binding file_lines_bindings[];
 
 #endif
