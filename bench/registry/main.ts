@@ -81,14 +81,16 @@ async function latencyDuringCollection(): Promise<void> {
 }
 
 async function logins(): Promise<void> {
-  const [open, ...others] = await measureLogins(median)
-  if (open === undefined) return
-  print(['manifest GET with a login', open.how, show(open.clock), show(open.processor)])
-  for (const { how, clock, processor } of others) {
-    const rate = open.clock / clock
-    const verdict = `goal 0.8x the rate ${rate >= 0.8 ? 'ok' : 'MISSED'}`
-    const ratios = `${rate.toFixed(2)}x, processor ${(open.processor / processor).toFixed(2)}x`
-    print(['', how, show(clock), show(processor), ratios, verdict])
+  const [anonymous, ...others] = await measureLogins(median)
+  if (anonymous === undefined) return
+  const { how, clock, processor } = anonymous
+  print(['manifest GET with a login', how, show(clock), show(processor)])
+  for (const other of others) {
+    const rate = clock / other.clock
+    const isGoal = other.how !== 'open registry'
+    const verdict = isGoal ? `goal 0.8x the rate ${rate >= 0.8 ? 'ok' : 'MISSED'}` : ''
+    const ratios = `${rate.toFixed(2)}x, processor ${(processor / other.processor).toFixed(2)}x`
+    print(['', other.how, show(other.clock), show(other.processor), ratios, verdict])
   }
 }
 
