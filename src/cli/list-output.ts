@@ -15,7 +15,8 @@ export const listFlags = {
 } as const satisfies FlagTable
 
 export interface ListFlags {
-  readonly quiet: boolean
+  /** Of commands that have no such flag, absent. */
+  readonly quiet?: boolean
   readonly format: string
 }
 
@@ -25,16 +26,14 @@ export interface ListRow {
   readonly [field: string]: string
 }
 
-export interface ListColumn {
-  readonly head: string
-  readonly field: string
-}
+/** Fields by the heads above them, from left to right. */
+export type ListColumns = Readonly<Record<string, string>>
 
 /** Throws a `CliError` for a template that cannot be used. */
 export function listOutput(
   rows: readonly ListRow[],
-  columns: readonly ListColumn[],
-  { quiet, format }: ListFlags,
+  columns: ListColumns,
+  { quiet = false, format }: ListFlags,
 ): string {
   if (quiet) return [...new Set(rows.map(row => `${row.ID}\n`))].join('')
   if (format === 'json') return rows.map(row => `${JSON.stringify(row)}\n`).join('')
@@ -44,21 +43,18 @@ export function listOutput(
   return rows.map(row => `${template(row)}\n`).join('')
 }
 
-function tableOf(rows: readonly ListRow[], columns: readonly ListColumn[]): string {
+function tableOf(rows: readonly ListRow[], columns: ListColumns): string {
+  const fields = Object.values(columns)
   return formatTable(
-    columns.map(column => column.head),
-    rows.map(row => columns.map(column => row[column.field] ?? '')),
+    Object.keys(columns),
+    rows.map(row => fields.map(field => row[field] ?? '')),
   )
 }
 
 /** `table {{.ID}}\t{{.Tag}}`: the heads are what the template makes of the column names. */
-function templateTable(
-  rows: readonly ListRow[],
-  columns: readonly ListColumn[],
-  text: string,
-): string {
+function templateTable(rows: readonly ListRow[], columns: ListColumns, text: string): string {
   const template = parseTemplate(text)
-  const names = Object.fromEntries(columns.map(({ field, head }) => [field, head]))
+  const names = Object.fromEntries(Object.entries(columns).map(([head, field]) => [field, head]))
   const head = Object.fromEntries(
     Object.keys(rows[0] ?? names).map(field => [field, names[field] ?? field.toUpperCase()]),
   )

@@ -12,7 +12,8 @@ import type { CliContext, Command } from './command.ts'
 import { styled } from './terminal.ts'
 
 export interface FailedCommand extends Pick<CliContext, 'environment' | 'signal' | 'stderr'> {
-  readonly program: { readonly name: string }
+  /** Absent where no help tells more: the failure is of one of several names. */
+  readonly program?: { readonly name: string } | undefined
   /** `undefined`: the failure came before a command was found. */
   readonly command: Pick<Command, 'name' | 'errorPrefix' | 'exitCodeOf'> | undefined
   /** A command line that may have been meant instead. */
@@ -66,7 +67,8 @@ function reportCanceled({ signal, stderr }: FailedCommand): number {
   return reason instanceof CliError ? reason.exitCode : exitCodes.interrupted
 }
 
-function usageHint({ hint }: CliError, { program, command }: FailedCommand): string {
+function usageHint({ hint }: CliError, { program, command }: FailedCommand): string | undefined {
+  if (program === undefined) return hint
   const line = [program.name, ...(command === undefined ? [] : [command.name]), '--help'].join(' ')
   return `${hint === undefined ? '' : `${hint}\n`}See "${line}"`
 }

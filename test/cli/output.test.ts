@@ -87,10 +87,7 @@ describe('listOutput()', () => {
     { ID: '1', Name: 'one' },
     { ID: '1', Name: 'uno' },
   ]
-  const columns = [
-    { head: 'THE ID', field: 'ID' },
-    { head: 'NAME', field: 'Name' },
-  ]
+  const columns = { 'THE ID': 'ID', NAME: 'Name' }
   test.each([
     [{ quiet: true, format: 'table' }, '1\n'],
     [{ quiet: false, format: 'table' }, 'THE ID   NAME\n1        one\n1        uno\n'],

@@ -12,6 +12,7 @@ import {
   expandIn,
   expandReporting,
   numberedName,
+  ofInstruction,
   type StageState,
   shownText,
 } from './stage-state.ts'
@@ -51,11 +52,10 @@ export function planCopy(
       pattern.includes('$') ? expandIn(state, instruction, pattern) : pattern,
     ),
     ...optionalParts(instruction, { words, chmod, sources }),
-    span: entry.span,
-    displayName: numberedName(state, entry, shownText(state, instruction.code)),
-    historyText,
-    fromTrigger: entry.fromTrigger,
-    comments: entry.instruction.comments,
+    ...ofInstruction(entry, {
+      displayName: numberedName(state, entry, shownText(state, instruction.code)),
+      historyText,
+    }),
   })
   addHistory(state.image, historyText, 'layer')
 }

@@ -28,7 +28,15 @@ import {
   shellCommand,
 } from './image-config.ts'
 import { applyArg, applyPairs } from './plan-variables.ts'
-import { expandIn, numberedName, report, type StageState, shownText, spend } from './stage-state.ts'
+import {
+  expandIn,
+  numberedName,
+  ofInstruction,
+  report,
+  type StageState,
+  shownText,
+  spend,
+} from './stage-state.ts'
 import type { StageInstruction } from './step.ts'
 import { checkStopSignal } from './stop-signal.ts'
 
@@ -78,11 +86,7 @@ function historyAfter(
 function pushMetadata(state: StageState, entry: StageInstruction, historyText: string): void {
   state.steps.push({
     kind: 'metadata',
-    span: entry.span,
-    displayName: entry.instruction.code.trim(),
-    historyText,
-    fromTrigger: entry.fromTrigger,
-    comments: entry.instruction.comments,
+    ...ofInstruction(entry, { displayName: entry.instruction.code.trim(), historyText }),
   })
   addHistory(state.image, historyText, 'no layer')
 }
@@ -111,15 +115,12 @@ export function planWorkdir(
     pushMetadata(state, entry, historyText)
     return
   }
+  const displayName = numberedName(state, entry, shownText(state, instruction.code))
   state.steps.push({
     kind: 'workdir',
     path: cleanPath(workdir),
     user: state.image.config.User ?? '',
-    span: entry.span,
-    displayName: numberedName(state, entry, shownText(state, instruction.code)),
-    historyText,
-    fromTrigger: entry.fromTrigger,
-    comments: entry.instruction.comments,
+    ...ofInstruction(entry, { displayName, historyText }),
   })
   addHistory(state.image, historyText, 'layer')
 }

@@ -12,7 +12,15 @@ import { proxyEnv, sandboxHostname } from './build-args.ts'
 import { cacheId } from './cache-id.ts'
 import { addHistory, envName, shellCommand } from './image-config.ts'
 import { hiddenArgs } from './run-args.ts'
-import { envOf, expandIn, numberedName, type StageState, shownText, spend } from './stage-state.ts'
+import {
+  envOf,
+  expandIn,
+  numberedName,
+  ofInstruction,
+  type StageState,
+  shownText,
+  spend,
+} from './stage-state.ts'
 import type { InlineFile, Origin, RunMount, StageInstruction } from './step.ts'
 
 export function planRun(
@@ -46,15 +54,14 @@ export function planRun(
     devices,
     mounts,
     ...field('isShell', instruction.isShell),
-    span: entry.span,
-    displayName: numberedName(
-      state,
-      entry,
-      shownRun(state, `${instruction.code}${summary}`, mounts),
-    ),
-    historyText,
-    fromTrigger: entry.fromTrigger,
-    comments: entry.instruction.comments,
+    ...ofInstruction(entry, {
+      displayName: numberedName(
+        state,
+        entry,
+        shownRun(state, `${instruction.code}${summary}`, mounts),
+      ),
+      historyText,
+    }),
   })
   addHistory(state.image, historyText, 'layer')
 }

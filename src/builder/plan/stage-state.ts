@@ -12,7 +12,7 @@ import { silentArgs } from './build-args.ts'
 import type { BuildPlan } from './build-plan.ts'
 import { draftOf, envName, envValue, type ImageDraft } from './image-config.ts'
 import { displayName, firstStepNumber } from './stage-label.ts'
-import type { Scope, StageInstruction, StagePlan, Step } from './step.ts'
+import type { Scope, StageInstruction, StagePlan, Step, StepBase } from './step.ts'
 
 /** What phase two starts from: the base as it turned out to be. */
 export interface StageBase {
@@ -134,6 +134,13 @@ export function shownText(state: StageState, code: string, options?: ExpandOptio
     if (!(error instanceof DockerfileError)) throw error
   }
   return text.replace(/^[^ ]+/, word => word.toUpperCase())
+}
+
+export function ofInstruction(
+  { span, fromTrigger, instruction }: StageInstruction,
+  told: Pick<StepBase, 'displayName' | 'historyText'>,
+): StepBase {
+  return { span, ...told, fromTrigger, comments: instruction.comments }
 }
 
 /** `[build 2/5] …`; takes the next number. */

@@ -57,7 +57,8 @@ export interface StageLabel {
   readonly platform?: string
 }
 
-interface StepBase {
+/** What every step has of its instruction. */
+export interface StepBase {
   readonly span: Span
   /** `[build 2/5] RUN make`. */
   readonly displayName: string

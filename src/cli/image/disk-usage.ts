@@ -4,7 +4,7 @@ import { type KindUse, measureStore, type StoreUse } from '../../layerfs/image/s
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanAge, humanSize } from '../human.ts'
-import { type ListColumn, listFlags, listOutput } from '../list-output.ts'
+import { type ListColumns, listFlags, listOutput } from '../list-output.ts'
 import { ageIn } from './prune.ts'
 
 export const dfCommand: Command = defineCommand({
@@ -22,21 +22,18 @@ export const dfCommand: Command = defineCommand({
       store,
       layers.map(({ name }) => name),
     )
-    stdout.write(
-      listOutput(rowsOf(use, await countsOf(store, layers)), useColumns, listingOf(flags)),
-    )
+    const rows = rowsOf(use, await countsOf(store, layers))
+    stdout.write(listOutput(rows, useColumns, flags))
     return 0
   },
 })
 
-const listingOf = ({ format }: { readonly format: string }) => ({ quiet: false, format })
-
-const useColumns: readonly ListColumn[] = [
-  { head: 'TYPE', field: 'ID' },
-  { head: 'TOTAL', field: 'TotalCount' },
-  { head: 'SIZE', field: 'Size' },
-  { head: 'RECLAIMABLE', field: 'Reclaimable' },
-]
+const useColumns: ListColumns = {
+  TYPE: 'ID',
+  TOTAL: 'TotalCount',
+  SIZE: 'Size',
+  RECLAIMABLE: 'Reclaimable',
+}
 
 interface Counts {
   readonly images: number
@@ -96,19 +93,19 @@ export const duCommand: Command = defineCommand({
       ({ usedAt }) => now.getTime() - usedAt.getTime() >= minAge,
     )
     const rows = layers.map(layer => cacheRow(layer, { now, isVerbose: flags.verbose }))
-    stdout.write(listOutput(rows, cacheColumns, listingOf(flags)))
+    stdout.write(listOutput(rows, cacheColumns, flags))
     if (flags.format === 'table') stdout.write(totalsOf(layers))
     return 0
   },
 })
 
-const cacheColumns: readonly ListColumn[] = [
-  { head: 'ID', field: 'ID' },
-  { head: 'TYPE', field: 'Type' },
-  { head: 'RECLAIMABLE', field: 'Reclaimable' },
-  { head: 'SIZE', field: 'Size' },
-  { head: 'LAST USED', field: 'Since' },
-]
+const cacheColumns: ListColumns = {
+  ID: 'ID',
+  TYPE: 'Type',
+  RECLAIMABLE: 'Reclaimable',
+  SIZE: 'Size',
+  'LAST USED': 'Since',
+}
 
 function cacheRow(
   { name, kind, isShared, bytes, usedAt }: CachedLayer,

@@ -5,7 +5,7 @@ import { familiarReference, parseReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
 import type { FlagTable } from '../flags.ts'
 import { humanAge, humanSize } from '../human.ts'
-import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { imageSize } from './image-size.ts'
 
@@ -34,18 +34,16 @@ export const imagesCommand: Command = defineCommand({
   },
 })
 
-const columns: readonly ListColumn[] = [
-  { head: 'REPOSITORY', field: 'Repository' },
-  { head: 'TAG', field: 'Tag' },
-  { head: 'IMAGE ID', field: 'ID' },
-  { head: 'CREATED', field: 'CreatedSince' },
-  { head: 'SIZE', field: 'Size' },
-]
+const columns = {
+  REPOSITORY: 'Repository',
+  TAG: 'Tag',
+  'IMAGE ID': 'ID',
+  CREATED: 'CreatedSince',
+  SIZE: 'Size',
+} as const satisfies ListColumns
 
-const withDigest: readonly ListColumn[] = columns.toSpliced(2, 0, {
-  head: 'DIGEST',
-  field: 'Digest',
-})
+const { REPOSITORY, TAG, ...others } = columns
+const withDigest: ListColumns = { REPOSITORY, TAG, DIGEST: 'Digest', ...others }
 
 /** By repository, or by repository and tag. */
 function isWanted({ reference }: LocalImage, name: string | undefined): boolean {

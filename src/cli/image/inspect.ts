@@ -6,7 +6,7 @@ import { hasCode } from '../../oci/errors.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { familiarReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { parseTemplate } from '../template.ts'
+import { documentsFlag, documentsOutput } from '../documents-output.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { containerDocument } from './container-document.ts'
 import { imageSize } from './image-size.ts'
@@ -21,29 +21,19 @@ export const inspectCommand: Command = defineCommand({
     "inspect -f '{{json .NetworkSettings.Ports}}' web",
   ],
   flags: {
-    format: {
-      kind: 'string',
-      short: 'f',
-      value: 'FORMAT',
-      help: '"json" or a template such as "{{.Id}}"',
-    },
+    format: documentsFlag('{{.Id}}'),
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Which of the images under a name' },
     type: { kind: 'choice', choices: ['container', 'image'], help: 'Only one kind' },
   },
   unsupported: { size: { short: 's', reason: 'The size is always shown' } },
   arity: { min: 1 },
   run: async ({ flags, args, environment, stdout }) => {
+    const output = documentsOutput(flags.format)
     await using store = await openStore(environment.root)
     const platform = wantedPlatform(flags.platform)
-    const format = flags.format ?? 'json'
-    const template = format === 'json' ? undefined : parseTemplate(format)
     const context = { store, platform, type: flags.type }
     const documents = await Promise.all(args.map(text => documentOf(text, context)))
-    stdout.write(
-      template === undefined
-        ? `${JSON.stringify(documents, undefined, 4)}\n`
-        : documents.map(document => `${template(document)}\n`).join(''),
-    )
+    stdout.write(output(documents))
     return 0
   },
 })

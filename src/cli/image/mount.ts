@@ -2,7 +2,7 @@ import type { MountedImage } from '../../layerfs/snapshot/image-mounts.ts'
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { type ListColumn, listFlags, listOutput } from '../list-output.ts'
+import { type ListColumns, listFlags, listOutput } from '../list-output.ts'
 import { assertRoot } from '../privileges.ts'
 import { provideImage, provideLayers, type WantedImage } from './provide-image.ts'
 import { sourceFlags } from './unpack.ts'
@@ -66,12 +66,12 @@ async function idsOf({ mounts }: Store): Promise<string[]> {
   return (await mounts.list()).map(({ id }) => id).reverse()
 }
 
-const columns: readonly ListColumn[] = [
-  { head: 'MOUNT ID', field: 'ID' },
-  { head: 'IMAGE', field: 'Image' },
-  { head: 'DIRECTORY', field: 'Directory' },
-  { head: 'MODE', field: 'Mode' },
-]
+const columns: ListColumns = {
+  'MOUNT ID': 'ID',
+  IMAGE: 'Image',
+  DIRECTORY: 'Directory',
+  MODE: 'Mode',
+}
 
 function listOf(
   mounted: readonly MountedImage[],

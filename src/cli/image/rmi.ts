@@ -5,7 +5,7 @@ import { hasCode, OciError } from '../../oci/errors.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { familiarReference, parseReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { reportFailure } from '../report-failure.ts'
+import { tryEach } from '../try-each.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { removeUnused } from './remove-unused.ts'
 
@@ -23,19 +23,13 @@ export const rmiCommand: Command = defineCommand({
   },
   unsupported: { 'no-prune': {} },
   arity: { min: 1 },
-  run: async ({ flags, args, stdout, ...context }) => {
+  run: async ({ flags, args, ...context }) => {
     await using store = await openStore(context.environment.root)
     const platform = wantedPlatform(undefined)
-    let code = 0
-    for (const text of args) {
-      try {
-        const removed = await removeNames(store, { text, platform, isForced: flags.force })
-        stdout.write(removed.map(line => `${line}\n`).join(''))
-      } catch (error) {
-        if (flags.force && hasCode(error, 'not-found')) continue
-        code = reportFailure(error, { program: { name: 'rmi' }, command: undefined, ...context })
-      }
-    }
+    const code = await tryEach(args, { context, ignoresMissing: flags.force }, async text => {
+      const removed = await removeNames(store, { text, platform, isForced: flags.force })
+      return removed.map(line => `${line}\n`).join('')
+    })
     await freeSpace(store)
     return code
   },

@@ -1,15 +1,13 @@
-/** Commands on several containers: each is tried, and the exit code tells whether one failed. */
 import {
   type Container,
   findContainer,
   listContainers,
 } from '../../layerfs/runtime/container-list.ts'
 import type { Store } from '../../layerfs/store.ts'
-import { hasCode } from '../../oci/errors.ts'
 import type { CliContext } from '../command.ts'
-import { reportFailure } from '../report-failure.ts'
+import { tryEach } from '../try-each.ts'
 
-export interface EachOptions {
+export interface EachContainerOptions {
   readonly context: CliContext
   readonly store: Store
   /** Those that do not exist are no failure. */
@@ -18,22 +16,15 @@ export interface EachOptions {
   readonly line?: (result: unknown, text: string) => string
 }
 
-/** All at once; what is printed keeps the order of `words`. */
+/** As {@link tryEach}, of containers: all at once. */
 export async function eachContainer(
   words: readonly string[],
-  { context, store, ignoresMissing = false, line = (_, text) => text }: EachOptions,
+  { context, store, ignoresMissing, line = (_, text) => text }: EachContainerOptions,
   work: (container: Container) => Promise<unknown>,
 ): Promise<number> {
   const containers = await listContainers(store.containers)
-  const results = words.map(async text => await work(findContainer(containers, text)))
-  let code = 0
-  for (const [index, settled] of (await Promise.allSettled(results)).entries()) {
-    if (settled.status === 'fulfilled') {
-      context.stdout.write(`${line(settled.value, words[index] ?? '')}\n`)
-    } else if (!(ignoresMissing && hasCode(settled.reason, 'not-found'))) {
-      const failed = { program: { name: 'tsrun' }, command: undefined, ...context }
-      code = reportFailure(settled.reason, failed)
-    }
-  }
-  return code
+  return await tryEach(words, { context, ignoresMissing, order: 'at once' }, async text => {
+    const result = await work(findContainer(containers, text))
+    return `${line(result, text)}\n`
+  })
 }

@@ -1,5 +1,6 @@
 /** `--mount` as docker spells it: `type=bind,source=/srv,target=/srv,readonly`. */
-import { assertVolumeName, type VolumeWish } from '../../layerfs/runtime/volumes.ts'
+import type { VolumeWish } from '../../layerfs/runtime/volume-use.ts'
+import { assertVolumeName } from '../../layerfs/runtime/volumes.ts'
 import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'

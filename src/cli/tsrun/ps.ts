@@ -6,7 +6,7 @@ import { openStore } from '../../layerfs/store.ts'
 import { printable } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanAge, humanDuration } from '../human.ts'
-import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { truncate } from '../progress/display-width.ts'
 import { containerFilters } from './container-filters.ts'
 import { filterOf } from './filters.ts'
@@ -53,15 +53,15 @@ export const psCommand: Command = defineCommand({
 /** Of these filters docker looks among those that do not run, too. */
 const endedToo = /^(status|exited)=/
 
-const columns: readonly ListColumn[] = [
-  { head: 'CONTAINER ID', field: 'ID' },
-  { head: 'IMAGE', field: 'Image' },
-  { head: 'COMMAND', field: 'Command' },
-  { head: 'CREATED', field: 'RunningFor' },
-  { head: 'STATUS', field: 'Status' },
-  { head: 'PORTS', field: 'Ports' },
-  { head: 'NAMES', field: 'Names' },
-]
+const columns: ListColumns = {
+  'CONTAINER ID': 'ID',
+  IMAGE: 'Image',
+  COMMAND: 'Command',
+  CREATED: 'RunningFor',
+  STATUS: 'Status',
+  PORTS: 'Ports',
+  NAMES: 'Names',
+}
 
 function rowOf(
   container: Container,

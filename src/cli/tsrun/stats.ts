@@ -9,7 +9,7 @@ import { openStore, type Store } from '../../layerfs/store.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
-import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
 
 const intervalMs = 1000
 
@@ -40,7 +40,7 @@ export const statsCommand: Command = defineCommand({
       )
       // From the upper left corner, over what was there.
       if (!flags['no-stream'] && stdout.isTTY === true) stdout.write('\u001b[H\u001b[J')
-      stdout.write(listOutput(rows, columns, { quiet: false, format: flags.format }))
+      stdout.write(listOutput(rows, columns, flags))
       if (flags['no-stream']) return 0
       before = now
     }
@@ -82,16 +82,16 @@ function share(before: Measured | undefined, now: Omit<Measured, 'container'>): 
   return Math.max(0, used) / (now.at - before.at) / 1000
 }
 
-const columns: readonly ListColumn[] = [
-  { head: 'CONTAINER ID', field: 'ID' },
-  { head: 'NAME', field: 'Name' },
-  { head: 'CPU %', field: 'CPUPerc' },
-  { head: 'MEM USAGE / LIMIT', field: 'MemUsage' },
-  { head: 'MEM %', field: 'MemPerc' },
-  { head: 'NET I/O', field: 'NetIO' },
-  { head: 'BLOCK I/O', field: 'BlockIO' },
-  { head: 'PIDS', field: 'PIDs' },
-]
+const columns: ListColumns = {
+  'CONTAINER ID': 'ID',
+  NAME: 'Name',
+  'CPU %': 'CPUPerc',
+  'MEM USAGE / LIMIT': 'MemUsage',
+  'MEM %': 'MemPerc',
+  'NET I/O': 'NetIO',
+  'BLOCK I/O': 'BlockIO',
+  PIDS: 'PIDs',
+}
 
 function rowOf(
   { id, record }: Container,

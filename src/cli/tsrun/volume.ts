@@ -12,13 +12,13 @@ import {
   withVolumes,
 } from '../../layerfs/runtime/volumes.ts'
 import { openStore } from '../../layerfs/store.ts'
-import { hasCode, OciError, printable } from '../../oci/errors.ts'
+import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { type ListColumn, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { documentsFlag, documentsOutput } from '../documents-output.ts'
+import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { isConfirmed } from '../prompt.ts'
-import { reportFailure } from '../report-failure.ts'
-import { parseTemplate } from '../template.ts'
+import { tryEach } from '../try-each.ts'
 import { type FilterTable, filterOf } from './filters.ts'
 import { formatLabels, hasLabel, labelsOf } from './label-options.ts'
 
@@ -92,10 +92,10 @@ const filterFlag = {
   help: 'Only those that fit: dangling, driver, label, label!, name',
 } as const
 
-const columns: readonly ListColumn[] = [
-  { head: 'DRIVER', field: 'Driver' },
-  { head: 'VOLUME NAME', field: 'Name' },
-]
+const columns: ListColumns = {
+  DRIVER: 'Driver',
+  'VOLUME NAME': 'Name',
+}
 
 export const volumeListCommand: Command = defineCommand({
   name: 'volume ls',
@@ -129,25 +129,13 @@ export const volumeInspectCommand: Command = defineCommand({
   usage: '[FLAGS] NAME...',
   summary: 'Print what is known about volumes',
   examples: ['volume inspect data', "volume inspect -f '{{.Mountpoint}}' data"],
-  flags: {
-    format: {
-      kind: 'string',
-      short: 'f',
-      value: 'TEMPLATE',
-      help: '"json", or such as "{{.Name}}"',
-    },
-  },
+  flags: { format: documentsFlag('{{.Name}}') },
   arity: { min: 1 },
   run: async ({ flags, args, environment, stdout }) => {
-    const template =
-      flags.format === undefined || flags.format === 'json'
-        ? undefined
-        : parseTemplate(flags.format)
+    const output = documentsOutput(flags.format)
     await using store = await openStore(environment.root)
     const found = await Promise.all(args.map(name => findVolume(store, name)))
-    const facts = found.map(factsOf)
-    if (template === undefined) stdout.write(`${JSON.stringify(facts, null, 4)}\n`)
-    else for (const fact of facts) stdout.write(`${template(fact)}\n`)
+    stdout.write(output(found.map(factsOf)))
     return 0
   },
 })
@@ -169,18 +157,10 @@ export const volumeRemoveCommand: Command = defineCommand({
   arity: { min: 1 },
   run: async ({ flags, args, ...context }) => {
     await using store = await openStore(context.environment.root)
-    let code = 0
-    for (const name of args) {
-      try {
-        await removeVolume(store, name)
-        context.stdout.write(`${name}\n`)
-      } catch (error) {
-        if (flags.force && hasCode(error, 'not-found')) continue
-        if (!(error instanceof OciError)) throw error
-        code = reportFailure(error, { program: { name: 'tsrun' }, command: undefined, ...context })
-      }
-    }
-    return code
+    return await tryEach(args, { context, ignoresMissing: flags.force }, async name => {
+      await removeVolume(store, name)
+      return `${name}\n`
+    })
   },
 })
 

@@ -13,7 +13,7 @@ import {
   optional,
 } from '../../oci/json.ts'
 import type { ExitStatus, PublishedPort } from '../sandbox/spec.ts'
-import type { UsedVolume } from './volumes.ts'
+import type { UsedVolume } from './volume-use.ts'
 
 export interface ContainerRecord {
   readonly name?: string

@@ -21,7 +21,7 @@ import type {
 } from '../sandbox/spec.ts'
 import { capabilitySet } from './capability-set.ts'
 import { healthCheckOf, mergedHealthcheck } from './healthcheck.ts'
-import type { VolumeWish } from './volumes.ts'
+import type { VolumeWish } from './volume-use.ts'
 
 /** What the user asks for beyond what the image says. */
 export interface ContainerOptions {

@@ -28,22 +28,7 @@ import type { SandboxMount } from '../sandbox/spec.ts'
 import type { Store } from '../store.ts'
 import { listContainers } from './container-list.ts'
 import type { ContainerRecord } from './container-record.ts'
-
-/** What a user asks for: `-v data:/var/lib/data:ro`. */
-export interface VolumeWish {
-  /** Absent: one of the container's own. */
-  readonly name?: string
-  readonly target: string
-  readonly readOnly: boolean
-  /** Whether it gets what the image has there, when it is empty. */
-  readonly copies: boolean
-}
-
-/** As a container's record has it. */
-export interface UsedVolume extends VolumeWish {
-  readonly name: string
-  readonly isAnonymous: boolean
-}
+import type { UsedVolume, VolumeWish } from './volume-use.ts'
 
 export interface Volume {
   readonly name: string

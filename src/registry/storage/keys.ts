@@ -60,6 +60,20 @@ export function repositoryPrefix(
   return `r/${repository}/${kind}/`
 }
 
+/** Before all that repositories have. */
+export const repositoriesPrefix = 'r/'
+
+/** Whose the key below {@link repositoriesPrefix} is. */
+export function repositoryOfKey(key: string): RepositoryName {
+  const start = repositoriesPrefix.length
+  return key.slice(start, key.indexOf('/_', start)) as RepositoryName
+}
+
+/** After all that it has, whose names begin with a letter, and before other repositories. */
+export function afterRepository(repository: RepositoryName): string {
+  return `r/${repository}/_~`
+}
+
 export function tagHintsPrefix(repository: RepositoryName, digest: Digest): string {
   return `r/${repository}/_mt/${digest}/`
 }

@@ -5,7 +5,7 @@ import { openStore } from '../../../layerfs/store.ts'
 import { usageError } from '../../cli-error.ts'
 import { type Command, defineCommand } from '../../command.ts'
 import { humanAge } from '../../human.ts'
-import { type ListColumn, listFlags, listOutput } from '../../list-output.ts'
+import { type ListColumns, listFlags, listOutput } from '../../list-output.ts'
 import { formatSeconds } from '../../progress/format.ts'
 import { stateText } from './describe-build.ts'
 
@@ -42,14 +42,14 @@ export const historyCommand: Command = defineCommand({
   },
 })
 
-const columns: readonly ListColumn[] = [
-  { head: 'BUILD', field: 'ID' },
-  { head: 'NAME', field: 'Name' },
-  { head: 'STATUS', field: 'Status' },
-  { head: 'CACHED', field: 'Cached' },
-  { head: 'STARTED', field: 'Since' },
-  { head: 'DURATION', field: 'Duration' },
-]
+const columns: ListColumns = {
+  BUILD: 'ID',
+  NAME: 'Name',
+  STATUS: 'Status',
+  CACHED: 'Cached',
+  STARTED: 'Since',
+  DURATION: 'Duration',
+}
 
 function rowOf(build: RecordedBuild, now: Date) {
   const { id, context, target, tags, steps, startedAt, endedAt } = build

@@ -1,7 +1,13 @@
 /** How much repositories hold: what they link to and what is being uploaded, by looking. */
 import { LRUCache } from 'lru-cache'
 import type { RepositoryName } from '../../../oci/reference.ts'
-import { repositoryPrefix, uploadsPrefix } from '../../storage/keys.ts'
+import {
+  afterRepository,
+  repositoriesPrefix,
+  repositoryOfKey,
+  repositoryPrefix,
+  uploadsPrefix,
+} from '../../storage/keys.ts'
 import { listAll } from '../../storage/object-store.ts'
 import { decodeRecord } from '../../storage/records.ts'
 import type { RegistryStorage } from '../../storage/registry-storage.ts'
@@ -63,16 +69,15 @@ async function* repositoriesWithContent(
   { objects }: RegistryStorage,
   isMeant: (repository: string) => boolean,
 ): AsyncGenerator<RepositoryName> {
-  let startAfter = 'r/'
+  let startAfter = repositoriesPrefix
   for (;;) {
-    const keys = await objects.list('r/', { startAfter, max: 1000 })
+    const keys = await objects.list(repositoriesPrefix, { startAfter, max: 1000 })
     if (keys.length === 0) return
     for (const key of keys) {
-      const repository = key.slice(2, key.indexOf('/_', 2))
       if (key <= startAfter) continue
-      // Past all that it has: the names in it begin with a letter.
-      startAfter = `r/${repository}/_~`
-      if (isMeant(repository)) yield repository as RepositoryName
+      const repository = repositoryOfKey(key)
+      startAfter = afterRepository(repository)
+      if (isMeant(repository)) yield repository
     }
   }
 }
