@@ -1,9 +1,10 @@
 /** What a COPY takes of a tree, source by source: with and without --parents (C08, C18, C19). */
 import { OciError, printable } from '../../oci/errors.ts'
 import { compileDeepGlob, couldMatchBelow, globMatches, hasWildcard } from '../dockerfile/glob.ts'
+import { ignoreMatcher } from '../dockerfile/ignore.ts'
 import type { CopyStep, Source } from '../plan/step.ts'
 import { type SourceFilter, sourceFilter } from './copy-filter.ts'
-import { type Selected, type Selection, select, withoutEscapes } from './select.ts'
+import { notFound, type Selected, type Selection, select, withoutEscapes } from './select.ts'
 import { type Ignored, isDirectory, type Located, locate, type SourceTree } from './source-tree.ts'
 
 export type PathSource = Extract<Source, { kind: 'path' }>
@@ -38,8 +39,9 @@ function selectBelowPivot(
   exclude: readonly string[],
 ): SelectedSources {
   const isWildcard = hasWildcard(path)
-  if (!isWildcard) select(tree, path)
-  const named = namedFilter(pivot === '/' ? path : path.slice(pivot.length))
+  const below = pivot === '/' ? path : path.slice(pivot.length)
+  if (!isWildcard) mustBeTaken(select(tree, path), { path, below, exclude })
+  const named = namedFilter(below)
   const selected = pivotsOf(tree, pivot).map(located => {
     const kept = sourceFilter(tree, located.path, exclude)
     const filter: SourceFilter = (relative, isDir) =>
@@ -47,6 +49,18 @@ function selectBelowPivot(
     return { ...located, name: Buffer.from('.'), filter }
   })
   return { isWildcard, selected }
+}
+
+/** Without --parents, patterns are of what is below a source, and leave itself alone; here, of it too. */
+function mustBeTaken(
+  { selected: [found] }: Selection,
+  { path, below, exclude }: { path: string; below: string; exclude: readonly string[] },
+): void {
+  const relative = withoutEscapes(below).replace(/^\//, '')
+  if (found === undefined || relative === '' || exclude.length === 0) return
+  const excluded = ignoreMatcher(exclude)
+  if (!(isDirectory(found.stat) ? excluded.prunes(relative) : excluded.match(relative))) return
+  throw notFound(path, `"${printable(path)}" is what --exclude leaves out`)
 }
 
 /** Wildcards in the pivot find any number of directories, one component at a time. */

@@ -52,7 +52,8 @@ function didYouMean(tree: SourceTree, path: string): string {
   return `; did you mean "${printable(path.slice(0, slash + 1) + meant)}"?`
 }
 
-function notFound(path: string, hint: string): OciError {
+/** In BuildKit's words, with a `hint` that says why. */
+export function notFound(path: string, hint: string): OciError {
   const message = `failed to calculate checksum of ref: "${printable(path)}": not found`
   return new OciError('not-found', message, { hint })
 }
