@@ -12,7 +12,7 @@ import { closeSync, ftruncateSync, writeSync } from 'node:fs'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
 import type { TarBudgets, TarEntry, Xattr } from '../tar/entry.ts'
-import type { TarVisitor } from '../tar/reader.ts'
+import type { TakenFiles, TarVisitor } from '../tar/reader.ts'
 import {
   type Attributes,
   createFileAt,
@@ -65,6 +65,8 @@ export class Extraction implements TarVisitor, Disposable {
   readonly #names: NameBudget
   #links: PendingLink[] = []
   #file: PendingFile | undefined
+  /** Where the last plain file is, as the tar has it and as we do: most that follow are there too. */
+  #siblings: { readonly directory: Buffer; readonly path: SafePath } | undefined
   #hasRootEntry = false
   #hasForwardLinks = false
   #entries = 0
@@ -118,6 +120,17 @@ export class Extraction implements TarVisitor, Disposable {
     explaining(file.spot.path, () => this.#complete(file))
   }
 
+  takeFiles(archive: Buffer): TakenFiles {
+    if (this.#siblings === undefined || this.#format.wantsEachFile) return noFiles
+    const { directory, path } = this.#siblings
+    const dirFd = this.#parents.find(path)
+    if (dirFd === undefined) return noFiles
+    const size = syscalls().placeFiles(dirFd, directory, archive, counts)
+    const [files = 0, content = 0] = counts
+    this.#entries += files
+    return { files, content, size }
+  }
+
   /** The links that no file was found for: to files of lower layers, or to nothing. */
   finish(): PendingLink[] {
     this.#hasForwardLinks = this.#links.length > 0
@@ -169,6 +182,7 @@ export class Extraction implements TarVisitor, Disposable {
     const spot: Spot = { fd, name: nameOf(path), path }
     if (entry.type === 'file') {
       this.#file = { spot, entry, fd: undefined, end: 0 }
+      this.#siblings = siblingsOf(entry.path, path)
       return
     }
     this.#create(entry, spot)
@@ -330,6 +344,18 @@ export class Extraction implements TarVisitor, Disposable {
 }
 
 const noContent = Buffer.alloc(0)
+
+/** `undefined` where the last name is none, as in "a/.": what begins alike is not beside it. */
+function siblingsOf(raw: Buffer, path: SafePath) {
+  const directory = raw.subarray(0, raw.lastIndexOf('/') + 1)
+  const parent = parentOf(path)
+  return safePath(directory) === parent ? { directory, path: parent } : undefined
+}
+
+const noFiles: TakenFiles = { files: 0, content: 0, size: 0 }
+
+/** Of `placeFiles`. */
+const counts = new Float64Array(2)
 
 const nodeTypes: Readonly<Record<string, number>> = {
   'character-device': fileType.characterDevice,

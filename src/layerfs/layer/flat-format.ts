@@ -28,6 +28,7 @@ export interface FlatTree {
 
 export class FlatFormat implements TreeFormat {
   readonly keepsTimes = true
+  readonly wantsEachFile = true
   readonly #tree: FlatTree
 
   constructor(tree: FlatTree) {

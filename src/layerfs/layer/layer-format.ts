@@ -52,6 +52,8 @@ export interface DeadLink {
 
 export class LayerFormat implements TreeFormat {
   readonly keepsTimes = false
+  /** What it remembers of a path stands there, be it a whiteout. */
+  readonly wantsEachFile = false
   readonly #rootFd: number
   readonly #prefix: string
   readonly #whiteouts = new Set<SafePath>()

@@ -40,6 +40,8 @@ export interface TreeFormat {
   createNullDevice(spot: Spot, entry: TarEntry): void
   /** How an attribute from the tar is stored; `undefined`: not at all. */
   storedXattr(name: Buffer): Buffer | undefined
+  /** Whether {@link onPlaced} is told also of a plain file that took nothing's place. */
+  readonly wantsEachFile: boolean
   /** Whether directories that were there before keep their times when entries go into them. */
   readonly keepsTimes: boolean
 }

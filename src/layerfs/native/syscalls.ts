@@ -1,6 +1,6 @@
 /**
  * The system calls that Node lacks, one function each, without policy; for speed also one for six
- * of them, those for the plain files of a whole directory, hashes in the thread pool, and threads
+ * of them, those for the plain files of a whole directory, or those of a tar, hashes in the thread pool, and threads
  * that read a layer ahead and move bytes between sockets.
  *
  * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
@@ -71,6 +71,18 @@ export interface Syscalls {
    * how far it came, a file that was made stays. `numbers`: see {@link FileNumbers}.
    */
   createFile(path: Name, content: Uint8Array, numbers: Float64Array): void
+  /**
+   * The plain files with whose headers `archive`, a piece of a tar, begins, as by {@link createFile}:
+   * of those whose path is `directory` and one name behind it, up to the first that is in any way
+   * special, that is not whole, whose name is taken, or that cannot be made. Returns how many bytes
+   * were dealt with; `counts`: the files, and the bytes of content.
+   */
+  placeFiles(
+    dirFd: number,
+    directory: Uint8Array,
+    archive: Uint8Array,
+    counts: Float64Array,
+  ): number
   /**
    * A file of at most 128 KiB without extended attributes, copied with its attributes: a
    * {@link copyStatus}. `numbers`: see {@link CopyNumbers}. Otherwise as `createFile`.

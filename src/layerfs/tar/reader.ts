@@ -34,6 +34,16 @@ export interface TarVisitor {
   onData(chunk: Buffer, offset: number): void
   /** The content of the last entry is complete. */
   onEnd(): void
+  /** Deals with whole plain files, where the archive goes on with such, on its own. */
+  takeFiles?(archive: Buffer): TakenFiles
+}
+
+export interface TakenFiles {
+  readonly files: number
+  /** Bytes of their contents. */
+  readonly content: number
+  /** Bytes of the archive that they take, up to the next header. */
+  readonly size: number
 }
 
 type State =
@@ -75,7 +85,7 @@ export class TarReader {
   /** Throws `invalid`, `unsupported`, `too-large`, or what the visitor throws; then it is over. */
   push(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    for (let at = 0; at < bytes.length; ) at += this.#step(bytes, at)
+    for (let at = 0; at < bytes.length; ) at += this.#takeFiles(bytes, at) || this.#step(bytes, at)
   }
 
   /** The archive is complete. Throws `invalid` when it stops inside an entry. */
@@ -100,6 +110,20 @@ export class TarReader {
 
   #isExtended(): boolean {
     return Object.keys(this.#extensions).length > 0
+  }
+
+  /** What the visitor took of `bytes` from `at` on. */
+  #takeFiles(bytes: Buffer, at: number): number {
+    if (this.#state !== this.#nextHeader || this.#collectedLength > 0) return 0
+    if (this.#visitor.takeFiles === undefined || this.#sawZeroBlock || this.#isExtended()) return 0
+    const left = bytes.length - at
+    // The one that is too much is to be told by its name.
+    if (this.#entries + left / blockSize > this.#budgets.entries) return 0
+    if (this.#content + left > this.#budgets.content) return 0
+    const { files, content, size } = this.#visitor.takeFiles(bytes.subarray(at))
+    this.#entries += files
+    this.#content += content
+    return size
   }
 
   /** Consumes some of `bytes` from `at` on and says how many. */

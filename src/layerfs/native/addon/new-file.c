@@ -3,6 +3,7 @@
 #include "new-file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ bool read_numbers(const struct arguments *args, size_t index, size_t count, cons
   napi_get_typedarray_info(args->env, args->values[index], &type, &length, &start, NULL, NULL);
   *numbers = start;
   if (type == napi_float64_array && length == count) return true;
-  napi_throw_type_error(args->env, "ERR_INVALID_ARG_TYPE", "Expected six numbers");
+  napi_throw_type_error(args->env, "ERR_INVALID_ARG_TYPE", "Expected a Float64Array of another length");
   return false;
 }
 
@@ -51,4 +52,25 @@ bool set_attributes(int fd, const struct attributes *wanted, const char **call) 
   if ((!is_owned || (now.st_mode & 07777) != wanted->mode) && fchmod(fd, wanted->mode) != 0) return false;
   *call = "futimens";
   return futimens(fd, times) == 0;
+}
+
+/* Each call names itself before it can fail. */
+static bool fill(int fd, const struct new_file *file, const char **call) {
+  *call = "write";
+  return write_all(fd, file->content, file->size) && set_attributes(fd, file->attributes, call);
+}
+
+enum made make_file(const struct new_file *file, const char **call) {
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  *call = "openat";
+  const int fd = openat(file->dir_fd, file->path, flags, file->attributes->mode & 0777);
+  if (fd < 0) return NOTHING_MADE;
+  const bool is_filled = fill(fd, file, call);
+  const int failure = errno;
+  if (close(fd) != 0 && is_filled) {
+    *call = "close";
+    return HALF_MADE;
+  }
+  errno = failure;
+  return is_filled ? DONE : HALF_MADE;
 }

@@ -26,4 +26,17 @@ bool write_all(int fd, const char *data, size_t size);
 /* Owner, mode and times of an open file. On failure `call` names what failed. */
 bool set_attributes(int fd, const struct attributes *wanted, const char **call);
 
+struct new_file {
+  int dir_fd;
+  const char *path;
+  const void *content;
+  size_t size;
+  const struct attributes *attributes;
+};
+
+/* What is left of a file that could not be made, with errno and the `call` that failed. */
+enum made { DONE, NOTHING_MADE, HALF_MADE };
+
+enum made make_file(const struct new_file *file, const char **call);
+
 #endif

@@ -200,5 +200,6 @@ NAPI_MODULE_INIT() {
   bind(env, exports, copy_files_bindings);
   bind(env, exports, pack_files_bindings);
   bind(env, exports, file_lines_bindings);
+  bind(env, exports, place_files_bindings);
   return exports;
 }

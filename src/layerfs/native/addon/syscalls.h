@@ -72,5 +72,6 @@ extern const struct binding hash_bindings[];
 extern const struct binding copy_files_bindings[];
 extern const struct binding pack_files_bindings[];
 extern const struct binding file_lines_bindings[];
+extern const struct binding place_files_bindings[];
 
 #endif
