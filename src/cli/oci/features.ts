@@ -46,7 +46,7 @@ function features(): Record<string, unknown> {
       intelRdt: disabled,
       mountExtensions: { idmap: { enabled: true } },
       memoryPolicy: { modes: Object.keys(memoryModes), flags: Object.keys(memoryFlags) },
-      netDevices: disabled,
+      netDevices: { enabled: true },
     },
   }
 }

@@ -116,6 +116,7 @@ function namespaceOperations(linux: LinuxConfig): Operation[] {
       ? []
       : [['id-maps', mapText(linux.uidMappings), mapText(linux.gidMappings)] as const]),
     ...linux.timeOffsets.map(line => ['time-offset', line] as const),
+    ...linux.netDevices.map(({ device, name }) => ['net-device', device, name] as const),
   ]
 }
 

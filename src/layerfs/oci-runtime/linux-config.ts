@@ -20,6 +20,7 @@ import {
   listOf,
   refuse,
 } from './json-values.ts'
+import { type NetDevice, netDevicesFrom } from './net-devices.ts'
 import { type CommonSettings, commonFrom } from './scheduling-config.ts'
 
 export const namespaceTypes = [
@@ -65,6 +66,7 @@ export interface LinuxConfig {
   readonly resources: JsonNode
   /** Decoded when it is compiled. */
   readonly seccomp: JsonNode
+  readonly netDevices: readonly NetDevice[]
   readonly sysctl: Readonly<Record<string, string>>
   readonly maskedPaths: readonly string[]
   readonly readonlyPaths: readonly string[]
@@ -74,7 +76,7 @@ export interface LinuxConfig {
 
 /** Throws `invalid` with the path of the field, and `unsupported` for what we do not have. */
 export function linuxFrom(node: JsonNode): LinuxConfig {
-  for (const key of ['intelRdt', 'netDevices']) refuse(node, key)
+  refuse(node, 'intelRdt')
   const namespaces = namespacesFrom(member(node, 'namespaces'))
   const mappings = (key: string) => listOf(member(node, key), asArray, mappingFrom)
   const linux: LinuxConfig = {
@@ -86,6 +88,7 @@ export function linuxFrom(node: JsonNode): LinuxConfig {
     ...field('cgroupsPath', optional(member(node, 'cgroupsPath'), asText)),
     resources: member(node, 'resources'),
     seccomp: member(node, 'seccomp'),
+    netDevices: netDevicesFrom(member(node, 'netDevices'), namespaces),
     sysctl: optional(member(node, 'sysctl'), asStringMap) ?? {},
     maskedPaths: listOf(member(node, 'maskedPaths'), asArray, asAbsolutePath),
     readonlyPaths: listOf(member(node, 'readonlyPaths'), asArray, asAbsolutePath),

@@ -122,6 +122,7 @@ const EPERM = 1
 const ENOENT = 2
 const EACCES = 13
 const EBUSY = 16
+const EEXIST = 17
 const EINVAL = 22
 const ENOSPC = 28
 const ENOSYS = 38
@@ -200,6 +201,21 @@ const hints: readonly Hint[] = [
     step: 'set the out-of-memory score',
     errno: EACCES,
     hint: 'Lowering it takes CAP_SYS_RESOURCE, which this process does not have',
+  },
+  {
+    step: 'name the network device',
+    errno: EEXIST,
+    hint: 'An interface of that name is in the network of the container: give it another in linux.netDevices, or one with "%d"',
+  },
+  {
+    step: 'move the network device',
+    errno: EINVAL,
+    hint: 'Interfaces of its kind stay where they were made',
+  },
+  {
+    step: 'move the network device',
+    errno: EPERM,
+    hint: 'It takes CAP_NET_ADMIN in the network that it is in: run as root',
   },
   { step: 'set a sysctl', errno: ENOENT, hint: 'This kernel has no such setting' },
   {

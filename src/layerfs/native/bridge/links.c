@@ -96,6 +96,13 @@ static int find_link(struct netlink *nl, const char *name, struct link *link) {
   return netlink_ask(nl, &batch, read_link, link);
 }
 
+int links_find(struct netlink *nl, const char *name, int *index) {
+  struct link link;
+  if (find_link(nl, name, &link) == -1) return -1;
+  *index = link.index;
+  return 0;
+}
+
 struct found_address {
   int index;
   uint32_t local;

@@ -22,6 +22,9 @@ struct veth {
 /* Of the host's end of the pair with this address inside. */
 void links_name(uint32_t address, char name[IFNAMSIZ]);
 
+/* ENODEV: there is none of that name. */
+int links_find(struct netlink *nl, const char *name, int *index);
+
 /* Makes sure that the bridge exists and is up with the gateway's address, and gives its interface
    index. A bridge that has an address decides `subnet`; otherwise `subnet` is a wish. */
 int links_bridge(struct netlink *nl, const char *name, struct subnet *subnet, int *index,

@@ -41,6 +41,10 @@ void become_namespace_root(void);
 void enter_joined_cgroups(void);
 void write_map(pid_t child, const char *file, const char *map);
 
+/* net-devices.c: in the monitor, before it joins namespaces, and once PID 1 is there. */
+void move_devices_to_joined(void);
+void move_devices_to(pid_t child);
+
 /* created.c: in the monitor, then in PID 1. */
 void open_start_socket(void);
 void tell_made(int monitor);

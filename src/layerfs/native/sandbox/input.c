@@ -121,6 +121,10 @@ static void set_join(const struct word *w) {
   append(&sandbox.joins, w[0].text);
   append(&sandbox.joins, w[1].text);
 }
+static void set_net_device(const struct word *w) {
+  append(&sandbox.net_devices, w[0].text);
+  append(&sandbox.net_devices, w[1].text);
+}
 static void set_id_maps(const struct word *w) {
   sandbox.uid_map = w[0].text;
   sandbox.gid_map = w[1].text;
@@ -245,6 +249,7 @@ static const struct operation {
     {"namespaces", 1, set_namespaces, NULL},           /* CLONE_NEW*, all that are its own */
     {"id-maps", 2, set_id_maps, NULL},                 /* lines of uid_map, of gid_map */
     {"time-offset", 1, set_time_offset, NULL},         /* line of timens_offsets */
+    {"net-device", 2, set_net_device, NULL},           /* name, name in the container */
     {"start-socket", 1, set_start_socket, NULL},       /* path to make it at */
     {"console-socket", 1, set_console_socket, NULL},   /* path to send the terminal to */
     {"console-size", 2, set_console_size, NULL},       /* rows, columns */

@@ -59,6 +59,7 @@ static void prepare_bundle(void) {
     set_affinity(sandbox.first_cpus);
   }
   open_sources(BY_MONITOR);
+  move_devices_to_joined();
   join_namespaces();
 }
 

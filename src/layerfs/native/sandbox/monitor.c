@@ -178,6 +178,7 @@ void watch(pid_t child, int child_socket) {
   relay_output_pipes();
   if (sandbox.bundle) {
     map_ids(child, child_socket);
+    move_devices_to(child);
   } else {
     attach_device_filter(child);
     /* While PID 1 builds its file system; it becomes the program only when this has told it to. */

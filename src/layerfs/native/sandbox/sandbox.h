@@ -118,6 +118,7 @@ struct sandbox {
   uint64_t namespaces;     /* CLONE_NEW*, all that a bundle's container has of its own */
   struct texts joins;      /* kind, path; of other containers, too */
   struct texts time_offsets;
+  struct texts net_devices; /* name, name in the container */
   const char *uid_map, *gid_map;
   const char *first_cgroup; /* version 2, to begin in */
   const char *start_socket, *console_socket;
