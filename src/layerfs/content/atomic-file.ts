@@ -128,6 +128,8 @@ export async function makeDirectorySynced(path: string): Promise<void> {
  * every failure of a disk ENOENT.
  */
 export function makeDirectory(path: string, mode = 0o777): string | undefined {
+  // Nearly always, and of paths as they are.
+  if (isThere(path)) return undefined
   const missing: string[] = []
   for (let each = resolve(path); !isThere(each); each = dirname(each)) missing.push(each)
   for (const each of missing.reverse()) {

@@ -12,7 +12,7 @@
  * pool takes ten times as long as such a read.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync, statSync, utimesSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import {
@@ -107,8 +107,12 @@ async function* listRecords(directory: string): AsyncGenerator<Record> {
 
 const readAtOnce = 32
 
-/** Node reads text in one call, and bytes in four. */
+/**
+ * Node reads text in one call, and bytes in four; an error takes as long as all of them, and most
+ * records that a build asks for are absent.
+ */
 function readText(path: string): string | undefined {
+  if (!existsSync(path)) return undefined
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {

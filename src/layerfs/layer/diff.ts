@@ -76,11 +76,12 @@ export async function hashDiffUpTo(
   const look = new LayerLook()
   let size = 0
   for (const chunk of tarChunks(request, { look, keeps: false })) {
+    // Before all but the first one: most steps of a build change little.
+    if (size > 0) await setImmediate()
     if (stop?.[0] === 1) throw new Error('Stopped')
     hash.update(chunk)
     size += chunk.length
     if (size > limit) return undefined
-    await setImmediate()
   }
   return {
     diffId: finishDiffId(hash),

@@ -44,6 +44,8 @@ export interface Root extends Disposable, AsyncDisposable {
    * (the class of CVE-2024-9676).
    */
   readFile(path: Name, maxSize: number): Buffer
+  /** The same; `undefined` when there is nothing. */
+  findFile(path: Name, maxSize: number): Buffer | undefined
   /** A descriptor of what is at `path`, links followed. The caller closes it. Throws `not-found`. */
   open(path: Name, flags: number): number
   /**
@@ -102,14 +104,24 @@ function rootOf(fd: number, mount: RootMount): Root {
       throw translated(error, path)
     }
   }
-  const find = (path: Name, last: LastLink): FileStat | undefined => {
+  /** Not by way of an error that says what is missing: every step asks for what few images have. */
+  const openIfThere = (path: Name, flags: number): number | undefined => {
     try {
-      const flags = last === 'follow' ? openAs.anythingFollowed : openAs.anything
-      return withFd(open(path, flags), found => syscalls().statx(found, ''))
+      return openInRoot(fd, safePath(path), flags)
     } catch (error) {
-      if (hasCode(error, 'not-found')) return undefined
-      throw error
+      if (isMissing(error)) return undefined
+      throw translated(error, path)
     }
+  }
+  const find = (path: Name, last: LastLink): FileStat | undefined => {
+    const found = openIfThere(path, last === 'follow' ? openAs.anythingFollowed : openAs.anything)
+    return found === undefined ? undefined : withFd(found, each => syscalls().statx(each, ''))
+  }
+  const findFile = (path: Name, maxSize: number): Buffer | undefined => {
+    const found = openIfThere(path, openAs.anythingFollowed)
+    return found === undefined
+      ? undefined
+      : withFd(found, each => readRegular(each, { path, maxSize }))
   }
   const stat = (path: Name, last: LastLink): FileStat => {
     const found = find(path, last)
@@ -128,8 +140,12 @@ function rootOf(fd: number, mount: RootMount): Root {
     stat,
     open,
     exists: path => find(path, 'follow') !== undefined,
-    readFile: (path, maxSize) =>
-      withFd(open(path, openAs.anythingFollowed), found => readRegular(found, { path, maxSize })),
+    findFile,
+    readFile: (path, maxSize) => {
+      const content = findFile(path, maxSize)
+      if (content === undefined) throw notFound(path)
+      return content
+    },
     openParent: (path, last, missing) => walkTo(fd, safePath(path), { last, missing }),
     mkdirs: (path, attributes) => makeDirectory(fd, safePath(path), attributes),
     openInLayer: opened => openInUpper(opened, mount),
@@ -212,8 +228,12 @@ function withFd<T>(fd: number, use: (fd: number) => T): T {
 }
 
 /** What is missing, and what stands where a directory should, are one to who asks for a path. */
+function isMissing(error: unknown): boolean {
+  return hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')
+}
+
 function translated(error: unknown, path: Name): unknown {
-  if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return notFound(path, error)
+  if (isMissing(error)) return notFound(path, error)
   if (hasCode(error, 'ELOOP') || hasCode(error, 'ENAMETOOLONG')) {
     return new OciError('invalid', `Cannot open "${shownName(path)}" in the image`, {
       cause: error,

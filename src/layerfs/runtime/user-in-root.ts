@@ -1,5 +1,4 @@
 /** Who a user is, by the passwd and group files of an image. */
-import { hasCode } from '../../oci/errors.ts'
 import type { Root } from '../layer/rootfs.ts'
 import { type ResolvedUser, resolveGroups, resolveUser } from '../sandbox/user.ts'
 
@@ -22,10 +21,5 @@ export function userInRoot(
 }
 
 function readIfPresent(root: Root, path: string): string {
-  try {
-    return root.readFile(path, maxFileSize).toString('utf8')
-  } catch (error) {
-    if (hasCode(error, 'not-found')) return ''
-    throw error
-  }
+  return root.findFile(path, maxFileSize)?.toString('utf8') ?? ''
 }
