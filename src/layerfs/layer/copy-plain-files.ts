@@ -1,6 +1,6 @@
 /** Of a directory that is copied nearly all files: by one call, before the rest one by one. */
 import type { Listing } from '../native/listing.ts'
-import { type CopyNumbers, copyStatus, notWanted, syscalls } from '../native/syscalls.ts'
+import { type CopyNumbers, copyStatus, notWanted, ownMode, syscalls } from '../native/syscalls.ts'
 import type { CopyFilter, CopyOptions } from './copy-options.ts'
 import { isFile } from './file-type.ts'
 import { bytesOf, joinPath, type SafePath } from './path-bytes.ts'
@@ -52,6 +52,11 @@ export function isOver(status: number | undefined): boolean {
   return status === copyStatus.done || status === copyStatus.gone
 }
 
+/** Whether it does not matter how files look, so that types of entries are enough to know. */
+export function needsOnlyTypes({ omit, clampTo, mode }: CopyOptions): boolean {
+  return omit === undefined && clampTo === undefined && mode === undefined
+}
+
 /** `undefined`: no file is to be copied like this. */
 function wantedModes(
   listing: Listing,
@@ -64,8 +69,7 @@ function wantedModes(
     const found = listing.mode(index)
     if (!isFile({ mode: found }) || listing.links(index) > 1) continue
     if (filter !== undefined && !isKept(filter, path, listing.latin1(index))) continue
-    const bits = found & 0o7777
-    modes[index] = mode === undefined ? bits : mode(bits, 'other')
+    modes[index] = mode === undefined ? ownMode : mode(found & 0o7777, 'other')
     count += 1
   }
   return count === 0 ? undefined : modes

@@ -1,7 +1,6 @@
 /** TreeCopier: the walk behind a copy. Names of the source are opened as they are, never followed. */
 import { closeSync } from 'node:fs'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { type Listing, listingOf } from '../native/listing.ts'
 import { type CopyNumbers, copyStatus, syscalls, type Timestamp } from '../native/syscalls.ts'
 import {
   type Attributes,
@@ -11,6 +10,7 @@ import {
 } from './attributes.ts'
 import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
 import { copyContent } from './copy-content.ts'
+import { type Frame, finish, foundIn, frameOf, type Target } from './copy-frame.ts'
 import type { CopyOptions } from './copy-options.ts'
 import { copyPlainFiles, isOver } from './copy-plain-files.ts'
 import { apartFromDefaultAcl, setDefaultAcl } from './default-acls.ts'
@@ -27,56 +27,14 @@ import {
 import { LazyDirectory } from './lazy-directory.ts'
 import { maxDepth, tooDeep } from './max-depth.ts'
 import { openInRoot } from './open-in-root.ts'
-import {
-  bytesOf,
-  joinPath,
-  nameOf,
-  parentOf,
-  rootPath,
-  type SafePath,
-  shown,
-} from './path-bytes.ts'
+import { bytesOf, joinPath, nameOf, parentOf, type SafePath, shown } from './path-bytes.ts'
 import { openListing } from './remove-tree.ts'
 import type { Root } from './rootfs.ts'
 import { findAt } from './walk-in-root.ts'
 
-/** A directory of the destination. */
-interface Target {
-  /** Below the directory that the copy goes to. */
-  readonly path: SafePath
-  readonly directory: LazyDirectory
-  /** Once everything is in it. */
-  finish(): void
-}
-
-/** `fd` stays the caller's. */
-export function openTarget(fd: number): Target {
-  return { path: rootPath, directory: LazyDirectory.of(fd), finish: () => {} }
-}
-
 interface TargetName {
   readonly target: Target
   readonly name: string
-}
-
-/** A directory that is being copied. */
-interface Frame {
-  readonly sourceFd: number
-  readonly listing: Listing
-  next: number
-  readonly target: Target
-  /** What became of each entry already: a `copyStatus`. */
-  copied?: Uint8Array | undefined
-}
-
-/** Closes `sourceFd` when it is done. */
-function frameOf(sourceFd: number, target: Target): Frame {
-  return { sourceFd, listing: listingOf(sourceFd), next: 0, target }
-}
-
-function finish({ sourceFd, target }: Frame): void {
-  closeSync(sourceFd)
-  target.finish()
 }
 
 export interface Destination {
@@ -111,7 +69,7 @@ export class TreeCopier {
 
   /** No deeper in calls than the tree is deep in directories: whoever makes it decides that. */
   copyContents(sourceFd: number, target: Target): void {
-    const frames = [frameOf(openListing(sourceFd, '.'), target)]
+    const frames = [frameOf(openListing(sourceFd, '.'), { target, options: this.#options })]
     try {
       for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
         const { listing, next } = frame
@@ -123,9 +81,9 @@ export class TreeCopier {
           continue
         }
         if (isOver(frame.copied?.[next])) continue
-        const name = listing.latin1(next)
-        const found = { fd: frame.sourceFd, name, stat: listing.stat(next) }
-        const inner = this.#copyEntry(found, { target: frame.target, name })
+        const found = foundIn(frame, next)
+        if (found === undefined) continue
+        const inner = this.#copyEntry(found, { target: frame.target, name: found.name })
         if (inner === undefined) continue
         frames.push(inner)
         if (frames.length > maxDepth) throw tooDeep(inner.target.path)
@@ -198,7 +156,7 @@ export class TreeCopier {
     try {
       const target = this.#newTarget(found, to)
       if (decision === 'keep') target.directory.open()
-      return frameOf(sourceFd, target)
+      return frameOf(sourceFd, { target, options: this.#options })
     } catch (error) {
       closeSync(sourceFd)
       throw error

@@ -155,6 +155,11 @@ export function listingOf(fd: number): Listing {
   return new Listing(syscalls().listDirectory(fd))
 }
 
+/** Of whose entries nothing is known but names and types. */
+export function typesOf(fd: number): Listing {
+  return new Listing(syscalls().listTypes(fd))
+}
+
 /** Of a file alone, as a directory that has nothing else would be listed. */
 export function listingOfOne(name: Uint8Array, stat: FileStat): Listing {
   const bytes = Buffer.alloc(Math.ceil((nameStart + name.length + 1) / 8) * 8)

@@ -84,7 +84,7 @@ export interface Syscalls {
     counts: Float64Array,
   ): number
   /**
-   * A file of at most 128 KiB without extended attributes, copied with its attributes: a
+   * A file of one name, at most 128 KiB and no extended attributes, copied with its attributes: a
    * {@link copyStatus}. `numbers`: see {@link CopyNumbers}. Otherwise as `createFile`.
    */
   copyFile(
@@ -94,8 +94,8 @@ export interface Syscalls {
   ): number
   /**
    * As {@link copyFile} for the entries of a directory's listing that are wanted, by several
-   * threads. `modes`: of each entry the mode that its copy gets (`numbers` has none of it), or
-   * {@link notWanted}. Of each entry, a {@link copyStatus}. Throws the first error; other files may
+   * threads. `modes`: of each entry the mode that its copy gets (`numbers` has none of it),
+   * {@link ownMode}, or {@link notWanted}. Of each entry, a {@link copyStatus}. Throws the first error; other files may
    * have been copied until then.
    */
   copyFiles(
@@ -180,6 +180,8 @@ export interface Syscalls {
    * is left out; otherwise as `readdir`.
    */
   listDirectory(fd: number): Buffer
+  /** The same with no more than the type of each: what the directory tells without asking for each. */
+  listTypes(fd: number): Buffer
   /**
    * Of such a list: how many entries it has, where each begins, where the last one ends, when one of
    * them was changed last (64 bits), and which ones are no files of one name. `null` for bytes that
@@ -297,9 +299,12 @@ export const copyStatus = { done: 0, notPlain: 1, gone: 2, inTheWay: 3, notWante
 
 /** Of `copyFiles` and `fileLines`: no file has this mode. */
 export const notWanted = 0xffff_ffff
+/** Of `copyFiles`: neither has it this one, which is for the file's own. */
+export const ownMode = 0xffff_fffe
 
 /** What `copyFile` wants of the copy, in this order. */
 export type CopyNumbers = readonly [
+  /** Below 0, also the owner: the source's own. */
   mode: number,
   uid: number,
   gid: number,

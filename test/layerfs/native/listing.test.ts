@@ -1,6 +1,7 @@
 import {
   chmodSync,
   closeSync,
+  constants,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -15,8 +16,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Listing, listingOf, listingOfOne } from '../../../src/layerfs/native/listing.ts'
-import { copyStatus, notWanted, syscalls } from '../../../src/layerfs/native/syscalls.ts'
+import { Listing, listingOf, listingOfOne, typesOf } from '../../../src/layerfs/native/listing.ts'
+import { copyStatus, notWanted, ownMode, syscalls } from '../../../src/layerfs/native/syscalls.ts'
 
 let directory = ''
 let fd = -1
@@ -68,6 +69,12 @@ describe('listDirectory()', () => {
     expect(namesOf(listing.others)).toEqual(['a', 'directory', 'link', 'second'])
     const changes = found.map((_, index) => listing.changed(index))
     expect(listing.lastChange).toBe(Math.max(...changes))
+    const types = typesOf(place.fd)
+    expect(types.length).toBe(listing.length)
+    for (let index = 0; index < types.length; index++) {
+      expect(types.name(index)).toEqual(listing.name(index))
+      expect(types.mode(index)).toBe(listing.mode(index) & constants.S_IFMT)
+    }
     expect(listing.entries(2, 4)).toEqual(Buffer.concat([listing.entry(2), listing.entry(3)]))
   })
 
@@ -122,12 +129,24 @@ describe('copyFile()', () => {
     expect([mode & 0o7777, mtime]).toEqual([0o640, { seconds: 7, nanoseconds: 8 }])
   })
 
+  it('copies a file as it is where no mode and no owner are given', () => {
+    writeFileSync(join(directory, 'as-it-is'), 'x', { mode: 0o604 })
+    const own = Float64Array.of(-1, -1, -1, 0, 0, 1)
+    const to = [fd, Buffer.from('same')] as const
+    expect(syscalls().copyFile([fd, Buffer.from('as-it-is')], to, own)).toBe(copyStatus.done)
+    const [from, copied] = ['as-it-is', 'same'].map(name => syscalls().statx(fd, name))
+    expect(copied).toMatchObject({ mode: from?.mode, uid: from?.uid, mtime: from?.mtime })
+  })
+
   it('leaves alone what is no plain file, is gone, or would be written over', () => {
     writeFileSync(join(directory, 'large'), 'x'.repeat(128 * 1024 + 1))
     writeFileSync(join(directory, 'small'), 'x')
     symlinkSync('small', join(directory, 'link'))
     mkdirSync(join(directory, 'sub'))
+    writeFileSync(join(directory, 'one'), 'x')
+    linkSync(join(directory, 'one'), join(directory, 'other'))
     expect(copy('large', 'new')).toBe(copyStatus.notPlain)
+    expect(copy('other', 'new')).toBe(copyStatus.notPlain)
     expect(copy('sub', 'new')).toBe(copyStatus.notPlain)
     expect(copy('link', 'new')).toBe(copyStatus.gone)
     expect(copy('missing', 'new')).toBe(copyStatus.gone)
@@ -144,6 +163,8 @@ describe('copyFiles()', () => {
     const modes = Uint32Array.from({ length: listing.length }, (_, index) =>
       listing.name(index).equals(Buffer.from('unwanted')) ? notWanted : 0o640,
     )
+    const own = listing.length - 1
+    if (listing.latin1(own) === 'zz-own') modes[own] = ownMode
     const numbers = view(Float64Array.of(0, ...owner, 7, 8, 0))
     return syscalls().copyFiles([from.fd, listing.bytes], toFd, view(modes), numbers)
   }
@@ -155,9 +176,10 @@ describe('copyFiles()', () => {
     for (const name of names) writeFileSync(join(from.path, name), name.repeat(9))
     writeFileSync(join(from.path, 'unwanted'), '')
     writeFileSync(join(from.path, 'zz-gone'), '')
+    writeFileSync(join(from.path, 'zz-own'), '', { mode: 0o604 })
     mkdirSync(join(from.path, 'sub'))
     writeFileSync(join(to.path, 'file-7'), 'mine')
-    const listing = listingOf(from.fd)
+    const listing = typesOf(from.fd)
     rmSync(join(from.path, 'zz-gone'))
     const statuses = copyAll(from, to.fd, listing)
     const expected = Array.from({ length: listing.length }, (_, index) => {
@@ -168,7 +190,8 @@ describe('copyFiles()', () => {
       return name === 'file-7' ? copyStatus.inTheWay : copyStatus.done
     })
     expect([...statuses]).toEqual(expected)
-    expect(listingOf(to.fd).length).toBe(names.length)
+    expect(listingOf(to.fd).length).toBe(names.length + 1)
+    expect(syscalls().statx(to.fd, 'zz-own').mode & 0o7777).toBe(0o604)
     for (const name of names) {
       const isMine = name === 'file-7'
       expect(readFileSync(join(to.path, name), 'utf8')).toBe(isMine ? 'mine' : name.repeat(9))

@@ -44,8 +44,8 @@ static int open_plain(int dir_fd, const char *name, struct stat *stat, off_t lar
   const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
   const int fd = openat(dir_fd, name, flags);
   if (fd < 0) return errno == ENOENT || errno == ELOOP ? -IS_GONE : -IS_NOT_PLAIN;
-  if (fstat(fd, stat) == 0 && S_ISREG(stat->st_mode) && stat->st_size <= largest &&
-      !has_attributes(fd)) {
+  if (fstat(fd, stat) == 0 && S_ISREG(stat->st_mode) && stat->st_nlink <= 1 &&
+      stat->st_size <= largest && !has_attributes(fd)) {
     return fd;
   }
   close(fd);
@@ -74,10 +74,11 @@ static bool copy_content(int from, int to, size_t size, const char **call) {
   return write_all(to, data, (size_t)length);
 }
 
-/* An owner below 0, and a time that is kept, are the source's. */
+/* A mode and an owner below 0, and a time that is kept, are the source's. */
 static struct attributes attributes_of_copy(const double *numbers, const struct stat *source) {
   double own[NUMBERS];
   memcpy(own, numbers, sizeof own);
+  if (own[MODE] < 0) own[MODE] = source->st_mode & 07777;
   if (own[UID] < 0) own[UID] = source->st_uid;
   if (own[GID] < 0) own[GID] = source->st_gid;
   struct attributes wanted = attributes_in(own);
@@ -90,16 +91,16 @@ int copy_plain(int from_fd, const char *from_name, int to_fd, const char *to_nam
   struct stat stat;
   const int source = open_plain(from_fd, from_name, &stat, SMALL_SIZE);
   if (source < 0) return -source;
+  const struct attributes wanted = attributes_of_copy(numbers, &stat);
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   *call = "openat";
-  const int target = openat(to_fd, to_name, flags, (mode_t)numbers[MODE] & 0777);
+  const int target = openat(to_fd, to_name, flags, wanted.mode & 0777);
   if (target < 0) {
     const int failure = errno;
     close(source);
     errno = failure;
     return failure == EEXIST ? IS_IN_THE_WAY : -1;
   }
-  const struct attributes wanted = attributes_of_copy(numbers, &stat);
   const bool is_copied = copy_content(source, target, (size_t)stat.st_size, call) &&
                          set_attributes(target, &wanted, call);
   const int failure = errno;

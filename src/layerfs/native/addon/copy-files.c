@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A mode that no file has: it is not wanted. */
+/* Modes that no file has: it is not wanted, or keeps its own. */
 #define NOT_WANTED UINT32_MAX
+#define OWN_MODE (UINT32_MAX - 1)
 
 struct file {
   const char *name;
@@ -33,7 +34,7 @@ static void copy_part(struct part *part) {
   memcpy(numbers, copy->numbers, sizeof numbers);
   for (size_t i = part->start; i < part->end; i++) {
     const struct file *file = &copy->files[i];
-    numbers[MODE] = file->mode;
+    numbers[MODE] = file->mode == OWN_MODE ? -1.0 : (double)file->mode;
     const char *call = NULL;
     const int status =
         copy_plain(copy->from_fd, file->name, copy->to_fd, file->name, numbers, &call);

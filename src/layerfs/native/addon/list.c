@@ -41,12 +41,13 @@ static bool make_room(struct list *list, size_t size) {
   return true;
 }
 
-/* Of which nothing is known yet but its name. */
-static bool add_name(struct list *list, const char *name) {
+/* Of which nothing is known yet but its name, and of what type it is. */
+static bool add_name(struct list *list, const char *name, unsigned char type) {
   const size_t name_size = strlen(name);
   const size_t size = (sizeof(struct entry) + name_size + 8) & ~(size_t)7;
   if (!make_room(list, size)) return false;
-  const struct entry entry = {.size = (uint32_t)size, .name_size = (uint32_t)name_size};
+  const struct entry entry = {
+      .size = (uint32_t)size, .name_size = (uint32_t)name_size, .mode = DTTOIF(type)};
   char *place = list->bytes + list->used;
   memset(place, 0, size);
   memcpy(place, &entry, sizeof entry);
@@ -83,7 +84,7 @@ static bool read_names(DIR *directory, struct list *list) {
   errno = 0;
   for (struct dirent *found; (found = readdir(directory)) != NULL; errno = 0) {
     if (strcmp(found->d_name, ".") == 0 || strcmp(found->d_name, "..") == 0) continue;
-    if (add_name(list, found->d_name)) continue;
+    if (add_name(list, found->d_name, found->d_type)) continue;
     errno = ENOMEM;
     return false;
   }
@@ -96,6 +97,8 @@ enum { WORTH_A_THREAD = 128 };
 struct looks {
   int fd;
   const struct list *list;
+  /* Whether types are all that is wanted: some file systems do not tell them. */
+  bool are_types_enough;
 };
 
 /* What vanished since it was listed has no mode, and is left out. */
@@ -105,6 +108,8 @@ static void look_at_part(struct part *part) {
   for (size_t i = part->start; i < part->end; i++) {
     struct entry *const entry = (struct entry *)(looks->list->bytes + looks->list->entries[i]);
     const char *name = (const char *)(entry + 1);
+    if (looks->are_types_enough && entry->mode != 0) continue;
+    entry->mode = 0;
     struct statx stat;
     if (statx(looks->fd, name, flags, STATX_BASIC_STATS, &stat) == 0) fill_entry(entry, &stat);
     else if (errno != ENOENT) {
@@ -141,16 +146,16 @@ static napi_value sorted(napi_env env, struct list *list) {
   return result;
 }
 
-static napi_value listed(napi_env env, DIR *directory, struct list *list) {
+static napi_value listed(napi_env env, DIR *directory, struct list *list, bool are_types_enough) {
   if (!read_names(directory, list)) return throw_errno(env, "readdir", NULL);
-  struct looks looks = {.fd = dirfd(directory), .list = list};
+  struct looks looks = {dirfd(directory), list, are_types_enough};
   struct part failed;
   if (in_parts(list->count, WORTH_A_THREAD, look_at_part, &looks, &failed)) return sorted(env, list);
   errno = failed.failure;
   return throw_errno(env, failed.call, failed.name);
 }
 
-static napi_value call_list_directory(napi_env env, napi_callback_info info) {
+static napi_value list_directory(napi_env env, napi_callback_info info, bool are_types_enough) {
   struct arguments args = arguments_of(env, info);
   int fd;
   if (!read_int(&args, 0, &fd)) return NULL;
@@ -161,11 +166,19 @@ static napi_value call_list_directory(napi_env env, napi_callback_info info) {
     return throw_errno(env, "readdir", NULL);
   }
   struct list list = {0};
-  napi_value result = listed(env, directory, &list);
+  napi_value result = listed(env, directory, &list, are_types_enough);
   closedir(directory);
   free(list.bytes);
   free(list.entries);
   return result;
+}
+
+static napi_value call_list_directory(napi_env env, napi_callback_info info) {
+  return list_directory(env, info, false);
+}
+
+static napi_value call_list_types(napi_env env, napi_callback_info info) {
+  return list_directory(env, info, true);
 }
 
 bool read_entry(const char *bytes, size_t left, struct entry *entry) {
@@ -226,6 +239,7 @@ static napi_value call_index_listing(napi_env env, napi_callback_info info) {
 
 const struct binding list_bindings[] = {
     {"listDirectory", call_list_directory},
+    {"listTypes", call_list_types},
     {"indexListing", call_index_listing},
     {NULL, NULL},
 };

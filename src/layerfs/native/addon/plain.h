@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-/* As `CopyNumbers` of syscalls.ts has them; an owner below 0 is the source's own. */
+/* As `CopyNumbers` of syscalls.ts has them; a mode or an owner below 0 is the source's own. */
 enum { MODE, UID, GID, SECONDS, NANOSECONDS, KEEPS_TIME, NUMBERS };
 
 /* As `copyStatus` of syscalls.ts has them. */
@@ -15,7 +15,8 @@ enum { IS_DONE, IS_NOT_PLAIN, IS_GONE, IS_IN_THE_WAY, IS_NOT_WANTED };
 int copy_plain(int from_fd, const char *from_name, int to_fd, const char *to_name,
                const double *numbers, const char **call);
 
-/* How many bytes the file has, up to `size`; -1: it has more, is no plain file, or cannot be read. */
+/* How many bytes the file has, up to `size`; -1: it has more, is no plain file of one name, or cannot
+ * be read. */
 ssize_t read_plain(int dir_fd, const char *name, void *data, size_t size);
 
 #endif
