@@ -56,9 +56,13 @@ static void bind_console(int slave) {
   close(target);
 }
 
+/* Before the program begins, which may ask at once: the monitor may be slower. */
 static void set_console_size(int master) {
   const struct word *words = sandbox.console_size;
-  if (words == NULL) return;
+  if (words == NULL) {
+    resize_terminal(master);
+    return;
+  }
   const struct winsize size = {.ws_row = (unsigned short)number(words[0].text, UINT16_MAX),
                                .ws_col = (unsigned short)number(words[1].text, UINT16_MAX)};
   ioctl(master, TIOCSWINSZ, &size);
@@ -107,6 +111,7 @@ void hand_over_terminal(int master) {
   close(console);
 }
 
+/* To the size of the caller's terminal, in PID 1 as long as it has that one. */
 void resize_terminal(int master) {
   struct winsize size;
   for (int fd = 0; fd <= 2; fd++) {
