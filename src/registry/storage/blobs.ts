@@ -3,7 +3,7 @@
  *
  * 1. A record or link exists only after its bytes are complete, verified and synced.
  * 2. A blob is read through a repository's link only: knowing a digest gives no access.
- * 3. Order of creation: bytes, record, hint, link. What a crash leaves is never reachable.
+ * 3. Order of creation: bytes, record and hint, link. What a crash leaves is never reachable.
  * 4. A link needs its hint, and through it its record: whoever makes a link, or promises that it is
  *    there, reads them afterwards and rescues them (condemn.ts).
  */
@@ -13,6 +13,7 @@ import { createDigestHash } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { askAhead } from './ask-ahead.ts'
+import { atOnce } from './at-once.ts'
 import { makeOrRescue, rescue } from './condemn.ts'
 import { blobLinkKey, blobRecordKey, holderKey, holdersPrefix, nameFromListed } from './keys.ts'
 import type { ObjectBytes, ObjectRange, StoredObject } from './object-store.ts'
@@ -138,7 +139,11 @@ export function commitBlob(
     storage.objects.prepare?.(encodeLinking({ blob: expected, linkedAt }))
     const blob = await complete()
     for (;;) {
-      const kept = await keepRecord(storage, { blob, linkedAt })
+      const [kept] = await atOnce(
+        storage,
+        () => keepRecord(storage, { blob, linkedAt }),
+        () => hint(storage, repository, { blob, linkedAt }),
+      )
       // Else the record was collected in between: ours takes its place.
       if (!(await link(storage, repository, { blob: kept, linkedAt }))) continue
       if (kept.key !== blob.key) await storage.objects.delete(blob.key)
@@ -156,8 +161,11 @@ export function linkBlob(
   repository: RepositoryName,
   blob: StoredBlob,
 ): Promise<boolean> {
-  const linkedAt = storage.now().getTime()
-  return together(storage, storage => link(storage, repository, { blob, linkedAt }))
+  const linking = { blob, linkedAt: storage.now().getTime() }
+  return together(storage, async storage => {
+    await hint(storage, repository, linking)
+    return link(storage, repository, linking)
+  })
 }
 
 interface Linking {
@@ -166,19 +174,31 @@ interface Linking {
   readonly linkedAt: number
 }
 
+/** Before the link: whoever has that is found by it. Its bytes mean nothing. */
+async function hint(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  linking: Linking,
+): Promise<void> {
+  const key = holderKey(linking.blob.digest, repository)
+  await makeOrRescue(storage, key, encodeLinking(linking))
+}
+
+/** After the {@link hint}; whether there still is a record. */
 async function link(
   storage: RegistryStorage,
   repository: RepositoryName,
   { blob, linkedAt }: Linking,
 ): Promise<boolean> {
-  const hint = holderKey(blob.digest, repository)
   let named = blob
   for (;;) {
     const linking = { blob: named, linkedAt }
-    // The hint first: whoever has the link is found by it.
-    await makeOrRescue(storage, hint, encodeLinking(linking))
     await putLink(storage, blobLinkKey(repository, blob.digest), linking)
-    if ((await rescue(storage, hint)) === undefined) continue
+    const hinted = await rescue(storage, holderKey(blob.digest, repository))
+    if (hinted === undefined) {
+      await hint(storage, repository, linking)
+      continue
+    }
     const record = blobFrom(blob.digest, await rescue(storage, blobRecordKey(blob.digest)))
     if (record === undefined || record.key === named.key) return record !== undefined
     // The blob was collected and pushed again in between: its bytes are others now.

@@ -1,7 +1,7 @@
 /**
  * Manifests: stored as the exact bytes that were pushed, with the type they were pushed as.
  *
- * 1. Order of creation: catalog, manifest, what it refers to is held, referrer, hint, tag. A crash
+ * 1. Order of creation: catalog, manifest, what it refers to is held, referrer and hint, tag. A crash
  *    leaves no tag that points at nothing and no manifest that is in no catalog.
  * 2. Order of deletion: tags, manifest: nothing points at what is gone. The rest is collected.
  * 3. A tag is one object and is changed by compare-and-swap.
@@ -15,6 +15,7 @@ import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { askAhead } from './ask-ahead.ts'
+import { atOnce } from './at-once.ts'
 import { condemn, removeVersion, rescue } from './condemn.ts'
 import { manifestKey, tagKey } from './keys.ts'
 import { type ManifestDocument, parseManifestDocument } from './manifest-document.ts'
@@ -25,14 +26,15 @@ import { addRepository } from './repositories.ts'
 import { ResourceError } from './resource-error.ts'
 import { findManifest, newManifest, putManifest, type StoredManifest } from './stored-manifest.ts'
 import {
+  hintTags,
   immutableTag,
   mayPutTag,
+  type NotedWrite,
   newTag,
-  putTag,
+  putHintedTags,
   removeTagsOf,
-  renewTag,
+  renewTags,
   type TagCondition,
-  type TagWrite,
   tagFrom,
 } from './tags.ts'
 import { together } from './together.ts'
@@ -88,7 +90,7 @@ export async function pushManifest(
     await holdReferences(storage, repository, document)
   }
   // Nothing is stored for a push that cannot succeed; what decides is the write of the tag.
-  const writes: TagWrite[] = []
+  const writes: NotedWrite[] = []
   for (const tag of push.tags) {
     const write = { tag, manifest, ...termsOf(push), by: push.by }
     const seen = await mayPutTag(storage, repository, write)
@@ -103,7 +105,7 @@ export async function pushManifest(
 interface ParsedPush {
   readonly push: ManifestPush
   /** Of its tags. */
-  readonly writes: readonly TagWrite[]
+  readonly writes: readonly NotedWrite[]
   readonly document: ManifestDocument
   readonly manifest: StoredManifest
 }
@@ -122,11 +124,16 @@ async function settle(
   if (push.tags.length === 0) await mustMeetCondition(storage, repository, { digest, push })
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const { etag, isNew } = await putManifest(storage, repository, { digest, object, isThere })
-    await vouch(storage, repository, { document, manifest, newVersion: isNew ? etag : undefined })
-    for (const write of writes) {
-      await (attempt === 0 ? putTag : renewTag)(storage, repository, write)
-    }
-    if ((await storage.objects.get(manifestKey(repository, digest)))?.etag === etag) return
+    const newVersion = isNew ? etag : undefined
+    await atOnce(
+      storage,
+      () => vouch(storage, repository, { document, manifest, newVersion }),
+      () => (attempt === 0 ? hintTags(storage, repository, writes) : undefined),
+    )
+    const record = await (attempt === 0 ? putHintedTags : renewTags)(storage, repository, writes)
+    const look = () => storage.objects.get(manifestKey(repository, digest))
+    const [found] = await atOnce(storage, look, record)
+    if (found?.etag === etag) return
     if (attempt >= politeAfter) await pause(Math.random() * Math.min(1000, 20 * 2 ** attempt))
     object = newManifest(storage, manifest)
     isThere = false
@@ -145,7 +152,7 @@ function prepare(
 function termsOf({
   condition,
   mayOverwrite,
-}: ManifestPush): Pick<TagWrite, 'condition' | 'mayOverwrite'> {
+}: ManifestPush): Pick<NotedWrite, 'condition' | 'mayOverwrite'> {
   return { condition, mayOverwrite }
 }
 
@@ -158,8 +165,11 @@ async function vouch(
   const { document, manifest, newVersion } = version
   const { digest, bytes } = manifest
   try {
-    await addRepository(storage, repository)
-    await holdReferences(storage, repository, document)
+    await atOnce(
+      storage,
+      () => addRepository(storage, repository),
+      () => holdReferences(storage, repository, document),
+    )
   } catch (error) {
     if (newVersion !== undefined) {
       await removeVersion(storage, manifestKey(repository, digest), newVersion)

@@ -24,10 +24,12 @@ export interface TagChange {
 /** What is kept of one tag; older changes are collected. */
 export const maxTagChanges = 100
 
+export type NewTagChange = Omit<TagChange, 'at'> & { readonly tag: Tag }
+
 export async function recordTagChange(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { tag, ...change }: Omit<TagChange, 'at'> & { readonly tag: Tag },
+  { tag, ...change }: NewTagChange,
 ): Promise<void> {
   if (change.from === change.to) return
   const at = storage.now().getTime()

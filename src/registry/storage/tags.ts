@@ -15,7 +15,7 @@ import { listAll, type StoredObject } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
-import { recordTagChange } from './tag-history.ts'
+import { type NewTagChange, recordTagChange } from './tag-history.ts'
 
 export interface StoredTag {
   readonly digest: Digest
@@ -97,11 +97,59 @@ export async function putTag(
   repository: RepositoryName,
   write: TagWrite,
 ): Promise<void> {
-  // The hint's bytes too, which mean nothing: in a folder they are one file with two names.
-  const { tag, manifest, by, seen, record = newTag(storage, manifest) } = write
+  const writes = [{ ...write, record: write.record ?? newTag(storage, write.manifest) }]
+  await hintTags(storage, repository, writes)
+  await (await putHintedTags(storage, repository, writes))()
+}
+
+/** Before the tags: who deletes the manifest finds them by it. */
+export async function hintTags(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  writes: readonly NotedWrite[],
+): Promise<void> {
+  for (const { tag, manifest, seen, record } of writes) {
+    // A tag that points there has its hint.
+    if (seen?.found?.digest === manifest.digest) continue
+    // The tag's bytes, as its own mean nothing: in a folder they are one file with two names.
+    await makeOrRescue(storage, tagHintKey(repository, manifest.digest, tag), record)
+  }
+}
+
+export type NotedWrite = TagWrite & Required<Pick<TagWrite, 'record'>>
+
+/**
+ * As {@link putTag} for each, after {@link hintTags}; but what changed is recorded by whoever calls what
+ * this returns.
+ */
+export async function putHintedTags(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  writes: readonly NotedWrite[],
+): Promise<() => Promise<void>> {
+  const changes: NewTagChange[] = []
+  const record = async () => {
+    for (const change of changes) await recordTagChange(storage, repository, change)
+  }
+  try {
+    for (const write of writes) {
+      const change = await swapHintedTag(storage, repository, write)
+      if (change !== undefined) changes.push(change)
+    }
+  } catch (error) {
+    await record()
+    throw error
+  }
+  return record
+}
+
+async function swapHintedTag(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  write: NotedWrite,
+): Promise<NewTagChange | undefined> {
+  const { tag, manifest, by, seen, record } = write
   const hint = tagHintKey(repository, manifest.digest, tag)
-  // A tag that points there has its hint.
-  if (seen?.found?.digest !== manifest.digest) await makeOrRescue(storage, hint, record)
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const known = attempt === 0 ? { seen, record } : {}
     const { etag, found } = known.seen ?? (await seeTag(storage, repository, tag))
@@ -113,17 +161,27 @@ export async function putTag(
       await storage.objects.put(hint, record)
     }
     // What an upstream did is not undone here, and its history would keep what nobody uses.
-    if (manifest.upstream !== undefined) return
-    const change = { tag, by, from: found?.digest, to: manifest.digest }
-    return recordTagChange(storage, repository, defined(change))
+    if (manifest.upstream !== undefined) return undefined
+    return defined({ tag, by, from: found?.digest, to: manifest.digest })
   }
   throw new OciError('unavailable', `Cannot set tag "${tag}": it is set too often`)
 }
 
 /**
- * After the manifest was removed and is there again: the tag, if it still points at it or was removed
- * with it, is made another version, which nobody removes that saw it point at nothing.
+ * After the manifest was removed and is there again: each tag, if it still points at it or was removed
+ * with it, is made another version, which nobody removes that saw it point at nothing. There is nothing
+ * to record.
  */
+export async function renewTags(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  writes: readonly NotedWrite[],
+): Promise<() => Promise<void>> {
+  for (const write of writes) await renewTag(storage, repository, write)
+  return async () => {}
+}
+
+/** See {@link renewTags}. */
 export async function renewTag(
   storage: RegistryStorage,
   repository: RepositoryName,

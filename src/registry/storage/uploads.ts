@@ -108,10 +108,18 @@ export async function finishUpload(
   return blob
 }
 
-/** The blob is there: a session that another request changed meanwhile expires by itself. */
+/**
+ * The blob is there: a session that another request changed meanwhile expires by itself. Nobody waits
+ * for a trip to a store that is far, and one that fails leaves what expires as well.
+ */
 async function forgetSession(storage: RegistryStorage, session: UploadSession): Promise<void> {
+  const ended = endSession(storage, session)
+  if (storage.objects.isFar === true) {
+    ended.catch(() => {})
+    return
+  }
   try {
-    await endSession(storage, session)
+    await ended
   } catch (error) {
     if (!(error instanceof UploadRangeError)) throw error
   }
