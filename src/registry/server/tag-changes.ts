@@ -1,5 +1,5 @@
 /** Our extension: the history of a tag, and its undo. Spec: distribution-spec, Extensions. */
-import { listTagChanges } from '../storage/tag-history.ts'
+import { listTagChanges } from '../storage/tags.ts'
 import { undoTag } from '../storage/undo-tag.ts'
 import { author, type Handler, jsonReply } from './exchange.ts'
 import type { Endpoint } from './request-path.ts'

@@ -6,8 +6,8 @@
  *   d/<yyyymmdd>/<uuid>             blob bytes
  *   r/<name>/_b/<digest>            the repository has the blob: {size, key}
  *   r/<name>/_m/<digest>            manifest: a line of JSON, then the exact bytes
- *   r/<name>/_t/<tag>               tag: {digest, mediaType, size, pushedAt}
- *   r/<name>/_th/<tag>/<time>-<id>  a change of the tag: {at, by, from, to}
+ *   r/<name>/_t/<tag>               tag: {digest, mediaType, size, pushedAt, created: {at, by}}
+ *   r/<name>/_th/<tag>/<time>-<id>  a change of the tag that was there: {at, by, from, to}
  *   r/<name>/_mt/<digest>/<tag>     the tag once pointed here: a hint, checked against `_t`
  *   r/<name>/_r/<subject>/<digest>  descriptor of a referrer
  *   x/<alg>/<hh>/<hex>/<listed>     the repository may have the blob: a hint, checked against `_b`

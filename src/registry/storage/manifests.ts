@@ -25,17 +25,16 @@ import type { RegistryStorage } from './registry-storage.ts'
 import { addRepository } from './repositories.ts'
 import { ResourceError } from './resource-error.ts'
 import { findManifest, newManifest, putManifest, type StoredManifest } from './stored-manifest.ts'
+import { newTag, tagFrom } from './stored-tag.ts'
 import {
   hintTags,
   immutableTag,
   mayPutTag,
   type NotedWrite,
-  newTag,
   putHintedTags,
   removeTagsOf,
   renewTags,
   type TagCondition,
-  tagFrom,
 } from './tags.ts'
 import { together } from './together.ts'
 
@@ -94,7 +93,7 @@ export async function pushManifest(
   for (const tag of push.tags) {
     const write = { tag, manifest, ...termsOf(push), by: push.by }
     const seen = await mayPutTag(storage, repository, write)
-    writes.push({ ...write, seen, record: newTag(storage, manifest) })
+    writes.push({ ...write, seen, record: newTag(storage, { ...write, found: seen.found }) })
   }
   await storage.pushes.run(manifestKey(repository, digest), () =>
     together(storage, storage => settle(storage, repository, { push, writes, document, manifest })),

@@ -1,9 +1,10 @@
 /**
  * What a tag pointed at, and since when: one small object per change, oldest first. A hint for
  * people and for `undo`: written after the change, so a crash in between loses the entry and nothing
- * else.
+ * else. That it was made the tag itself says, until it changes: most never do.
  */
 import type { Digest } from '../../oci/digest.ts'
+import { field } from '../../oci/json.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { tagHistoryPrefix } from './keys.ts'
 import { listAll } from './object-store.ts'
@@ -24,21 +25,31 @@ export interface TagChange {
 /** What is kept of one tag; older changes are collected. */
 export const maxTagChanges = 100
 
-export type NewTagChange = Omit<TagChange, 'at'> & { readonly tag: Tag }
+/** When a tag was made, and who did it. */
+export type TagCreation = Pick<TagChange, 'at' | 'by'>
+
+export interface NewTagChange extends Omit<TagChange, 'at'> {
+  readonly tag: Tag
+  /** That it was made as `from`, when nothing says so but the tag that was there. */
+  readonly created?: TagCreation
+}
 
 export async function recordTagChange(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { tag, ...change }: NewTagChange,
+  { tag, created, ...change }: NewTagChange,
 ): Promise<void> {
-  if (change.from === change.to) return
-  const at = storage.now().getTime()
-  const key = `${tagHistoryPrefix(repository, tag)}${sortable(at)}-${storage.newId()}`
-  await storage.objects.put(key, encodeRecord({ at, ...change }), { durability: 'cached' })
+  const put = async (id: string, { at, ...entry }: TagChange) => {
+    const key = `${tagHistoryPrefix(repository, tag)}${sortable(at)}-${id}`
+    await storage.objects.put(key, encodeRecord({ at, ...entry }), { durability: 'cached' })
+  }
+  // Before what followed it in the same millisecond.
+  if (created !== undefined) await put('0', { ...created, ...field('to', change.from) })
+  await put(storage.newId(), { at: storage.now().getTime(), ...change })
 }
 
-/** The newest changes, newest first. */
-export async function listTagChanges(
+/** The newest changes that were recorded, newest first. */
+export async function listRecordedChanges(
   storage: RegistryStorage,
   repository: RepositoryName,
   tag: Tag,

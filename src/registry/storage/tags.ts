@@ -6,25 +6,22 @@
  * 2. `_mt/<digest>/<tag>` is written before a tag points at the digest and never trusted: deleting a
  *    manifest finds its tags there, in as many steps as it has tags, and checks each.
  */
-import { type Digest, parseDigest } from '../../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { makeOrRescue, removeVersion, rescue } from './condemn.ts'
 import { tagHintKey, tagHintsPrefix, tagKey, tagsPrefix } from './keys.ts'
-import { listAll, type StoredObject } from './object-store.ts'
-import { decodeRecord, encodeRecord } from './records.ts'
+import { listAll } from './object-store.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
-import { type NewTagChange, recordTagChange } from './tag-history.ts'
-
-export interface StoredTag {
-  readonly digest: Digest
-  /** Milliseconds since 1970; 0 when it is not known. */
-  readonly pushedAt: number
-  readonly etag: string
-  /** The registry that it was pulled from: then `pushedAt` is when it was last used, roughly. */
-  readonly upstream?: string
-}
+import { newTag, type StoredTag, type TaggedManifest, tagFrom } from './stored-tag.ts'
+import {
+  listRecordedChanges,
+  maxTagChanges,
+  type NewTagChange,
+  recordTagChange,
+  type TagChange,
+} from './tag-history.ts'
 
 /** What must be true of a tag for it to be set, decided and written as one step. */
 export type TagCondition =
@@ -34,12 +31,7 @@ export type TagCondition =
 
 export interface TagWrite {
   readonly tag: Tag
-  readonly manifest: {
-    readonly digest: Digest
-    readonly mediaType: string
-    readonly bytes: Uint8Array
-    readonly upstream?: string | undefined
-  }
+  readonly manifest: TaggedManifest
   readonly condition?: TagCondition | undefined
   /** Whether a tag that exists may be moved; default: it may. */
   readonly mayOverwrite?: boolean | undefined
@@ -97,7 +89,8 @@ export async function putTag(
   repository: RepositoryName,
   write: TagWrite,
 ): Promise<void> {
-  const writes = [{ ...write, record: write.record ?? newTag(storage, write.manifest) }]
+  const { seen = await seeTag(storage, repository, write.tag) } = write
+  const writes = [{ ...write, seen, record: newTag(storage, { ...write, found: seen.found }) }]
   await hintTags(storage, repository, writes)
   await (await putHintedTags(storage, repository, writes))()
 }
@@ -116,7 +109,7 @@ export async function hintTags(
   }
 }
 
-export type NotedWrite = TagWrite & Required<Pick<TagWrite, 'record'>>
+export type NotedWrite = TagWrite & Required<Pick<TagWrite, 'record' | 'seen'>>
 
 /**
  * As {@link putTag} for each, after {@link hintTags}; but what changed is recorded by whoever calls what
@@ -151,18 +144,20 @@ async function swapHintedTag(
   const { tag, manifest, by, seen, record } = write
   const hint = tagHintKey(repository, manifest.digest, tag)
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const known = attempt === 0 ? { seen, record } : {}
-    const { etag, found } = known.seen ?? (await seeTag(storage, repository, tag))
+    const isFirst = attempt === 0
+    const { etag, found } = isFirst ? seen : await seeTag(storage, repository, tag)
     mustAllow(storage, repository, { ...write, found })
-    if (!(await swapTag(storage, repository, { tag, manifest, etag, record: known.record })))
-      continue
+    const next = isFirst ? record : newTag(storage, { ...write, found })
+    if (!(await swapTag(storage, repository, { tag, etag, record: next }))) continue
     // It may have been collected before the tag was there.
     if ((await rescue(storage, hint)) === undefined) {
       await storage.objects.put(hint, record)
     }
     // What an upstream did is not undone here, and its history would keep what nobody uses.
     if (manifest.upstream !== undefined) return undefined
-    return defined({ tag, by, from: found?.digest, to: manifest.digest })
+    if (found === undefined || found.digest === manifest.digest) return undefined
+    const { digest: from, created } = found
+    return defined({ tag, by, from, to: manifest.digest, created })
   }
   throw new OciError('unavailable', `Cannot set tag "${tag}": it is set too often`)
 }
@@ -185,13 +180,26 @@ export async function renewTags(
 export async function renewTag(
   storage: RegistryStorage,
   repository: RepositoryName,
-  { tag, manifest }: TagWrite,
+  { tag, manifest, by }: TagWrite,
 ): Promise<void> {
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const found = await findTag(storage, repository, tag)
     if (found !== undefined && found.digest !== manifest.digest) return
-    if (await swapTag(storage, repository, { tag, manifest, etag: found?.etag })) return
+    const record = newTag(storage, { manifest, by, found })
+    if (await swapTag(storage, repository, { tag, etag: found?.etag, record })) return
   }
+}
+
+/** The newest changes, newest first. */
+export async function listTagChanges(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  tag: Tag,
+): Promise<TagChange[]> {
+  const found = await findTag(storage, repository, tag)
+  const recorded = await listRecordedChanges(storage, repository, tag)
+  if (found?.created === undefined) return recorded
+  return [{ ...found.created, to: found.digest }, ...recorded].slice(0, maxTagChanges)
 }
 
 /** Up to `max` tags after `last` in the order of their bytes. */
@@ -232,7 +240,8 @@ export async function removeTag(
   const { tag, found, by } = removal
   if (!(await removeVersion(storage, tagKey(repository, tag), found.etag))) return false
   if (found.upstream !== undefined) return true
-  await recordTagChange(storage, repository, defined({ tag, by, from: found.digest }))
+  const { digest: from, created } = found
+  await recordTagChange(storage, repository, defined({ tag, by, from, created }))
   return true
 }
 
@@ -277,13 +286,9 @@ async function swapTag(
   repository: RepositoryName,
   {
     tag,
-    manifest,
     etag,
-    record = newTag(storage, manifest),
-  }: Pick<TagWrite, 'tag' | 'manifest'> & {
-    readonly etag: string | undefined
-    readonly record?: Uint8Array | undefined
-  },
+    record,
+  }: Required<Pick<TagWrite, 'tag' | 'record'>> & { readonly etag: string | undefined },
 ): Promise<boolean> {
   const condition =
     etag === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'matches', etag } as const)
@@ -296,21 +301,6 @@ async function swapTag(
     if (hasCode(error, 'conflict')) return false
     throw error
   }
-}
-
-/** What a tag that is set now would be. */
-export function newTag(storage: RegistryStorage, manifest: TagWrite['manifest']): Uint8Array {
-  return encodeTag({ manifest, pushedAt: storage.now(), id: storage.newId() })
-}
-
-/** The id makes every push another version, also of the same in the same millisecond. */
-export function encodeTag({
-  manifest: { digest, mediaType, bytes, upstream },
-  pushedAt,
-  id,
-}: Pick<TagWrite, 'manifest'> & { readonly pushedAt: Date; readonly id: string }): Uint8Array {
-  const size = bytes.length
-  return encodeRecord({ digest, mediaType, size, pushedAt: pushedAt.toISOString(), upstream, id })
 }
 
 function mustAllow(
@@ -334,35 +324,6 @@ function mustAllow(
   if (found === undefined || found.digest === manifest.digest) return
   if (storage.policy.isImmutable(repository, tag)) throw isImmutable(tag)
   if (mayOverwrite === false) throw isNotTheirs(tag)
-}
-
-/** A store that remembers an object hands out the same one: it need not be read again. */
-const decoded = new WeakMap<StoredObject, StoredTag>()
-
-/** What the object of a tag says; `undefined` when there is none, or it is damaged. */
-export function tagFrom(object: StoredObject | undefined): StoredTag | undefined {
-  if (object === undefined) return undefined
-  const known = decoded.get(object)
-  if (known !== undefined) return known
-  const tag = decodeTag(object)
-  if (tag !== undefined) decoded.set(object, tag)
-  return tag
-}
-
-function decodeTag(object: StoredObject): StoredTag | undefined {
-  const { digest, pushedAt, upstream } = decodeRecord(object.bytes) ?? {}
-  if (typeof digest !== 'string') return undefined
-  const time = Date.parse(String(pushedAt))
-  try {
-    return {
-      digest: parseDigest(digest),
-      pushedAt: Number.isNaN(time) ? 0 : time,
-      etag: object.etag,
-      ...(typeof upstream === 'string' ? { upstream } : {}),
-    }
-  } catch {
-    return undefined
-  }
 }
 
 function isImmutable(tag: Tag): ResourceError {

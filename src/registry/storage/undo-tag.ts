@@ -5,8 +5,8 @@ import { manifestKey } from './keys.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
 import { findManifest } from './stored-manifest.ts'
-import { listTagChanges, type TagChange } from './tag-history.ts'
-import { findTag, putTag, removeTag } from './tags.ts'
+import type { TagChange } from './tag-history.ts'
+import { findTag, listTagChanges, putTag, removeTag } from './tags.ts'
 
 /**
  * Returns the change that was undone; undoing is a change like any other, so undoing twice is redoing.

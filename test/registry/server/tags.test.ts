@@ -80,6 +80,20 @@ describe("a tag's history", () => {
     ])
   })
 
+  it('begins in the tag itself, and is written down when that changes or goes', async () => {
+    const objects = new MemoryObjectStore()
+    await using registry = await startRegistry({ objects })
+    const recorded = () => objects.list('r/app/web/_th/', { max: 10 })
+    for (const image of [one, one]) await put(registry, 'x', image)
+    expect(await recorded()).toEqual([])
+    const [made] = await history(registry)
+    expect(made).toEqual({ at: expect.any(String), to: one.digest })
+    await new Promise(resolve => setTimeout(resolve, 2))
+    expect((await undo(registry)).status).toBe(200)
+    expect(await recorded()).toHaveLength(2)
+    expect(await history(registry)).toEqual([{ at: expect.any(String), from: one.digest }, made])
+  })
+
   it('is undone, redone, and brings back a deleted tag', async () => {
     await using registry = await startRegistry()
     const pause = () => new Promise(resolve => setTimeout(resolve, 2))

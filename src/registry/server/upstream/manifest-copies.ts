@@ -23,7 +23,8 @@ import {
   renewManifest,
   type StoredManifest,
 } from '../../storage/stored-manifest.ts'
-import { deleteTag, findTag, renewTag, type StoredTag } from '../../storage/tags.ts'
+import type { StoredTag } from '../../storage/stored-tag.ts'
+import { deleteTag, findTag, renewTag } from '../../storage/tags.ts'
 import { isOfStorage, missKey, type Place, type Through } from './context.ts'
 import {
   isLimit,

@@ -16,7 +16,8 @@ import { type ManifestDocument, parseManifestDocument } from '../manifest-docume
 import { pushManifest } from '../manifests.ts'
 import type { RegistryStorage } from '../registry-storage.ts'
 import { findManifest } from '../stored-manifest.ts'
-import { encodeTag, findTag } from '../tags.ts'
+import { encodeTag } from '../stored-tag.ts'
+import { findTag } from '../tags.ts'
 import { uploadWhole } from '../uploads.ts'
 import type { CopySource, SourceBlob, SourceFault, SourceTag } from './copy-source.ts'
 
