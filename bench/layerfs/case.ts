@@ -14,8 +14,9 @@ export interface Reference {
 export interface CaseResult {
   /** Milliseconds of each run. */
   readonly ours: readonly number[]
-  /** Of the process that did it, in bytes; absent where another one did. */
+  /** Of the process that did it, in bytes. */
   readonly peakMemory?: number
+  readonly memoryLimit?: number
   /** How much there was to do. */
   readonly detail: string
   readonly references: readonly Reference[]

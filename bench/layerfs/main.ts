@@ -76,11 +76,11 @@ async function resultOf({ title }: Case, directory: string): Promise<CaseResult>
 
 function rowsOf(
   { title }: Case,
-  { ours, peakMemory, detail, references, limitMs }: CaseResult,
+  { ours, peakMemory, memoryLimit, detail, references, limitMs }: CaseResult,
 ): string[][] {
   const time = median(ours)
   const name = `${title} (${detail})`
-  const memory = peakMemory === undefined ? '' : `${(peakMemory / 2 ** 20).toFixed(0)} MiB`
+  const memory = peakMemory === undefined ? '' : memoryCell(peakMemory, memoryLimit)
   if (references.length === 0) {
     const isMet = limitMs === undefined || time <= limitMs
     return [
@@ -105,6 +105,12 @@ function rowsOf(
     const rest = [other, shown(median(ms)), `${ratio.toFixed(2)}×`, ...target]
     return [...first, ...rest, i === 0 ? memory : '']
   })
+}
+
+function memoryCell(bytes: number, limit: number | undefined): string {
+  const inMiB = `${(bytes / 2 ** 20).toFixed(0)} MiB`
+  if (limit === undefined) return inMiB
+  return `${inMiB} of ${limit / 2 ** 20} ${verdict(bytes <= limit)}`
 }
 
 function verdict(isMet: boolean): string {

@@ -1,4 +1,7 @@
-/** A pull with all that unpacking takes, against docker and podman, from one registry of ours. */
+/**
+ * A pull with all that unpacking takes, by `tsrun create` as it is installed, against docker and
+ * podman, from one registry of ours.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createReadStream, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,10 +36,12 @@ export const pullCase: Case = {
       const name = `localhost:${registry.port}/bench/image:1`
       const bytes = await pushBenchImage(name, { directory, files })
       await using others = await otherTools(name, options)
-      const program = fileURLToPath(new URL('./pull-and-unpack.js', import.meta.url))
       const store = join(directory, 'store')
-      // Removed at the end, with all the rest: it is still synced in the background.
-      const ours = (run: number) => command(process.execPath, [program, `${store}-${run}`, name])
+      let peakMemory = 0
+      const ours = (run: number) => {
+        // Removed at the end, with all the rest: it is still synced in the background.
+        peakMemory = Math.max(peakMemory, createContainer(name, `${store}-${run}`))
+      }
       const works = [ours, ...others.tools.map(({ pull }) => pull)]
       const [own = [], ...rest] = await contest(runs, {
         works,
@@ -48,11 +53,22 @@ export const pullCase: Case = {
         ms: rest[i] ?? [],
       }))
       const detail = `${layerCount * files} files, ${(bytes / 1e6).toFixed(0)} MB packed`
-      return { ours: own, detail, references }
+      return { ours: own, peakMemory, memoryLimit: 150 * 2 ** 20, detail, references }
     } finally {
       await registry.stop()
     }
   },
+}
+
+const program = (name: string) => fileURLToPath(new URL(`../../dist/cli/${name}`, import.meta.url))
+
+/** Pulls the image and unpacks it first, into a new store. Returns its peak memory, in bytes. */
+function createContainer(image: string, root: string): number {
+  const tellMemory = fileURLToPath(new URL('./tell-memory.cjs', import.meta.url))
+  const start = ['--require', tellMemory, '--', program('tsrun.js')]
+  const env = { ...cleanEnvironment, HOME: root, TSBUILD_ROOT: root }
+  const said = command(process.execPath, [...start, 'create', '-q', image], env)
+  return Number(/^peak (\d+)$/m.exec(said)?.[1] ?? Number.NaN) * 1024
 }
 
 interface Registry {
@@ -61,8 +77,7 @@ interface Registry {
 }
 
 async function serve(root: string): Promise<Registry> {
-  const program = fileURLToPath(new URL('../../dist/cli/tsregistry.js', import.meta.url))
-  const args = ['--', program, 'serve', '--addr', '127.0.0.1:0', '--root', root]
+  const args = ['--', program('tsregistry.js'), 'serve', '--addr', '127.0.0.1:0', '--root', root]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] })
   const lines = createInterface({ input: child.stdout })
   for await (const line of lines) {
