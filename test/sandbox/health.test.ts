@@ -1,7 +1,7 @@
 /** Health checks of containers: what is probed, when, and what is told of it. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { cgroupHierarchies } from '../../src/layerfs/sandbox/cgroup-hierarchies.ts'
@@ -340,7 +340,10 @@ describe.skipIf(missing !== undefined)(`health checks${missing ? ` (${missing})`
       ...['--health-retries', '1000', '--health-timeout', '5s'],
     )
     await expect.poll(() => processesWith('sleep 7304').length, within).toBe(1)
-    process.kill(proberOf(monitorOf(id)) ?? 0, 'SIGKILL')
+    const prober = proberOf(monitorOf(id)) ?? 0
+    // A copy that nobody can write, as of exec.
+    expect(readlinkSync(`/proc/${prober}/exe`)).toContain('/memfd:sandbox')
+    process.kill(prober, 'SIGKILL')
     await expect.poll(() => healthOf(id).FailingStreak, within).toBe(1)
     expect(healthOf(id).Log).toEqual([
       expect.objectContaining({ ExitCode: -1, Output: expect.stringContaining('was killed') }),

@@ -57,7 +57,7 @@ function assertPossible(spec: SandboxSpec): void {
   const impossible = [
     [spec.terminal, 'a terminal'],
     [spec.init === true, 'an init'],
-    [spec.health !== undefined, 'a health check'],
+    [spec.health !== undefined, 'a health check, which --no-healthcheck does without'],
     [(spec.joined ?? []).length > 0, 'namespaces of another container'],
     [spec.shared?.includes('pid') === true, 'the processes of this machine'],
     [isInUserNamespace(), 'a user other than root'],

@@ -61,7 +61,7 @@ bool is_container_paused(void) {
 
 bool is_container_ending(void) {
   char namespace[64];
-  return readlinkat(probe.place, "ns/mnt", namespace, sizeof namespace) < 0;
+  return readlinkat(probe.place, "ns/mnt", namespace, sizeof namespace) < 0 && errno == ENOENT;
 }
 
 void prepare_probes(pid_t container) {
