@@ -39,9 +39,10 @@ describeWith(['root', 'busybox'], 'kill -9 of tsrun', () => {
     programs[Symbol.dispose]()
   })
 
-  /** A container with limits and an address; what it leaves in the background ends with it. */
+  const checks = ['--health-cmd', 'setsid sleep 60 & sleep 0.02', '--health-interval', '10ms']
+  /** A container with limits, an address and checks; what is left in the background ends with it. */
   const runArgs = (...flags: string[]) => [
-    ...['run', ...flags, '--memory', '64m', '--pids-limit', '50', image],
+    ...['run', ...flags, '--memory', '64m', '--pids-limit', '50', ...checks, image],
     ...['sh', '-c', 'setsid sleep 60 & echo made > /made; sleep 0.2; cat /sum'],
   ]
   it(`leaves no process, mount, address or cgroup, ${rounds} times`, async () => {
@@ -89,9 +90,8 @@ describeWith(['root', 'busybox'], 'kill -9 of tsrun', () => {
     const { child, ended } = programs.start('tsrun', ['--rm', image, 'sh', '-c', stubborn], {
       store,
     })
-    await expect
-      .poll(() => processesOf(programs).filter(line => line.includes('sleep 1000')).length)
-      .toBeGreaterThan(2)
+    const started = () => processesOf(programs).filter(line => line.includes('sleep 1000')).length
+    await expect.poll(started, { timeout: 20_000 }).toBeGreaterThan(2)
     child.kill('SIGKILL')
     await ended
     expect(await processesLeft(programs)).toEqual([])
