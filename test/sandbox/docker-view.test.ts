@@ -26,7 +26,7 @@ const sections = {
   sysctls: `cat ${ping}/ip_unprivileged_port_start ${ping}/ping_group_range`,
   hidden:
     'for f in kcore keys timer_list sched_debug scsi acpi; do ls -ld /proc/$f; head -c 1 /proc/$f; done 2>&1',
-  proc: "cd /proc; stat -c '%A %u:%g %n' [a-z]*; cd /sys; stat -c '%A %u:%g /sys/%n' * */; echo /proc/[0-9]* | wc -w",
+  proc: "cd /proc; stat -c '%A %u:%g %n' [a-z]*; cd /sys; stat -c '%A %u:%g /sys/%n' * */; set -- /proc/[0-9]*; echo $#",
   calls: 'view',
 } as const
 type Section = keyof typeof sections
