@@ -33,6 +33,11 @@ export interface DeleteOptions {
   readonly condition?: Extract<Condition, { kind: 'matches' }>
   /** `cached`: after a power failure the object may be back. */
   readonly durability?: PutOptions['durability']
+  /**
+   * Whoever may change the object claims it first (`ObjectAppender.claim`), and the caller has done so:
+   * no lock of the key is needed to decide the condition.
+   */
+  readonly isClaimed?: boolean
 }
 
 /** A small object, whole. */

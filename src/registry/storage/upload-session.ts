@@ -156,6 +156,8 @@ export async function endSession(storage: RegistryStorage, session: UploadSessio
       condition: { kind: 'matches', etag: session.etag },
       // One that comes back expires.
       durability: 'cached',
+      // By its turn, or as nobody was told of it.
+      isClaimed: storage.objects.claim !== undefined,
     })
   } catch (error) {
     throw hasCode(error, 'conflict') ? lostTurn(session) : error

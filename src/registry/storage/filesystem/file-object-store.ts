@@ -5,8 +5,9 @@
  *    created: never half-written.
  * 2. A `synced` write is on the disk, with the directories that name it, before it resolves.
  * 3. Reads do not follow symbolic links, and a key cannot leave the folder.
- * 4. Every write but a creation, which `link` decides, holds the key's lock from the comparison to
- *    the rename. The lock is among all processes of the machine that have the folder open.
+ * 4. Every write but a creation, which `link` decides, and what is claimed, holds the key's lock from
+ *    the comparison to the rename. The lock is among all processes of the machine that have the folder
+ *    open.
  */
 import { hash } from 'node:crypto'
 import { readdir, stat, unlink } from 'node:fs/promises'
@@ -191,14 +192,15 @@ class FileObjectStore implements ObjectBatch {
   }
 
   delete(key: string, options: DeleteOptions = {}): Promise<void> {
-    const { condition, durability = 'synced' } = options
+    const { condition, durability = 'synced', isClaimed = false } = options
     const path = this.#pathOf(key)
-    return this.#shared.locks.run(key, async () => {
+    const remove = async () => {
       if (condition !== undefined) await this.#mustMatch(key, condition.etag)
       await this.#writes.remove(path, durability).catch(error => {
         if (!isAbsence(error)) throw error
       })
-    })
+    }
+    return isClaimed ? remove() : this.#shared.locks.run(key, remove)
   }
 
   append(key: string, from?: Checkpoint): Promise<Append> {
