@@ -6,7 +6,8 @@ import { LongestFirst } from './scripts/longest-first.mjs'
 /** Real daemons, a shared kernel and a busy machine: CI asks a second time before it calls it broken. */
 const retry = process.env['CI'] === undefined ? 0 : 1
 
-const nativeFolder = ['test/support/native-folder.ts']
+const leavesNothing = 'test/support/no-leftovers.ts'
+const setupFiles = [leavesNothing, 'test/support/native-folder.ts']
 
 /** They judge what is left on the whole machine, cgroups and bridge ports, or how long it takes. */
 const alone = ['test/e2e/kill-{sharing,tsbuild,tsrun}.test.ts', 'test/e2e/quickstart.test.ts']
@@ -40,7 +41,7 @@ export default defineConfig({
         test: {
           name: 'plain',
           retry,
-          setupFiles: nativeFolder,
+          setupFiles,
           include: plain,
           isolate: false,
           testTimeout: 20_000,
@@ -52,7 +53,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           retry,
-          setupFiles: nativeFolder,
+          setupFiles,
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/sandbox/**', ...plain],
           testTimeout: 20_000,
@@ -64,7 +65,7 @@ export default defineConfig({
         test: {
           name: 'sandbox',
           retry,
-          setupFiles: nativeFolder,
+          setupFiles,
           include: ['test/sandbox/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout,
@@ -76,6 +77,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           retry,
+          setupFiles: leavesNothing,
           include: ['test/e2e/**/*.test.ts'],
           exclude: alone,
           testTimeout: 300_000,
@@ -88,6 +90,7 @@ export default defineConfig({
         test: {
           name: 'alone',
           retry,
+          setupFiles: leavesNothing,
           include: alone,
           testTimeout: 300_000,
           hookTimeout: 300_000,

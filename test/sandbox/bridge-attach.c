@@ -26,9 +26,11 @@ static pid_t start_child(bool isolated) {
   int ready[2];
   char byte = 0;
   if (pipe2(ready, O_CLOEXEC) != 0) return -1;
-  const pid_t child = fork();
+  const pid_t parent = getpid(), child = fork();
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* It was killed before we asked for its end to be ours. */
+    if (getppid() != parent) _exit(1);
     if (isolated && unshare(CLONE_NEWNET) != 0) _exit(1);
     if (write(ready[1], "", 1) != 1) _exit(1);
     for (;;) pause();

@@ -13,7 +13,8 @@ import { type Compiled, compileSources } from '../../support/compiled.ts'
 import { type Content, content, imageOf } from './contents.ts'
 import { serveRegistry } from './program.ts'
 
-const { TSREGISTRY_KILLS = '40' } = process.env
+/** test/e2e/kill-tsregistry.test.ts has as many again, of requests that this one does not make. */
+const { TSREGISTRY_KILLS = '20' } = process.env
 const rounds = Number(TSREGISTRY_KILLS)
 
 /** What nobody needs goes almost at once, so that kills come in the middle of it. */
