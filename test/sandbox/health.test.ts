@@ -100,8 +100,8 @@ describe.skipIf(missing !== undefined)(`health checks${missing ? ` (${missing})`
   test('starting, unhealthy after the retries, healthy with the first success', async () => {
     const id = start('echo asked; test -e /tmp/ok', '--health-interval', '300ms')
     const first = healthOf(id)
-    expect(first.Status).toBe('starting')
-    expect(first.FailingStreak).toBe(first.Log.length)
+    expect(first.Status).toBe(first.FailingStreak < 3 ? 'starting' : 'unhealthy')
+    expect(first.Log).toHaveLength(Math.min(first.FailingStreak, 5))
     await expect.poll(() => statusOf(id), within).toBe('unhealthy')
     const failed = healthOf(id)
     expect(failed.FailingStreak).toBeGreaterThanOrEqual(3)
@@ -207,12 +207,12 @@ describe.skipIf(missing !== undefined)(`health checks${missing ? ` (${missing})`
   test('one that takes too long ends with all that it started', async () => {
     const id = start(
       'echo begun; setsid sleep 7301 & sleep 7301',
-      ...['--health-timeout', '200ms', '--health-retries', '2'],
+      ...['--health-timeout', '1s', '--health-retries', '2'],
     )
     await expect.poll(() => statusOf(id), within).toBe('unhealthy')
     expect(healthOf(id).Log.at(-1)).toMatchObject({
       ExitCode: -1,
-      Output: 'Health check exceeded timeout (0.2s): begun\n',
+      Output: 'Health check exceeded timeout (1s): begun\n',
     })
     // One probe's at most, where cgroups end them.
     if (unified !== undefined) expect(processesWith('sleep 7301').length).toBeLessThanOrEqual(2)
@@ -225,7 +225,7 @@ describe.skipIf(missing !== undefined)(`health checks${missing ? ` (${missing})`
     async () => {
       const id = start(
         'test -e /tmp/late && sleep 7302; test -e /tmp/mended && exit; touch /tmp/mended; setsid sleep 7303 &',
-        ...['--health-timeout', '200ms', '--health-retries', '1'],
+        ...['--health-timeout', '2s', '--health-retries', '1'],
       )
       await expect.poll(() => statusOf(id), within).toBe('healthy')
       expect(processesWith('sleep 7303')).toHaveLength(1)
@@ -259,13 +259,13 @@ describe.skipIf(missing !== undefined)(`health checks${missing ? ` (${missing})`
   test.skipIf(unified === undefined)(
     'a container that is paused is not probed, and is not healthy',
     async () => {
-      const id = start('true', '--health-timeout', '300ms')
+      const id = start('true', '--health-timeout', '1s')
       await expect.poll(() => statusOf(id), within).toBe('healthy')
       expect(tsrun('pause', id).status).toBe(0)
       expect(statusOf(id)).toBe('unhealthy')
       expect(tsrun('ps', '--format', '{{.Status}}').stdout).toMatch(/\(Paused\)\n$/)
       // One that was under way when it froze counts for nothing.
-      await new Promise(resolve => setTimeout(resolve, 700))
+      await new Promise(resolve => setTimeout(resolve, 1500))
       const before = healthOf(id).Log.at(-1)?.Start
       await new Promise(resolve => setTimeout(resolve, 300))
       expect(healthOf(id).Log.at(-1)?.Start).toBe(before)
@@ -337,7 +337,7 @@ describe.skipIf(missing !== undefined)(`health checks${missing ? ` (${missing})`
   test('killed, a probe has failed, and the next one comes', async () => {
     const id = start(
       'test -e /tmp/ok || sleep 7304',
-      ...['--health-retries', '1000', '--health-timeout', '5s'],
+      ...['--health-retries', '1000', '--health-timeout', '10s'],
     )
     await expect.poll(() => processesWith('sleep 7304').length, within).toBe(1)
     const prober = proberOf(monitorOf(id)) ?? 0
