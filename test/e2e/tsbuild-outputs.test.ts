@@ -208,6 +208,9 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild --output', () => {
     const { code, stderr } = await store.attempt('tsbuild', [
       ...['-o', `type=oci,dest=${missing}`, context],
     ])
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('ENOENT') })
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining('there is no directory'),
+    })
   })
 })

@@ -212,7 +212,7 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild', () => {
     [['--bogus', '.'], 125, 'Unknown flag "--bogus"'],
     [['buidl', '.'], 125, 'Did you mean "tsbuild build"?'],
     [['build'], 125, 'takes 1 argument, got 0'],
-    [['build', '/nowhere/at/all'], 125, 'is not a directory'],
+    [['build', '/nowhere/at/all'], 125, 'is not there'],
     [['-f', 'Missing', '.'], 1, 'failed to read dockerfile: open Missing'],
     [['--secret', 'id=x,src=/nowhere', '-f', 'Secret', '.'], 1, 'Cannot read secret "x"'],
   ])('%j ends with %i', async (args, expected, message) => {
