@@ -4,22 +4,24 @@
  *
  *   npm run bench -- sandbox [--quick]
  *
- * As root. crun refuses machines where cgroups of both versions are mounted; there it is measured by a
- * process of its own that does not see the second.
+ * As root. All but Docker and our own library are started by a small process, which measures their
+ * time and nothing of Node's. crun refuses machines where cgroups of both versions are mounted; there it
+ * does not see the second.
  */
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { cgroupHierarchies } from '../../src/layerfs/sandbox/cgroup-hierarchies.ts'
 import { runSandbox } from '../../src/layerfs/sandbox/run.ts'
 import { type DockerDaemon, startDocker } from '../../test/e2e/docker-daemon.ts'
-import { cleanEnvironment, command, contest, isThere, median, table } from '../measure.ts'
+import { cleanEnvironment, command, isThere, median, table } from '../measure.ts'
 import { makePlace, type Place, type PreparedRun } from './place.ts'
 
 const isQuick = process.argv.includes('--quick')
 const checkout = process.cwd()
 const native = `${checkout}/build/native/sandbox`
 
-/** The native program as our processes start it: operations on 3, records on 4. */
+/** The native program as a container's caller starts it: operations on 3, records on 4. */
 function runNative(operations: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(native, [], {
@@ -40,46 +42,49 @@ function runNative(operations: Buffer): Promise<void> {
   })
 }
 
-function runOther(program: string, args: readonly string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: cleanEnvironment,
-    })
-    const said: Buffer[] = []
-    child.stderr.on('data', chunk => said.push(chunk))
-    child.on('error', reject)
-    child.on('close', code => {
-      if (code === 0) resolve()
-      else reject(new Error(`${program} ended with ${code}: ${Buffer.concat(said)}`))
-    })
-  })
-}
-
 let containers = 0
 const name = () => `tsbuild-bench-${process.pid}-${containers++}`
 
 interface Contestant {
   readonly title: string
-  readonly work: () => Promise<unknown>
-  /** How long each of so many runs took, where that is not for `work` to tell. */
-  readonly measure?: (runs: number) => Promise<number[]>
+  /** Once, from nothing to gone: milliseconds. Throws where it does not run. */
+  readonly run: () => number | Promise<number>
   /** Not measured, as others have none of it here. */
   readonly before?: () => void
   readonly after?: () => void
 }
 
+/** Milliseconds that starter.c measured. */
+const timeIn = (output: string) => Number(output.split('\n', 1)[0]) / 1e6
+
+/** Of a program with its arguments. */
+const timed = (...run: readonly string[]) => timeIn(command(starter, ['-', ...run]))
+
+function timedNative(operations: string): number {
+  const output = command(starter, [operations, native])
+  if (output.includes('exit\u00000\u0000')) return timeIn(output)
+  throw new Error(output.replaceAll('\0', ' '))
+}
+
 /** What it does is measured, its cgroup not: of crun and runc those are switched off, too. */
-function nativeContestant(title: string, prepare: () => PreparedRun): Contestant {
+function nativeContestant(title: string, { directory }: Place, prepare: () => PreparedRun) {
   let prepared: PreparedRun | undefined
+  const operations = join(directory, 'operations')
   return {
     title,
     before: () => {
       prepared = prepare()
+      writeFileSync(operations, prepared.operations)
     },
-    work: () => runNative((prepared as PreparedRun).operations),
+    run: () => timedNative(operations),
     after: () => prepared?.[Symbol.dispose](),
   }
+}
+
+async function measured(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await work()
+  return performance.now() - start
 }
 
 function contestants(place: Place): Contestant[] {
@@ -92,35 +97,33 @@ function contestants(place: Place): Contestant[] {
       id: name(),
     })
   const list: Contestant[] = [
-    nativeContestant('sandbox (native program)', () => place.prepare('none')),
-    nativeContestant('sandbox, bridge network', () => place.prepare('bridge')),
-    { title: 'runSandbox() in a running Node', work: inProcess },
+    nativeContestant('sandbox (native program)', place, () => place.prepare('none')),
+    nativeContestant('sandbox, bridge network', place, () => place.prepare('bridge')),
+    { title: 'runSandbox() in a running Node', run: () => measured(inProcess) },
   ]
   const bundle = ['run', '--bundle', place.bundle]
   if (isThere('crun')) list.push(crunContestant(place))
   if (isThere('runc')) {
-    const global = ['--root', `${place.directory}/runc`]
-    list.push({ title: 'runc', work: () => runOther('runc', [...global, ...bundle, name()]) })
+    const root = ['--root', `${place.directory}/runc`]
+    list.push({ title: 'runc', run: () => timed('runc', ...root, ...bundle, name()) })
   }
   return list
 }
 
-function runCrun(directory: string): Promise<void> {
-  const global = ['--root', `${directory}/crun`, '--cgroup-manager=disabled']
-  return runOther('crun', [...global, 'run', '--bundle', `${directory}/bundle`, name()])
-}
-
-function crunContestant({ directory }: Place): Contestant {
-  const title = 'crun'
+function crunContestant({ directory, bundle }: Place): Contestant {
   const { v1, v2 } = cgroupHierarchies()
-  if (v2 === undefined || Object.keys(v1).length === 0) {
-    return { title, work: () => runCrun(directory) }
+  const isHybrid = v2 !== undefined && Object.keys(v1).length > 0
+  const hidden = ['-m', 'sh', '-c', 'umount "$1" && shift && exec "$@"', 'sh', v2 ?? '']
+  const hiding = isHybrid ? ['unshare', ...hidden] : []
+  const options = ['--root', `${directory}/crun`, '--cgroup-manager=disabled']
+  return {
+    title: 'crun',
+    run: () => {
+      const crun = ['crun', ...options, 'run', '--bundle', bundle, name()]
+      const [program = '', ...args] = [...hiding, starter, '-', ...crun]
+      return timeIn(command(program, args))
+    },
   }
-  const script = 'umount "$1" && shift && exec "$@"'
-  const args = ['-m', 'sh', '-c', script, 'sh', v2, process.execPath, process.argv[1] ?? '']
-  const measure = async (runs: number) =>
-    JSON.parse(command('unshare', [...args, '--crun', directory, `${runs}`])) as number[]
-  return { title, work: () => measure(1), measure }
 }
 
 async function usable(list: readonly Contestant[]): Promise<Contestant[]> {
@@ -128,7 +131,7 @@ async function usable(list: readonly Contestant[]): Promise<Contestant[]> {
   for (const one of list) {
     one.before?.()
     try {
-      await one.work()
+      await one.run()
       found.push(one)
     } catch (error) {
       console.log(`${one.title}: left out: ${String(error).slice(0, 200)}`)
@@ -172,7 +175,7 @@ async function dockerContestant(place: Place, daemon: DockerDaemon): Promise<Con
   command('tar', ['-C', place.layer, '-cf', archive, '.'])
   await daemon.docker(['import', archive, 'bench'])
   const args = ['run', '--rm', '--network', 'none', 'bench', '/true']
-  return { title: 'docker run', work: () => daemon.docker(args) }
+  return { title: 'docker run', run: () => measured(() => daemon.docker(args)) }
 }
 
 async function measure(place: Place): Promise<void> {
@@ -188,17 +191,17 @@ async function measure(place: Place): Promise<void> {
 }
 
 async function compete(list: readonly Contestant[]): Promise<void> {
-  const runs = isQuick ? 20 : 100
-  const times: number[][] = []
+  const rows: string[][] = []
   // Each by itself: what one leaves for the kernel to take down would slow the next.
-  for (const { work, measure: own, ...around } of list) {
-    if (own !== undefined) times.push(await own(runs))
-    else times.push(...(await contest(runs, { works: [work], ...around })))
+  for (const { title, run, before, after } of list) {
+    const times: number[] = []
+    for (let i = 0; i < (isQuick ? 20 : 100); i++) {
+      before?.()
+      times.push(await run())
+      after?.()
+    }
+    rows.push([title, Math.min(...times).toFixed(2), median(times).toFixed(2)])
   }
-  const rows = list.map(({ title }, index) => {
-    const values = times[index] ?? []
-    return [title, Math.min(...values).toFixed(2), median(values).toFixed(2)]
-  })
   console.log(table(['create → exit of a static true, ms', 'least', 'median'], rows))
 }
 
@@ -229,12 +232,8 @@ async function leak(place: Place): Promise<void> {
   )
 }
 
-const [option, crunDirectory = '', runs = ''] = process.argv.slice(2)
-if (option === '--crun') {
-  const [times] = await contest(Number(runs), { works: [() => runCrun(crunDirectory)] })
-  console.log(JSON.stringify(times))
-} else {
-  using place = makePlace()
-  await measure(place)
-  await leak(place)
-}
+using place = makePlace()
+const starter = join(place.directory, 'starter')
+command('cc', ['-O1', '-static', '-o', starter, join(checkout, 'bench/sandbox/starter.c')])
+await measure(place)
+await leak(place)
