@@ -20,15 +20,20 @@ const readOnlyAttribute = 1
  */
 export function openMount(mount: RootMount): number {
   if (mount.kind === 'directory') return openDirectory(mount.path)
-  const [only, ...more] = mount.lower
-  // The kernel wants two directories at least; one alone needs no overlay.
-  if (mount.upper === undefined && only !== undefined && more.length === 0) {
-    return openDirectory(only)
-  }
-  if (mount.upper !== undefined && only === undefined) return openDirectory(mount.upper)
-  if (only === undefined) throw new Error('A mount without a directory')
+  if (!isOverlay(mount)) return openDirectory(onlyDirectoryOf(mount))
   if (overlayUse() === 'copy') return openDirectory(copiedTree(mount))
   return mountOverlay(mount)
+}
+
+/** The kernel wants two directories at least; one alone needs no overlay. */
+export function isOverlay(mount: RootMount): mount is RootMount & { kind: 'overlay' } {
+  return mount.kind === 'overlay' && mount.lower.length + (mount.upper === undefined ? 0 : 1) > 1
+}
+
+function onlyDirectoryOf({ lower: [lower], upper }: RootMount & { kind: 'overlay' }): string {
+  const only = upper ?? lower
+  if (only === undefined) throw new Error('A mount without a directory')
+  return only
 }
 
 export interface OverlayOptions {

@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RootMount } from '../mount.ts'
 import { type FileStat, type Name, syscalls } from '../native/syscalls.ts'
-import { openMount } from './detached-mount.ts'
+import { isOverlay, openMount } from './detached-mount.ts'
 import { openUnlessMissing } from './directory-cache.ts'
 import { isDirectory, isFile, openAs } from './file-type.ts'
 import { openInRoot, openWithoutLinks, procPath } from './open-in-root.ts'
@@ -130,7 +130,7 @@ function rootOf(fd: number, mount: RootMount): Root {
   }
   const close = (): void => {
     // Unmounting, the kernel waits for its other processors; for what nobody writes to, we do not.
-    if (mount.kind === 'overlay' && mount.upper === undefined) closeFd(fd, () => {})
+    if (isOverlay(mount) && mount.upper === undefined) closeFd(fd, () => {})
     else closeSync(fd)
     allowNextMount(mount)
   }
@@ -156,8 +156,7 @@ function rootOf(fd: number, mount: RootMount): Root {
 
 /** By the kernel's name of it, which of a mount that is mounted nowhere begins at its root. */
 function openInUpper(fd: number, mount: RootMount): number | undefined {
-  const isMounted = mount.kind === 'overlay' && mount.lower.length > 0 && overlayUse() !== 'copy'
-  if (!isMounted || mount.upper === undefined) return undefined
+  if (!isOverlay(mount) || mount.upper === undefined || overlayUse() === 'copy') return undefined
   const path = latin1Of(readlinkSync(procPath(fd), { encoding: 'buffer' }))
   const layer = openSync(mount.upper, openAs.directory)
   const found = withFd(layer, () =>

@@ -11,12 +11,7 @@ import { hasCode } from '../../oci/errors.ts'
 import { isInUserNamespace } from '../layer/overlay-format.ts'
 import type { Hierarchies } from './cgroup-hierarchies.ts'
 import { ownerMark, removeCgroup } from './cgroup-leftovers.ts'
-import {
-  type DeviceRule,
-  defaultDeviceRules,
-  deviceProgram,
-  deviceRuleLine,
-} from './device-rules.ts'
+import { boundedBy, type DeviceRule, defaultDeviceRules, deviceRuleLine } from './device-rules.ts'
 
 export type DeviceBound =
   | { readonly kind: 'shared'; readonly directory: string }
@@ -41,17 +36,17 @@ export function boundDevices({ rules, name }: DeviceWishes, hierarchies: Hierarc
   // The kernel lets nobody else decide about devices, and in other namespaces makes none work.
   if (isInUserNamespace()) return { kind: 'none' }
   try {
-    const lines = [...defaultDeviceRules, ...rules]
     const { devices: classic } = hierarchies.v1
     // The second version first, also where it has nothing else: a container begins in its cgroup,
     // while entering one of the first takes the kernel ten milliseconds.
     const directory = makeUnified(name, hierarchies)
     if (directory !== undefined) {
-      return { kind: 'filtered', directory, program: deviceProgram(lines) }
+      return { kind: 'filtered', directory, program: boundedBy(rules) }
     }
     if (classic === undefined) return { kind: 'none' }
     const parent = join(classic, 'tsbuild')
     mkdirSync(parent, { recursive: true })
+    const lines = [...defaultDeviceRules, ...rules]
     if (rules.length === 0) return { kind: 'shared', directory: shared(parent, lines) }
     return { kind: 'own', directory: makeBounded(join(parent, name), lines) }
   } catch (error) {

@@ -45,6 +45,15 @@ export function deviceRuleLine({ type, major, minor, access }: DeviceRule): stri
   return `${type[0]} ${major ?? '*'}:${minor ?? '*'} ${access}`
 }
 
+let ofNoWishes: Uint8Array | undefined
+
+/** {@link deviceProgram} of the default rules and these; most containers have none. */
+export function boundedBy(rules: readonly DeviceRule[]): Uint8Array {
+  if (rules.length > 0) return deviceProgram([...defaultDeviceRules, ...rules])
+  ofNoWishes ??= deviceProgram(defaultDeviceRules)
+  return ofNoWishes
+}
+
 /** A program of type CGROUP_DEVICE that allows what one of the rules allows. */
 export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array {
   const code: Instruction[] = [
