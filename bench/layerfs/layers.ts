@@ -1,9 +1,12 @@
 /** One layer: unpacked, diffed, compressed. */
 import { createHash } from 'node:crypto'
 import {
+  closeSync,
   copyFileSync,
   createReadStream,
   mkdirSync,
+  openSync,
+  readSync,
   rmSync,
   statSync,
   truncateSync,
@@ -114,7 +117,7 @@ export const parallelGzip: Case = {
     let size = 0
     const compress = async (concurrency: number) => {
       size = 0
-      for await (const chunk of gzip(createReadStream(tar), { concurrency })) size += chunk.length
+      for await (const chunk of gzip(piecesOf(tar), { concurrency })) size += chunk.length
     }
     let whole = 0
     const compressWhole = async () => {
@@ -130,7 +133,7 @@ export const parallelGzip: Case = {
       () => command('sh', ['-c', pack, tar]),
       () => command('sh', ['-c', `${pack} & ${pack}; wait`, tar]),
     ]
-    const [ours = [], one = [], stream = [], program = [], pair = []] = await contest(3, { works })
+    const [ours = [], one = [], stream = [], program = [], pair = []] = await contest(5, { works })
     const speed = (total / 1e3 / median(ours)).toFixed(0)
     const more = ((100 * size) / whole - 100).toFixed(1)
     // What two processors are here: they may share a core, or its clock.
@@ -146,4 +149,19 @@ export const parallelGzip: Case = {
       ],
     }
   },
+}
+
+/** As a layer's tar comes when it is made of a directory: by this thread, none of the pool's. */
+function* piecesOf(path: string): Generator<Uint8Array> {
+  const fd = openSync(path, 'r')
+  try {
+    for (;;) {
+      const piece = Buffer.allocUnsafe(512 * 1024)
+      const length = readSync(fd, piece)
+      if (length === 0) return
+      yield piece.subarray(0, length)
+    }
+  } finally {
+    closeSync(fd)
+  }
 }
