@@ -6,6 +6,7 @@ import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs
 import { join } from 'node:path'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { cgroupHierarchies } from '../sandbox/cgroup-hierarchies.ts'
+import { namespaceNames } from '../sandbox/namespace-names.ts'
 import type { Operation } from '../sandbox/operation-words.ts'
 import { processStart } from '../sandbox/process-start.ts'
 import { flag, processOperations } from './bundle-operations.ts'
@@ -89,20 +90,9 @@ function openProcess({ id, pid, startTime }: JoinTarget): number {
   throw ended()
 }
 
-const namespaces = [
-  ['user', 'user'],
-  ['pid', 'pid'],
-  ['network', 'net'],
-  ['ipc', 'ipc'],
-  ['uts', 'uts'],
-  ['time', 'time'],
-  ['mount', 'mnt'],
-  ['cgroup', 'cgroup'],
-] as const
-
 /** Those that are not ours anyway. */
 function namespacesToJoin(place: number, entry: string): Operation[] {
-  return namespaces.flatMap(([kind, name]) => {
+  return namespaceNames.flatMap(([kind, name]) => {
     const path = `/proc/self/fd/${place}/ns/${name}`
     if (!existsSync(path)) return []
     const [theirs, ours] = [statSync(path), statSync(`/proc/self/ns/${name}`)]

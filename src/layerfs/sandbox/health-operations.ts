@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { namespaceNames } from './namespace-names.ts'
 import { encodeWords, type Operation } from './operation-words.ts'
 import {
   capabilityOperations,
@@ -43,15 +44,8 @@ export function healthOperations(
 /** Where the monitor has the container's first process; native/sandbox/probe.c. */
 const place = '/proc/self/fd/5/ns'
 
-const namespaces = [
-  ['pid', 'pid'],
-  ['network', 'net'],
-  ['ipc', 'ipc'],
-  ['uts', 'uts'],
-  ['time', 'time'],
-  ['mount', 'mnt'],
-  ['cgroup', 'cgroup'],
-] as const
+/** The monitor is in that of users anyway. */
+const namespaces = namespaceNames.filter(([kind]) => kind !== 'user')
 
 function probeOperations(
   spec: SandboxSpec,
