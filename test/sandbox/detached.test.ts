@@ -12,11 +12,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
-import { type Box, makeBox, missing } from './box.ts'
-
-const { PATH = '' } = process.env
+import { missing } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
 function linkOf(path: string): string | undefined {
   try {
@@ -28,38 +25,23 @@ function linkOf(path: string): string | undefined {
 }
 
 describe.skipIf(missing !== undefined)(`tsrun -d${missing ? ` (${missing})` : ''}`, () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
+  let box: TsrunStore['box']
   let program: string
-  let env: Record<string, string>
+  let env: TsrunStore['env']
   let store: string
+  let tsrun: TsrunStore['tsrun']
 
   beforeAll(() => {
-    compiled = compileSources()
-    box = makeBox()
-    program = join(compiled.dist, 'cli/tsrun.js')
-    store = join(box.directory, 'store')
-    env = { ...nativeEnvironment, PATH, HOME: box.directory, TSBUILD_ROOT: store }
-    const archive = join(box.directory, 'rootfs.tar')
-    spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
-    expect(tsrun('import', archive, 'bb').stderr).toBe('')
+    made = makeTsrunStore()
+    ;({ box, store, program, env, tsrun } = made)
   }, 60_000)
 
   afterAll(() => {
-    const ids = tsrun('ps', '-aq').stdout.split('\n').filter(Boolean)
+    const ids = made.ids()
     expect(tsrun('rm', '-f', ...ids).status).toBe(0)
-    box[Symbol.dispose]()
-    compiled[Symbol.dispose]()
+    made[Symbol.dispose]()
   })
-
-  function tsrun(...args: string[]) {
-    const { status, stdout, stderr } = spawnSync('/bin/sh', [program, ...args], {
-      encoding: 'utf8',
-      env,
-      timeout: 30_000,
-    })
-    return { status, stdout, stderr }
-  }
 
   /** Its whole id. */
   function start(name: string, script: string, ...flags: string[]): string {

@@ -2,14 +2,11 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { cgroupHierarchies } from '../../src/layerfs/sandbox/cgroup-hierarchies.ts'
-import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
-import { type Box, makeBox, missing } from './box.ts'
+import { missing } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
-const { PATH = '' } = process.env
 const unified = cgroupHierarchies().v2
 
 interface Health {
@@ -24,42 +21,25 @@ interface Health {
 }
 
 describe.skipIf(missing !== undefined)(`health checks${missing ? ` (${missing})` : ''}`, () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
   let program: string
-  let env: Record<string, string>
-  let store: string
+  let env: TsrunStore['env']
+  let tsrun: TsrunStore['tsrun']
 
   beforeAll(() => {
-    compiled = compileSources()
-    box = makeBox()
-    program = join(compiled.dist, 'cli/tsrun.js')
-    store = join(box.directory, 'store')
-    env = { ...nativeEnvironment, PATH, HOME: box.directory, TSBUILD_ROOT: store }
-    const archive = join(box.directory, 'rootfs.tar')
-    spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
-    expect(tsrun('import', archive, 'bb').stderr).toBe('')
+    made = makeTsrunStore()
+    ;({ program, env, tsrun } = made)
   }, 60_000)
 
   afterEach(() => {
-    const ids = tsrun('ps', '-aq').stdout.split('\n').filter(Boolean)
+    const ids = made.ids()
     if (ids.length > 0) expect(tsrun('rm', '-f', ...ids).status).toBe(0)
     for (const id of ids) expect(cgroupsOf(id)).toEqual([])
   })
 
   afterAll(() => {
-    box[Symbol.dispose]()
-    compiled[Symbol.dispose]()
+    made[Symbol.dispose]()
   })
-
-  function tsrun(...args: string[]) {
-    const { status, stdout, stderr } = spawnSync('/bin/sh', [program, ...args], {
-      encoding: 'utf8',
-      env,
-      timeout: 30_000,
-    })
-    return { status, stdout, stderr }
-  }
 
   /** One that is checked every 50 ms, unless the flags say otherwise. */
   function start(check: string, ...flags: string[]): string {

@@ -1,51 +1,29 @@
 /** Containers in the namespaces of another, or of the machine. */
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cgroupHierarchies } from '../../src/layerfs/sandbox/cgroup-hierarchies.ts'
-import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
-import { type Box, makeBox, missing } from './box.ts'
-
-const { PATH = '' } = process.env
+import { missing } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
 describe.skipIf(missing !== undefined)(`a container${missing ? ` (${missing})` : ''}`, () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
+  let program: string
+  let env: TsrunStore['env']
+  let tsrun: TsrunStore['tsrun']
 
   beforeAll(() => {
-    compiled = compileSources()
-    box = makeBox()
-    const archive = join(box.directory, 'rootfs.tar')
-    spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
-    expect(tsrun('import', archive, 'bb').stderr).toBe('')
+    made = makeTsrunStore()
+    ;({ program, env, tsrun } = made)
     const serve = 'echo shared > /dev/shm/word; while :; do echo served | busybox nc -l -p 80; done'
     expect(tsrun('-d', '--name', 'host', 'bb', 'sh', '-c', serve).status).toBe(0)
   }, 60_000)
 
   afterAll(() => {
-    tsrun('rm', '-f', ...tsrun('ps', '-aq').stdout.split('\n').filter(Boolean))
-    box[Symbol.dispose]()
-    compiled[Symbol.dispose]()
+    tsrun('rm', '-f', ...made.ids())
+    made[Symbol.dispose]()
   })
 
-  const program = () => join(compiled.dist, 'cli/tsrun.js')
-  const env = () => ({
-    ...nativeEnvironment,
-    PATH,
-    HOME: box.directory,
-    TSBUILD_ROOT: join(box.directory, 'store'),
-  })
-
-  function tsrun(...args: string[]) {
-    const { status, stdout, stderr } = spawnSync('sh', [program(), ...args], {
-      encoding: 'utf8',
-      env: env(),
-      timeout: 30_000,
-    })
-    return { status, stdout, stderr }
-  }
   const inside = (script: string, ...flags: string[]) =>
     tsrun('--rm', ...flags, 'bb', 'sh', '-c', script)
 
@@ -105,8 +83,8 @@ describe.skipIf(missing !== undefined)(`a container${missing ? ` (${missing})` :
     test('ends with its caller, whatever it started', async () => {
       const mark = `9${process.pid}`
       const script = `setsid sleep ${mark} & echo up; sleep ${mark}`
-      const child = spawn('sh', [program(), '--rm', '--pid', 'host', 'bb', 'sh', '-c', script], {
-        env: env(),
+      const child = spawn('sh', [program, '--rm', '--pid', 'host', 'bb', 'sh', '-c', script], {
+        env: env,
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       await new Promise(resolve => child.stdout.once('data', resolve))
@@ -119,8 +97,8 @@ describe.skipIf(missing !== undefined)(`a container${missing ? ` (${missing})` :
       // From a sealed copy: what other processes of the namespace could open is no file of ours.
       const watch = `for i in $(busybox seq 1 3000); do
           for p in /proc/[0-9]*; do readlink $p/exe; done; done 2>/dev/null | busybox sort -u`
-      const args = [program(), 'exec', '--privileged', 'host', 'sh', '-c', watch]
-      const watching = spawn('sh', args, { env: env(), stdio: ['ignore', 'pipe', 'ignore'] })
+      const args = [program, 'exec', '--privileged', 'host', 'sh', '-c', watch]
+      const watching = spawn('sh', args, { env: env, stdio: ['ignore', 'pipe', 'ignore'] })
       const seen: Buffer[] = []
       watching.stdout.on('data', chunk => seen.push(chunk))
       for (let run = 0; run < 3; run++) inside('true', '--pid', 'container:host')

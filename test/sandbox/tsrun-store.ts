@@ -1,0 +1,54 @@
+/** The tsrun of these sources with a store of its own, in which the image `bb` is a box's busybox. */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { type Compiled, compileSources } from '../support/compiled.ts'
+import { nativeEnvironment } from '../support/native-folder.ts'
+import { type Box, makeBox } from './box.ts'
+
+export interface TsrunStore extends Disposable {
+  readonly box: Box
+  readonly store: string
+  /** A script for `sh`. */
+  readonly program: string
+  readonly env: Readonly<Record<string, string>>
+  /** However it ends. */
+  tsrun(...args: string[]): TsrunEnd
+  /** Of all containers. */
+  ids(): string[]
+}
+
+export interface TsrunEnd {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Its containers are the caller's to remove. Throws when the image cannot be imported. */
+export function makeTsrunStore(): TsrunStore {
+  const compiled: Compiled = compileSources()
+  const box = makeBox()
+  const program = join(compiled.dist, 'cli/tsrun.js')
+  const store = join(box.directory, 'store')
+  const { PATH = '' } = process.env
+  const env = { ...nativeEnvironment, PATH, HOME: box.directory, TSBUILD_ROOT: store }
+  const tsrun = (...args: string[]): TsrunEnd => {
+    const { status, stdout, stderr } = spawnSync('/bin/sh', [program, ...args], {
+      encoding: 'utf8',
+      env,
+      timeout: 30_000,
+    })
+    return { status, stdout, stderr }
+  }
+  const archive = join(box.directory, 'rootfs.tar')
+  spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
+  const { stderr } = tsrun('import', archive, 'bb')
+  if (stderr !== '') throw new Error(stderr)
+  return {
+    ...{ box, store, program, env, tsrun },
+    ids: () => tsrun('ps', '-aq').stdout.split('\n').filter(Boolean),
+    [Symbol.dispose]() {
+      box[Symbol.dispose]()
+      compiled[Symbol.dispose]()
+    },
+  }
+}
