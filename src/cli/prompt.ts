@@ -1,4 +1,5 @@
 /** Questions at the terminal. */
+import { addAbortSignal } from 'node:stream'
 import { CliError, exitCodes } from './cli-error.ts'
 import type { CliContext } from './command.ts'
 
@@ -31,10 +32,42 @@ export async function ask(
   return line.text
 }
 
-/** Whether the user says yes; where no terminal is, nobody is asked. */
+/**
+ * Whether the user says yes, at the terminal or in what is piped in. Everything else is no, the end
+ * of the input too, and then it is said what does without the question.
+ */
 export async function isConfirmed(question: string, context: CliContext): Promise<boolean> {
-  if (context.stdin.isTTY !== true) return true
-  return /^y(es)?$/i.test((await ask(`${question} [y/N] `, 'shown', context)).trim())
+  const text = `${question} [y/N] `
+  const { stdin, stderr } = context
+  const answer =
+    stdin.isTTY === true ? await ask(text, 'shown', context) : await readLine(text, context)
+  if (/^y(es)?$/i.test(answer.trim())) return true
+  stderr.write('Canceled: nothing was removed (--force does not ask)\n')
+  return false
+}
+
+const longestLine = 1024
+
+/** The first line of what is piped in. Throws when the user asks to stop. */
+async function readLine(
+  question: string,
+  { stdin, stderr, signal }: Pick<CliContext, 'stdin' | 'stderr' | 'signal'>,
+): Promise<string> {
+  stderr.write(question)
+  let text = ''
+  try {
+    for await (const chunk of addAbortSignal(signal, stdin)) {
+      text += String(chunk)
+      if (text.includes('\n') || text.length > longestLine) break
+    }
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  } finally {
+    stderr.write('\n')
+  }
+  const [line = ''] = text.split('\n')
+  return line
 }
 
 class LineEditor {

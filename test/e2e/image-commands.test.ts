@@ -101,6 +101,11 @@ describe('image commands', () => {
     )
     expect(run('images -q app').stdout).toBe(`${id.slice(7, 19)}\n`)
     expect(run('images app:2').stdout.split('\n')).toHaveLength(2)
+    const named = ['images', '--format', '{{.Repository}}']
+    expect(run([...named, 'o*/n*:2']).stdout).toBe('other/name\n')
+    expect(run([...named, '-f', 'reference=a*', '-f', 'dangling=false']).stdout).toBe('app\n')
+    expect(run('images -qf dangling=true')).toMatchObject({ status: 0, stdout: '', stderr: '' })
+    expect(run('images a[').status).toBe(125)
     expect(run(`rmi ${id}`)).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('it has 2 names'),
@@ -130,15 +135,24 @@ describe('image commands', () => {
     expect(run('rmi other').status).toBe(0)
     expect(blobs()).toBe(kept)
     run('import -', tar)
-    expect(run('prune')).toMatchObject({
+    // Who is not there to answer has not said yes.
+    for (const input of ['', 'n\n', '\ny\n', 'yes please\n']) {
+      expect(run('prune', input)).toEqual({
+        ...{ status: 0, stdout: '', bytes: Buffer.alloc(0) },
+        stderr:
+          'Remove all images without a name, and what they alone use? [y/N] \nCanceled: nothing was removed (--force does not ask)\n',
+      })
+    }
+    expect(blobs()).toBe(2 * kept)
+    expect(run('prune', 'y\n')).toMatchObject({
       status: 0,
       stdout: expect.stringMatching(
         /^Removed 1 image, 0 cached steps, 0 unpacked layers, 3 blobs\nTotal reclaimed space: \S+\n$/,
       ),
     })
     expect(blobs()).toBe(kept)
-    expect(run('prune --filter until=1d').status).toBe(125)
-    expect(run('prune --filter label=x').stderr).toContain('Filter "label" is not supported yet')
+    expect(run('prune -f --filter until=1d').status).toBe(125)
+    expect(run('prune -f --filter label=x').stderr).toContain('Filter "label" is not supported yet')
   })
 
   test.each(['docker-archive', 'oci-archive'])('save as %s and load', format => {

@@ -123,6 +123,11 @@ describe.skipIf(missing !== undefined)(`volumes${missing ? ` (${missing})` : ''}
       expect(tsrun('volume', 'create', '../x').stderr).toContain('Cannot use volume name "../x"')
       const [unnamed = ''] = lines('volume', 'create')
       expect(unnamed).toMatch(/^[0-9a-f]{64}$/)
+      // Who is not there to answer has not said yes.
+      expect(tsrun('volume', 'prune', '-a')).toMatchObject({
+        ...{ status: 0, stdout: '' },
+        stderr: expect.stringMatching(/\? \[y\/N\] \nCanceled: nothing was removed/),
+      })
       expect(lines('volume', 'prune', '-f')).toContain(unnamed)
       expect(lines('volume', 'ls', '-q')).toContain('named')
       expect(lines('volume', 'prune', '-af', '--filter', 'label=app')).toEqual(['named'])

@@ -1,34 +1,49 @@
 import { type LocalImage, listImages } from '../../layerfs/runtime/local-image.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { printable } from '../../oci/errors.ts'
-import { familiarReference, parseReference } from '../../oci/reference.ts'
+import { familiarReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
+import { filterOf } from '../filters.ts'
 import type { FlagTable } from '../flags.ts'
 import { humanAge, humanSize } from '../human.ts'
 import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
+import { imageFilters } from './image-filters.ts'
 import { imageSize } from './image-size.ts'
 
 const flags = {
   ...listFlags,
+  filter: {
+    kind: 'strings',
+    short: 'f',
+    value: 'KEY=VALUE',
+    help: `Only those that fit: ${Object.keys(imageFilters({ all: [], now: new Date(0) })).join(', ')}`,
+  },
   digests: { kind: 'boolean', help: 'Show digests' },
   all: { kind: 'boolean', short: 'a', hidden: true, help: 'Accepted: all images are always shown' },
 } as const satisfies FlagTable
 
 export const imagesCommand: Command = defineCommand({
   name: 'images',
-  usage: '[FLAGS] [REPOSITORY[:TAG]]',
-  summary: 'List images',
-  examples: ['images', 'images -q app', "images --format '{{.Repository}}:{{.Tag}}'"],
+  usage: '[FLAGS] [PATTERN]',
+  summary: 'List images, all or those whose repository, or repository and tag, is of a pattern',
+  examples: [
+    'images',
+    'images -q app',
+    "images 'team/*:1.*'",
+    'images -f dangling=true',
+    "images --format '{{.Repository}}:{{.Tag}}'",
+  ],
   flags,
-  unsupported: { filter: { short: 'f', reason: 'Name a repository instead' }, tree: {} },
+  unsupported: { tree: {} },
   arity: { min: 0, max: 1 },
   run: async ({ flags, args, environment, stdout }) => {
+    const patterns = args.map(pattern => `reference=${pattern}`)
     await using store = await openStore(environment.root)
     const images = await listImages(store, wantedPlatform(undefined))
-    const wanted = images.filter(image => isWanted(image, args[0]))
     const now = new Date()
-    const rows = wanted.map(image => rowOf(image, { now, isFull: flags['no-trunc'] }))
+    const fits = filterOf([...patterns, ...flags.filter], imageFilters({ all: images, now }))
+    const rows = images.filter(fits).map(image => rowOf(image, { now, isFull: flags['no-trunc'] }))
     stdout.write(listOutput(rows, flags.digests ? withDigest : columns, flags))
     return 0
   },
@@ -44,19 +59,6 @@ const columns = {
 
 const { REPOSITORY, TAG, ...others } = columns
 const withDigest: ListColumns = { REPOSITORY, TAG, DIGEST: 'Digest', ...others }
-
-/** By repository, or by repository and tag. */
-function isWanted({ reference }: LocalImage, name: string | undefined): boolean {
-  if (name === undefined) return true
-  if (reference === undefined) return false
-  const wanted = parseReference(name)
-  const hasTag = /[:@][^/]*$/.test(name)
-  return (
-    wanted.registry === reference.registry &&
-    wanted.repository === reference.repository &&
-    (!hasTag || wanted.tag === reference.tag)
-  )
-}
 
 function rowOf(
   image: LocalImage,

@@ -4,8 +4,7 @@ import { type Container, findContainer } from '../../layerfs/runtime/container-l
 import { statusOf } from '../../layerfs/runtime/container-status.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
-import type { FilterTable } from './filters.ts'
-import { hasLabel } from './label-options.ts'
+import { type FilterTable, labelFilters } from '../filters.ts'
 
 /** `all`: of which some filters name one to compare with. */
 export function containerFilters(all: readonly Container[]): FilterTable<Container> {
@@ -19,10 +18,7 @@ export function containerFilters(all: readonly Container[]): FilterTable<Contain
       const part = value.replace(/^\//, '')
       return ({ record }) => record?.name?.includes(part) ?? false
     },
-    label:
-      value =>
-      ({ record }) =>
-        hasLabel(record?.labels, value),
+    label: labelFilters<Container>(({ record }) => record?.labels).label,
     status: value => {
       const state = stateFrom(value)
       return container => statusOf(container) === state

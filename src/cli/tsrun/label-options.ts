@@ -27,11 +27,3 @@ export function formatLabels(labels: Readonly<Record<string, string>> = {}): str
     .map(([key, value]) => `${key}=${value}`)
     .join(',')
 }
-
-/** `key` alone, or with its value. */
-export function hasLabel(labels: Readonly<Record<string, string>> = {}, wanted: string): boolean {
-  const equals = wanted.indexOf('=')
-  if (equals === -1) return Object.hasOwn(labels, wanted)
-  const key = wanted.slice(0, equals)
-  return Object.hasOwn(labels, key) && labels[key] === wanted.slice(equals + 1)
-}

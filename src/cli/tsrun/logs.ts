@@ -10,7 +10,7 @@ import { openStore, type Store } from '../../layerfs/store.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand, type Invocation } from '../command.ts'
-import { parseMoment } from './moment.ts'
+import { parseMoment } from '../moment.ts'
 
 const logsFlags = {
   follow: { kind: 'boolean', short: 'f', help: 'Go on until the container has ended' },

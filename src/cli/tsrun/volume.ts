@@ -12,15 +12,13 @@ import {
   withVolumes,
 } from '../../layerfs/runtime/volumes.ts'
 import { openStore } from '../../layerfs/store.ts'
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { documentsFlag, documentsOutput } from '../documents-output.ts'
+import { type FilterTable, filterOf, labelFilters, truthFrom } from '../filters.ts'
 import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
 import { isConfirmed } from '../prompt.ts'
 import { tryEach } from '../try-each.ts'
-import { type FilterTable, filterOf } from './filters.ts'
-import { formatLabels, hasLabel, labelsOf } from './label-options.ts'
+import { formatLabels, labelsOf } from './label-options.ts'
 
 export const volumeCreateCommand: Command = defineCommand({
   name: 'volume create',
@@ -56,34 +54,23 @@ export const volumeCreateCommand: Command = defineCommand({
 /** With the containers that use it. */
 type Listed = Volume & { readonly users: readonly string[] }
 
-const filters: FilterTable<Listed> = {
+const labels = labelFilters<Pick<Volume, 'labels'>>(volume => volume.labels)
+
+const filters = {
   dangling: value => {
-    const isWanted = truthFrom(value)
+    const isWanted = truthFrom('dangling', value)
     return ({ users }) => (users.length === 0) === isWanted
   },
-  label:
-    value =>
-    ({ labels }) =>
-      hasLabel(labels, value),
-  'label!':
-    value =>
-    ({ labels }) =>
-      !hasLabel(labels, value),
+  ...labels,
   name:
     value =>
     ({ name }) =>
       name.includes(value),
   driver: value => () => value === driver,
-}
+} satisfies FilterTable<Listed>
 
 /** What docker calls volumes that are plain directories. */
 const driver = 'local'
-
-function truthFrom(value: string): boolean {
-  if (value === '1' || value === 'true') return true
-  if (value === '0' || value === 'false') return false
-  throw usageError(`Cannot filter by dangling "${printable(value)}": expected true or false`)
-}
 
 const filterFlag = {
   kind: 'strings',
@@ -176,14 +163,12 @@ export const volumePruneCommand: Command = defineCommand({
   },
   arity: { min: 0, max: 0 },
   run: async ({ flags, ...context }) => {
-    const { label, 'label!': notLabel } = filters
-    const fits = filterOf(flags.filter, { label, 'label!': notLabel } as FilterTable<Listed>)
+    const fits = filterOf(flags.filter, labels)
     const what = flags.all ? 'all volumes' : 'all volumes without a name'
     if (!flags.force && !(await isConfirmed(`Remove ${what} that no container uses?`, context)))
       return 0
     await using store = await openStore(context.environment.root)
-    const isWanted = (volume: Volume) =>
-      (flags.all || volume.isAnonymous) && fits({ ...volume, users: [] })
+    const isWanted = (volume: Volume) => (flags.all || volume.isAnonymous) && fits(volume)
     for (const name of await pruneVolumes(store, isWanted)) context.stdout.write(`${name}\n`)
     return 0
   },

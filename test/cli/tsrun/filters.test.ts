@@ -1,7 +1,7 @@
 /** What `ps --filter` finds, and which volumes `-v` means. */
 import { describe, expect, test } from 'vitest'
+import { filterOf } from '../../../src/cli/filters.ts'
 import { containerFilters } from '../../../src/cli/tsrun/container-filters.ts'
-import { filterOf } from '../../../src/cli/tsrun/filters.ts'
 import { labelsOf } from '../../../src/cli/tsrun/label-options.ts'
 import { parseMount } from '../../../src/cli/tsrun/mount-options.ts'
 import { parseVolume } from '../../../src/cli/tsrun/volume-options.ts'
