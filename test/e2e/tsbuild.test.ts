@@ -214,7 +214,12 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild', () => {
     [['build'], 125, 'takes 1 argument, got 0'],
     [['build', '/nowhere/at/all'], 125, 'is not there'],
     [['-f', 'Missing', '.'], 1, 'failed to read dockerfile: open Missing'],
-    [['--secret', 'id=x,src=/nowhere', '-f', 'Secret', '.'], 1, 'Cannot read secret "x"'],
+    [
+      ['--secret', 'id=x,src=/nowhere', '-f', 'Secret', '.'],
+      1,
+      'Cannot read secret "x" from "/nowhere": no such file or directory (ENOENT)\nName a file',
+    ],
+    [['--secret', 'id=x,src=/dev/zero', '-f', 'Secret', '.'], 1, 'secret x: longer than the 512000'],
   ])('%j ends with %i', async (args, expected, message) => {
     const cwd = context({ Secret: 'FROM busybox\nRUN --mount=type=secret,id=x true\n' })
     const { code, stderr } = await store.attempt('tsbuild', args, { cwd })

@@ -14,6 +14,7 @@ import { type CacheMount, type HeldCaches, holdCaches } from './cache-mount.ts'
 import { type MountInputs, withSourceDirectory, withSources } from './mount-sources.ts'
 import { viewOf } from './open-source.ts'
 import { forwardAgent } from './ssh-agent.ts'
+import { maxSecretSize } from './step-world.ts'
 
 export interface PreparedMounts extends AsyncDisposable {
   readonly mounts: readonly SandboxMount[]
@@ -190,9 +191,6 @@ async function prepareAgent(
   })
 }
 
-/** BuildKit's limit; a secret is a key, not a file tree. */
-const maxSecretSize = 500 * 1024
-
 async function prepareSecret(
   mount: Extract<RunMount, { kind: 'secret' }>,
   into: Prepared,
@@ -208,7 +206,7 @@ async function prepareSecret(
   if (content.length > maxSecretSize) {
     throw new OciError(
       'too-large',
-      `secret ${printable(mount.id)}: ${content.length} bytes, at most ${maxSecretSize} are allowed`,
+      `secret ${printable(mount.id)}: longer than the ${maxSecretSize} bytes that a secret may have`,
     )
   }
   if (mount.env !== undefined) into.env.push(`${mount.env}=${Buffer.from(content).toString()}`)

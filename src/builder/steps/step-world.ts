@@ -88,7 +88,10 @@ export interface Memo {
   put(key: string, value: Readonly<Record<string, string>>): Promise<void>
 }
 
-/** `undefined` when the user gave no secret of that name. */
+/** BuildKit's limit; a secret is a key, not a file tree. */
+export const maxSecretSize = 500 * 1024
+
+/** `undefined` when the user gave no secret of that name. Of a longer one than may be, the start. */
 export type SecretSource = (id: string) => Promise<Uint8Array | undefined>
 
 export interface SandboxSettings {

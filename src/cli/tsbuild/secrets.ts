@@ -1,13 +1,16 @@
 /** `--secret`: where a secret of a RUN step comes from. */
-import { readFile } from 'node:fs/promises'
-import type { SecretSource } from '../../builder/steps/step-world.ts'
+import { createReadStream } from 'node:fs'
+import { resolve } from 'node:path'
+import { maxSecretSize, type SecretSource } from '../../builder/steps/step-world.ts'
 import { OciError, printable } from '../../oci/errors.ts'
+import { systemReason } from '../../oci/system-error.ts'
 import { usageError } from '../cli-error.ts'
 import type { EnvironmentLookup } from '../flags.ts'
 import { parseSettings } from './key-values.ts'
 
 type Origin =
-  | { readonly kind: 'file'; readonly path: string }
+  /** `isGuessed`: the user named neither a file nor a variable. */
+  | { readonly kind: 'file'; readonly path: string; readonly isGuessed: boolean }
   | { readonly kind: 'env'; readonly name: string }
 
 /**
@@ -19,12 +22,13 @@ export function secretSource(texts: readonly string[], lookup: EnvironmentLookup
   return async id => {
     const origin = origins.get(id)
     if (origin === undefined) return undefined
-    if (origin.kind === 'file') return readSecret(id, origin.path)
+    if (origin.kind === 'file') return readSecret(id, origin)
     const value = lookup(origin.name)
     if (value !== undefined) return Buffer.from(value)
     throw new OciError(
       'not-found',
-      `Cannot read secret "${id}": variable ${origin.name} is not set`,
+      `Cannot read secret "${printable(id)}": variable "${printable(origin.name)}" is not set`,
+      { hint: `Export it, or name a file: --secret id=NAME,src=FILE` },
     )
   }
 }
@@ -41,17 +45,27 @@ function parseSecret(text: string, lookup: EnvironmentLookup): readonly [string,
   }
   const isVariable = type === 'env' || (type === undefined && path === undefined && lookup(id))
   if (isVariable) return [id, { kind: 'env', name: variable ?? path ?? id }]
-  return [id, { kind: 'file', path: path ?? id }]
+  return [id, { kind: 'file', path: path ?? id, isGuessed: path === undefined }]
 }
 
-async function readSecret(id: string, path: string): Promise<Uint8Array> {
+/** No more than tells that it is too long: it may be a device without an end. */
+async function readSecret(
+  id: string,
+  { path, isGuessed }: Extract<Origin, { kind: 'file' }>,
+): Promise<Uint8Array> {
   try {
-    return await readFile(path)
+    const chunks: Uint8Array[] = await createReadStream(path, { end: maxSecretSize }).toArray()
+    return Buffer.concat(chunks)
   } catch (cause) {
     throw new OciError(
       'not-found',
-      `Cannot read secret "${printable(id)}" from "${printable(path)}"`,
-      { cause, hint: 'give a file that can be read with --secret id=NAME,src=FILE' },
+      `Cannot read secret "${printable(id)}" from "${printable(resolve(path))}": ${systemReason(cause)}`,
+      {
+        cause,
+        hint: isGuessed
+          ? 'No variable has that name either; say where it is: --secret id=NAME,src=FILE or env=VARIABLE'
+          : 'Name a file that can be read: --secret id=NAME,src=FILE',
+      },
     )
   }
 }
