@@ -219,7 +219,11 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild', () => {
       1,
       'Cannot read secret "x" from "/nowhere": no such file or directory (ENOENT)\nName a file',
     ],
-    [['--secret', 'id=x,src=/dev/zero', '-f', 'Secret', '.'], 1, 'secret x: longer than the 512000'],
+    [
+      ['--secret', 'id=x,src=/dev/zero', '-f', 'Secret', '.'],
+      1,
+      'secret x: longer than the 512000',
+    ],
   ])('%j ends with %i', async (args, expected, message) => {
     const cwd = context({ Secret: 'FROM busybox\nRUN --mount=type=secret,id=x true\n' })
     const { code, stderr } = await store.attempt('tsbuild', args, { cwd })

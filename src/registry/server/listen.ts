@@ -45,12 +45,14 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const handle = createApplication(options)
   const server = createListening(options.tls)
   const silent = trackSilent(server)
+  const refused = new WeakSet<Duplex>()
   boundSlowReaders(server)
   const serve = (req: IncomingMessage, res: ServerResponse) => {
     if (silent.size > 0) silent.delete(peerOf(req.socket))
     boundUnreadBody(req, res)
     const refusal = refusalOf(req)
     if (refusal !== undefined) {
+      refused.add(req.socket)
       res.writeHead(refusal, { Connection: 'close', 'Content-Length': '0' }).end()
       return
     }
@@ -61,8 +63,9 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.on('checkContinue', serve)
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     if (!socket.writable) socket.destroy()
-    // Destroyed as well: a client that never closes its side would keep the connection.
-    else socket.end(badRequest(error.code), () => socket.destroy())
+    // Destroyed as well: a client that never closes its side would keep the connection. What was
+    // refused by its head has its answer, whatever its body is.
+    else socket.end(refused.has(socket) ? '' : badRequest(error.code), () => socket.destroy())
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -84,11 +87,20 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 }
 
 /**
- * What Node's parser lets through: of two hosts one proxy may believe the first and the next the last.
- * Spec: RFC 9112 §3.2, RFC 9110 §15.6.6.
+ * What Node's parser lets through: of two hosts one proxy may believe the first and the next the last,
+ * and of a body in another coding that HTTP 1.0 or nobody knows, each may see another end.
+ * Spec: RFC 9112 §3.2, §6.1, RFC 9110 §15.6.6.
  */
-function refusalOf({ rawHeaders, httpVersionMajor }: IncomingMessage): 400 | 505 | undefined {
+function refusalOf({
+  rawHeaders,
+  headers,
+  httpVersion,
+  httpVersionMajor,
+}: IncomingMessage): 400 | 501 | 505 | undefined {
   if (httpVersionMajor !== 1) return 505
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && httpVersion !== '1.1') return 400
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') return 501
   let hosts = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''

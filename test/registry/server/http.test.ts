@@ -162,7 +162,6 @@ describe('the wire', () => {
   it.each([
     ['both lengths', `${post}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
     ['two lengths', `${post}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd`],
-    ['an unknown coding', `${post}Transfer-Encoding: xchunked\r\n\r\nabc`],
     ['a folded header', `${post}X-A: b\r\n c\r\nContent-Length: 0\r\n\r\n`],
     ['bare line feeds', 'GET /v2/ HTTP/1.1\nHost: x\n\n'],
     ['a space before the colon', `${post}Content-Length : 0\r\n\r\n`],
@@ -172,6 +171,31 @@ describe('the wire', () => {
     ['16 KiB of headers', `GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`],
   ])('refuses %s', async (_, text) => {
     expect(await raw(text)).toMatch(/^HTTP\/1\.1 4(?:00|31) /)
+  })
+
+  // Who before us takes one of these for the end of a body sees another request behind it.
+  it.each([
+    ['an unknown coding', 'Transfer-Encoding: xchunked'],
+    ['two codings', 'Transfer-Encoding: gzip, chunked'],
+    ['two codings in two lines', 'Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked'],
+    ['a coding that is none', 'Transfer-Encoding: identity\r\nTransfer-Encoding: chunked'],
+    ['an empty coding', 'Transfer-Encoding: , chunked'],
+    ['chunks twice', 'Transfer-Encoding: chunked, chunked'],
+    ['chunks that are not last', 'Transfer-Encoding: chunked, gzip'],
+    ['quoted chunks', 'Transfer-Encoding: "chunked"'],
+    ['chunks with a parameter', 'Transfer-Encoding: chunked;q=1'],
+  ])('refuses %s, and what is sent behind it', async (_, header) => {
+    const answer = await raw(
+      `${post}${header}\r\n\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n`,
+    )
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual([expect.stringMatching(/400|501/)])
+    expect(answer).toMatch(/^Connection: close\r$/m)
+  })
+
+  it('takes chunks in whatever letters, but not of HTTP 1.0, which has none', async () => {
+    const request = `${post}Connection: close\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n`
+    expect(await raw(request)).toMatch(/^HTTP\/1\.1 202 /)
+    expect(await raw(request.replace('HTTP/1.1', 'HTTP/1.0'))).toMatch(/^HTTP\/1\.1 400 /)
   })
 
   it('hangs up on who sends no request, and does not wait for them to agree', async () => {
