@@ -6,9 +6,9 @@
  *
  * The first word of an operation is its name, the table says how many words follow. Integers are in
  * the machine's byte order. Everything is read before anything is done: a caller that dies half-way
- * leaves nothing. With "program-later" there is a second input, which PID 1 reads: a caller with many
- * containers has the namespaces of the next made before it knows what is to run in them. Operations that only set a value are applied here; those that build the file
- * system are kept in order.
+ * leaves nothing. Operations that only set a value are applied here; those that build the file system
+ * are kept in order. With "program-later" there is a second input, which PID 1 reads: a caller with
+ * many containers has the namespaces of the next made before it knows what is to run in them.
  */
 #include "bundle.h"
 
@@ -17,34 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-struct sandbox sandbox;
-
 /* The caller limits what a user can make it send; this only stops a corrupted length. */
 static const uint32_t max_input = 256u << 20;
-
-/* The array with room for one more. It has grown at each power of two, so only there is it full. */
-void *grow(void *array, size_t count, size_t size) {
-  if ((count & (count - 1)) != 0) return array;
-  void *bigger = realloc(array, (count == 0 ? 1 : 2 * count) * size);
-  if (bigger == NULL) fail("read the operations", ENOMEM, "");
-  return bigger;
-}
-
-void append(struct texts *list, char *text) {
-  list->at = grow(list->at, list->count + 1, sizeof *list->at);
-  list->at[list->count++] = text;
-  list->at[list->count] = NULL;
-}
-
-unsigned long number(const char *text, unsigned long limit) {
-  char *end;
-  errno = 0;
-  unsigned long value = strtoul(text, &end, 10);
-  if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > limit) {
-    fail("read the operations", EINVAL, text);
-  }
-  return value;
-}
 
 static void set_lower(const struct word *w) { append(&sandbox.lower, w[0].text); }
 static void set_upper(const struct word *w) {

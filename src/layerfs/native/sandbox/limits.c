@@ -64,9 +64,7 @@ void plan_device_filter(void) {
 void attach_device_filter(pid_t child) {
   const struct word *words = sandbox.device_filter;
   if (words == NULL || sandbox.bind_devices || attach_program(words[0].text, &words[1]) == 0) return;
-  const int error = errno;
-  if (child > 0) end_child(child);
-  fail("bound the devices", error, words[0].text);
+  fail_with_child(child, "bound the devices", words[0].text);
 }
 
 void set_oom_score(void) {

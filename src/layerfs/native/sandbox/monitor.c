@@ -30,11 +30,6 @@ struct watch {
   bool created; /* and then for its start */
 };
 
-void end_child(pid_t child) {
-  kill(child, SIGKILL);
-  waitpid(child, NULL, 0);
-}
-
 /* A detached container is its subreaper's from here on, not ours to reap. */
 static void tell_started(struct watch *watch) {
   begin_health(watch->child);

@@ -8,26 +8,20 @@
 #include "../bridge/devices.h"
 #include "../bridge/netlink.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 /* `child`: 0 where there is none yet. */
-static _Noreturn void fail_device(pid_t child, const char *step, const char *device) {
-  if (child > 0) fail_network(child, step, device);
-  fail(step, errno, device);
-}
-
 static void move_all(pid_t child, const char *path) {
   struct netlink home;
   const char *step = "open the network namespace";
   const int namespace = open(path, O_RDONLY | O_CLOEXEC);
-  if (namespace < 0 || netlink_open(&home, NETLINK_ROUTE) != 0) fail_device(child, step, path);
+  if (namespace < 0 || netlink_open(&home, NETLINK_ROUTE) != 0) fail_with_child(child, step, path);
   for (size_t i = 0; i + 1 < sandbox.net_devices.count; i += 2) {
     const char *device = sandbox.net_devices.at[i], *name = sandbox.net_devices.at[i + 1];
-    if (device_move(&home, device, name, namespace, &step) != 0) fail_device(child, step, device);
+    if (device_move(&home, device, name, namespace, &step) != 0) fail_with_child(child, step, device);
   }
   netlink_close(&home);
   close(namespace);

@@ -19,9 +19,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int failure_fd = -1, report_fd = REPORT_FD;
@@ -58,6 +60,15 @@ void fail(const char *step, int error, const char *detail) {
   report_error(step, error, detail);
   if (failure_fd >= 0) (void)!write(failure_fd, "!", 1);
   _exit(125);
+}
+
+void fail_with_child(pid_t child, const char *step, const char *detail) {
+  const int error = errno;
+  if (child > 0) {
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+  }
+  fail(step, error, detail);
 }
 
 static long long nanoseconds(struct timespec time) {

@@ -138,6 +138,8 @@ extern struct sandbox sandbox;
 
 /* input.c: reads once, and a second time where the program comes later. */
 void read_input(void);
+
+/* settings.c */
 unsigned long number(const char *text, unsigned long limit);
 /* The array with room for one more than `count`. */
 void *grow(void *array, size_t count, size_t size);
@@ -145,6 +147,8 @@ void append(struct texts *list, char *text);
 
 /* report.c: `step` names what was attempted, `detail` the object it failed on. */
 _Noreturn void fail(const char *step, int error, const char *detail);
+/* In the monitor, once there is a PID 1, which ends first; 0: there is none yet. With errno. */
+_Noreturn void fail_with_child(pid_t child, const char *step, const char *detail);
 void report_error(const char *step, int error, const char *detail);
 void report_created(const char *path, bool directory, const struct timespec times[2]);
 void report_started(pid_t pid);
@@ -177,12 +181,14 @@ void wait_for_monitor(int monitor);
 _Noreturn void become_runtime_container(int monitor);
 
 /* root.c */
-extern int root_fd;
 /* A detached overlay; -1 where the kernel takes layers by mount(2) only. */
 int mount_overlay(const struct texts *lower, const char *upper, const char *work);
 void make_root(void);
 void enter_root(void);
 void seal_root(void);
+
+/* inside.c */
+extern int root_fd;
 int open_inside(int directory, const char *path, int flags, uint64_t resolve);
 enum kind { KIND_DIRECTORY, KIND_FILE };
 int open_target(const char *path, enum kind kind);
@@ -284,9 +290,12 @@ void remove_cgroup(const char *path);
 int send_descriptor(int socket, const char *what, size_t size, int descriptor);
 
 /* network.c: connects PID 1's network and tells it to go on, with its address if it has one. */
-struct published_port;
 void attach_network(pid_t child, int socket);
-_Noreturn void fail_network(pid_t child, const char *step, const char *detail);
+
+/* published-ports.c: as the input has them, and as people are told. */
+struct published_port;
+struct published_port *read_ports(pid_t child, size_t count);
+void report_ports(const struct published_port *ports, size_t count);
 _Noreturn void fail_port(pid_t child, const struct published_port *port);
 const char *protocol_of(const struct published_port *port);
 
@@ -298,8 +307,6 @@ void slirp_publish(pid_t child, const struct published_port *port);
 void slirp_remove_socket(void);
 
 /* monitor.c */
-/* Kills it and waits until it is gone. */
-void end_child(pid_t child);
 _Noreturn void watch(pid_t child, int child_socket);
 
 /* privileges.c */

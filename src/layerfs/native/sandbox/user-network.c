@@ -46,7 +46,7 @@ static int open_of(pid_t child, const char *name) {
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/%s", (int)child, name);
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail_network(child, "attach the network", path);
+  if (fd < 0) fail_with_child(child, "attach the network", path);
   return fd;
 }
 
@@ -132,9 +132,9 @@ static void start_helper(struct helper *helper, pid_t child) {
   static int life[2]; /* never closed: its end is ours */
   const pid_t monitor = getpid();
   helper->said = memfd_create("helper", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (helper->said < 0 || pipe2(life, O_CLOEXEC) != 0) fail_network(child, "attach the network", "pipe");
+  if (helper->said < 0 || pipe2(life, O_CLOEXEC) != 0) fail_with_child(child, "attach the network", "pipe");
   helper->pid = fork();
-  if (helper->pid < 0) fail_network(child, "attach the network", "fork");
+  if (helper->pid < 0) fail_with_child(child, "attach the network", "fork");
   if (helper->pid == 0) become_helper(helper, life[0], monitor);
   close(life[0]);
 }
@@ -159,7 +159,7 @@ static _Noreturn void fail_as_it_said(const struct helper *helper, pid_t child) 
   text[size > 0 ? size : 0] = '\0';
   const char *line = strrchr(text, '\n');
   errno = 0;
-  fail_network(child, helper->is_pasta ? "start pasta" : "start slirp4netns",
+  fail_with_child(child, helper->is_pasta ? "start pasta" : "start slirp4netns",
           line == NULL ? text : line + 1);
 }
 
