@@ -1,5 +1,4 @@
 /** What people do with a container that runs: pause, top, stats, port, rename, cp. */
-import { spawnSync } from 'node:child_process'
 import {
   existsSync,
   lstatSync,
@@ -13,59 +12,34 @@ import {
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cgroupHierarchies } from '../../src/layerfs/sandbox/cgroup-hierarchies.ts'
-import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
-import { type Box, makeBox, missing } from './box.ts'
-
-const { PATH = '' } = process.env
+import { missing } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
 describe.skipIf(missing !== undefined)(`containers${missing ? ` (${missing})` : ''}`, () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
+  let box: TsrunStore['box']
+  let tsrun: TsrunStore['tsrun']
 
   beforeAll(() => {
-    compiled = compileSources()
-    box = makeBox()
-    const archive = join(box.directory, 'rootfs.tar')
-    spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
-    expect(tsrun('import', archive, 'bb').stderr).toBe('')
+    made = makeTsrunStore()
+    ;({ box, tsrun } = made)
     const count = 'i=0; while :; do i=$((i+1)); echo $i > /tmp/n; sleep 0.02; done'
     expect(tsrun('-d', '--name', 'busy', 'bb', 'sh', '-c', count).status).toBe(0)
   }, 60_000)
 
   afterAll(() => {
-    const ids = tsrun('ps', '-aq').stdout.split('\n').filter(Boolean)
-    tsrun('rm', '-f', ...ids)
-    box[Symbol.dispose]()
-    compiled[Symbol.dispose]()
+    tsrun('rm', '-f', ...made.ids())
+    made[Symbol.dispose]()
   })
 
   test('end while others look at them, and nobody minds', () => {
     const one =
       'tsrun -d --name r$i bb sleep 1000; tsrun ps; tsrun top r$i; tsrun rm -f r$i; tsrun ps -a'
-    const all = `tsrun() { sh "$0" "$@"; }; for i in 1 2 3 4 5 6; do { ${one}; } & done; wait`
-    const { stdout, stderr } = run('sh', '-c', all, join(compiled.dist, 'cli/tsrun.js'))
+    const all = `for i in 1 2 3 4 5 6; do { ${one}; } & done; wait`
+    const { stdout, stderr } = made.sh(all)
     expect(stderr).toBe('')
     expect(stdout).toMatch(/^r6$/m)
   })
-
-  function tsrun(...args: string[]) {
-    return run('sh', join(compiled.dist, 'cli/tsrun.js'), ...args)
-  }
-
-  function run(program: string, ...args: string[]) {
-    const { status, stdout, stderr } = spawnSync(program, args, {
-      encoding: 'utf8',
-      env: {
-        ...nativeEnvironment,
-        PATH,
-        HOME: box.directory,
-        TSBUILD_ROOT: join(box.directory, 'store'),
-      },
-      timeout: 30_000,
-    })
-    return { status, stdout, stderr }
-  }
 
   const count = () => Number(tsrun('exec', 'busy', 'cat', '/tmp/n').stdout)
   const upper = (name: string) => {
@@ -179,7 +153,7 @@ describe.skipIf(missing !== undefined)(`containers${missing ? ` (${missing})` : 
     const [, port = ''] = /^0\.0\.0\.0:(\d+)$/.exec(ipv4) ?? []
     expect(ipv6).toBe(existsSync('/proc/net/if_inet6') ? `[::]:${port}` : '')
     expect(more).toEqual([])
-    const answer = (address: string) => () => run('busybox', 'nc', '-w', '2', address, port).stdout
+    const answer = (address: string) => () => made.sh(`busybox nc -w 2 ${address} ${port}`).stdout
     await expect.poll(answer('127.0.0.1'), { timeout: 10_000 }).toBe('hello\n')
     if (ipv6 !== '') await expect.poll(answer('::1'), { timeout: 10_000 }).toBe('hello\n')
     expect(tsrun('rm', '-f', 'both').status).toBe(0)

@@ -2,15 +2,14 @@
  * A container of ours and one of Docker's, with the same image, compared from inside. What differs
  * is listed here, each with its reason: nothing else may.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Compiled, compileSources } from '../support/compiled.ts'
 import { type ReferenceDocker, startReferenceDocker } from '../support/reference-docker.ts'
 import { describeWith } from '../support/requires.ts'
-import { type Box, makeBox } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
 const ping = '/proc/sys/net/ipv4'
 const sections = {
@@ -36,39 +35,25 @@ const script = Object.entries(sections)
   .join('\n')
 
 describeWith(['root', 'busybox', 'buildkit'], 'inside, beside a container of Docker', () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
   let docker: ReferenceDocker
   let ours: Record<Section, string>
   let theirs: Record<Section, string>
 
   beforeAll(async () => {
-    compiled = compileSources()
-    box = makeBox()
-    const view = join(box.layer, 'bin/view')
-    const source = fileURLToPath(new URL('view.c', import.meta.url))
-    execFileSync('cc', ['-static', '-O1', '-o', view, source])
-    const tar = join(box.directory, 'rootfs.tar')
-    execFileSync('tar', ['-C', box.layer, '-cf', tar, '.'])
-    docker = await startReferenceDocker(box.directory, tar)
+    made = makeTsrunStore(({ layer }) => {
+      const source = fileURLToPath(new URL('view.c', import.meta.url))
+      execFileSync('cc', ['-static', '-O1', '-o', join(layer, 'bin/view'), source])
+    })
+    docker = await startReferenceDocker(made.box.directory, made.archive)
     const flags = ['--rm', '--network', 'none', '--hostname', 'box', '-w', '/tmp']
     theirs = split(docker.run([...flags, 'busybox', 'sh', '-c', script]).stdout)
-    const { PATH = '' } = process.env
-    const env = {
-      PATH,
-      HOME: box.directory,
-      TSBUILD_ROOT: join(box.directory, 'store'),
-    }
-    const tsrun = (...args: string[]) =>
-      spawnSync('sh', [join(compiled.dist, 'cli/tsrun.js'), ...args], { env, encoding: 'utf8' })
-    expect(tsrun('import', tar, 'busybox')).toMatchObject({ status: 0 })
-    ours = split(tsrun(...flags, 'busybox', 'sh', '-c', script).stdout)
+    ours = split(made.tsrun(...flags, 'bb', 'sh', '-c', script).stdout)
   }, 120_000)
 
   afterAll(async () => {
     await docker?.[Symbol.asyncDispose]()
-    box?.[Symbol.dispose]()
-    compiled?.[Symbol.dispose]()
+    made?.[Symbol.dispose]()
   }, 60_000)
 
   test.each(['status', 'environment', 'names', 'process', 'sysctls'] as const)(

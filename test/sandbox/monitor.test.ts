@@ -1,52 +1,29 @@
 /** What a container can do to its monitor and to the caller's descriptors: nothing. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
-import { type Box, makeBox, missing } from './box.ts'
-
-const { PATH = '' } = process.env
+import { missing } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
 describe.skipIf(missing !== undefined)(`a monitor${missing ? ` (${missing})` : ''}`, () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
+  let box: TsrunStore['box']
+  let sh: TsrunStore['sh']
   let passing: string
 
   beforeAll(() => {
-    compiled = compileSources()
-    box = makeBox()
-    passing = join(box.layer, 'bin/pass-descriptor')
-    const source = fileURLToPath(new URL('pass-descriptor.c', import.meta.url))
-    execFileSync('cc', ['-static', '-O1', '-o', passing, source])
-    const archive = join(box.directory, 'rootfs.tar')
-    spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
-    expect(sh(`tsrun import ${archive} bb`).status).toBe(0)
+    made = makeTsrunStore(({ layer }) => {
+      passing = join(layer, 'bin/pass-descriptor')
+      const source = fileURLToPath(new URL('pass-descriptor.c', import.meta.url))
+      execFileSync('cc', ['-static', '-O1', '-o', passing, source])
+    })
+    ;({ box, sh } = made)
   }, 60_000)
 
-  afterAll(() => {
-    box[Symbol.dispose]()
-    compiled[Symbol.dispose]()
-  })
-
-  /** A script in which `tsrun` is a command. */
-  function sh(script: string) {
-    const define = `tsrun() { sh ${join(compiled.dist, 'cli/tsrun.js')} "$@"; }\n`
-    const { status, stdout, stderr } = spawnSync('sh', ['-c', define + script], {
-      encoding: 'utf8',
-      env: {
-        ...nativeEnvironment,
-        PATH,
-        HOME: box.directory,
-        TSBUILD_ROOT: join(box.directory, 'store'),
-      },
-      timeout: 30_000,
-    })
-    return { status, stdout, stderr }
-  }
+  afterAll(() => made[Symbol.dispose]())
 
   test.each([
     ['its output read by us', 'attached'],

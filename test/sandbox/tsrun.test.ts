@@ -6,58 +6,34 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
-import { type Box, makeBox, missing } from './box.ts'
+import { missing } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
-const image = 'busybox-test:1'
-const { PATH = '' } = process.env
+const image = 'bb'
 
 describe.skipIf(missing !== undefined)(`tsrun${missing ? ` (${missing})` : ''}`, () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
+  let box: TsrunStore['box']
   let program: string
-  let env: Record<string, string>
+  let env: TsrunStore['env']
   let store: string
+  let tsrun: TsrunStore['tsrun']
+  let ids: TsrunStore['ids']
 
   beforeAll(() => {
-    compiled = compileSources()
-    box = makeBox()
-    box.write(
-      'etc/passwd',
-      'root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n',
-      0o644,
-    )
-    box.write('etc/group', 'root:x:0:\napp:x:1000:\nextra:x:2000:app\n', 0o644)
-    box.write('bin/broken', 'no program\0', 0o755)
-    program = join(compiled.dist, 'cli/tsrun.js')
-    store = join(box.directory, 'store')
-    env = {
-      ...nativeEnvironment,
-      PATH,
-      HOME: box.directory,
-      TSBUILD_ROOT: store,
-    }
-    const archive = join(box.directory, 'rootfs.tar')
-    spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
-    const imported = tsrun('import', archive, image)
-    expect(imported.stderr).toBe('')
-    expect(imported.stdout).toMatch(/^sha256:[0-9a-f]{64}\n$/)
+    made = makeTsrunStore(layer => {
+      layer.write(
+        'etc/passwd',
+        'root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n',
+        0o644,
+      )
+      layer.write('etc/group', 'root:x:0:\napp:x:1000:\nextra:x:2000:app\n', 0o644)
+      layer.write('bin/broken', 'no program\0', 0o755)
+    })
+    ;({ box, store, program, env, tsrun, ids } = made)
   }, 60_000)
 
-  afterAll(() => {
-    box[Symbol.dispose]()
-    compiled[Symbol.dispose]()
-  })
-
-  function tsrun(...args: string[]) {
-    const { status, stdout, stderr } = spawnSync('/bin/sh', [program, ...args], {
-      encoding: 'utf8',
-      env,
-      timeout: 30_000,
-    })
-    return { status, stdout, stderr }
-  }
+  afterAll(() => made[Symbol.dispose]())
 
   /** A container that says `ready` and goes on. */
   async function start(script: string, ...flags: string[]): Promise<ChildProcess> {
@@ -66,8 +42,6 @@ describe.skipIf(missing !== undefined)(`tsrun${missing ? ` (${missing})` : ''}`,
     await once(child.stdout as NodeJS.ReadableStream, 'data')
     return child
   }
-
-  const ids = () => tsrun('ps', '-aq').stdout.split('\n').filter(Boolean)
 
   test.each([
     [['true'], 0, ''],

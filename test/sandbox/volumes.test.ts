@@ -3,55 +3,34 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Compiled, compileSources } from '../support/compiled.ts'
-import { nativeEnvironment } from '../support/native-folder.ts'
-import { type Box, makeBox, missing } from './box.ts'
-
-const { PATH = '' } = process.env
+import { missing } from './box.ts'
+import { makeTsrunStore, type TsrunStore } from './tsrun-store.ts'
 
 describe.skipIf(missing !== undefined)(`volumes${missing ? ` (${missing})` : ''}`, () => {
-  let compiled: Compiled
-  let box: Box
+  let made: TsrunStore
+  let box: TsrunStore['box']
   let store: string
+  let tsrun: TsrunStore['tsrun']
 
   beforeAll(() => {
-    compiled = compileSources()
-    box = makeBox()
-    store = join(box.directory, 'store')
-    mkdirSync(join(box.layer, 'srv/sub'), { recursive: true })
-    writeFileSync(join(box.layer, 'srv/sub/file'), 'of the image')
-    spawnSync('chown', ['-R', '7:8', join(box.layer, 'srv')])
-    spawnSync('chmod', ['750', join(box.layer, 'srv')])
-    const archive = join(box.directory, 'rootfs.tar')
-    spawnSync('tar', ['-C', box.layer, '-cf', archive, '.'])
-    expect(tsrun('import', archive, 'plain').stderr).toBe('')
+    made = makeTsrunStore(({ layer }) => {
+      mkdirSync(join(layer, 'srv/sub'), { recursive: true })
+      writeFileSync(join(layer, 'srv/sub/file'), 'of the image')
+      spawnSync('chown', ['-R', '7:8', join(layer, 'srv')])
+      spawnSync('chmod', ['750', join(layer, 'srv')])
+    })
+    ;({ box, store, tsrun } = made)
     const context = join(box.directory, 'context')
     mkdirSync(context)
-    const text = 'FROM plain\nVOLUME /srv\nLABEL from=image kept=yes\n'
+    const text = 'FROM bb\nVOLUME /srv\nLABEL from=image kept=yes\n'
     writeFileSync(join(context, 'Dockerfile'), text)
-    expect(start('tsbuild', '--progress', 'none', '-t', 'bb', context).status).toBe(0)
+    expect(made.tsbuild('--progress', 'none', '-t', 'bb', context).status).toBe(0)
   }, 60_000)
 
   afterAll(() => {
-    tsrun('rm', '-f', ...lines('ps', '-aq'))
-    box[Symbol.dispose]()
-    compiled[Symbol.dispose]()
+    tsrun('rm', '-f', ...made.ids())
+    made[Symbol.dispose]()
   })
-
-  const tsrun = (...args: string[]) => start('tsrun', ...args)
-
-  function start(program: string, ...args: string[]) {
-    const { status, stdout, stderr } = spawnSync(
-      'sh',
-      [join(compiled.dist, `cli/${program}.js`), ...args],
-      {
-        encoding: 'utf8',
-        env: { ...nativeEnvironment, PATH, HOME: box.directory, TSBUILD_ROOT: store },
-        timeout: 30_000,
-      },
-    )
-    return { status, stdout, stderr }
-  }
 
   const lines = (...args: string[]) =>
     tsrun(...args)
