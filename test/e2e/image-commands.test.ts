@@ -155,6 +155,22 @@ describe('image commands', () => {
     expect(run('prune -f --filter label=x').stderr).toContain('Filter "label" is not supported yet')
   })
 
+  test('bytes that are no archive are told with where they came from', () => {
+    const { run, home } = machine('no-archive')
+    const text = join(home, 'notes.txt')
+    writeFileSync(text, 'no tar\n'.repeat(200))
+    const expected = 'Expected a tar, plain or compressed, and whole\n'
+    for (const args of [`load -i ${text}`, `import ${text} x`]) {
+      const { status, stderr } = run(args)
+      expect(status).toBe(1)
+      expect(stderr).toContain(`ERROR: Cannot read "${text}": Cannot read tar header: `)
+      expect(stderr).toContain(expected)
+    }
+    const cut = run('import -', readFileSync(archive).subarray(0, 300))
+    expect(cut.stderr).toMatch(/^ERROR: Cannot read standard input: /)
+    expect(run('images -q').stdout).toBe('')
+  })
+
   test.each(['docker-archive', 'oci-archive'])('save as %s and load', format => {
     const { run, home } = machine(`save-${format}`)
     const id = run(`import ${archive} app:1`).stdout

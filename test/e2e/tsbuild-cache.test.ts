@@ -240,5 +240,9 @@ describeWith(['root', 'build', 'busybox'], 'tsbuild --cache-to, --cache-from', (
       mounting(look),
     ])
     expect(last).toMatch(/ kept\n/)
+    const unknown = ['--cache-to', `type=local,dest=${work.path('no-mounts')},cache-mounts=true`]
+    expect((await first.tsbuild([...unknown, mounting('echo last')])).stderr).toContain(
+      `cache ${work.path('no-mounts')}: no step has the cache mount "true"; there is kept (7:0 750)`,
+    )
   })
 })

@@ -81,7 +81,7 @@ describe('digestOf()', () => {
   })
 })
 
-describe('chainId()', () => {
+describe('chainId() (A34)', () => {
   const layers = ['a', 'b', 'c'].map(text => digestOf(text) as string as DiffId)
   const [first = parseDiffId(emptySha256), second = first] = layers
 

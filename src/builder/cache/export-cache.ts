@@ -8,6 +8,7 @@ import type { StackedLayer } from '../../layerfs/image/unpack.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { ChainId, DiffId } from '../../oci/digest.ts'
 import { chainIds } from '../../oci/digest.ts'
+import { printable } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { parallel } from '../../registry/client/parallel.ts'
 import { firstOf } from '../../registry/client/registry-blobs.ts'
@@ -101,7 +102,7 @@ interface Outgoing {
 
 async function contentsOf(
   results: readonly BuildResult[],
-  { mode, layers: options, mounts }: CacheDestination,
+  { place, mode, layers: options, mounts }: CacheDestination,
   world: BuildWorld,
 ): Promise<Outgoing> {
   const [first = nothingBuilt()] = results
@@ -125,12 +126,24 @@ async function contentsOf(
   })
   const memo = mode === 'max' ? collected.memo : new Map()
   const { filesystems } = first
-  const ids = collected.mounts.filter(
-    id => mounts === 'all' || mounts.some(name => isCacheNamed(id, name)),
-  )
+  const ids = mountsNamed(mounts, { known: collected.mounts, place: place.name, world })
   const saved = await saveMounts(ids, { options, imports: collected.imports, filesystems, world })
   const blobs = new Map([...own, ...saved].map(({ descriptor }) => [descriptor.digest, descriptor]))
   return { contents: { results: cached, memo, mounts: saved }, own: [...blobs.values()] }
+}
+
+/** Says of a name that is no step's that nothing is saved for it. */
+function mountsNamed(
+  names: CacheDestination['mounts'],
+  { known, place, world }: { known: readonly string[]; place: string; world: BuildWorld },
+): readonly string[] {
+  if (names === 'all') return known
+  for (const name of names.filter(one => !known.some(id => isCacheNamed(id, one)))) {
+    const all = known.length === 0 ? 'none' : known.map(id => printable(id)).join(', ')
+    const message = `cache ${place}: no step has the cache mount "${printable(name)}"; there is ${all}`
+    world.emit({ kind: 'warning', message })
+  }
+  return known.filter(id => names.some(name => isCacheNamed(id, name)))
 }
 
 /** Each layer is a thread's work, and a moment of waiting for the disk. */

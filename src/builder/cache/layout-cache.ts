@@ -76,7 +76,7 @@ async function read({ directory, tag, digest }: LayoutCache): Promise<StoredCach
     const wanted = digest ?? `tag "${tag}"`
     throw new OciError(
       'not-found',
-      `Cannot find a cache in "${printable(directory)}": no ${wanted}`,
+      `Cannot find a cache in "${printable(directory)}": ${entries.length === 0 ? 'it is no OCI layout' : `no ${wanted}`}`,
     )
   }
   const blobs = layoutReader(directory)

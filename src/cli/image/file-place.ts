@@ -20,7 +20,7 @@ import { type FilePlace, formatImagePlace } from '../../oci/image-place.ts'
 import { parseReference } from '../../oci/reference.ts'
 import { usageError } from '../cli-error.ts'
 import type { CliContext } from '../command.ts'
-import { openInput } from '../input.ts'
+import { readInput } from '../input.ts'
 import { writeOutputFile } from '../output-file.ts'
 
 type Streams = Pick<CliContext, 'stdin' | 'stdout' | 'signal'>
@@ -35,7 +35,7 @@ export async function readPlace(
   streams: Pick<Streams, 'stdin' | 'signal'>,
 ): Promise<NamedImage[]> {
   if (place.kind !== 'oci') {
-    const images = await importArchive(openInput(place.path, streams), content)
+    const images = await readInput(place.path, streams, input => importArchive(input, content))
     return wantedOf(images, place)
   }
   return importLayout(place.path, content, wantedOf(await listLayout(place.path), place))

@@ -3,7 +3,7 @@ import { readImage } from '../../layerfs/runtime/local-image.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { parseReference } from '../../oci/reference.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { openInput } from '../input.ts'
+import { readInput } from '../input.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 
 export const importCommand: Command = defineCommand({
@@ -22,13 +22,9 @@ export const importCommand: Command = defineCommand({
   run: async ({ flags, args: [file = '', name], ...context }) => {
     const reference = name === undefined ? undefined : parseReference(name)
     const platform = wantedPlatform(flags.platform)
-    const input = openInput(file, context)
     await using store = await openStore(context.environment.root)
-    const target = await importRootfs(
-      input,
-      { created: new Date().toISOString(), ...platform, config: {} },
-      store.content,
-    )
+    const made = { created: new Date().toISOString(), ...platform, config: {} }
+    const target = await readInput(file, context, input => importRootfs(input, made, store.content))
     await store.images.set(reference === undefined ? { target } : { reference, target })
     const { config } = await readImage(store.content, target, platform)
     context.stdout.write(`${config.digest}\n`)
