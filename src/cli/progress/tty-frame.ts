@@ -43,13 +43,14 @@ function headerLine({ vertices, startedAt }: Trace, options: FrameOptions): stri
   return style === undefined ? cut : styled(cut, style, options)
 }
 
-/** Only the last frame knows how it ended. */
+/** Only the last frame knows how it ended; one before a shell has something open. */
 function ending(vertices: readonly Vertex[], { rows }: FrameOptions): Appearance {
   if (rows !== 'all') return { label: '', style: undefined }
   const has = (kind: Outcome['kind']) => vertices.some(({ end }) => end?.outcome.kind === kind)
   if (has('failed')) return { label: ' FAILED', style: 'red' }
   if (has('canceled')) return { label: ' CANCELED', style: 'yellow' }
-  return { label: ' FINISHED', style: 'blue' }
+  const isOpen = vertices.some(({ end }) => end === undefined)
+  return isOpen ? { label: '', style: undefined } : { label: ' FINISHED', style: 'blue' }
 }
 
 type Block = readonly string[]

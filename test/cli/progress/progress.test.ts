@@ -306,6 +306,22 @@ describe('terminal progress', () => {
   })
 })
 
+describe('terminal progress before a shell', () => {
+  test('says that the build is finished when it is, and goes on below', () => {
+    const { emit, suspend, close, screen } = open('tty')
+    emit(started('a', 'RUN fails'))
+    const shell = suspend()
+    expect(screen.lines()[0]).toBe('[+] Building 0.0s (0/1)')
+    shell[Symbol.dispose]()
+    emit(worked('a'))
+    close()
+    expect(screen.lines().filter(line => line.startsWith('[+]'))).toEqual([
+      '[+] Building 0.0s (0/1)',
+      '[+] Building 0.0s (1/1) FINISHED',
+    ])
+  })
+})
+
 describe('quiet progress', () => {
   test('says nothing unless a step fails', () => {
     const fine = open('quiet')

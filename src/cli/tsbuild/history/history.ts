@@ -53,18 +53,19 @@ const columns: ListColumns = {
 
 function rowOf(build: RecordedBuild, now: Date) {
   const { id, context, target, tags, steps, startedAt, endedAt } = build
-  const ofDockerfile = steps.filter(({ source }) => source !== undefined)
-  // A base without a miss is one that nothing had to be done for.
-  const cached = ofDockerfile.filter(
-    ({ outcome, miss }) => outcome === 'cached' || (outcome === 'worked' && miss === undefined),
+  // A base that worked without a miss is one that nothing had to be done for.
+  const counted = steps.filter(
+    ({ source, outcome, miss }) =>
+      source !== undefined && (outcome !== 'worked' || miss !== undefined),
   )
+  const cached = counted.filter(({ outcome }) => outcome === 'cached')
   return {
     ID: id,
     Name: [tags === '' ? context : tags, ...(target === undefined ? [] : [`(${target})`])].join(
       ' ',
     ),
     Status: stateText(build),
-    Cached: `${cached.length}/${ofDockerfile.length}`,
+    Cached: `${cached.length}/${counted.length}`,
     Since: humanAge(startedAt, now),
     Duration: endedAt === undefined ? '' : formatSeconds(endedAt),
   }
