@@ -12,6 +12,7 @@
 import { algorithmOf, type Digest } from '../../oci/digest.ts'
 import type { Algorithm } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
+import type { Received, ReceiveLimits, receive } from './receive.ts'
 
 export interface BlobInfo {
   readonly digest: Digest
@@ -61,6 +62,11 @@ export interface Download extends AsyncDisposable {
   readonly received: number
   /** Appends, as {@link Ingest.write}. */
   write(chunk: Uint8Array): Promise<void>
+  /**
+   * Appends the next `count` bytes of a plain connection, as {@link receive}; absent where there is no
+   * such way. Throws as `write`, and the signal's reason; that the connection broke it only tells.
+   */
+  readonly receive?: (socket: number, count: number, limits: ReceiveLimits) => Promise<Received>
   /** As {@link Ingest.commit}, against the blob that was asked for. */
   commit(): Promise<BlobInfo>
   /** Leaves nothing: what arrived is not the blob's. Ends the download. */

@@ -13,7 +13,7 @@ import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { algorithmOf, type Digest, finishDigest, hexOf } from '../../oci/digest.ts'
-import { type Algorithm, createDigestHash, type DigestHash } from '../../oci/digest-hash.ts'
+import type { Algorithm } from '../../oci/digest-hash.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
 import { ignoreMissing, makeDirectorySynced, namesIn, syncDirectory } from './atomic-file.ts'
@@ -26,6 +26,8 @@ import {
   type Ingest,
 } from './content-store.ts'
 import { tryLock } from './file-lock.ts'
+import { type Received, receive } from './receive.ts'
+import { openAnyHash, ThreadHash } from './thread-hash.ts'
 
 export interface IngestRequest {
   readonly directory: string
@@ -37,6 +39,9 @@ export interface IngestRequest {
 
 /** Chunks are gathered, because a write costs a trip to another thread. */
 const bufferSize = 1024 * 1024
+
+/** Sooner hashed than a thread has begun. */
+const littleToHash = 32 * 1024
 
 const exclusiveOrFail = 2 | 4
 
@@ -95,6 +100,7 @@ async function goOn(ingest: DirectoryIngest, blob: BlobInfo): Promise<Download> 
     return {
       received,
       write: chunk => ingest.write(chunk),
+      ...ingest.receiving,
       commit: () => ingest.commit(blob),
       discard: () => ingest[Symbol.asyncDispose](),
       [Symbol.asyncDispose]: () => ingest.leave(),
@@ -143,7 +149,7 @@ class DirectoryIngest implements Ingest {
   readonly #request: IngestRequest
   readonly #path: string
   readonly #file: FileHandle
-  readonly #hash: DigestHash
+  readonly #hash: ReturnType<typeof openAnyHash>
   /** Being filled, while the other one is being written. */
   #buffer = Buffer.allocUnsafe(bufferSize)
   #spare = Buffer.allocUnsafe(bufferSize)
@@ -156,7 +162,7 @@ class DirectoryIngest implements Ingest {
     this.#request = request
     this.#path = path
     this.#file = file
-    this.#hash = createDigestHash(request.algorithm)
+    this.#hash = openAnyHash(request.algorithm)
   }
 
   /** Hashes what the file holds, up to `size`: the bytes that arrived before. */
@@ -188,6 +194,20 @@ class DirectoryIngest implements Ingest {
     await this.#file.close()
   }
 
+  /** For {@link Download}. */
+  get receiving(): Pick<Download, 'receive'> {
+    const hash = this.#hash
+    if (!(hash instanceof ThreadHash)) return {}
+    return {
+      receive: async (socket, count, limits) => {
+        await this.#flush()
+        await this.#writing
+        const into = { file: this.#file.fd, hash: hash.handle }
+        return this.#took(await receive(socket, count, { ...limits, ...into }), limits.signal)
+      },
+    }
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
     this.#size += chunk.length
     for (let offset = 0; offset < chunk.length; ) {
@@ -197,7 +217,6 @@ class DirectoryIngest implements Ingest {
       offset += part.length
       if (this.#filled === bufferSize) await this.#flush()
     }
-    this.#hash.update(chunk)
   }
 
   async commit(expected: Expected = {}): Promise<BlobInfo> {
@@ -231,6 +250,17 @@ class DirectoryIngest implements Ingest {
     })
   }
 
+  /** A failure of the file shows now, and at whatever comes next. */
+  async #took(told: Received, signal: AbortSignal | undefined): Promise<Received> {
+    this.#size += told.received
+    if (told.end === 'file failed') {
+      this.#writing = Promise.reject(diskError(told.error))
+      await this.#writing
+    }
+    signal?.throwIfAborted()
+    return told
+  }
+
   /** Starts to write what was gathered; a failure shows at the next flush or at the commit. */
   async #flush(): Promise<void> {
     await this.#writing
@@ -243,8 +273,17 @@ class DirectoryIngest implements Ingest {
     this.#writing.catch(() => {})
   }
 
-  /** Writes all of `bytes`: a short write is no error to the kernel. */
+  /** By two threads where it is worth their while: one writes, one hashes. */
   async #append(bytes: Uint8Array): Promise<void> {
+    const isHashed =
+      this.#hash instanceof ThreadHash && bytes.length > littleToHash
+        ? this.#hash.updateByThread([bytes])
+        : this.#hash.update(bytes)
+    await Promise.all([isHashed, this.#write(bytes)])
+  }
+
+  /** Writes all of `bytes`: a short write is no error to the kernel. */
+  async #write(bytes: Uint8Array): Promise<void> {
     try {
       for (let offset = 0; offset < bytes.length; ) {
         const { bytesWritten } = await this.#file.write(bytes, offset)

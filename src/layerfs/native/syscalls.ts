@@ -1,7 +1,7 @@
 /**
  * The system calls that Node lacks, one function each, without policy; for speed also one for six
  * of them, those for the plain files of a whole directory, or those of a tar, hashes in the thread pool, and threads
- * that read a layer ahead and move bytes between sockets.
+ * that receive a blob, read a layer ahead, and move bytes between sockets.
  *
  * They are synchronous (they run in workers or take microseconds) and throw Node's own kind of
  * error: `code: 'ENOENT'`, `errno`, `syscall: 'openat2'`. Names and targets are strings (UTF-8) or
@@ -51,6 +51,11 @@ declare const hashHandle: unique symbol
 /** What only the native code can look into. */
 export interface HashHandle {
   readonly [hashHandle]: true
+}
+
+declare const receptionHandle: unique symbol
+export interface ReceptionHandle {
+  readonly [receptionHandle]: true
 }
 
 declare const aheadHandle: unique symbol
@@ -275,6 +280,21 @@ export interface Syscalls {
   /** `done` is still called. */
   stopRelay(id: number): void
   relayProgress(id: number): readonly [received: number, sent: number] | undefined
+  /**
+   * A thread that appends the next `count` bytes of the socket to the file, and has `hash` see them.
+   * `idleMs`: how long none may come. Until `done` was called, with one of `receiveEnds` (receive.ts)
+   * and the number of the error, socket, hash and file are left alone.
+   */
+  startReceive(
+    socket: number,
+    file: number,
+    limits: readonly [count: number, idleMs: number],
+    hash: HashHandle,
+    done: (end: number, received: number, errno: number) => void,
+  ): ReceptionHandle
+  /** `done` is still called. */
+  stopReceive(reception: ReceptionHandle): void
+  receivedSoFar(reception: ReceptionHandle): number
 }
 
 /** How far back a gzip file refers: there stands before each slot what was read last. */

@@ -4,6 +4,7 @@
  * A download that breaks goes on from the byte it stopped at (Range). No ETag is needed to know
  * that the rest belongs to the beginning: the digest decides in the end.
  */
+import type { Received } from '../../layerfs/content/receive.ts'
 import { verified } from '../../layerfs/content/verified.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import type { Digest } from '../../oci/digest.ts'
@@ -11,7 +12,7 @@ import { OciError } from '../../oci/errors.ts'
 import type { RegistryClient } from './client.ts'
 import { describeRepository, type Repository, sendRequest } from './request.ts'
 import { pause, pauseAfter, retrying } from './retry.ts'
-import type { HttpResponse } from './transport.ts'
+import type { BodyTaken, HttpResponse } from './transport.ts'
 
 export interface BlobRequest {
   readonly descriptor: Pick<Descriptor, 'digest' | 'size'>
@@ -23,7 +24,14 @@ export interface BlobRest extends BlobRequest {
   readonly start?: number
   /** One that has begun, to a request for the whole: it is read before another is asked for. */
   readonly answer?: HttpResponse
+  /** Takes what is left of a body from its connection, where that can be: a chunk that nobody sees. */
+  readonly take?: TakeBytes
 }
+
+export type TakeBytes = (body: BodyTaken) => Promise<Received>
+
+/** Bytes that are where they belong already. */
+export type TakenBytes = Pick<Uint8Array, 'byteLength'>
 
 /**
  * The bytes of a blob, verified: throws `digest-mismatch` after the last chunk when they are not
@@ -100,11 +108,21 @@ function lengthOf(response: HttpResponse): number | undefined {
  * exactly up to `size`, or `digest-mismatch`. Throws `RegistryError`, and `TransportError` when the connection breaks
  * repeatedly without a byte arriving.
  */
+export function streamBlob(
+  client: RegistryClient,
+  from: Repository,
+  request: Omit<BlobRest, 'take'>,
+): AsyncGenerator<Uint8Array>
+export function streamBlob(
+  client: RegistryClient,
+  from: Repository,
+  request: BlobRest,
+): AsyncGenerator<Uint8Array | TakenBytes>
 export async function* streamBlob(
   client: RegistryClient,
   from: Repository,
   request: BlobRest,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<Uint8Array | TakenBytes> {
   const { size } = request.descriptor
   let received = request.start ?? 0
   let failures = 0
@@ -135,19 +153,31 @@ interface RangedRequest extends Pick<BlobRequest, 'signal'> {
   readonly start: number
 }
 
+type ReadRequest = RangedRequest & Pick<BlobRest, 'descriptor' | 'take'>
+
 /** Skips what is known: in the same loop, because each that chunks go through is felt (measured). */
 async function* readFrom(
   client: RegistryClient,
   from: Repository,
-  request: RangedRequest & { readonly answer: HttpResponse | undefined },
-): AsyncGenerator<Uint8Array> {
+  request: ReadRequest & { readonly answer: HttpResponse | undefined },
+): AsyncGenerator<Uint8Array | TakenBytes> {
   await using response = request.answer ?? (await requestBlob(client, from, request))
   let known = bytesBefore(response, request.start)
+  const { take, descriptor, start } = request
+  using taken = known > 0 || take === undefined ? undefined : response.take(descriptor.size - start)
+  if (take !== undefined && taken !== undefined) return yield* takeAll(taken, take)
   for await (const chunk of response.body) {
     const skipped = Math.min(known, chunk.byteLength)
     known -= skipped
     if (skipped < chunk.byteLength) yield chunk.subarray(skipped)
   }
+}
+
+async function* takeAll(body: BodyTaken, take: TakeBytes): AsyncGenerator<Uint8Array | TakenBytes> {
+  if (body.first.byteLength > 0) yield body.first
+  const told = await take(body)
+  if (told.received > 0) yield { byteLength: told.received }
+  if (told.end !== 'all received') throw body.brokenBy(told)
 }
 
 function requestBlob(

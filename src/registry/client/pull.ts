@@ -6,7 +6,7 @@
  * a pull that fails leaves the blobs that were complete, and of the others what arrived: the next
  * one, of any process, fetches only the rest.
  */
-import { type ContentStore, putBlob } from '../../layerfs/content/content-store.ts'
+import { type ContentStore, type Download, putBlob } from '../../layerfs/content/content-store.ts'
 import {
   type OnBlob,
   type UntilArrived,
@@ -15,11 +15,12 @@ import {
 import type { Descriptor, Document } from '../../oci/descriptor.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
+import { field } from '../../oci/json.ts'
 import type { Index, Manifest } from '../../oci/manifest.ts'
 import { isForeignLayer, isImageConfig } from '../../oci/media-type.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Reference } from '../../oci/reference.ts'
-import { streamBlob } from './blob.ts'
+import { streamBlob, type TakeBytes } from './blob.ts'
 import type { RegistryClient } from './client.ts'
 import { parallel } from './parallel.ts'
 import { describeRepository, type Repository } from './request.ts'
@@ -180,12 +181,7 @@ async function receive(
   try {
     // All of it may be there, and only the commit was missed.
     if (start === 0 || start < total) {
-      let bytes = start
-      for await (const chunk of streamBlob(client, from, { descriptor, start, signal })) {
-        bytes += chunk.byteLength
-        onEvent?.({ kind: 'blob-progress', digest, bytes, total, direction: 'pull' })
-        await download.write(chunk)
-      }
+      await bring(client, from, { descriptor, download, onEvent, signal })
     }
     await download.commit()
   } catch (error) {
@@ -196,4 +192,31 @@ async function receive(
   }
   onEvent?.({ kind: 'blob-done', digest, total, direction: 'pull' })
   return 'received'
+}
+
+interface Bringing extends Omit<BlobPull, 'into'> {
+  readonly download: Download
+}
+
+/** What is missing, by the thread that the download may have for it, or chunk by chunk. */
+async function bring(
+  client: RegistryClient,
+  from: Repository,
+  { descriptor, download, onEvent, signal }: Bringing,
+): Promise<void> {
+  const { digest, size: total } = descriptor
+  const { receive, received: start } = download
+  let bytes = start
+  const tell = (more: number) =>
+    onEvent?.({ kind: 'blob-progress', digest, bytes: bytes + more, total, direction: 'pull' })
+  const take: TakeBytes | undefined =
+    receive &&
+    (({ descriptor: socket, left, idleMs }) =>
+      receive(socket, left, { idleMs, signal, onProgress: tell }))
+  const request = { descriptor, start, signal, ...field('take', take) }
+  for await (const chunk of streamBlob(client, from, request)) {
+    bytes += chunk.byteLength
+    tell(0)
+    if (chunk instanceof Uint8Array) await download.write(chunk)
+  }
 }

@@ -9,9 +9,18 @@
  * 4. An answer's body is read or disposed; otherwise its connection is lost to the pool.
  */
 import { debuglog } from 'node:util'
+import type { Received } from '../../layerfs/content/receive.ts'
 import { OciError, printable } from '../../oci/errors.ts'
 import { mustBePublic } from './address-guard.ts'
-import { type Answer, ask, discard, readAnswer } from './exchange.ts'
+import {
+  type Answer,
+  ask,
+  discard,
+  readAnswer,
+  type TakenBody,
+  takeBody,
+  timedOut,
+} from './exchange.ts'
 import { describeUrl, TransportError } from './registry-error.ts'
 import { createRoutes, mustBeGuarded, type RouteOptions, type Routes } from './routes.ts'
 
@@ -44,6 +53,15 @@ export interface HttpResponse extends AsyncDisposable {
   headerList(name: string): readonly string[]
   /** Throws {@link TransportError} when the connection breaks. */
   readonly body: AsyncIterable<Uint8Array>
+  /** Instead of `body`: see {@link takeBody}. */
+  take(length: number): BodyTaken | undefined
+}
+
+export interface BodyTaken extends TakenBody {
+  /** How long nothing may come. */
+  readonly idleMs: number
+  /** Why there was no more. */
+  brokenBy(received: Received): unknown
 }
 
 export interface TransportOptions extends RouteOptions {
@@ -178,8 +196,19 @@ function responseOf(request: HttpRequest, answer: Answer, bodyIdleMs: number): H
     header: name => headerList(name)[0],
     headerList,
     body: readAnswer(answer, bodyIdleMs, translated),
+    take: length => {
+      const taken = takeBody(answer, length)
+      if (taken === undefined) return undefined
+      return { ...taken, idleMs: bodyIdleMs, brokenBy: received => translated(causeOf(received)) }
+    },
     [Symbol.asyncDispose]: () => discard(answer),
   }
+}
+
+/** As Node would have told it. */
+function causeOf({ end, error }: Received): Error {
+  if (end === 'source silent') return timedOut('BODY_TIMEOUT')
+  return error ?? Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
 }
 
 /** The whole body; throws `too-large` beyond `limit` bytes, having read no more than that. */

@@ -1,6 +1,6 @@
 /** The digest of an upload: hashed as it comes, continued from what is known, or read once more. */
 
-import { openThreadHash } from '../../layerfs/content/thread-hash.ts'
+import { openAnyHash } from '../../layerfs/content/thread-hash.ts'
 import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
 import { type Algorithm, createDigestHash } from '../../oci/digest-hash.ts'
 import type { StoredBlob } from './blobs.ts'
@@ -34,16 +34,10 @@ export function runningHash(
   return newHash(storage, algorithm, isOurs ? new ResumableHash() : undefined)
 }
 
-function openHash(algorithm: Algorithm): RunningDigest {
-  return (
-    (algorithm === 'blake3' ? undefined : openThreadHash(algorithm)) ?? createDigestHash(algorithm)
-  )
-}
-
 export function newHash(
   { uploads }: RegistryStorage,
   algorithm: Algorithm,
-  hash: RunningDigest = openHash(algorithm),
+  hash: RunningDigest = openAnyHash(algorithm),
 ): RunningHash {
   return { algorithm, hash, size: 0, batchSize: () => batchSizeOf(uploads, algorithm) }
 }

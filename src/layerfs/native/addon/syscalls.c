@@ -192,6 +192,7 @@ NAPI_MODULE_INIT() {
   bind(env, exports, xattr_bindings);
   bind(env, exports, mount_bindings);
   bind(env, exports, relay_bindings);
+  bind(env, exports, receive_bindings);
   bind(env, exports, list_bindings);
   bind(env, exports, compress_bindings);
   bind(env, exports, copy_file_bindings);

@@ -64,6 +64,7 @@ extern const struct binding metadata_bindings[];
 extern const struct binding xattr_bindings[];
 extern const struct binding mount_bindings[];
 extern const struct binding relay_bindings[];
+extern const struct binding receive_bindings[];
 extern const struct binding list_bindings[];
 extern const struct binding compress_bindings[];
 extern const struct binding copy_file_bindings[];
