@@ -39,31 +39,52 @@ function wordsOf(errno: number): readonly [name: string, text: string] | undefin
   return getSystemErrorMap().get(-Math.abs(errno))
 }
 
-/** By system call; those that take a directory (`mkdirat`, `openat2`) are found without their end. */
+/**
+ * By system call, Node's and those of the addon; those that take a directory (`mkdirat`, `openat2`)
+ * are found without their end.
+ */
 const verbs: Readonly<Record<string, string>> = {
   access: 'open',
   chmod: 'change the mode of',
   chown: 'change the owner of',
+  close: 'write',
+  copy_file_range: 'copy',
   copyfile: 'copy',
+  fchmod: 'change the mode of',
+  fchown: 'change the owner of',
+  flock: 'lock',
+  fstat: 'open',
   fsync: 'write',
   ftruncate: 'write',
   futime: 'change the times of',
+  futimens: 'change the times of',
+  getxattr: 'read the attributes of',
   link: 'link',
+  listxattr: 'read the attributes of',
+  lseek: 'read',
   lstat: 'open',
   mkdir: 'make directory',
   mkdtemp: 'make directory',
+  mknod: 'make',
   open: 'open',
   opendir: 'read',
+  pread: 'read',
   read: 'read',
+  readdir: 'read',
   readlink: 'read link',
   realpath: 'open',
+  removexattr: 'remove attribute',
   rename: 'rename',
   rmdir: 'remove',
   scandir: 'read',
+  setxattr: 'set attribute',
   stat: 'open',
   statfs: 'open',
+  statx: 'open',
   symlink: 'make link',
+  syncfs: 'write',
   unlink: 'remove',
   utime: 'change the times of',
+  utimens: 'change the times of',
   write: 'write',
 }

@@ -24,6 +24,16 @@ describe('systemMessage()', () => {
     expect(systemMessage(failureOf(call))).toBe(message)
   })
 
+  it.each([
+    ['copy_file_range', undefined, 'Cannot copy: no space left on device (ENOSPC)'],
+    ['utimensat', 'a', 'Cannot change the times of "a": no space left on device (ENOSPC)'],
+    ['openat2', 'a/b', 'Cannot open "a/b": no space left on device (ENOSPC)'],
+    ['setxattr', 'user.a', 'Cannot set attribute "user.a": no space left on device (ENOSPC)'],
+  ])('has a word for the %s of native code', (syscall, path, message) => {
+    const error = { errno: -28, syscall, ...(path === undefined ? {} : { path }) }
+    expect(systemMessage(Object.assign(new Error('as it came'), error))).toBe(message)
+  })
+
   it('lets no name reach the terminal as it is', () => {
     const error = failureOf(() => openSync('/no/\u001b[2J', 'r'))
     expect(systemMessage(error)).toContain('"/no/\\u001b[2J"')

@@ -98,6 +98,7 @@ describe('openat2', () => {
         code: 'ENOENT',
         errno: -2,
         syscall: 'openat2',
+        path: 'nope',
         message: "ENOENT: No such file or directory, openat2 'nope'",
       }),
     )

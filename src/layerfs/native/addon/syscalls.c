@@ -127,7 +127,8 @@ static void set_string(napi_env env, napi_value object, const char *key, const c
   napi_set_named_property(env, object, key, value);
 }
 
-static napi_value throw_message(napi_env env, int number_, const char *syscall,
+/* `path`: NULL where the call was about none. */
+static napi_value throw_message(napi_env env, int number_, const char *syscall, const char *path,
                                 const char *message) {
   napi_value code, text, error, negative;
   napi_create_string_utf8(env, errno_name(number_), NAPI_AUTO_LENGTH, &code);
@@ -136,6 +137,7 @@ static napi_value throw_message(napi_env env, int number_, const char *syscall,
   napi_create_int32(env, -number_, &negative);
   napi_set_named_property(env, error, "errno", negative);
   set_string(env, error, "syscall", syscall);
+  if (path != NULL) set_string(env, error, "path", path);
   napi_throw(env, error);
   return NULL;
 }
@@ -146,7 +148,7 @@ napi_value throw_errno(napi_env env, const char *syscall, const char *path) {
   const char *open = path == NULL ? "" : " '", *close = path == NULL ? "" : "'";
   snprintf(message, sizeof message, "%s: %s, %s%s%s%s", errno_name(saved), strerror(saved),
            syscall, open, path == NULL ? "" : path, close);
-  return throw_message(env, saved, syscall, message);
+  return throw_message(env, saved, syscall, path, message);
 }
 
 napi_value throw_errno_detail(napi_env env, const char *syscall, const char *detail) {
@@ -154,7 +156,7 @@ napi_value throw_errno_detail(napi_env env, const char *syscall, const char *det
   char message[1024];
   snprintf(message, sizeof message, "%s: %s, %s: %s", errno_name(saved), strerror(saved), syscall,
            detail);
-  return throw_message(env, saved, syscall, message);
+  return throw_message(env, saved, syscall, NULL, message);
 }
 
 napi_value number(napi_env env, int64_t value) {
