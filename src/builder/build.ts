@@ -9,7 +9,6 @@ import { openEarlySandboxes } from '../layerfs/sandbox/early-sandboxes.ts'
 import { openSpawner } from '../layerfs/sandbox/spawner.ts'
 import { field } from '../oci/json.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
-import { suggest } from '../oci/suggest.ts'
 import { baseImages } from './base-images.ts'
 import { buildFailure } from './build-error.ts'
 import { type BuildGraph, buildGraph, followedByRun } from './build-graph.ts'
@@ -20,7 +19,6 @@ import { importCaches, withImports } from './cache/imported-cache.ts'
 import { restoreMount } from './cache/restore-mount.ts'
 import { planChecked } from './check-build.ts'
 import { parseIgnore } from './dockerfile/ignore.ts'
-import type { Dockerfile } from './dockerfile/parse.ts'
 import { emptyDirectory } from './empty-directory.ts'
 import { explainer } from './explain/explainer.ts'
 import { openInventories } from './explain/inventory.ts'
@@ -30,7 +28,6 @@ import { finishStage } from './finish-stage.ts'
 import { explainForeign } from './foreign-programs.ts'
 import { memo } from './memo.ts'
 import { mergeGraphs } from './merge-graphs.ts'
-import { unusedBuildArgs } from './plan/build-args.ts'
 import { type BuildPlanned, parseRequested, refuseUnsupportedSteps } from './plan-build.ts'
 import { recordCache } from './record-cache.ts'
 import { withShell } from './shell.ts'
@@ -48,6 +45,7 @@ import { nothingEarlier, statCache } from './steps/stat-cache.ts'
 import { stepExecutor } from './steps/step-executor.ts'
 import type { StepWorld } from './steps/step-world.ts'
 import { twinResults } from './twin-results.ts'
+import { warnUnused } from './warn-unused.ts'
 
 /**
  * Throws `BuildError`, with an excerpt where a line of the Dockerfile is to blame. The steps that
@@ -161,21 +159,6 @@ function mustRerun(source: StepSource, { rerun }: BuildRequest): boolean {
     const place = parseStepPlace(asked)
     return place !== undefined && standsAt(source, place)
   })
-}
-
-/** A misspelt name is the likeliest reason (A06). */
-function warnUnused(
-  { instructions }: Dockerfile,
-  { plan }: BuildRequest,
-  { emit }: BuildWorld,
-): void {
-  const args = instructions.filter(instruction => instruction.kind === 'arg')
-  const declared = new Set(args.flatMap(({ args: names }) => names.map(({ name }) => name)))
-  for (const name of unusedBuildArgs(plan.buildArgs, declared)) {
-    const meant = suggest(name, declared)
-    const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`
-    emit({ kind: 'warning', message: `build-arg ${name} is not used by the Dockerfile${hint}` })
-  }
 }
 
 interface RunInputs {

@@ -8,7 +8,7 @@ import { OciError } from '../oci/errors.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instruction.ts'
 import type { Dockerfile } from './dockerfile/parse.ts'
 import { splitStages } from './plan/split-stages.ts'
-import type { StepPlace } from './step-place.ts'
+import { isStageCalled, type StepPlace } from './step-place.ts'
 
 export interface ShellRequest {
   /** The step's own sandbox: its files so far, mounts, environment, user and limits. */
@@ -54,9 +54,9 @@ export interface ShellBuild {
 export function withShell(dockerfile: Dockerfile, place: StepPlace): ShellBuild {
   const { stages } = splitStages(dockerfile)
   const stage = stages.find(
-    ({ index, from, instructions }) =>
-      (place.stage === undefined || place.stage === from.as || place.stage === String(index)) &&
-      (place.line === undefined || isWithin([from, ...instructions], place.line)),
+    stage =>
+      (place.stage === undefined || isStageCalled(stage, place.stage)) &&
+      (place.line === undefined || isWithin([stage.from, ...stage.instructions], place.line)),
   )
   if (stage === undefined) {
     const names = stages.map(({ index, from }) => from.as ?? String(index)).join(', ')

@@ -18,12 +18,23 @@ export function parseStepPlace(text: string): StepPlace | undefined {
   }
 }
 
+interface NamedStage {
+  readonly index: number
+  readonly from: { readonly as?: string | undefined }
+}
+
+/** By its name, its number, or as a build shows one that has no name. */
+export function isStageCalled({ index, from }: NamedStage, name: string): boolean {
+  return name === String(index) || name === (from.as ?? `stage-${index}`)
+}
+
 /** Whether a step stands there. */
 export function standsAt(
   { stage, index, lines: [first, last] }: StepSource,
   place: StepPlace,
 ): boolean {
   const { stage: wanted, line } = place
-  const isStage = wanted === undefined || wanted === stage.toLowerCase() || wanted === String(index)
+  const as = stage === String(index) ? undefined : stage.toLowerCase()
+  const isStage = wanted === undefined || isStageCalled({ index, from: { as } }, wanted)
   return isStage && (line === undefined || (first <= line && line <= last))
 }

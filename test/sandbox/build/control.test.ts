@@ -33,6 +33,24 @@ describe.skipIf(!isRoot)('control over steps (needs root)', () => {
     expect(await ran('ONE')).toEqual(['one 2/2'])
   })
 
+  it('K10 warns of a filter that is no stage and no step, and takes a stage by what it is shown as', async () => {
+    const dockerfile = 'FROM busybox AS one\nRUN echo named\nFROM one\n# a comment\nRUN echo last'
+    using _first = await shop.build(dockerfile)
+    using built = await shop.build(dockerfile, {
+      rerun: ['stage-1', 'one:2', 'noe', 'one:5', ':4', '2'],
+    })
+    expect(built.worked.map(name => name.replace(/^\[|\].*/g, ''))).toEqual([
+      'one 2/2',
+      'stage-1 1/1',
+    ])
+    const warnings = built.events.flatMap(event => (event.kind === 'warning' ? event.message : []))
+    expect(warnings).toEqual(
+      ['noe', 'one:5', ':4', '2'].map(
+        text => `no-cache-filter "${text}" is no stage or step of the Dockerfile`,
+      ),
+    )
+  })
+
   describe('K08 ARGs that a RUN does not name', () => {
     // Named by a pattern, so that the name itself does not stand in the RUN.
     const run = 'RUN echo "V=$V"; env | grep -c ^UNUS[E]D= || true'
