@@ -4,7 +4,7 @@
  * A node's inputs are the nodes whose filesystems it reads; the first is the one it is built on.
  * Nodes are in an order in which every input stands before its reader, so the graph has no cycles.
  */
-import { type ChainId, chainIds, type DiffId, type Digest } from '../../oci/digest.ts'
+import { type ChainId, chainId, chainIds, type DiffId, type Digest } from '../../oci/digest.ts'
 
 export interface Node<Work> {
   readonly id: string
@@ -47,6 +47,13 @@ export function chainOf({ layers }: StepResult): ChainId | undefined {
   const known = chains.get(layers) ?? chainIds(layers).at(-1)
   if (known !== undefined) chains.set(layers, known)
   return known
+}
+
+/** The layers of `parent` with one more, whose chain is one hash from the parent's. */
+export function withLayer(parent: StepResult, diffId: DiffId): readonly DiffId[] {
+  const layers = [...parent.layers, diffId]
+  chains.set(layers, chainId(chainOf(parent), diffId))
+  return layers
 }
 
 /** A hash for each layer, and every step is asked for its own many times. */

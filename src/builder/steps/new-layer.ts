@@ -7,7 +7,7 @@
 import { hashLayer } from '../../layerfs/layer/hash-layer.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
 import { chainId } from '../../oci/digest.ts'
-import { chainOf, type StepResult } from '../solve/graph.ts'
+import { chainOf, type StepResult, withLayer } from '../solve/graph.ts'
 import type { StepWorld } from './step-world.ts'
 
 /** When `work` fails, or the signal aborts, nothing is left. */
@@ -26,12 +26,12 @@ export async function makeLayer(
   const { upper, lower } = active
   const { diffId, look } = await hashLayer({ upper, lower }, signal)
   const twin = await twins.find({ parent: chain, upper, lower, diffId, look, signal })
-  if (twin !== undefined) return { layers: [...parent.layers, twin.diffId], created: twin.created }
+  if (twin !== undefined) return { layers: withLayer(parent, twin.diffId), created: twin.created }
   await snapshots.commit(active, {
     name: chainId(chain, diffId),
     diffId,
     ...(chain === undefined ? {} : { parent: chain }),
   })
   await twins.remember(chain, { diffId, created, look })
-  return { layers: [...parent.layers, diffId], created }
+  return { layers: withLayer(parent, diffId), created }
 }

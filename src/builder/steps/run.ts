@@ -11,6 +11,7 @@ import { defaultSecurity, insecureSecurity } from '../../layerfs/sandbox/default
 import { mountAgain } from '../../layerfs/sandbox/mount-again.ts'
 import { runSandbox } from '../../layerfs/sandbox/run.ts'
 import type { SandboxSpec } from '../../layerfs/sandbox/spec.ts'
+import type { ResolvedUser } from '../../layerfs/sandbox/user.ts'
 import type { ActiveSnapshot } from '../../layerfs/snapshot/snapshotter.ts'
 import { OciError } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
@@ -114,13 +115,13 @@ interface SpecInputs {
 /** The machine has the same name on every machine, as BuildKit has it. */
 function sandboxSpec(
   step: RunStep,
-  { mount }: ActiveSnapshot,
+  snapshot: ActiveSnapshot,
   { world, mounts }: SpecInputs,
 ): SandboxSpec {
-  const user = prepareRoot(step, mount)
+  const user = prepareRoot(step, snapshot)
   const { sandbox } = world
   return {
-    root: mount,
+    root: snapshot.mount,
     readOnly: false,
     mounts: mounts.mounts,
     argv: step.argv,
@@ -140,19 +141,30 @@ function sandboxSpec(
 }
 
 /** Resolves the user and makes the working directory; the root is closed again before it is run. */
-function prepareRoot(step: RunStep, mount: ActiveSnapshot['mount']) {
+function prepareRoot(step: RunStep, { mount, lower }: ActiveSnapshot): ResolvedUser {
+  const question = JSON.stringify([step.user, step.cwd])
+  const known = answers.get(lower)?.get(question)
+  if (known !== undefined) return known
   using unwritten = openUnwritten(mount)
   const cwd = unwritten?.find(step.cwd, 'follow')
   if (unwritten !== undefined && cwd !== undefined && isDirectory(cwd)) {
-    return userOf(step, unwritten)
+    const user = userOf(step, unwritten)
+    answers.set(lower, new Map(answers.get(lower)).set(question, user))
+    return user
   }
   using root = openRoot(mount)
   root.mkdirs(step.cwd, { mode: 0o755, uid: 0, gid: 0 })
   return userOf(step, root)
 }
 
+/**
+ * Who a user is in a working directory that is there, by the layers below, which never change: steps
+ * that write nothing leave the next one on the same.
+ */
+const answers = new WeakMap<readonly string[], ReadonlyMap<string, ResolvedUser>>()
+
 /** One that the image lacks fails as the process that would have been its, as in BuildKit. */
-function userOf(step: RunStep, root: Root) {
+function userOf(step: RunStep, root: Root): ResolvedUser {
   try {
     return userInRoot(root, step.user)
   } catch (error) {

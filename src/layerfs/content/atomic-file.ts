@@ -3,7 +3,7 @@
  *
  *   .name.<random>.tmp ──write, fsync──► rename ──► name ──► fsync of the directory
  */
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   createWriteStream,
   mkdirSync,
@@ -66,9 +66,8 @@ function replaceUnsynced(
   { mode = 0o600 }: AtomicOptions,
 ): void {
   const temporary = temporaryFor(path)
-  makeDirectory(dirname(path), 0o700)
   try {
-    writeFileSync(temporary, data, { flag: 'wx', mode })
+    inDirectory(dirname(path), () => writeFileSync(temporary, data, { flag: 'wx', mode }))
     renameSync(temporary, path)
   } catch (error) {
     rmSync(temporary, { force: true })
@@ -101,7 +100,7 @@ export async function streamFileAtomic(
 }
 
 function temporaryFor(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`)
+  return join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`)
 }
 
 /** Makes the names in a directory (files made, renamed, removed) survive a power failure. */
@@ -141,6 +140,20 @@ export function makeDirectory(path: string, mode = 0o777): string | undefined {
     }
   }
   return missing[0]
+}
+
+/**
+ * Runs `act`, which makes something in a directory; where that is missing, makes it, and runs `act`
+ * again. So it is not looked for each time.
+ */
+export function inDirectory<T>(directory: string, act: () => T): T {
+  try {
+    return act()
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
+  makeDirectory(directory, 0o700)
+  return act()
 }
 
 /** Throws what is in its place. */

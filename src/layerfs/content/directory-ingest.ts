@@ -34,7 +34,7 @@ export interface IngestRequest {
   readonly algorithm: Algorithm
   readonly pathOf: (digest: Digest) => string
   /** So that nobody removes the blob, now or when it is there. */
-  readonly hold: (digest: Digest) => Promise<void>
+  readonly hold: (digest: Digest) => Promise<unknown>
 }
 
 /** Chunks are gathered, because a write costs a trip to another thread. */

@@ -40,13 +40,13 @@ const readSize = 256 * 1024
  * The store in `root`, whose directories are made when the first blob arrives. `hold`: what is asked
  * for or made is held, so that nobody removes it (leases.ts).
  */
-export function openContentStore(root: string, hold: Hold = async () => {}): ContentStore {
+export function openContentStore(root: string, hold: Hold = async () => false): ContentStore {
   return new DirectoryStore(root, hold)
 }
 
 class DirectoryStore implements ContentStore {
   readonly #root: string
-  readonly #hold: (digest: Digest) => Promise<void>
+  readonly #hold: (digest: Digest) => Promise<unknown>
   #swept: Promise<void> | undefined
 
   constructor(root: string, hold: Hold) {

@@ -14,7 +14,7 @@ import { dirname } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { makeDirectory, removeFile } from './atomic-file.ts'
+import { inDirectory, removeFile } from './atomic-file.ts'
 
 export type LockMode = 'shared' | 'exclusive'
 
@@ -56,10 +56,11 @@ function inWords(request: LockRequest): Exclude<LockRequest, LockMode> {
  */
 export async function acquireLock(path: string, request: LockRequest): Promise<FileLock> {
   const { mode, signal } = inWords(request)
-  makeDirectory(dirname(path), 0o700)
+  const directory = dirname(path)
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     signal?.throwIfAborted()
-    const lock = lockOpened(path, openSync(path, lockFileFlags, 0o600), mode)
+    const fd = inDirectory(directory, () => openSync(path, lockFileFlags, 0o600))
+    const lock = lockOpened(path, fd, mode)
     if (lock !== undefined) return lock
     // A random part keeps waiters from trying in step.
     await pauseUnlessAborted(pauseMs * (0.5 + Math.random()), signal)

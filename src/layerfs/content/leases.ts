@@ -43,8 +43,11 @@ export type Thing =
   | { readonly kind: 'layer'; readonly diffId: DiffId }
   | { readonly kind: 'image'; readonly target: Descriptor }
 
-/** Returns when the thing is held. Nothing is held twice. */
-export type Hold = (thing: Thing) => Promise<void>
+/**
+ * Returns when the thing is held: whether it has been already, since somebody of ours looked for it
+ * last. Nothing is held twice.
+ */
+export type Hold = (thing: Thing) => Promise<boolean>
 
 /** What running processes count on, this one too; with a snapshot all that it builds on. */
 export interface Held {
@@ -95,9 +98,10 @@ class FileLeases implements Leases {
     this.#gate = join(root, 'locks', 'collecting')
   }
 
-  readonly hold = async (thing: Thing): Promise<void> => {
+  readonly hold = async (thing: Thing): Promise<boolean> => {
     const line = `${JSON.stringify(thing)}\n`
-    if (this.#lines.has(line) || this.#kept !== undefined) return
+    if (this.#lines.has(line)) return true
+    if (this.#kept !== undefined) return false
     const lock = await acquireLock(this.#gate, 'shared')
     try {
       this.#write(line)
@@ -108,6 +112,7 @@ class FileLeases implements Leases {
     } finally {
       if (this.#kept !== lock) lock[Symbol.dispose]()
     }
+    return false
   }
 
   #write(line: string): void {

@@ -52,7 +52,7 @@ export interface ImageStore {
 }
 
 /** `hold`: leases.ts. */
-export function openImageStore(directory: string, hold: Hold = async () => {}): ImageStore {
+export function openImageStore(directory: string, hold: Hold = async () => false): ImageStore {
   const pathOf = (name: string) => {
     const hex = createHash('sha256').update(name).digest('hex')
     return join(directory, `${hex}.json`)

@@ -6,11 +6,10 @@
  * Spec: image-spec layer.md, Representing Changes.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { type DiffId, finishDiffId } from '../../oci/digest.ts'
+import { type DiffId, finishDiffId, parseDiffId } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
-import { listingOf } from '../native/listing.ts'
 import { openFlags } from '../native/syscalls.ts'
 import { endOfArchive } from '../tar/writer.ts'
 import { ChangeEncoder } from './change-encoder.ts'
@@ -72,6 +71,7 @@ export async function hashDiffUpTo(
   request: DiffRequest,
   { limit, stop }: HashLimits,
 ): Promise<HashedDiff | undefined> {
+  if (isEmpty(request.upper)) return emptyDiff
   const hash = createHash('sha256')
   const look = new LayerLook()
   let size = 0
@@ -92,16 +92,32 @@ export async function hashDiffUpTo(
   }
 }
 
+/** Of the tar without an entry: steps that change nothing are many. */
+export const emptyDiff: HashedDiff = {
+  diffId: parseDiffId('sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef'),
+  size: 1024,
+  entries: 0,
+  empty: true,
+  look: new LayerLook().text,
+}
+
+function isEmpty(upper: string): boolean {
+  try {
+    return readdirSync(upper).length === 0
+  } catch (cause) {
+    throw cannotOpen(upper, cause)
+  }
+}
+
 function* tarChunks(
   request: DiffRequest,
   { look, keeps }: { readonly look?: LayerLook; readonly keeps: boolean },
 ): Generator<Buffer> {
   const upperFd = openUpper(request.upper)
   try {
-    // Steps that change nothing are many, and what is below need not be mounted for them.
-    const isEmpty = listingOf(upperFd).length === 0
+    // For an empty layer, what is below need not be mounted.
     using below =
-      request.lower.length > 0 && !isEmpty
+      request.lower.length > 0 && !isEmpty(request.upper)
         ? openRoot({ kind: 'overlay', lower: request.lower })
         : undefined
     const trees = { upperFd, lowerFd: below?.fd, format: overlayFormat() }
@@ -119,6 +135,10 @@ function openUpper(path: string): number {
   try {
     return openSync(path, openFlags.path | constants.O_DIRECTORY | openFlags.closeOnExec)
   } catch (cause) {
-    throw new OciError('not-found', `Cannot open layer directory "${path}"`, { cause })
+    throw cannotOpen(path, cause)
   }
+}
+
+function cannotOpen(path: string, cause: unknown): OciError {
+  return new OciError('not-found', `Cannot open layer directory "${path}"`, { cause })
 }

@@ -6,32 +6,34 @@ export type Operation = readonly [name: string, ...words: (string | number | Uin
 
 /** As the native program reads them. Throws `invalid` for a text with a NUL. */
 export function encodeWords(list: readonly Operation[]): Buffer {
-  const words = list.flat().map(textOrBytes)
-  const size = words.reduce((sum, word) => sum + lengthOf(word) + wordOverhead, 0)
-  const input = Buffer.alloc(4 + size)
-  const numbers = new DataView(input.buffer, input.byteOffset)
-  numbers.setUint32(0, size, isLittleEndian)
-  let at = 4
-  for (const word of words) {
-    const start = at + 4
-    if (typeof word === 'string') at = start + input.write(word, start)
-    else at = start + word.copy(input, start)
-    numbers.setUint32(start - 4, at - start, isLittleEndian)
-    at++
+  let words = ''
+  for (const operation of list) {
+    for (const word of operation) {
+      const bytes = bytesOf(word)
+      words += `${lengthOf(bytes)}${bytes}\0`
+    }
   }
-  return input
+  // One call makes them all: to write hundreds of words, each by one, took a tenth of a short step.
+  return Buffer.from(lengthOf(words) + words, 'latin1')
 }
 
-function lengthOf(word: string | Buffer): number {
-  return typeof word === 'string' ? Buffer.byteLength(word) : word.length
+/** A character for each byte, as in all the text here. */
+function lengthOf({ length }: string): string {
+  const bytes = [length & 0xff, (length >> 8) & 0xff, (length >> 16) & 0xff, length >>> 24]
+  return String.fromCharCode(...(isLittleEndian ? bytes : bytes.reverse()))
 }
 
-/** The length before each word, and the NUL after it. */
-const wordOverhead = 4 + 1
-
-function textOrBytes(word: string | number | Uint8Array): string | Buffer {
-  if (typeof word === 'object') return Buffer.from(word.buffer, word.byteOffset, word.byteLength)
+function bytesOf(word: string | number | Uint8Array): string {
+  if (typeof word === 'object') return latin1Of(word)
   const text = String(word)
-  if (!text.includes('\0')) return text
+  if (!text.includes('\0')) return isAscii(text) ? text : latin1Of(Buffer.from(text))
   throw new OciError('invalid', `Cannot run with "${printable(text)}": it contains a NUL character`)
+}
+
+function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length
+}
+
+function latin1Of({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
 }

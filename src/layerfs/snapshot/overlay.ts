@@ -18,12 +18,13 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ChainId, hexOf, parseChainId, parseDiffId } from '../../oci/digest.ts'
+import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { DiskMeter } from '../content/disk-use.ts'
 import type { FileLock } from '../content/file-lock.ts'
 import type { Hold } from '../content/leases.ts'
+import { emptyDiff } from '../layer/diff.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import { hasSameRoot, inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
@@ -63,7 +64,7 @@ export interface SnapshotterOptions {
 
 export function openSnapshotter(
   root: string,
-  { trash = openTrash(join(root, 'trash')), hold = async () => {} }: SnapshotterOptions = {},
+  { trash = openTrash(join(root, 'trash')), hold = async () => false }: SnapshotterOptions = {},
 ): OverlaySnapshotter {
   return new DirectorySnapshotter(root, { trash, hold })
 }
@@ -73,10 +74,12 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   readonly #trash: Trash
   readonly #active: string
   readonly #committed: string
-  readonly #hold: (name: ChainId) => Promise<void>
+  readonly #hold: (name: ChainId) => Promise<boolean>
   /** Directories committed since the last {@link settle}. */
   readonly #unsettled = new Set<string>()
   readonly #stacks = new Map<ChainId, Stack>()
+  /** What was found; it is still true of what has been held since (1). */
+  readonly #found = new Map<ChainId, SnapshotInfo>()
 
   constructor(root: string, { trash, hold }: Required<SnapshotterOptions>) {
     this.#root = root
@@ -87,8 +90,12 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   async find(name: ChainId): Promise<SnapshotInfo | undefined> {
-    await this.#hold(name)
-    return findSnapshotRecord(this.#directoryOf(name))
+    const known = (await this.#hold(name)) ? this.#found.get(name) : undefined
+    if (known !== undefined) return known
+    const info = findSnapshotRecord(this.#directoryOf(name))
+    if (info === undefined) this.#found.delete(name)
+    else this.#found.set(name, info)
+    return info
   }
 
   async prepare(parent: ChainId | undefined): Promise<OverlayActive> {
@@ -177,8 +184,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
 
   async #stackOf(name: ChainId): Promise<Stack> {
     // All that it builds on is held with it.
-    await this.#hold(name)
-    const info = findSnapshotRecord(this.#directoryOf(name))
+    const info = await this.find(name)
     if (info === undefined) throw notFound(name)
     const { parent, diffId } = info
     // Below a snapshot that is there everything is (1): it need not be read again for every step.
@@ -186,7 +192,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
       parent === undefined ? nothing : (this.#stacks.get(parent) ?? (await this.#stackOf(parent)))
     const own = join(this.#directoryOf(name), 'fs')
     const [below] = shown
-    const isShown = diffId !== emptyLayer || below === undefined || !hasSameRoot(own, below)
+    const isShown = diffId !== emptyDiff.diffId || below === undefined || !hasSameRoot(own, below)
     const stack = { layers: [own, ...layers], shown: isShown ? [own, ...shown] : shown }
     this.#stacks.set(name, stack)
     return stack
@@ -194,6 +200,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
 
   async remove(name: ChainId): Promise<void> {
     const user = await this.#userOf(name)
+    this.#found.delete(name)
     if (user === undefined) return this.#trash.discard(this.#directoryOf(name))
     throw new OciError('conflict', `Cannot remove snapshot ${name}: ${user} builds on it`)
   }
@@ -210,6 +217,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     const removed = [...all.values()].filter(({ name }) => !kept.has(name))
     // A kill half-way must leave no snapshot without what it builds on.
     for (const { name } of topmostFirst(removed)) {
+      this.#found.delete(name)
       await this.#trash.discard(this.#directoryOf(name))
     }
     await this.#discardRecordless(kept)
@@ -293,11 +301,6 @@ interface Stack {
 }
 
 const nothing: Stack = { layers: [], shown: [] }
-
-/** Of the tar without an entry: what a RUN leaves that changes nothing, or the root alone. */
-const emptyLayer = parseDiffId(
-  'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef',
-)
 
 /** Each before those that it builds on. */
 function topmostFirst(infos: readonly SnapshotInfo[]): SnapshotInfo[] {

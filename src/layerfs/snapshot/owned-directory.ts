@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ignoreMissing, makeDirectory, namesIn } from '../content/atomic-file.ts'
+import { ignoreMissing, inDirectory, namesIn } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
 import type { Trash } from './trash.ts'
 
@@ -26,11 +26,10 @@ export interface OwnedDirectory extends AsyncDisposable {
 const keyBytes = 32
 
 export async function openOwned(parent: string, trash: Trash): Promise<OwnedDirectory> {
-  makeDirectory(parent, 0o700)
   for (;;) {
     const key = randomBytes(keyBytes).toString('hex')
     const path = join(parent, key)
-    mkdirSync(path, { mode: 0o700 })
+    inDirectory(parent, () => mkdirSync(path, { mode: 0o700 }))
     const lock = lockUnlessSwept(path)
     if (lock !== undefined) return owned({ key, path }, lock, trash)
   }

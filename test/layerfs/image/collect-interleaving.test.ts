@@ -156,8 +156,9 @@ function actorStore(store: Store, turn: Turn, gate: Gate) {
   const leases = openLeases(store.root)
   const hold: typeof leases.hold = async thing => {
     await turn(() => !gate.isClosed)
-    await leases.hold(thing)
+    const isHeld = await leases.hold(thing)
     await turn()
+    return isHeld
   }
   const images = openImageStore(join(store.root, 'images'), hold)
   const snapshots = openSnapshotter(store.root, { hold })

@@ -33,7 +33,7 @@ function place(text = 'the tar') {
     content,
     snapshots,
     diff,
-    hold: async () => {},
+    hold: async () => false,
   })
   return { root, content, snapshots, layers, calls }
 }
