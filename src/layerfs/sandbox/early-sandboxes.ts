@@ -1,7 +1,8 @@
 /**
  * Sandboxes that begin before it is known what runs in them: while one step of a build runs, the
- * namespaces and the cgroup of the next are made. That is a quarter of a short step's sandbox. Its
- * network is connected later: beside the end of the one before, that took longer (measured).
+ * cgroup and the namespaces of the next are made, and its /proc, /dev and /sys. That is half of a
+ * short step's sandbox. Its network is connected later: beside the end of the one before, that took
+ * longer (measured).
  *
  * One waits at a time, and not for long: until its root is entered it holds what this machine has
  * mounted.
@@ -61,7 +62,7 @@ export function openEarlySandboxes(spawner: Spawner): EarlySandboxes {
     take: async spec => {
       if (waiting?.frame !== frameOf(spec)) return undefined
       const early = await leave()?.begun
-      if (early?.monitor.control.destroyed !== true) return early
+      if (early?.monitor.output?.stdout.destroyed !== true) return early
       // Somebody killed it.
       early.cgroup[Symbol.dispose]()
       return undefined
@@ -88,6 +89,8 @@ async function begin(
   const { cgroup, operations } = prepareFrame(frame, id)
   try {
     const monitor = await spawner.start()
+    // Before there is a program, nothing comes of it but its end.
+    monitor.output?.stdout.resume()
     monitor.control.on('error', () => {})
     monitor.control.write(operations)
     return { cgroup, monitor }

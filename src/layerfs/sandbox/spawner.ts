@@ -83,9 +83,9 @@ function send({ fd }: SpawnerProcess, message: string, descriptors: readonly num
   if (fd !== undefined) syscalls().sendDescriptors(fd, message, descriptors)
 }
 
-/** For its descriptors 1 to 4. */
+/** For its descriptors 1 to 4: what goes to it, and its records, share a socket. */
 function startThrough(spawner: SpawnerProcess): MonitorProcess {
-  const pairs = Array.from({ length: 4 }, () => syscalls().socketPair('stream'))
+  const pairs = Array.from({ length: 3 }, () => syscalls().socketPair('stream'))
   try {
     const theirs = pairs.map(([, end]) => end)
     send(spawner, 's', theirs)
@@ -95,14 +95,12 @@ function startThrough(spawner: SpawnerProcess): MonitorProcess {
   } finally {
     for (const [, theirs] of pairs) closeSync(theirs)
   }
-  const sockets = pairs.map(([fd]) => new Socket({ fd, readable: true, writable: true }))
-  const [stdout, stderr, control, reports] = sockets as [Socket, Socket, Socket, Socket]
-  // Nothing comes of it but its end.
-  control.resume()
+  const sockets = pairs.map(([fd], i) => new Socket({ fd, readable: true, writable: i === 2 }))
+  const [stdout, stderr, control] = sockets as [Socket, Socket, Socket]
   let pid: number | undefined
   return {
     control,
-    reports,
+    reports: control,
     output: { stdout, stderr },
     closed: Promise.all(sockets.map(closeOf)),
     kill: () => {

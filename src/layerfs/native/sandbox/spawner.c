@@ -4,7 +4,7 @@
  * and of the C library's questions to the processor.
  *
  *   fd 3   messages, each of one kind
- *     's' and four descriptors    a monitor that has these as 1 to 4; its 0 is ours
+ *     's' and three descriptors   a monitor that has these as 1 to 3, the last as 4, too; its 0 is ours
  *     'k' and a process number    kills that monitor, unless it has ended
  *
  * It knows nothing of any container: the operations are read by the monitor, so what one was told no
@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PASSED = 4, LONGEST = 32 };
+enum { PASSED = 3, LONGEST = 32 };
 
 struct message {
   char text[LONGEST + 1];
@@ -61,6 +61,7 @@ static void place(const int descriptors[PASSED], int signals) {
   for (int i = 0; i < PASSED; i++) {
     if (dup2(descriptors[i], 1 + i) < 0) _exit(125);
   }
+  if (dup2(INPUT_FD, REPORT_FD) < 0) _exit(125);
   for (size_t i = 0; i < PASSED; i++) close(descriptors[i]);
 }
 
