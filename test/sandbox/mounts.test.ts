@@ -192,7 +192,7 @@ describe.skipIf(missing !== undefined)('user mounts', () => {
   })
 
   test.runIf(isNative)(
-    'a file over a directory is refused, and so are / and anything in /proc',
+    'a file over a directory is refused, and so are /, anything in /proc and what is masked',
     async () => {
       using box = makeBox()
       const source = shared(box)
@@ -204,6 +204,8 @@ describe.skipIf(missing !== undefined)('user mounts', () => {
         bind(source, '/proc'),
         bind(source, '/proc/self'),
         bind(join(source, 'a'), '/proc/self/status'),
+        bind(join(source, 'a'), '/proc/kcore'),
+        bind(source, '/sys/firmware'),
       ]) {
         await expect(run(box, 'true', { mounts: [mount] })).rejects.toMatchObject({ step: 'mount' })
       }

@@ -43,10 +43,11 @@ static void enter_own_cgroups(void) {
 static void build_root(int monitor) {
   write_hook_states();
   open_sources(BY_CHILD);
+  make_parking();
   make_root();
   become_namespace_root();
   tie_to_monitor(); /* which another user is no longer */
-  for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
+  run_steps(&sandbox.steps);
   tell_made(monitor);
   run_hooks(CREATE_CONTAINER);
   enter_root();

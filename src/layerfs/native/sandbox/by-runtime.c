@@ -89,8 +89,9 @@ void become_runtime_container(int monitor) {
   write_to_output_pipes();
   start_loopback();
   open_sources(BY_CHILD);
+  make_parking();
   make_root();
-  for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
+  run_steps(&sandbox.steps);
   mount_own_proc();
   write_sysctls();
   wait_for_monitor(monitor);

@@ -4,10 +4,11 @@
  *   tie to the monitor    before anything can be left behind (4)
  *   out-of-memory score   through the host's /proc
  *   cgroups               while the host's paths exist; their namespace after, so they are its root
+ *   /proc, /dev, /sys     in the parking, with sysctls and masks: an image or a user has no say in them
  *   program               where it comes later: nothing before this depends on it
- *   root, mounts          sources are host paths: before the root is entered
+ *   root, mounts          sources are host paths: before the root is entered. What is masked nobody
+ *                         mounts anything on
  *   enter the root        from here on no path of the host can be named
- *   sysctls, masks        after the user's mounts, so that none of them uncovers what is hidden
  *   working directory     as root, which can enter all of the image's; made when missing
  *   terminal              needs the container's own devpts
  *   read-only root        after the last mount target may have been made
@@ -81,13 +82,19 @@ static void read_program(int monitor) {
   (void)!send(monitor, "R", 1, MSG_NOSIGNAL);
 }
 
-static void build_file_system(void) {
-  open_sources(BY_CHILD);
-  make_root();
-  for (size_t i = 0; i < sandbox.step_count; i++) sandbox.steps[i].run(sandbox.steps[i].words);
-  enter_root();
+static void make_own_filesystems(void) {
+  make_parking();
+  run_steps(&sandbox.own);
   write_sysctls();
   hide_paths();
+}
+
+static void build_root(void) {
+  make_root();
+  attach_dev();
+  attach_kernel_filesystems();
+  run_steps(&sandbox.steps);
+  enter_root();
   enter_working_directory();
 }
 
@@ -103,8 +110,13 @@ void become_container(int monitor) {
   /* Keys of the caller's session are not the container's. Without room for a keyring, or where
    * the call is filtered, there is none to protect. */
   (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-  if (sandbox.program_later) read_program(monitor);
-  build_file_system();
+  open_sources(BY_CHILD);
+  make_own_filesystems();
+  if (sandbox.program_later) {
+    read_program(monitor);
+    open_sources(BY_CHILD);
+  }
+  build_root();
   if (sandbox.terminal) take_terminal(monitor);
   seal_root();
   wait_for_monitor(monitor);

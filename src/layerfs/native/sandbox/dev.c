@@ -1,6 +1,6 @@
 /*
- * /dev: a tmpfs filled through its descriptor before it is attached, so nothing of it is ever
- * looked up by a name that the image could have prepared (3).
+ * /dev: a tmpfs filled through its descriptor in the parking, before it comes into the root, so
+ * nothing of it is ever looked up by a name that the image could have prepared (3).
  */
 #include "sandbox.h"
 #include "calls.h"
@@ -99,17 +99,18 @@ void step_dev(const struct word *words) {
   dev_fd = new_filesystem("tmpfs", dev,
                           MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME |
                               (sandbox.bind_devices ? MOUNT_ATTR_NODEV : 0));
-  int target = open_inside(root_fd, "/dev", O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
-  if (target < 0 && errno == ENOENT) target = open_target("/dev", KIND_DIRECTORY);
-  if (target < 0) fail("mount", errno, "/dev");
-  /* Attached before it is filled: kernels before 6.15 mount nothing inside a detached mount. Its
-   * descriptor stays the only way anything here is reached. */
-  attach(dev_fd, target, "/dev");
-  close(target);
+  park(dev_fd);
   make_default_devices(dev_fd, is_never_there);
   mount_below("devpts", "pts", sandbox.own_terminals ? own : pts);
   mount_below("tmpfs", "shm", shm);
   mount_below("mqueue", "mqueue", none);
+}
+
+void attach_dev(void) {
+  if (dev_fd < 0) return;
+  int target = open_fixed("/dev");
+  attach(dev_fd, target, "/dev");
+  close(target);
 }
 
 /* The directory of /dev in which `name` ("snd/timer") is to be made; `name` becomes its last part. */

@@ -20,6 +20,18 @@
 /* The caller limits what a user can make it send; this only stops a corrupted length. */
 static const uint32_t max_input = 256u << 20;
 
+static void keep(struct steps *steps, void (*run)(const struct word *), const struct word *words) {
+  steps->at = grow(steps->at, steps->count, sizeof *steps->at);
+  steps->at[steps->count++] = (struct step){run, words};
+}
+
+/* They need no root. */
+static void set_proc(const struct word *w) { keep(&sandbox.own, step_proc, w); }
+static void set_sys(const struct word *w) { keep(&sandbox.own, step_sys, w); }
+static void set_cgroup2(const struct word *w) { keep(&sandbox.own, step_cgroup2, w); }
+static void set_dev(const struct word *w) { keep(&sandbox.own, step_dev, w); }
+static void set_device(const struct word *w) { keep(&sandbox.own, step_device, w); }
+
 static void set_lower(const struct word *w) { append(&sandbox.lower, w[0].text); }
 static void set_upper(const struct word *w) {
   sandbox.upper = w[0].text;
@@ -172,11 +184,11 @@ static const struct operation {
     {"lower", 1, set_lower, NULL},                     /* directory, top first */
     {"upper", 2, set_upper, NULL},                     /* directory, work directory */
     {"directory", 1, set_directory, NULL},             /* instead of an overlay */
-    {"proc", 0, NULL, step_proc},                      /* */
-    {"sys", 0, NULL, step_sys},                        /* */
-    {"cgroup2", 0, NULL, step_cgroup2},                /* */
-    {"dev", 1, NULL, step_dev},                        /* bytes of /dev/shm */
-    {"device", 2, NULL, step_device},                  /* path outside, name below /dev */
+    {"proc", 0, set_proc, NULL},                       /* */
+    {"sys", 0, set_sys, NULL},                         /* */
+    {"cgroup2", 0, set_cgroup2, NULL},                 /* */
+    {"dev", 1, set_dev, NULL},                         /* bytes of /dev/shm */
+    {"device", 2, set_device, NULL},                   /* path outside, name below /dev */
     {"bind", 4, set_bind, step_bind},                  /* source, target, rw|ro, plain|recursive */
     {"layer", 1, NULL, step_layer},                    /* directory, top first */
     {"layer-upper", 2, NULL, step_layer_upper},        /* directory, work directory */
@@ -293,6 +305,10 @@ static const struct operation *find_operation(const struct word *word) {
   fail("read the operations", EINVAL, word->text);
 }
 
+void run_steps(const struct steps *steps) {
+  for (size_t i = 0; i < steps->count; i++) steps->at[i].run(steps->at[i].words);
+}
+
 void read_input(void) {
   uint32_t size;
   read_fully(&size, sizeof size);
@@ -307,10 +323,7 @@ void read_input(void) {
     left--;
     if (operation->words > left) fail("read the operations", EINVAL, operation->name);
     if (operation->set != NULL) operation->set(word);
-    if (operation->run != NULL) {
-      sandbox.steps = grow(sandbox.steps, sandbox.step_count, sizeof *sandbox.steps);
-      sandbox.steps[sandbox.step_count++] = (struct step){operation->run, word};
-    }
+    if (operation->run != NULL) keep(&sandbox.steps, operation->run, word);
     word += operation->words;
     left -= operation->words;
   }

@@ -124,6 +124,13 @@ int open_target(const char *path, enum kind kind) {
   return fd;
 }
 
+int open_fixed(const char *path) {
+  int fd = open_inside(root_fd, path, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+  if (fd >= 0) return fd;
+  if (errno != ENOENT) fail("mount", errno, path);
+  return open_target(path, KIND_DIRECTORY);
+}
+
 void enter_working_directory(void) {
   static const char *const step = "change the working directory";
   int fd = open_inside(root_fd, sandbox.cwd, O_PATH | O_DIRECTORY, 0);

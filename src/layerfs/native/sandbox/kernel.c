@@ -1,9 +1,10 @@
 /*
  * /proc, /sys and /sys/fs/cgroup, and what is hidden in them.
  *
- * They are mounted on real directories of the root only (3), and what is masked or set inside is
- * looked up from the descriptors of the mounts made here, never through the root: whatever a user
- * mounted over them since, a mask and a sysctl meet the kernel's own files.
+ * They are made in the parking, before there is a root, and moved to real directories of that only
+ * (3). What is masked or set inside is looked up from the descriptors of the mounts made here, never
+ * through the root: whatever an image or a user has there, a mask and a sysctl meet the kernel's own
+ * files.
  */
 #include "sandbox.h"
 #include "calls.h"
@@ -18,38 +19,34 @@ static int proc_fd = -1, sys_fd = -1;
 static const uint64_t inert = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 static const char *const no_options[][2] = {{NULL, NULL}};
 
-int open_fixed(const char *path) {
-  int fd = open_inside(root_fd, path, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
-  if (fd >= 0) return fd;
-  if (errno != ENOENT) fail("mount", errno, path);
-  return open_target(path, KIND_DIRECTORY);
-}
-
-static int mount_fixed(const char *type, const char *path, uint64_t attributes) {
-  int mount = new_filesystem(type, no_options, attributes);
+static void attach_fixed(int mount, const char *path) {
+  if (mount < 0) return;
   int target = open_fixed(path);
   attach(mount, target, path);
   close(target);
-  return mount;
+}
+
+void attach_kernel_filesystems(void) {
+  attach_fixed(proc_fd, "/proc");
+  attach_fixed(sys_fd, "/sys");
 }
 
 void step_proc(const struct word *words) {
   (void)words;
-  proc_fd = mount_fixed("proc", "/proc", inert);
+  proc_fd = new_filesystem("proc", no_options, inert);
+  park(proc_fd);
 }
 
 void step_sys(const struct word *words) {
   (void)words;
   if (!sandbox.borrow_sys) {
-    sys_fd = mount_fixed("sysfs", "/sys", inert | MOUNT_ATTR_RDONLY);
-    return;
+    sys_fd = new_filesystem("sysfs", no_options, inert | MOUNT_ATTR_RDONLY);
+  } else {
+    /* Root of a user namespace may mount a sysfs only for a network namespace of its own. */
+    sys_fd = clone_mount(AT_FDCWD, "/sys", true);
+    set_attributes(sys_fd, inert | MOUNT_ATTR_RDONLY, true, "/sys");
   }
-  /* Root of a user namespace may mount a sysfs only for a network namespace of its own. */
-  sys_fd = clone_mount(AT_FDCWD, "/sys", true);
-  set_attributes(sys_fd, inert | MOUNT_ATTR_RDONLY, true, "/sys");
-  int target = open_fixed("/sys");
-  attach(sys_fd, target, "/sys");
-  close(target);
+  park(sys_fd);
 }
 
 void step_cgroup2(const struct word *words) {
@@ -116,6 +113,7 @@ static void mask(const char *path) {
   int cover = S_ISDIR(status.st_mode) ? empty_directory() : null_device();
   if (cover < 0) fail("hide a path", errno, path);
   attach(cover, target, path);
+  keep_uncovered(cover);
   close(cover);
   close(target);
 }

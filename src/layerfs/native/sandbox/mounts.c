@@ -32,12 +32,16 @@ int new_filesystem(const char *type, const char *const options[][2], uint64_t at
 }
 
 /* A small tmpfs between the host's root and the container's. Kernels before 6.15 clone no mount that
- * is attached nowhere: what is there to be cloned stands here, and goes with the host's root. Files
- * given by content lie in it too: only they are mounted, so no name of one shows beside another. */
+ * is attached nowhere, nor mount in it: what is there for that stands here, and goes with the host's
+ * root, unless it is attached elsewhere. Files given by content lie in it too: only they are mounted,
+ * so no name of one shows beside another. */
 static int parking = -1;
 
 void make_parking(void) {
   const char *const options[][2] = {{"mode", "0700"}, {NULL, NULL}};
+  /* Nothing that is mounted here may reach the host, and a bind's source must not drag its peers
+   * along; what the host unmounts still goes away here until its tree is detached. */
+  if (sys_mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) fail("mount the root", errno, "/");
   parking = new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
   char place[PATH_MAX] = "/";
   /* Another runtime leaves the host's root by its own way, over which nothing may lie. */
@@ -80,13 +84,35 @@ void set_attributes(int mount, uint64_t set, bool recursive, const char *detail)
   }
 }
 
+static uint64_t *uncovered;
+static size_t uncovered_count;
+
+static uint64_t mount_id(int fd) {
+  struct statx status;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) != 0) fail("mount", errno, "");
+  return status.stx_mnt_id;
+}
+
+void keep_uncovered(int mount) {
+  uncovered = grow(uncovered, uncovered_count, sizeof *uncovered);
+  uncovered[uncovered_count++] = mount_id(mount);
+}
+
+static bool is_uncovered(int place) {
+  const uint64_t id = uncovered_count > 0 ? mount_id(place) : 0;
+  for (size_t i = 0; i < uncovered_count; i++) {
+    if (uncovered[i] == id) return true;
+  }
+  return false;
+}
+
 /* Attaches at a path of the user's choice, which must not lie in procfs: a mount there could show
  * a later reader of /proc another file than the kernel's. */
 void attach_at(int mount, const char *target, enum kind kind) {
   int place = open_target(target, kind);
   struct statfs status;
   if (fstatfs(place, &status) != 0) fail("mount", errno, target);
-  if (status.f_type == PROC_SUPER_MAGIC) fail("mount", EPERM, target);
+  if (status.f_type == PROC_SUPER_MAGIC || is_uncovered(place)) fail("mount", EPERM, target);
   attach(mount, place, target);
   close(place);
   close(mount);
@@ -107,7 +133,7 @@ void add_source(const struct word *words, int (*open_it)(const struct word *word
 void open_sources(enum opener opener) {
   for (size_t i = 0; i < sandbox.source_count; i++) {
     struct mount_source *source = &sandbox.sources[i];
-    if (source->opener == opener) source->mount = source->open_it(source->words);
+    if (source->opener == opener && source->mount < 0) source->mount = source->open_it(source->words);
   }
 }
 

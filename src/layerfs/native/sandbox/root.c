@@ -114,10 +114,6 @@ int mount_overlay(const struct texts *lower, const char *upper, const char *work
 }
 
 static void mount_root(void) {
-  /* Nothing that is mounted here may reach the host, and a bind's source must not drag its peers
-   * along; what the host unmounts still goes away here until its tree is detached. */
-  if (sys_mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) fail("mount the root", errno, "/");
-  make_parking();
   if (sandbox.directory != NULL) {
     /* A user namespace uncovers no directory that the host has mounted something on. */
     root_fd = clone_mount(AT_FDCWD, sandbox.directory, sandbox.bundle);

@@ -65,10 +65,14 @@ struct texts {
   size_t count;
 };
 
-/* An operation that runs in order while the file system is built. */
+/* Operations that run in order while the file system is built. */
 struct step {
   void (*run)(const struct word *words);
   const struct word *words;
+};
+struct steps {
+  struct step *at;
+  size_t count;
 };
 
 enum capability_set { PERMITTED, EFFECTIVE, INHERITABLE, AMBIENT, CAPABILITY_SETS };
@@ -80,8 +84,8 @@ struct sandbox {
   struct texts lower;
   const char *upper, *work, *directory;
   bool overlay_volatile, overlay_classic, overlay_user, read_only;
-  struct step *steps;
-  size_t step_count;
+  struct steps own; /* /proc, /dev and /sys: before there is a root */
+  struct steps steps;
   struct texts masked, read_only_paths, sysctls; /* sysctls: path, value */
   struct texts rlimits;                          /* name, number, soft, hard */
   struct texts argv, env, cgroups;
@@ -138,6 +142,7 @@ extern struct sandbox sandbox;
 
 /* input.c: reads once, and a second time where the program comes later. */
 void read_input(void);
+void run_steps(const struct steps *steps);
 
 /* settings.c */
 unsigned long number(const char *text, unsigned long limit);
@@ -180,7 +185,7 @@ void wait_for_monitor(int monitor);
 /* by-runtime.c */
 _Noreturn void become_runtime_container(int monitor);
 
-/* root.c */
+/* root.c: what make_root() mounts lies over the parking. */
 /* A detached overlay; -1 where the kernel takes layers by mount(2) only. */
 int mount_overlay(const struct texts *lower, const char *upper, const char *work);
 void make_root(void);
@@ -192,10 +197,13 @@ extern int root_fd;
 int open_inside(int directory, const char *path, int flags, uint64_t resolve);
 enum kind { KIND_DIRECTORY, KIND_FILE };
 int open_target(const char *path, enum kind kind);
+/* A directory of the root that no symbolic link leads to; made when the image lacks it. */
+int open_fixed(const char *path);
 void enter_working_directory(void);
 
 /* mounts.c */
 int new_filesystem(const char *type, const char *const options[][2], uint64_t attributes);
+/* The first mount of all. */
 void make_parking(void);
 /* Once nothing more is opened by paths of the host. Whether it no longer lies over the host's root. */
 bool put_parking_aside(void);
@@ -203,10 +211,13 @@ bool put_parking_aside(void);
 void park(int mount);
 void attach(int mount, int target, const char *detail);
 void attach_at(int mount, const char *target, enum kind kind);
+/* From now on nothing is attached on this mount at a path of the user's choice. */
+void keep_uncovered(int mount);
 int clone_mount(int fd, const char *path, bool recursive);
 void set_attributes(int mount, uint64_t set, bool recursive, const char *detail);
-/* What binds show: opened before anything is mounted, so that it is the host and nothing of ours over
- * it, tied to the host's mounts as they are then. `take_source` gives the mount for the operation. */
+/* What binds show: opened before anything is mounted in the root, so that it is the host and nothing
+ * of ours over it, tied to the host's mounts as they are then. `take_source` gives the mount for the
+ * operation. */
 enum opener { BY_CHILD, BY_MONITOR };
 void add_source(const struct word *words, int (*open_it)(const struct word *words), enum opener opener);
 void open_sources(enum opener opener);
@@ -228,13 +239,13 @@ void step_layer(const struct word *words);
 void step_layer_upper(const struct word *words);
 void step_bind_layers(const struct word *words);
 
-/* kernel.c: /proc, /sys and what is hidden in them. */
+/* kernel.c: /proc, /sys and what is hidden in them. The steps make them out of sight. */
 void step_proc(const struct word *words);
 void step_sys(const struct word *words);
 void step_cgroup2(const struct word *words);
 void hide_paths(void);
-/* A directory of the root that no symbolic link leads to; made when the image lacks it. */
-int open_fixed(const char *path);
+/* Into the root, with what was mounted in them; dev.c has one for /dev. */
+void attach_kernel_filesystems(void);
 void write_sysctls(void);
 /* Of our own process namespace, over the host's. */
 void mount_own_proc(void);
@@ -242,6 +253,7 @@ void mount_own_proc(void);
 /* dev.c */
 extern int dev_fd;
 void step_dev(const struct word *words);
+void attach_dev(void);
 void step_device(const struct word *words);
 struct stat;
 /* Like `like`, or, where no node would work, the host's own at `source`. */
