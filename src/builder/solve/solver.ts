@@ -4,10 +4,12 @@
  * 1. A node starts when all its inputs are done, and runs at most once.
  * 2. The first failure cancels everything that runs; the promise settles after all of it is gone.
  * 3. A result is remembered only after its step ended well, and only if its key is still the same
- *    then: files that changed while they were read must not stand for what they were before.
+ *    then: files that changed while they were read must not stand for what they were before. What
+ *    builds on it begins meanwhile, and when that fails it is remembered all the same.
  *
  * It knows no Dockerfile and no disk: what a step keys on and does comes as an {@link Executor}.
  */
+import { setImmediate } from 'node:timers/promises'
 import { field } from '../../oci/json.ts'
 import type { EmitBuildEvent } from '../build-event.ts'
 import type { Miss } from '../explain/miss.ts'
@@ -61,19 +63,32 @@ export async function solve<Work>(
   const failure = new AbortController()
   const signal = AbortSignal.any([world.signal, failure.signal])
   const running = new Map<string, Promise<StepResult>>()
+  const ends: Promise<void>[] = []
   for (const node of nodes) {
     const inputs = node.inputs.map(id => running.get(id) ?? missingInput(node, id))
-    const result = runNode(node, inputs, { ...world, signal })
-    result.catch((error: unknown) => failure.abort(error))
+    const result = new Promise<StepResult>((handOn, reject) => {
+      const end = runNode(node, inputs, { ...world, signal, remembering: world.signal, handOn })
+      end.catch((error: unknown) => {
+        failure.abort(error)
+        reject(error)
+      })
+      ends.push(end)
+    })
+    // Who waits for it hears of it, and so does `end`.
+    result.catch(() => {})
     running.set(node.id, result)
   }
-  const settled = await Promise.allSettled(running.values())
+  await Promise.allSettled(ends)
   signal.throwIfAborted()
-  const results = settled.map(outcome => {
-    if (outcome.status === 'rejected') throw outcome.reason
-    return outcome.value
-  })
+  const results = await Promise.all(running.values())
   return new Map(nodes.map((node, index) => [node.id, results[index] as StepResult]))
+}
+
+interface NodeWorld<Work> extends SolveWorld<Work> {
+  /** Aborts for the user alone. */
+  readonly remembering: AbortSignal
+  /** To those that build on it. */
+  readonly handOn: (result: StepResult) => void
 }
 
 function missingInput<Work>(node: Node<Work>, id: string): never {
@@ -83,24 +98,24 @@ function missingInput<Work>(node: Node<Work>, id: string): never {
 async function runNode<Work>(
   node: Node<Work>,
   pending: readonly Promise<StepResult>[],
-  world: SolveWorld<Work>,
-): Promise<StepResult> {
+  world: NodeWorld<Work>,
+): Promise<void> {
   const inputs = await Promise.all(pending)
-  using _slot = await world.slots.acquire(world.signal)
+  using slot = await world.slots.acquire(world.signal)
   const { id, name, source } = node
   world.emit({ kind: 'started', id, name, ...field('source', source) })
+  let isDone = false
+  const done = ({ result, how, from }: Outcome) => {
+    isDone = true
+    const chain = chainOf(result)
+    world.emit({ kind: 'done', id, how, ...field('chain', chain), ...field('from', from) })
+    slot[Symbol.dispose]()
+    world.handOn(resultAlone(result))
+  }
   try {
-    const { result, how, from } = await findOrExecute(node, inputs, world)
-    world.emit({
-      kind: 'done',
-      id,
-      how,
-      ...field('chain', chainOf(result)),
-      ...field('from', from),
-    })
-    return resultAlone(result)
+    await findOrExecute(node, inputs, { ...world, done })
   } catch (error) {
-    world.emit(endOf(node.id, error, world.signal))
+    if (!isDone) world.emit(endOf(node.id, error, world.signal))
     throw error
   }
 }
@@ -123,24 +138,25 @@ interface Outcome {
   readonly from?: string
 }
 
+/** Calls `done` once there is a result. */
 async function findOrExecute<Work>(
   node: Node<Work>,
   inputs: readonly StepResult[],
-  world: SolveWorld<Work>,
-): Promise<Outcome> {
+  world: NodeWorld<Work> & { readonly done: (outcome: Outcome) => void },
+): Promise<void> {
   const parts = await world.executor.keyParts(node, inputs, world.signal)
   if (parts === undefined) {
     const result = await world.executor.execute(node, inputs, world.signal)
-    return { result, how: 'worked' }
+    return world.done({ result, how: 'worked' })
   }
   const key = cacheKey(parts)
-  const reused = (result: StepRecord): Outcome => {
+  const reused = (result: StepRecord) => {
     world.explain.hit(node, parts)
-    return { result, how: 'cached', ...field('from', result.from) }
+    world.done({ result, how: 'cached', ...field('from', result.from) })
   }
   const hit = await reusable(node, key, world)
   if (hit !== undefined) return reused(hit)
-  return world.cache.exclusively(key, async () => {
+  await world.cache.exclusively(key, async () => {
     // Another process may have run the step while this one waited for it.
     const late = await reusable(node, key, world)
     if (late !== undefined) return reused(late)
@@ -148,20 +164,22 @@ async function findOrExecute<Work>(
     const miss = await world.explain.miss(node, parts, ground)
     world.emit({ kind: 'miss', id: node.id, miss })
     const result = await world.executor.execute(node, inputs, world.signal)
+    world.done({ result, how: 'worked' })
+    // The next step starts its program first: this is done while that runs.
+    await setImmediate()
     if (await isKeyStill(key, node, { inputs, world })) {
       await world.cache.put(key, { ...resultAlone(result), parts })
     }
     world.explain.ended(node)
-    return { result, how: 'worked' }
   })
 }
 
 async function isKeyStill<Work>(
   key: CacheKey,
   node: Node<Work>,
-  { inputs, world }: { inputs: readonly StepResult[]; world: SolveWorld<Work> },
+  { inputs, world }: { inputs: readonly StepResult[]; world: NodeWorld<Work> },
 ): Promise<boolean> {
-  const parts = await world.executor.keyParts(node, inputs, world.signal)
+  const parts = await world.executor.keyParts(node, inputs, world.remembering)
   return parts !== undefined && cacheKey(parts) === key
 }
 

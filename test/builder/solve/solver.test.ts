@@ -153,6 +153,37 @@ describe('solve()', () => {
     expect(records.size).toBe(0)
   })
 
+  it('remembers a step while what is built on it runs, and when that fails at once', async () => {
+    const { cache, records } = memoryCache()
+    const sizes: number[] = []
+    const failing: Work = async () => {
+      sizes.push(records.size)
+      throw new Error('no')
+    }
+    const nodes = [node('a'), node('b', ['a'], failing)]
+    const here = world(fakeExecutor().executor, cache, 1)
+    await expect(solve(nodes, here)).rejects.toThrow('no')
+    expect([...sizes, records.size]).toEqual([0, 1])
+    expect(here.events.map(({ kind }) => kind)).toEqual([
+      'started',
+      'miss',
+      'done',
+      'started',
+      'miss',
+      'failed',
+    ])
+  })
+
+  it('fails when a step that ended well cannot be remembered', async () => {
+    const { cache } = memoryCache()
+    const put = async () => {
+      throw new Error('disk full')
+    }
+    const here = world(fakeExecutor().executor, { ...cache, put })
+    await expect(solve([node('a')], here)).rejects.toThrow('disk full')
+    expect(here.events.map(({ kind }) => kind)).toEqual(['started', 'miss', 'done'])
+  })
+
   it('runs no more steps at once than there are slots', async () => {
     let running = 0
     let most = 0
