@@ -29,7 +29,6 @@ import { maxDepth, tooDeep } from './max-depth.ts'
 import { openInRoot } from './open-in-root.ts'
 import { bytesOf, joinPath, nameOf, parentOf, type SafePath, shown } from './path-bytes.ts'
 import { openListing } from './remove-tree.ts'
-import type { Root } from './rootfs.ts'
 import { findAt } from './walk-in-root.ts'
 
 interface TargetName {
@@ -37,19 +36,21 @@ interface TargetName {
   readonly name: string
 }
 
+type OpenInLayer = (fd: number) => number | undefined
+
 export interface Destination {
   readonly options: CopyOptions
   /** Its path, for messages. */
   readonly destination: SafePath
-  /** `openInLayer` of the root that is copied into. */
-  readonly openInLayer?: Root['openInLayer']
+  /** `openInLayer` of the root (rootfs.ts) that is copied into. */
+  readonly openInLayer?: OpenInLayer
 }
 
 export class TreeCopier {
   readonly #topFd: number
   readonly #options: CopyOptions
   readonly #destination: SafePath
-  readonly #openInLayer: Root['openInLayer']
+  readonly #openInLayer: OpenInLayer
   /** Of source files with several names: where the first copy is. */
   readonly #firstCopies = new Map<string, SafePath>()
   readonly #numbers = new Float64Array(6)

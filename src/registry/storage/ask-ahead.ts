@@ -7,8 +7,7 @@
  * removed or changed before the request came, by whichever replica.
  */
 import { LRUCache } from 'lru-cache'
-import type { StoredObject } from './object-store.ts'
-import type { RegistryStorage } from './registry-storage.ts'
+import type { ObjectStore, StoredObject } from './object-store.ts'
 
 /** Small objects that lead to others, by their keys, as they were last read. */
 export type Guesses = LRUCache<string, StoredObject>
@@ -33,9 +32,15 @@ export interface Following<Next> {
   readonly drop?: (next: Next) => Promise<void>
 }
 
+export interface Asked {
+  readonly objects: Pick<ObjectStore, 'get'>
+  /** Absent where the store is near. */
+  readonly guesses?: Guesses
+}
+
 /** What the object under the key leads to; `undefined` when there is none. */
 export async function askAhead<Next>(
-  { objects, guesses }: RegistryStorage,
+  { objects, guesses }: Asked,
   key: string,
   { next, drop }: Following<Next>,
 ): Promise<Next | undefined> {

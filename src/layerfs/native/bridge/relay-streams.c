@@ -58,7 +58,7 @@ static void listen_again(bool listens) {
 }
 
 /* One that nothing is wanted of is not watched at all: epoll would tell for ever that it hung up. */
-static void watch(struct side *side, uint32_t events) {
+static void want(struct side *side, uint32_t events) {
   if (side->watched == events) return;
   const int operation = events == 0          ? EPOLL_CTL_DEL
                         : side->watched == 0 ? EPOLL_CTL_ADD
@@ -96,7 +96,7 @@ static void watch_both(struct connection *connection) {
     const struct flow *out = &connection->flows[i], *in = &connection->flows[!i];
     const uint32_t reads = !out->is_read && out->begin == out->end ? EPOLLIN : 0;
     const uint32_t writes = in->begin < in->end ? EPOLLOUT : 0;
-    watch(&connection->sides[i], reads | writes);
+    want(&connection->sides[i], reads | writes);
   }
 }
 
@@ -169,7 +169,7 @@ static bool connect_to(const struct sockaddr_in *to, int client) {
   connection->next = connections;
   connections = connection;
   connection_count++;
-  watch(&connection->sides[1], EPOLLOUT);
+  want(&connection->sides[1], EPOLLOUT);
   return true;
 }
 
