@@ -11,7 +11,7 @@ import {
   type FlagTable,
   type FlagValues,
   parseFlags,
-} from './flags.ts'
+} from './flags/flags.ts'
 import type { Interrupts } from './interrupts.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -5,7 +5,7 @@
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ProxySettings } from '../registry/client/proxy.ts'
-import type { EnvironmentLookup } from './flags.ts'
+import type { EnvironmentLookup } from './flags/flags.ts'
 
 export type Variables = Readonly<Record<string, string | undefined>>
 

@@ -157,7 +157,7 @@ async function print(
     stdout.write(`${program.name} ${programVersion()}\n`)
     return exitCodes.ok
   }
-  const { programHelp } = await import('./help.ts')
+  const { programHelp } = await import('./flags/help.ts')
   stdout.write(programHelp(program, stderr.size().columns))
   return exitCodes.ok
 }
@@ -167,7 +167,7 @@ async function printCommandHelp(
   command: Command,
   { stdout, stderr }: CliContext,
 ): Promise<number> {
-  const { commandHelp } = await import('./help.ts')
+  const { commandHelp } = await import('./flags/help.ts')
   stdout.write(commandHelp(program.name, command, stderr.size().columns))
   return exitCodes.ok
 }

@@ -1,6 +1,6 @@
 import { printable } from '../oci/errors.ts'
 import { usageError } from './cli-error.ts'
-import { parseDuration } from './flag-values.ts'
+import { parseDuration } from './flags/flag-values.ts'
 
 /**
  * A point in time as docker takes it: `10m` ago, `2026-05-01`, `2026-05-01T12:00:00Z`, seconds of

@@ -10,7 +10,7 @@ import {
 } from '../registry/client/credential-lookup.ts'
 import { authoritiesFrom } from './authorities.ts'
 import type { Environment } from './environment.ts'
-import type { FlagTable } from './flags.ts'
+import type { FlagTable } from './flags/flags.ts'
 import { programVersion } from './version.ts'
 
 export interface World extends AsyncDisposable {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type FlagTable, parseFlags } from '../../src/cli/flags.ts'
+import { type FlagTable, parseFlags } from '../../src/cli/flags/flags.ts'
 
 const flags = {
   tag: { kind: 'strings', short: 't', value: 'NAME', help: 'Name' },

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { humanAge, humanSize } from '../../src/cli/human.ts'
-import { listOutput } from '../../src/cli/list-output.ts'
-import { formatTable } from '../../src/cli/table.ts'
-import { parseTemplate } from '../../src/cli/template.ts'
+import { listOutput } from '../../src/cli/lists/list-output.ts'
+import { formatTable } from '../../src/cli/lists/table.ts'
+import { parseTemplate } from '../../src/cli/lists/template.ts'
 
 describe('humanSize()', () => {
   test.each([

@@ -1,6 +1,6 @@
 /** The texts that follow flags, as values: booleans, numbers, sizes and durations. */
-import { OciError, printable } from '../oci/errors.ts'
-import { usageError } from './cli-error.ts'
+import { OciError, printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
 
 /** What `parse` gives; when it throws `invalid`, a usage error that says of what: `flag --memory`. */
 export function parseAs<T>(subject: string, parse: () => T): T {

@@ -6,7 +6,7 @@
  * A flag that takes no value never takes the next word; one that takes a value takes the next word
  * whatever it looks like (`-e --`). Node's `parseArgs` differs on `-q=false` and on `-n=value`.
  */
-import { usageError } from './cli-error.ts'
+import { usageError } from '../cli-error.ts'
 
 export interface FlagWord {
   readonly name: string

@@ -9,9 +9,9 @@
  *
  * Values of environment variables stand in for flags that are not given; an empty one does not.
  */
-import type { OciError } from '../oci/errors.ts'
-import { suggest } from '../oci/suggest.ts'
-import { usageError } from './cli-error.ts'
+import type { OciError } from '../../oci/errors.ts'
+import { suggest } from '../../oci/suggest.ts'
+import { usageError } from '../cli-error.ts'
 import {
   parseAs,
   parseBoolean,

@@ -1,7 +1,7 @@
 /** Help texts, generated from the command and flag tables and wrapped to the terminal's width. */
-import type { Command } from './command.ts'
+import type { Command } from '../command.ts'
+import type { Program } from '../program.ts'
 import type { Flag, FlagTable } from './flags.ts'
-import type { Program } from './program.ts'
 
 const widest = 100
 const widestName = 32

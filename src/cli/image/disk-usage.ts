@@ -4,7 +4,7 @@ import { type KindUse, measureStore, type StoreUse } from '../../layerfs/image/s
 import { openStore, type Store } from '../../layerfs/store.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanAge, humanSize } from '../human.ts'
-import { type ListColumns, listFlags, listOutput } from '../list-output.ts'
+import { type ListColumns, listFlags, listOutput } from '../lists/list-output.ts'
 import { ageIn } from './prune.ts'
 
 export const dfCommand: Command = defineCommand({

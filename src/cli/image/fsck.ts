@@ -7,8 +7,8 @@ import { hasCode, printable } from '../../oci/errors.ts'
 import { familiarReference } from '../../oci/reference.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
+import { formatTable } from '../lists/table.ts'
 import { assertRoot } from '../privileges.ts'
-import { formatTable } from '../table.ts'
 import { whenFree } from './when-free.ts'
 
 export const fsckCommand: Command = defineCommand({

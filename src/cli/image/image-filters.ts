@@ -9,7 +9,7 @@ import {
   type Reference,
 } from '../../oci/reference.ts'
 import { usageError } from '../cli-error.ts'
-import { type FilterTable, labelFilters, truthFrom } from '../filters.ts'
+import { type FilterTable, labelFilters, truthFrom } from '../lists/filters.ts'
 import { parseMoment } from '../moment.ts'
 
 export interface Listing {

@@ -7,7 +7,7 @@ import {
   type Reference,
 } from '../../oci/reference.ts'
 import { type CliContext, type Command, defineCommand, type Invocation } from '../command.ts'
-import type { FlagTable } from '../flags.ts'
+import type { FlagTable } from '../flags/flags.ts'
 import { wantedPlatform } from '../wanted-platform.ts'
 import { openWorld, registryFlags } from '../world.ts'
 import { pullIntoStore } from './pull-image.ts'

@@ -1,6 +1,6 @@
 /** `--filter KEY=VALUE`, as docker's lists take it: one of the values of each key must fit. */
-import { printable } from '../oci/errors.ts'
-import { usageError } from './cli-error.ts'
+import { printable } from '../../oci/errors.ts'
+import { usageError } from '../cli-error.ts'
 
 /**
  * By key: what a value asks of a thing. Throws a usage error for a value that can be none, also

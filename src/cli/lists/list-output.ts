@@ -1,5 +1,5 @@
 /** How commands print lists: a table, `-q`, `--format json`, `--format TEMPLATE`. */
-import type { FlagTable } from './flags.ts'
+import type { FlagTable } from '../flags/flags.ts'
 import { formatTable } from './table.ts'
 import { parseTemplate } from './template.ts'
 

@@ -1,5 +1,5 @@
 /** Tables for people: upper-case heads, columns three spaces apart. */
-import { displayWidth } from './progress/display-width.ts'
+import { displayWidth } from '../progress/display-width.ts'
 
 /** The text ends with a line feed. The last column is not filled. `gap`: blanks between columns. */
 export function formatTable(

@@ -7,8 +7,8 @@
  *
  * Conditions, loops and variables are refused, not ignored.
  */
-import { printable } from '../oci/errors.ts'
-import { CliError } from './cli-error.ts'
+import { printable } from '../../oci/errors.ts'
+import { CliError } from '../cli-error.ts'
 
 export type Template = (value: unknown) => string
 

@@ -1,6 +1,6 @@
 import { type CreateRequest, createContainer } from '../../layerfs/oci-runtime/create.ts'
 import { deleteContainer, startContainer } from '../../layerfs/oci-runtime/lifecycle.ts'
-import type { FlagTable } from '../flags.ts'
+import type { FlagTable } from '../flags/flags.ts'
 import { forwardSignals } from './forward-signals.ts'
 import { preserved, processFlags } from './process-flags.ts'
 import {

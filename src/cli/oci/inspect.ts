@@ -44,7 +44,7 @@ export const listCommand: RuntimeCommand = defineRuntimeCommand({
         const pid = status === 'stopped' ? '0' : String(state.pid)
         return [state.id, pid, status, state.bundle, state.created]
       })
-      const { formatTable } = await import('../table.ts')
+      const { formatTable } = await import('../lists/table.ts')
       print(formatTable(['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED'], rows))
     }
     return 0

@@ -1,5 +1,5 @@
 /** Flags of the commands that make a process, which podman's and containerd's helpers give. */
-import type { FlagTable } from '../flags.ts'
+import type { FlagTable } from '../flags/flags.ts'
 
 export const processFlags = {
   'pid-file': { kind: 'string', value: 'FILE', help: 'Write the number of its process there' },

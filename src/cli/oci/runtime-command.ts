@@ -1,6 +1,6 @@
 /** A command of the runtime: its flags as a table, and what it does with their values. */
 import { usageError } from '../cli-error.ts'
-import { type FlagGrammar, type FlagTable, type FlagValues, parseFlags } from '../flags.ts'
+import { type FlagGrammar, type FlagTable, type FlagValues, parseFlags } from '../flags/flags.ts'
 
 /** What a command is given beside its own flags. */
 export interface RuntimeContext {

@@ -1,4 +1,4 @@
-import type { Flag, FlagTable } from '../flags.ts'
+import type { Flag, FlagTable } from '../flags/flags.ts'
 import { runtimeCommands } from './commands.ts'
 
 /** Of one command, where it is known, or of the program. */

@@ -13,7 +13,12 @@ import { OciError, printable } from '../../oci/errors.ts'
 import { suggest } from '../../oci/suggest.ts'
 import { usageError } from '../cli-error.ts'
 import { readEnvironment } from '../environment.ts'
-import { type FlagTable, type FlagValues, parseFlags, type UnsupportedFlag } from '../flags.ts'
+import {
+  type FlagTable,
+  type FlagValues,
+  parseFlags,
+  type UnsupportedFlag,
+} from '../flags/flags.ts'
 import { programVersion } from '../version.ts'
 import { runtimeCommands } from './commands.ts'
 

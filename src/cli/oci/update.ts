@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { updateContainer } from '../../layerfs/oci-runtime/update.ts'
 import { usageError } from '../cli-error.ts'
-import type { FlagTable, FlagValues } from '../flags.ts'
+import type { FlagTable, FlagValues } from '../flags/flags.ts'
 import { defineRuntimeCommand, type RuntimeCommand } from './runtime-command.ts'
 
 const updateFlags = {

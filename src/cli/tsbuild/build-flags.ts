@@ -1,5 +1,5 @@
 /** The flags of `tsbuild build`, as `docker buildx build` spells them, and those refused by name. */
-import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
+import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags/flags.ts'
 import { isolationFlag } from '../isolation.ts'
 import { progressModes } from '../progress/progress.ts'
 import { registryFlags } from '../world.ts'

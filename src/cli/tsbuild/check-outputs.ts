@@ -3,7 +3,7 @@ import { checkImageOptions } from '../../builder/export/image-options.ts'
 import type { Output } from '../../builder/export/output.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { usageError } from '../cli-error.ts'
-import { parseAs, parseBoolean } from '../flag-values.ts'
+import { parseAs, parseBoolean } from '../flags/flag-values.ts'
 
 export interface OutputPlatforms {
   readonly platforms: readonly Platform[]

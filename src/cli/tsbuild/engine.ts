@@ -9,7 +9,7 @@ import {
 import { hasCode } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { usageError } from '../cli-error.ts'
-import type { EnvironmentLookup } from '../flags.ts'
+import type { EnvironmentLookup } from '../flags/flags.ts'
 
 /**
  * DOCKER_HOST, with TLS where DOCKER_TLS_VERIFY or DOCKER_CERT_PATH says so. Throws `unsupported`

@@ -9,7 +9,7 @@ import { field } from '../../oci/json.ts'
 import { parsePlatform } from '../../oci/platform.ts'
 import { suggest } from '../../oci/suggest.ts'
 import { usageError } from '../cli-error.ts'
-import { parseAs, parseBoolean, parseInteger } from '../flag-values.ts'
+import { parseAs, parseBoolean, parseInteger } from '../flags/flag-values.ts'
 
 export const imageOptionKeys = [
   'compression',

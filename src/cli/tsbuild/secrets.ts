@@ -5,7 +5,7 @@ import { maxSecretSize, type SecretSource } from '../../builder/steps/step-world
 import { OciError, printable } from '../../oci/errors.ts'
 import { systemReason } from '../../oci/system-error.ts'
 import { usageError } from '../cli-error.ts'
-import type { EnvironmentLookup } from '../flags.ts'
+import type { EnvironmentLookup } from '../flags/flags.ts'
 import { parseSettings } from './key-values.ts'
 
 type Origin =

@@ -1,7 +1,7 @@
 /** `--ssh`: which agents a RUN with an ssh mount can reach. */
 import { statSync } from 'node:fs'
 import { usageError } from '../cli-error.ts'
-import type { EnvironmentLookup } from '../flags.ts'
+import type { EnvironmentLookup } from '../flags/flags.ts'
 
 /** `default`, `ID` or `ID=SOCKET`, as the agents' sockets by id; without one, SSH_AUTH_SOCK. */
 export function parseSshAgents(

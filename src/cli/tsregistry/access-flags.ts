@@ -8,7 +8,7 @@ import {
 } from '../../registry/server/access/open-access-control.ts'
 import type { ObjectReader } from '../../registry/storage/object-store.ts'
 import { usageError } from '../cli-error.ts'
-import type { FlagValues } from '../flags.ts'
+import type { FlagValues } from '../flags/flags.ts'
 
 export const accessFlags = {
   htpasswd: {

@@ -2,8 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import type { CollectOptions } from '../../registry/storage/garbage/collection.ts'
 import { parseRetentionRules } from '../../registry/storage/garbage/retention-rules.ts'
-import { parseAs } from '../flag-values.ts'
-import type { FlagValues } from '../flags.ts'
+import { parseAs } from '../flags/flag-values.ts'
+import type { FlagValues } from '../flags/flags.ts'
 
 export const collectFlags = {
   'gc-grace': {

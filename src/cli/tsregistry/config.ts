@@ -1,7 +1,7 @@
 /** `tsregistry config`: whether a `config.yml` can be used, and what can be in one. */
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { parseFlags } from '../flags.ts'
+import { parseFlags } from '../flags/flags.ts'
 import { configure } from './config/apply-config.ts'
 import { configSchema } from './config/schema.ts'
 import { readParts } from './serve.ts'

@@ -12,8 +12,8 @@ import {
 } from '../../registry/server/limits/rate-limits.ts'
 import type { Metrics } from '../../registry/server/operation/metrics.ts'
 import type { RegistryStorage } from '../../registry/storage/registry-storage.ts'
-import { parseAs, parseDuration, parseSize } from '../flag-values.ts'
-import type { FlagValues } from '../flags.ts'
+import { parseAs, parseDuration, parseSize } from '../flags/flag-values.ts'
+import type { FlagValues } from '../flags/flags.ts'
 
 export const limitFlags = {
   'rate-limit': {

@@ -11,8 +11,8 @@ import {
 import type { ObjectStore } from '../../registry/storage/object-store.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { parseAs } from '../flag-values.ts'
-import { formatTable } from '../table.ts'
+import { parseAs } from '../flags/flag-values.ts'
+import { formatTable } from '../lists/table.ts'
 import { openStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const robotCommand: Command = defineCommand({

@@ -1,6 +1,6 @@
 /** The flags of `tsregistry serve`. `config.yml` is another way to give them (`config/keys.ts`). */
 import { defaultClientUploads } from '../../registry/server/application.ts'
-import type { FlagValues } from '../flags.ts'
+import type { FlagValues } from '../flags/flags.ts'
 import { accessFlags } from './access-flags.ts'
 import { collectFlags } from './collect-flags.ts'
 import { limitFlags } from './limits.ts'

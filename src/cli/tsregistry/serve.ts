@@ -11,7 +11,7 @@ import { createRegistryStorage } from '../../registry/storage/registry-storage.t
 import type { Findings } from '../../registry/storage/s3/probe.ts'
 import { usageError } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
-import { parseAs } from '../flag-values.ts'
+import { parseAs } from '../flags/flag-values.ts'
 import { programVersion } from '../version.ts'
 import { accessOptions, openAccessFrom } from './access-flags.ts'
 import { explainListenFailure, isLoopback, parseAddress } from './address.ts'

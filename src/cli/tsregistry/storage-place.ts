@@ -17,7 +17,7 @@ import {
 import { authoritiesFrom } from '../authorities.ts'
 import { usageError } from '../cli-error.ts'
 import type { Environment } from '../environment.ts'
-import { parseAs } from '../flag-values.ts'
+import { parseAs } from '../flags/flag-values.ts'
 
 export const storageFlags = {
   root: {

@@ -7,8 +7,8 @@ import { findTag, listTagChanges } from '../../registry/storage/tags.ts'
 import { undoTag } from '../../registry/storage/undo-tag.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { parseAs } from '../flag-values.ts'
-import { formatTable } from '../table.ts'
+import { parseAs } from '../flags/flag-values.ts'
+import { formatTable } from '../lists/table.ts'
 import { openExistingStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const tagsCommand: Command = defineCommand({

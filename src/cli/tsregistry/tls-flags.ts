@@ -4,7 +4,7 @@ import { createSecureContext } from 'node:tls'
 import { OciError } from '../../oci/errors.ts'
 import type { TlsOptions } from '../../registry/server/listen.ts'
 import { usageError } from '../cli-error.ts'
-import type { FlagValues } from '../flags.ts'
+import type { FlagValues } from '../flags/flags.ts'
 
 export const tlsFlags = {
   'tls-cert': {

@@ -4,7 +4,7 @@ import { type Container, findContainer } from '../../layerfs/runtime/container-l
 import { statusOf } from '../../layerfs/runtime/container-status.ts'
 import { printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
-import { type FilterTable, labelFilters } from '../filters.ts'
+import { type FilterTable, labelFilters } from '../lists/filters.ts'
 
 /** `all`: of which some filters name one to compare with. */
 export function containerFilters(all: readonly Container[]): FilterTable<Container> {

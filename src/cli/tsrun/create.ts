@@ -1,6 +1,6 @@
 import { type Command, defineCommand } from '../command.ts'
+import { containerFlags, unsupportedRunFlags } from './options/run-flags.ts'
 import { exitCodeOf } from './run.ts'
-import { containerFlags, unsupportedRunFlags } from './run-flags.ts'
 
 export const createCommand: Command = defineCommand({
   name: 'create',

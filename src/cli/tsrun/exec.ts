@@ -5,9 +5,9 @@ import { openStore } from '../../layerfs/store.ts'
 import { CliError, exitCodes, usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { forwarded, signalRelay } from '../oci/forward-signals.ts'
-import { environmentOf } from './container-options.ts'
+import { environmentOf } from './options/container-options.ts'
+import { runFlags } from './options/run-flags.ts'
 import { exitCodeOf } from './run.ts'
-import { runFlags } from './run-flags.ts'
 
 export const execCommand: Command = defineCommand({
   name: 'exec',

@@ -3,7 +3,7 @@ import { openStore } from '../../layerfs/store.ts'
 import { OciError, printable } from '../../oci/errors.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { formatHostPort } from './publish-options.ts'
+import { formatHostPort } from './options/publish-options.ts'
 
 export const portCommand: Command = defineCommand({
   name: 'port',

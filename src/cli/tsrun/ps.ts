@@ -5,13 +5,13 @@ import { statusOf as currentStatus } from '../../layerfs/runtime/container-statu
 import { openStore } from '../../layerfs/store.ts'
 import { printable } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { filterOf } from '../filters.ts'
 import { humanAge, humanDuration } from '../human.ts'
-import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { filterOf } from '../lists/filters.ts'
+import { type ListColumns, type ListRow, listFlags, listOutput } from '../lists/list-output.ts'
 import { truncate } from '../progress/display-width.ts'
 import { containerFilters } from './container-filters.ts'
-import { formatLabels } from './label-options.ts'
-import { formatPort } from './publish-options.ts'
+import { formatLabels } from './options/label-options.ts'
+import { formatPort } from './options/publish-options.ts'
 
 export const psCommand: Command = defineCommand({
   name: 'ps',

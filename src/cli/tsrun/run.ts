@@ -1,6 +1,6 @@
 import { exitCodes } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { runFlags, unsupportedRunFlags } from './run-flags.ts'
+import { runFlags, unsupportedRunFlags } from './options/run-flags.ts'
 
 export const runCommand: Command = defineCommand({
   name: 'run',

@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import type { RunningSandbox } from '../../layerfs/sandbox/monitor.ts'
 import { CliError, exitCodes } from '../cli-error.ts'
 import type { CliContext } from '../command.ts'
-import type { RunFlags } from './run-flags.ts'
+import type { RunFlags } from './options/run-flags.ts'
 import { signalNumber } from './signal-number.ts'
 
 export const forwarded: readonly NodeJS.Signals[] = [

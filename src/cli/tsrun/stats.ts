@@ -9,7 +9,7 @@ import { openStore, type Store } from '../../layerfs/store.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { humanSize } from '../human.ts'
-import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { type ListColumns, type ListRow, listFlags, listOutput } from '../lists/list-output.ts'
 
 const intervalMs = 1000
 

@@ -3,7 +3,7 @@ import { stopContainer } from '../../layerfs/runtime/container-control.ts'
 import type { Container } from '../../layerfs/runtime/container-list.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { type Command, defineCommand } from '../command.ts'
-import type { FlagTable, FlagValues } from '../flags.ts'
+import type { FlagTable, FlagValues } from '../flags/flags.ts'
 import { eachContainer } from './each-container.ts'
 import { signalNumber } from './signal-number.ts'
 

@@ -13,12 +13,12 @@ import {
 } from '../../layerfs/runtime/volumes.ts'
 import { openStore } from '../../layerfs/store.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { documentsFlag, documentsOutput } from '../documents-output.ts'
-import { type FilterTable, filterOf, labelFilters, truthFrom } from '../filters.ts'
-import { type ListColumns, type ListRow, listFlags, listOutput } from '../list-output.ts'
+import { documentsFlag, documentsOutput } from '../lists/documents-output.ts'
+import { type FilterTable, filterOf, labelFilters, truthFrom } from '../lists/filters.ts'
+import { type ListColumns, type ListRow, listFlags, listOutput } from '../lists/list-output.ts'
 import { isConfirmed } from '../prompt.ts'
 import { tryEach } from '../try-each.ts'
-import { formatLabels, labelsOf } from './label-options.ts'
+import { formatLabels, labelsOf } from './options/label-options.ts'
 
 export const volumeCreateCommand: Command = defineCommand({
   name: 'volume create',

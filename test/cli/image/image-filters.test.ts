@@ -1,7 +1,7 @@
 /** What `images PATTERN` and `images --filter` find. */
 import { describe, expect, test } from 'vitest'
-import { filterOf } from '../../../src/cli/filters.ts'
 import { imageFilters } from '../../../src/cli/image/image-filters.ts'
+import { filterOf } from '../../../src/cli/lists/filters.ts'
 import type { LocalImage } from '../../../src/layerfs/runtime/local-image.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { parseReference } from '../../../src/oci/reference.ts'

@@ -2,10 +2,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { parseFlags } from '../../../src/cli/flags.ts'
-import { containerOptions } from '../../../src/cli/tsrun/container-options.ts'
-import { formatPort } from '../../../src/cli/tsrun/publish-options.ts'
-import { runFlags, unsupportedRunFlags } from '../../../src/cli/tsrun/run-flags.ts'
+import { parseFlags } from '../../../src/cli/flags/flags.ts'
+import { containerOptions } from '../../../src/cli/tsrun/options/container-options.ts'
+import { formatPort } from '../../../src/cli/tsrun/options/publish-options.ts'
+import { runFlags, unsupportedRunFlags } from '../../../src/cli/tsrun/options/run-flags.ts'
 
 const grammar = {
   flags: runFlags,

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { Flag } from '../../../src/cli/flags.ts'
-import { runFlags, unsupportedRunFlags } from '../../../src/cli/tsrun/run-flags.ts'
+import type { Flag } from '../../../src/cli/flags/flags.ts'
+import { runFlags, unsupportedRunFlags } from '../../../src/cli/tsrun/options/run-flags.ts'
 
 const page = readFileSync(join(import.meta.dirname, '../../../docs/run.md'), 'utf8')
 

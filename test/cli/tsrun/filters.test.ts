@@ -1,10 +1,10 @@
 /** What `ps --filter` finds, and which volumes `-v` means. */
 import { describe, expect, test } from 'vitest'
-import { filterOf } from '../../../src/cli/filters.ts'
+import { filterOf } from '../../../src/cli/lists/filters.ts'
 import { containerFilters } from '../../../src/cli/tsrun/container-filters.ts'
-import { labelsOf } from '../../../src/cli/tsrun/label-options.ts'
-import { parseMount } from '../../../src/cli/tsrun/mount-options.ts'
-import { parseVolume } from '../../../src/cli/tsrun/volume-options.ts'
+import { labelsOf } from '../../../src/cli/tsrun/options/label-options.ts'
+import { parseMount } from '../../../src/cli/tsrun/options/mount-options.ts'
+import { parseVolume } from '../../../src/cli/tsrun/options/volume-options.ts'
 import type { Container } from '../../../src/layerfs/runtime/container-list.ts'
 import type { ContainerRecord } from '../../../src/layerfs/runtime/container-record.ts'
 

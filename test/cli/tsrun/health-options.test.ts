@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { parseFlags } from '../../../src/cli/flags.ts'
-import { healthcheckFrom, healthFlags } from '../../../src/cli/tsrun/health-options.ts'
+import { parseFlags } from '../../../src/cli/flags/flags.ts'
+import { healthcheckFrom, healthFlags } from '../../../src/cli/tsrun/options/health-options.ts'
 
 const from = (...words: string[]) =>
   healthcheckFrom(parseFlags({ flags: healthFlags }, words).values)

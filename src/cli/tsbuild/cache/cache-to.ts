@@ -2,7 +2,7 @@
 import type { CacheDestination } from '../../../builder/cache/export-cache.ts'
 import { changesLayers } from '../../../builder/export/image-options.ts'
 import { usageError } from '../../cli-error.ts'
-import { parseAs, parseBoolean, parseChoice } from '../../flag-values.ts'
+import { parseAs, parseBoolean, parseChoice } from '../../flags/flag-values.ts'
 import { parseImageOptions } from '../image-options.ts'
 import {
   type CacheFlag,

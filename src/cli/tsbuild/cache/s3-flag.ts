@@ -9,8 +9,8 @@ import {
   type S3Credentials,
 } from '../../../registry/storage/s3/s3-options.ts'
 import { usageError } from '../../cli-error.ts'
-import { parseAs, parseBoolean, parseInteger } from '../../flag-values.ts'
-import type { EnvironmentLookup } from '../../flags.ts'
+import { parseAs, parseBoolean, parseInteger } from '../../flags/flag-values.ts'
+import type { EnvironmentLookup } from '../../flags/flags.ts'
 
 export const s3Keys = [
   'bucket',

@@ -1,7 +1,7 @@
 /** `--call` and `--check`: what to find out about a build instead of running it. */
 import { suggest } from '../../../oci/suggest.ts'
 import { usageError } from '../../cli-error.ts'
-import { parseBoolean } from '../../flag-values.ts'
+import { parseBoolean } from '../../flags/flag-values.ts'
 
 const methods = ['build', 'check', 'outline', 'targets', 'subrequests.describe'] as const
 const formats = ['text', 'json', 'sarif'] as const

@@ -4,7 +4,7 @@ import type { Outline, OutlineMount } from '../../../builder/call/outline.ts'
 import type { Target } from '../../../builder/call/targets.ts'
 import { printable } from '../../../oci/errors.ts'
 import { field } from '../../../oci/json.ts'
-import { formatTable } from '../../table.ts'
+import { formatTable } from '../../lists/table.ts'
 
 export function targetsText(targets: readonly Target[]): string {
   return formatTable(

@@ -5,7 +5,7 @@ import { openStore } from '../../../layerfs/store.ts'
 import { usageError } from '../../cli-error.ts'
 import { type Command, defineCommand } from '../../command.ts'
 import { humanAge } from '../../human.ts'
-import { type ListColumns, listFlags, listOutput } from '../../list-output.ts'
+import { type ListColumns, listFlags, listOutput } from '../../lists/list-output.ts'
 import { formatSeconds } from '../../progress/format.ts'
 import { stateText } from './describe-build.ts'
 

@@ -2,7 +2,7 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node } from 'yaml'
 import { OciError, printable } from '../../../oci/errors.ts'
 import { suggest } from '../../../oci/suggest.ts'
-import { parseDuration } from '../../flag-values.ts'
+import { parseDuration } from '../../flags/flag-values.ts'
 import { isList, type KeyType, type ListType, type Member } from './key.ts'
 import { parseValue } from './key-value.ts'
 

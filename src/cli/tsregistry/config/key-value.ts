@@ -1,7 +1,7 @@
 /** The value of a key, from a node of the YAML document. */
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node } from 'yaml'
 import { OciError, printable } from '../../../oci/errors.ts'
-import { parseDuration } from '../../flag-values.ts'
+import { parseDuration } from '../../flags/flag-values.ts'
 import type { KeyType, ListType } from './key.ts'
 
 /** Names to texts, as a key of type `map` has it. */

@@ -8,7 +8,7 @@ import type { Credentials } from '../../../registry/client/credentials.ts'
 import { isLoopback } from '../../../registry/client/endpoint.ts'
 import type { UpstreamSettings } from '../../../registry/server/upstream/upstream.ts'
 import type { Variables } from '../../environment.ts'
-import { parseAs } from '../../flag-values.ts'
+import { parseAs } from '../../flags/flag-values.ts'
 import type { Setting } from './read-config.ts'
 
 const hourMs = 3600_000

@@ -1,7 +1,7 @@
 /** How a container is checked: docker's flags, and what they say in an image's words. */
-import type { Healthcheck } from '../../oci/image-config.ts'
-import { usageError } from '../cli-error.ts'
-import type { FlagTable, FlagValues } from '../flags.ts'
+import type { Healthcheck } from '../../../oci/image-config.ts'
+import { usageError } from '../../cli-error.ts'
+import type { FlagTable, FlagValues } from '../../flags/flags.ts'
 
 const health = 'Health'
 

@@ -1,6 +1,6 @@
 /** `--label` and `--label-file`, as docker reads them. */
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
+import { printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
 import { linesOf } from './lines-file.ts'
 
 /** Files first. Throws a usage error that quotes the word, and ENOENT for a file that is missing. */

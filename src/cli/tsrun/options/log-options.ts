@@ -1,7 +1,7 @@
 /** `--log-opt`: how much of the output is kept. */
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
-import { parseAs, parseInteger, parseSize } from '../flag-values.ts'
+import { printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
+import { parseAs, parseInteger, parseSize } from '../../flags/flag-values.ts'
 
 const least = 4096
 

@@ -1,10 +1,10 @@
 /** `--mount` as docker spells it: `type=bind,source=/srv,target=/srv,readonly`. */
-import type { VolumeWish } from '../../layerfs/runtime/volume-use.ts'
-import { assertVolumeName } from '../../layerfs/runtime/volumes.ts'
-import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
-import { parseAs, parseSize } from '../flag-values.ts'
+import type { VolumeWish } from '../../../layerfs/runtime/volume-use.ts'
+import { assertVolumeName } from '../../../layerfs/runtime/volumes.ts'
+import type { SandboxMount } from '../../../layerfs/sandbox/spec.ts'
+import { printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
+import { parseAs, parseSize } from '../../flags/flag-values.ts'
 
 /** Other spellings of the same keys. */
 const aliases: Readonly<Record<string, string>> = {

@@ -1,13 +1,13 @@
 /** Whose namespaces a container is in: `--network`, `--pid` and `--ipc` as docker spells them. */
 
-import { findContainer, listContainers } from '../../layerfs/runtime/container-list.ts'
-import { firstProcess } from '../../layerfs/runtime/container-processes.ts'
-import type { ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
-import { readJoinRecord } from '../../layerfs/runtime/join-record.ts'
-import type { JoinedNamespace, NetworkMode, SandboxSpec } from '../../layerfs/sandbox/spec.ts'
-import type { Store } from '../../layerfs/store.ts'
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
+import { findContainer, listContainers } from '../../../layerfs/runtime/container-list.ts'
+import { firstProcess } from '../../../layerfs/runtime/container-processes.ts'
+import type { ContainerOptions } from '../../../layerfs/runtime/container-spec.ts'
+import { readJoinRecord } from '../../../layerfs/runtime/join-record.ts'
+import type { JoinedNamespace, NetworkMode, SandboxSpec } from '../../../layerfs/sandbox/spec.ts'
+import type { Store } from '../../../layerfs/store.ts'
+import { printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
 import type { RunFlags } from './run-flags.ts'
 
 type ModeFlags = Pick<RunFlags, 'network' | 'pid' | 'ipc' | 'uts'>

@@ -1,8 +1,8 @@
 /** Ports of this machine that lead to a container's: `--publish` as docker spells it. */
 import { isIP } from 'node:net'
-import type { PublishedPort } from '../../layerfs/sandbox/spec.ts'
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
+import type { PublishedPort } from '../../../layerfs/sandbox/spec.ts'
+import { printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
 
 /**
  * `80`, `8080:80`, `127.0.0.1:8080:80/udp`, `[::1]:8080:80`, `127.0.0.1::80`, `8000-8003:80-83`;

@@ -1,6 +1,6 @@
 /** The flags of `tsrun run`, as `docker run` spells them, and those that are refused by name. */
-import type { FlagTable, FlagValues, UnsupportedFlag } from '../flags.ts'
-import { isolationFlag } from '../isolation.ts'
+import type { FlagTable, FlagValues, UnsupportedFlag } from '../../flags/flags.ts'
+import { isolationFlag } from '../../isolation.ts'
 import { healthFlags } from './health-options.ts'
 
 const resources = 'Resources'

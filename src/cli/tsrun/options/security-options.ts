@@ -1,8 +1,8 @@
 /** What a container may do: capabilities, privileges, its system call filter. */
 import { readFile, stat } from 'node:fs/promises'
-import type { SecurityOptions } from '../../layerfs/runtime/container-spec.ts'
-import { OciError, printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
+import type { SecurityOptions } from '../../../layerfs/runtime/container-spec.ts'
+import { OciError, printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
 import type { RunFlags } from './run-flags.ts'
 
 /** Throws a usage error that quotes the option; reads the seccomp profile and throws what is wrong. */
@@ -36,7 +36,7 @@ async function systemCallFilter(value: string): Promise<SecurityOptions['seccomp
   if (value === 'builtin') return 'default'
   // Only now: few runs bring a profile.
   const { maxProfileSize, parseSeccompProfile } = await import(
-    '../../layerfs/sandbox/seccomp/profile.ts'
+    '../../../layerfs/sandbox/seccomp/profile.ts'
   )
   const { size } = await stat(value)
   if (size > maxProfileSize) {

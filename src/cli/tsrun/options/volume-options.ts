@@ -1,10 +1,10 @@
 /** `--volume` as docker spells it: a directory of this machine, a volume, or one of the container's own. */
 import { resolve } from 'node:path'
-import type { VolumeWish } from '../../layerfs/runtime/volume-use.ts'
-import { assertVolumeName } from '../../layerfs/runtime/volumes.ts'
-import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
+import type { VolumeWish } from '../../../layerfs/runtime/volume-use.ts'
+import { assertVolumeName } from '../../../layerfs/runtime/volumes.ts'
+import type { SandboxMount } from '../../../layerfs/sandbox/spec.ts'
+import { printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
 
 export interface Mounts {
   readonly mounts: readonly SandboxMount[]

@@ -3,15 +3,15 @@ import {
   type Container,
   findContainer,
   listContainers,
-} from '../../layerfs/runtime/container-list.ts'
-import type { ContainerOptions } from '../../layerfs/runtime/container-spec.ts'
-import { savedMounts } from '../../layerfs/runtime/saved-spec.ts'
-import type { VolumeWish } from '../../layerfs/runtime/volume-use.ts'
-import { plainTarget } from '../../layerfs/runtime/volumes.ts'
-import type { SandboxMount } from '../../layerfs/sandbox/spec.ts'
-import type { Store } from '../../layerfs/store.ts'
-import { printable } from '../../oci/errors.ts'
-import { usageError } from '../cli-error.ts'
+} from '../../../layerfs/runtime/container-list.ts'
+import type { ContainerOptions } from '../../../layerfs/runtime/container-spec.ts'
+import { savedMounts } from '../../../layerfs/runtime/saved-spec.ts'
+import type { VolumeWish } from '../../../layerfs/runtime/volume-use.ts'
+import { plainTarget } from '../../../layerfs/runtime/volumes.ts'
+import type { SandboxMount } from '../../../layerfs/sandbox/spec.ts'
+import type { Store } from '../../../layerfs/store.ts'
+import { printable } from '../../../oci/errors.ts'
+import { usageError } from '../../cli-error.ts'
 import { mountsOf } from './volume-options.ts'
 
 /**
