@@ -27,6 +27,8 @@ export interface BuildRequest {
   readonly contextTime?: SourceTime
   /** An output that needs SOURCE_DATE_EPOCH is wanted. */
   readonly needsEpoch?: boolean
+  /** An output that looks at the result's files is wanted. */
+  readonly needsFiles?: boolean
   /** Nothing is built but what stands before it, and a shell opened there. */
   readonly shellAt?: StepPlace
 }

@@ -219,6 +219,7 @@ async function run(
     spawner,
     early,
     followed: followedByRun(nodes),
+    read: new Set(nodes.flatMap(({ id, inputs }) => (request.needsFiles ? [id] : inputs))),
     cacheMounts: cacheMountsOf(store),
     ...(world.cacheFrom.length === 0
       ? {}

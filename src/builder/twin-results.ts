@@ -35,6 +35,8 @@ export interface TwinQuestion {
 export interface TwinResults {
   /** An earlier layer on the same parent that is the same but for times. */
   find(question: TwinQuestion): Promise<MadeLayer | undefined>
+  /** Whether there may be one. */
+  mayHave(parent: ChainId | undefined, look: string): Promise<boolean>
   remember(parent: ChainId | undefined, layer: MadeLayer): Promise<void>
 }
 
@@ -70,6 +72,8 @@ export function twinResults(
       }
       return undefined
     },
+    mayHave: async (parent, look) =>
+      takes && (await madeOn(parent)).some(layer => layer.look === look),
     remember: async (parent, layer) => {
       const others = (await madeOn(parent)).filter(({ diffId }) => diffId !== layer.diffId)
       await records.put('made', hexFor(parent), [layer, ...others].slice(0, remembered))

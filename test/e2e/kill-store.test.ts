@@ -49,6 +49,7 @@ describeWith(['root', 'busybox'], 'kill -9 of what changes the store', () => {
       // Its layers are unpacked while others arrive.
       { program: 'tsrun', args: ['run', '--rm', image, 'cat', '/sum'], before: unknown },
       { program: 'tsbuild', args: build },
+      { program: 'tsbuild', args: [...build, '--target', 'packed'] },
       { program: 'tsrun', args: ['gc', '-af'], before: [['pull', image]] },
       { program: 'tsrun', args: ['rmi', '-f', image], before: [['pull', image]] },
     ]

@@ -40,6 +40,7 @@ export interface BuildOptions {
   readonly labels?: Readonly<Record<string, string>>
   readonly rerun?: BuildRequest['rerun']
   readonly needsEpoch?: boolean
+  readonly needsFiles?: boolean
   readonly pull?: BuildWorld['pull']
   readonly runArgs?: 'declared' | 'named'
   readonly secrets?: Readonly<Record<string, string>>
@@ -166,6 +167,7 @@ function requestOf(dockerfile: string, context: string, options: BuildOptions): 
     labels: new Map(Object.entries(options.labels ?? {})),
     rerun: options.rerun ?? [],
     needsEpoch: options.needsEpoch ?? false,
+    needsFiles: options.needsFiles ?? false,
   }
 }
 

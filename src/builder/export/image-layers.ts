@@ -7,8 +7,8 @@
 import type { Chunks } from '../../layerfs/compression/byte-source.ts'
 import { decompress, detectEncoding } from '../../layerfs/compression/decompress.ts'
 import { tocDigestAnnotation } from '../../layerfs/compression/estargz.ts'
+import { layerTar } from '../../layerfs/image/layer-tar.ts'
 import { diffLayer } from '../../layerfs/layer/diff.ts'
-import { comparedWith } from '../../layerfs/snapshot/snapshotter.ts'
 import type { Store } from '../../layerfs/store.ts'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import { type ChainId, chainIds, type DiffId, parseDiffId, parseDigest } from '../../oci/digest.ts'
@@ -106,9 +106,9 @@ function diffedLayer({ chain }: LayerPlace, making: LayerMaking): Promise<ImageL
   return madeLayer(`${chain} ${clampTo ?? ''}`, making, async () => {
     const made = filesystems.madeAs(chain)
     await filesystems.materialize(made, signal)
-    const [upper = '', ...below] = await store.snapshots.layers(made)
-    const lower = comparedWith((await store.snapshots.find(made)) ?? {}, below)
-    return diffLayer({ upper, lower, ...field('clampTo', clampTo) })
+    const { snapshots } = store
+    const info = { ...(await snapshots.find(made)), name: made }
+    return layerTar(info, { snapshots, diff: diffLayer, ...field('clampTo', clampTo) })
   })
 }
 

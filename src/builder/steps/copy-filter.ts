@@ -1,4 +1,5 @@
 /** What of a source directory a COPY takes: .dockerignore and `--exclude` together (C18, X05). */
+import type { CopyFilter } from '../../layerfs/layer/copy-options.ts'
 import { ignoreMatcher } from '../dockerfile/ignore.ts'
 import type { Ignored, SourceTree } from './source-tree.ts'
 
@@ -7,6 +8,12 @@ export type SourceFilter = (relative: string, isDirectory: boolean) => Ignored
 
 /** Of a source that is taken whole: it need not be asked. */
 export const takeAll: SourceFilter = () => 'keep'
+
+/** For a copy; `undefined`: it need not be asked. */
+export function filterOf(filter: SourceFilter): CopyFilter | undefined {
+  if (filter === takeAll) return undefined
+  return (relative, kind) => filter(relative, kind === 'directory')
+}
 
 /** `source`: the directory's own path in the tree. */
 export function sourceFilter(

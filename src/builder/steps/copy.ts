@@ -9,17 +9,19 @@ import type { CopyOptions } from '../../layerfs/layer/copy-options.ts'
 import { extractArchive } from '../../layerfs/layer/extract.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
 import { writeFileInto } from '../../layerfs/layer/write-file.ts'
+import type { RootMount } from '../../layerfs/mount.ts'
 import { unreachable } from '../../oci/errors.ts'
 import { field } from '../../oci/json.ts'
 import { applyMode } from '../dockerfile/mode.ts'
 import type { CopyStep, InlineFile } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
-import { type SourceFilter, takeAll } from './copy-filter.ts'
+import { filterOf } from './copy-filter.ts'
 import { type Item, itemsOf } from './copy-items.ts'
 import { makeLayer } from './new-layer.ts'
 import { openedContext, openResult } from './open-source.ts'
 import { type Owner, ownerIn } from './owner.ts'
-import { isDirectory, isRegularFile, type SourceTree } from './source-tree.ts'
+import { packedCopy } from './packed-copy.ts'
+import { isDirectory, isRegularFile } from './source-tree.ts'
 import type { StepWorld } from './step-world.ts'
 
 export interface CopyContext {
@@ -31,21 +33,24 @@ export interface CopyContext {
   readonly signal: AbortSignal
 }
 
-export function executeCopy(step: CopyStep, context: CopyContext): Promise<StepResult> {
+export async function executeCopy(step: CopyStep, context: CopyContext): Promise<StepResult> {
   const { parent, source, world, signal } = context
-  return makeLayer(parent, world, {
-    signal,
-    work: async ({ mount }) => {
-      if (source === undefined) {
-        return copyFrom((await openedContext(step.from, world)).tree, mount)
-      }
-      using tree = await openResult(source, world, signal)
-      await copyFrom(tree, mount)
-    },
-  })
+  if (source !== undefined) {
+    return makeLayer(parent, world, {
+      signal,
+      work: async ({ mount }) => {
+        using tree = await openResult(source, world, signal)
+        await copyInto(mount, await itemsOf(step, { tree, ...context }))
+      },
+    })
+  }
+  const opened = await openedContext(step.from, world)
+  const items = await itemsOf(step, { tree: opened.tree, ...context })
+  const packed = await packedCopy(step, { items, context: opened }, context)
+  if (packed !== undefined) return packed
+  return makeLayer(parent, world, { signal, work: ({ mount }) => copyInto(mount, items) })
 
-  async function copyFrom(tree: SourceTree, mount: Parameters<typeof openRoot>[0]): Promise<void> {
-    const items = await itemsOf(step, { tree, ...context })
+  async function copyInto(mount: RootMount, items: readonly Item[]): Promise<void> {
     using root = openRoot(mount)
     await copySources(step, { root, items, context })
   }
@@ -119,7 +124,7 @@ async function copySelected(item: ItemOf<'selected'>, into: ItemCopy): Promise<v
   const { filter } = selected
   const options: CopyOptions = {
     ...attributes(into),
-    ...(filter === takeAll ? {} : { filter: filterOf(filter) }),
+    ...field('filter', filterOf(filter)),
   }
   if (isDirectory(selected.stat)) {
     copyTree(source, { root: copy.root, path: destination.path }, options)
@@ -129,10 +134,6 @@ async function copySelected(item: ItemOf<'selected'>, into: ItemCopy): Promise<v
   if (mayUnpack && (await unpack(source, into))) return
   const path = fileTarget(destination, selected.name)
   copyTree(source, { root: copy.root, path }, options)
-}
-
-function filterOf(filter: SourceFilter): NonNullable<CopyOptions['filter']> {
-  return (relative, kind) => filter(relative, kind === 'directory')
 }
 
 /** A file from a URL is readable by its owner alone unless --chmod says otherwise (C26). */

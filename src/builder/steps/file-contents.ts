@@ -37,6 +37,14 @@ export class FileContents {
     else this.others.set(index, content)
   }
 
+  /** What `from` knows of its entry `index` is known here of `own`, of which nothing was. */
+  take(own: number, from: FileContents, index: number): void {
+    const start = index * digestSize
+    from.digests.copy(this.digests, own * digestSize, start, start + digestSize)
+    const other = from.others.get(index)
+    if (other !== undefined) this.others.set(own, other)
+  }
+
   forget(index: number): void {
     this.others.delete(index)
     this.digestsFrom(index).fill(0, 0, digestSize)

@@ -15,6 +15,8 @@ const settleSeconds = 2
 export interface StatCache {
   /** `place` is the same in the next build: the directory's path. */
   contentsOf(place: string, listing: Listing): Promise<KnownContents>
+  /** As it was when this build asked for its contents last; `undefined`: it did not. */
+  listingOf(place: string): Listing | undefined
   /** What all sources of a step gave together when they looked like this: the same question. */
   answerTo(question: Question): KeyParts | undefined
   keepAnswer(question: Question, answer: Answer): void
@@ -88,6 +90,7 @@ export function statCache(earlier: Earlier, now: () => Date): LearningStatCache 
         digestsFrom: index => contents.digestsFrom(index),
       }
     },
+    listingOf: place => used.get(place)?.listing,
     answerTo: ({ step, looks }) => {
       const known = answers.get(step) ?? earlier.answers().get(step)
       if (known?.looks !== looks) return undefined
@@ -124,8 +127,7 @@ function aligned(listing: Listing, known: KnownDirectory | undefined): FileConte
     while (old < before.length && before.latin1(old) < name) old++
     if (old === before.length) break
     if (!listing.hasSame(index, before, old)) continue
-    const content = known.contents.find(old)
-    if (content !== undefined) contents.put(index, content)
+    contents.take(index, known.contents, old)
   }
   return contents
 }

@@ -35,6 +35,8 @@ export interface StepWorld {
   readonly early: EarlySandboxes
   /** The nodes that a RUN is built on. */
   readonly followed: ReadonlySet<string>
+  /** The nodes whose files something looks at: another node, or an output. */
+  readonly read: ReadonlySet<string>
   /** Directories that outlive builds: `RUN --mount=type=cache`. */
   readonly cacheMounts: string
   /** Fills a cache mount's directory with what another build's cache has of it; absent: none has. */

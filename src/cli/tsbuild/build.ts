@@ -15,7 +15,7 @@ import { type BuildFlags, buildFlags, unsupportedBuildFlags } from './build-flag
 import { parseCacheTo } from './cache/cache-to.ts'
 import { parseCall } from './call/call-flag.ts'
 import { runCall } from './call/run-call.ts'
-import { checkOutputs } from './check-outputs.ts'
+import { type Checked, checkOutputs } from './check-outputs.ts'
 import { assertContext } from './dockerfile-input.ts'
 import { recorded } from './history/recorded.ts'
 import { parseOutputs } from './outputs.ts'
@@ -79,15 +79,13 @@ function refuseOnline(outputs: readonly Output[], { pull }: BuildFlags): void {
   if (pull === 'always') throw usageError('Flag --offline excludes --pull')
 }
 
-interface ImagePlace extends BuildPlace {
+interface ImagePlace extends BuildPlace, Checked {
   readonly outputs: readonly Output[]
-  readonly asIndex: boolean
-  readonly needsEpoch: boolean
 }
 
 async function buildImage(
   invocation: BuildInvocation,
-  { outputs, asIndex, needsEpoch, ...place }: ImagePlace,
+  { outputs, asIndex, needsEpoch, needsFiles, ...place }: ImagePlace,
 ): Promise<number> {
   const { flags, environment, stdout } = invocation
   const cacheTo = parseCacheTo(flags['cache-to'], {
@@ -111,7 +109,7 @@ async function buildImage(
         },
       }
       const buildAll = flags['verify-reproducible'] ? buildTwice : buildPlatforms
-      const results = await buildAll({ ...request, needsEpoch }, place.platforms, told)
+      const results = await buildAll({ ...request, needsEpoch, needsFiles }, place.platforms, told)
       const image = await exportResults(results, outputs, told)
       return { image, caches: await exportCaches(results, cacheTo.destinations, told) }
     }),

@@ -14,6 +14,8 @@ export interface Checked {
   /** The image is an index also when it is for one platform. */
   readonly asIndex: boolean
   readonly needsEpoch: boolean
+  /** One takes what the layers have apart: their tars are not enough. */
+  readonly needsFiles: boolean
 }
 
 /** Throws a usage error. */
@@ -36,5 +38,6 @@ export function checkOutputs(
     }
   }
   const needsEpoch = outputs.some(one => 'options' in one && one.options.rewriteTimestamp)
-  return { asIndex, needsEpoch }
+  const needsFiles = needsEpoch || outputs.some(({ kind }) => kind === 'local' || kind === 'tar')
+  return { asIndex, needsEpoch, needsFiles }
 }

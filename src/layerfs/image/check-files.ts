@@ -5,9 +5,11 @@
  * elsewhere was packed by another program: it is unpacked once more beside it, from its blob, and
  * both have to give the same tar.
  */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
-import type { DiffId, Digest } from '../../oci/digest.ts'
+import { type DiffId, type Digest, finishDiffId } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { hashDiff } from '../layer/diff.ts'
 import { openUnpackPool } from '../layer/unpack-pool.ts'
@@ -24,19 +26,30 @@ export async function filesFault(
   store: Store,
   damaged: ReadonlySet<Digest>,
 ): Promise<string | undefined> {
+  const fault = 'its files are not those of the layer'
+  const tar = await store.snapshots.packedTar(info.name)
+  if (tar !== undefined && (await diffIdOfTar(tar)) !== info.diffId) return fault
+  const [kept] = await store.snapshots.kept(info.name)
+  // Nobody has asked for its directory yet.
+  if (tar !== undefined && kept === tar) return undefined
   const [upper = '', ...below] = await store.snapshots.layers(info.name)
   const lower = comparedWith(info, below)
   const clamp = info.clampTo === undefined ? {} : { clampTo: info.clampTo }
   const found = await diffIdOf({ upper, lower, ...clamp })
   if (found === info.diffId) return undefined
   const records = await readLayerRecords(join(store.root, 'layers'), info.diffId)
-  const fault = 'its files are not those of the layer'
   const received = records.filter(({ origin }) => origin === 'received')
   if (received.length === 0) return fault
   const blob = await soundBlob(received, store, damaged)
   if (blob === undefined) return undefined
   const expected = await diffIdOfBlob(blob, { info, lower, store })
   return expected === found || expected === undefined ? undefined : fault
+}
+
+async function diffIdOfTar(path: string): Promise<DiffId> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  return finishDiffId(hash)
 }
 
 /** `undefined` for files that make no tar: changed by hand. */

@@ -127,7 +127,7 @@ export async function snapshotFault(
 
 async function structureFault(name: ChainId, { snapshots }: Store): Promise<string | undefined> {
   try {
-    for (const layer of await snapshots.layers(name)) {
+    for (const layer of await snapshots.kept(name)) {
       if ((await stat(layer).catch(ignoreMissing)) === undefined) {
         return 'its files, or those of a layer below, are gone'
       }

@@ -15,13 +15,14 @@ import { gzip } from '../compression/gzip.ts'
 import type { BlobInfo, ContentStore } from '../content/content-store.ts'
 import { withLock } from '../content/file-lock.ts'
 import type { Hold } from '../content/leases.ts'
-import { comparedWith, type SnapshotInfo, type Snapshotter } from '../snapshot/snapshotter.ts'
+import type { SnapshotInfo, Snapshotter } from '../snapshot/snapshotter.ts'
 import {
   addLayerRecord,
   type LayerRecord,
   readLayerRecords,
   removeOtherRecords,
 } from './layer-records.ts'
+import { type LayerDiff, layerTar } from './layer-tar.ts'
 
 export interface LayerBlobOptions {
   /** Of a blob that has to be made; a layer that was received stays as it is. Default: gzip. */
@@ -46,13 +47,6 @@ export interface LayerBlobs {
   /** Forgets the blobs of all layers but these. */
   forgetOthers(layers: ReadonlySet<DiffId>): Promise<void>
 }
-
-/** The tar of the changes from `lower` (top first) to `upper`: layer/diff.ts. */
-export type LayerDiff = (layer: {
-  readonly upper: string
-  readonly lower: readonly string[]
-  readonly clampTo?: number
-}) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 
 export interface LayerBlobsPlace {
   /** Of the records; their locks are beside it. */
@@ -124,14 +118,10 @@ async function makeBlob(
   options: LayerBlobOptions,
 ): Promise<Descriptor> {
   const compression = options.compression ?? 'gzip'
-  const [upper = '', ...below] = await place.snapshots.layers(layer.name)
-  const lower = comparedWith(layer, below)
   const hash = createHash('sha256')
-  const tar = hashed(
-    place.diff({ upper, lower, ...field('clampTo', layer.clampTo) }),
-    hash,
-    options.signal,
-  )
+  const { snapshots, diff } = place
+  const layerPlace = { snapshots, diff, ...field('clampTo', layer.clampTo) }
+  const tar = hashed(await layerTar(layer, layerPlace), hash, options.signal)
   const level = options.level === undefined ? {} : { level: options.level }
   const bytes = compression === 'gzip' ? gzip(tar, level) : tar
   const blob = await storeVerified(place.content, bytes, () => assertSame(layer, hash))

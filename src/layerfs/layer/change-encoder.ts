@@ -4,6 +4,7 @@
  * be something else, one by one.
  */
 import { closeSync, readSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
 import { OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
 import {
@@ -18,17 +19,31 @@ import { encodeEntry } from '../tar/writer.ts'
 import { type Found, openFile, portableXattrs, targetOf } from './compare-files.ts'
 import { dataOf } from './copy-content.ts'
 import { type Change, type ContentChange, type FileRun, filesOf } from './diff-walk.ts'
-import { fileType, typeMask } from './file-type.ts'
+import { fileType, isFile, typeMask } from './file-type.ts'
 import type { LayerLook } from './layer-look.ts'
 import { opaqueMarker, whiteoutPrefix } from './overlay-format.ts'
 import { bytesOf, joinPath, nameOf, parentOf, rootPath, shown } from './path-bytes.ts'
 import type { TarChunks } from './tar-chunks.ts'
+import { findAt } from './walk-in-root.ts'
 
 export interface EncodeOptions {
   /** Seconds since 1970. */
-  readonly clampTo: number | undefined
-  readonly look: LayerLook | undefined
+  readonly clampTo?: number | undefined
+  readonly look?: LayerLook | undefined
+  /** What has extended attributes, or is no longer as it was found, is refused: {@link NotPlain}. */
+  readonly isPlain?: boolean
 }
+
+/** What is on no disk. */
+export interface MadeEntry {
+  readonly kind: 'made'
+  readonly entry: TarEntry
+}
+
+export type EncodedChange = Change | FileRun | MadeEntry
+
+/** There is more to it than who asked is prepared for. */
+export class NotPlain extends Error {}
 
 /** As late as no file is. */
 const never = Number.MAX_SAFE_INTEGER
@@ -39,17 +54,19 @@ export class ChangeEncoder {
   readonly #chunks: TarChunks
   readonly #clampTo: number
   readonly #look: LayerLook | undefined
+  readonly #isPlain: boolean
   /** Of files with several names: the one that came first. Inodes of one file system. */
   readonly #firstNames = new Map<bigint, Buffer>()
 
-  constructor(chunks: TarChunks, { clampTo = never, look }: EncodeOptions) {
+  constructor(chunks: TarChunks, { clampTo = never, look, isPlain = false }: EncodeOptions) {
     this.#chunks = chunks
     this.#clampTo = clampTo
     this.#look = look
+    this.#isPlain = isPlain
   }
 
   /** Gives the chunks that become full. */
-  *encode(change: Change | FileRun): Generator<Buffer> {
+  *encode(change: EncodedChange): Generator<Buffer> {
     switch (change.kind) {
       case 'whiteout': {
         const marker = whiteoutPrefix + nameOf(change.path)
@@ -61,6 +78,9 @@ export class ChangeEncoder {
         return
       case 'files':
         yield* this.#files(change)
+        return
+      case 'made':
+        yield* this.#header(change.entry)
         return
       default:
         yield* this.#content(change)
@@ -106,6 +126,7 @@ export class ChangeEncoder {
   }
 
   *#content({ path, found }: ContentChange): Generator<Buffer> {
+    if (this.#isPlain && isFile(found.stat) && !looksSame(found)) throw new NotPlain()
     const entry = this.#entryOf(bytesOf(path), found)
     yield* this.#header(entry)
     if (entry.type === 'file' && entry.size > 0) yield* this.#bytesOf(found, shown(path))
@@ -152,6 +173,8 @@ export class ChangeEncoder {
     const type = typeOf(stat.mode)
     const first = this.#firstNameOf(type, path, found)
     const isDevice = type === 'character-device' || type === 'block-device'
+    const xattrs = portableXattrs(found).map(independent)
+    if (this.#isPlain && xattrs.length > 0) throw new NotPlain()
     return {
       type: first === undefined ? type : 'hardlink',
       path: type === 'directory' ? Buffer.concat([path, Buffer.from('/')]) : path,
@@ -163,7 +186,7 @@ export class ChangeEncoder {
       mtime: this.#timeOf(stat.mtime),
       devMajor: isDevice ? stat.rdevMajor : 0,
       devMinor: isDevice ? stat.rdevMinor : 0,
-      xattrs: portableXattrs(found).map(independent),
+      xattrs,
     }
   }
 
@@ -178,6 +201,11 @@ export class ChangeEncoder {
   #timeOf({ seconds }: TarTime): TarTime {
     return { seconds: Math.min(seconds, this.#clampTo), nanoseconds: 0 }
   }
+}
+
+function looksSame({ fd, name, stat }: Found): boolean {
+  const now = findAt(fd, name)
+  return now !== undefined && isDeepStrictEqual([now.ctime, now.size], [stat.ctime, stat.size])
 }
 
 function markerEntry(path: string): TarEntry {

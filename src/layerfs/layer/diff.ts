@@ -12,7 +12,7 @@ import { type DiffId, finishDiffId, parseDiffId } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { openFlags } from '../native/syscalls.ts'
 import { endOfArchive } from '../tar/writer.ts'
-import { ChangeEncoder } from './change-encoder.ts'
+import { ChangeEncoder, type EncodedChange, type EncodeOptions } from './change-encoder.ts'
 import { walkRuns } from './diff-walk.ts'
 import { LayerLook } from './layer-look.ts'
 import { overlayFormat } from './overlay-format.ts'
@@ -72,13 +72,32 @@ export async function hashDiffUpTo(
   { limit, stop }: HashLimits,
 ): Promise<HashedDiff | undefined> {
   if (isEmpty(request.upper)) return emptyDiff
-  const hash = createHash('sha256')
   const look = new LayerLook()
+  const onChunk = () => {
+    if (stop?.[0] === 1) throw new Error('Stopped')
+  }
+  return hashTar(tarChunks(request, { look, keeps: false }), { look, limit, onChunk })
+}
+
+export interface TarHashing {
+  /** That of the tar. */
+  readonly look: LayerLook
+  /** Bytes of the tar. */
+  readonly limit: number
+  readonly onChunk: (chunk: Buffer) => void
+}
+
+/** `undefined` for a tar larger than `limit`, as soon as that is known. Other work goes on in between. */
+export async function hashTar(
+  chunks: Iterable<Buffer>,
+  { look, limit, onChunk }: TarHashing,
+): Promise<HashedDiff | undefined> {
+  const hash = createHash('sha256')
   let size = 0
-  for (const chunk of tarChunks(request, { look, keeps: false })) {
+  for (const chunk of chunks) {
     // Before all but the first one: most steps of a build change little.
     if (size > 0) await setImmediate()
-    if (stop?.[0] === 1) throw new Error('Stopped')
+    onChunk(chunk)
     hash.update(chunk)
     size += chunk.length
     if (size > limit) return undefined
@@ -121,14 +140,22 @@ function* tarChunks(
         ? openRoot({ kind: 'overlay', lower: request.lower })
         : undefined
     const trees = { upperFd, lowerFd: below?.fd, format: overlayFormat() }
-    const chunks = new TarChunks({ keeps })
-    const encoder = new ChangeEncoder(chunks, { clampTo: request.clampTo, look })
-    for (const change of walkRuns(trees)) yield* encoder.encode(change)
-    yield* chunks.add(endOfArchive())
-    yield chunks.take()
+    yield* tarOf(walkRuns(trees), { keeps, clampTo: request.clampTo, look })
   } finally {
     closeSync(upperFd)
   }
+}
+
+/** `keeps`: chunks are the consumer's to keep; if not, until it asks for the next. */
+export function* tarOf(
+  changes: Iterable<EncodedChange>,
+  { keeps, ...options }: EncodeOptions & { readonly keeps: boolean },
+): Generator<Buffer> {
+  const chunks = new TarChunks({ keeps })
+  const encoder = new ChangeEncoder(chunks, options)
+  for (const change of changes) yield* encoder.encode(change)
+  yield* chunks.add(endOfArchive())
+  yield chunks.take()
 }
 
 function openUpper(path: string): number {

@@ -61,6 +61,26 @@ export class Listing {
     return this.bytes.compare(other.bytes, otherStart, otherEnd, start, end) === 0
   }
 
+  /** The same of files that all belong to one. */
+  ownedBy({ uid, gid }: Pick<BriefStat, 'uid' | 'gid'>): Listing {
+    if (this.#isOwnedBy(uid, gid)) return this
+    const bytes = Buffer.from(this.bytes)
+    for (let index = 0; index < this.length; index++) {
+      const at = this.#at(index)
+      bytes.writeUInt32LE(uid, at + 12)
+      bytes.writeUInt32LE(gid, at + 16)
+    }
+    return new Listing(bytes)
+  }
+
+  #isOwnedBy(uid: number, gid: number): boolean {
+    for (let index = 0; index < this.length; index++) {
+      const at = this.#at(index)
+      if (this.#word(at + 12) !== uid || this.#word(at + 16) !== gid) return false
+    }
+    return true
+  }
+
   name(index: number): Buffer {
     const at = this.#at(index)
     const start = at + nameStart

@@ -10,6 +10,8 @@
  * 2. The first process to open the store after a boot discards every snapshot without the mark,
  *    and all that were built on it. Nothing half-written is ever mounted; at worst a layer is
  *    unpacked again from its blob (blobs are always synced).
+ * 3. What was made of a packed layer's tar has no mark of its own: that process discards it too, and
+ *    it is made again when it is asked for.
  */
 import { spawn } from 'node:child_process'
 import { readFile, stat } from 'node:fs/promises'
@@ -17,6 +19,7 @@ import { join } from 'node:path'
 import { hexOf } from '../../oci/digest.ts'
 import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { withLock } from '../content/file-lock.ts'
+import { madeOfTarIn } from './packed-layer.ts'
 import { findSnapshotRecord } from './snapshot-record.ts'
 import type { Trash } from './trash.ts'
 
@@ -50,7 +53,7 @@ export interface BootCheck {
 
 const bootIdFile = '/proc/sys/kernel/random/boot_id'
 
-/** Rule (2). Costs two small reads when this boot was checked before. */
+/** Rules (2) and (3). Costs two small reads when this boot was checked before. */
 export async function discardUnsynced(check: BootCheck): Promise<void> {
   // A sandbox may hide it: then no boot is told from another, and nothing is discarded.
   const boot = await readFile(bootIdFile, 'utf8').catch(() => undefined)
@@ -59,6 +62,9 @@ export async function discardUnsynced(check: BootCheck): Promise<void> {
     if (await isChecked(check, boot)) return
     for (const directory of await unsafeSnapshots(check.snapshots)) {
       await check.trash.discard(directory)
+    }
+    for (const name of await namesIn(check.snapshots)) {
+      for (const path of madeOfTarIn(join(check.snapshots, name))) await check.trash.discard(path)
     }
     await writeFileAtomic(check.stampFile, boot)
   })

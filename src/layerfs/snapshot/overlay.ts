@@ -6,6 +6,7 @@
  *                        /synced      it has reached the disk: see durability.ts
  *                        /bytes       what it takes on the disk, once somebody asked
  *                        /fs.tree     where overlayfs cannot be had: see copied-tree.ts
+ *                        /layer.tar   of a layer that was made as one: see packed-layer.ts
  *   active/<key>/fs, work             a layer being written, locked by its owner
  *              /parent                what it builds on
  *   containers/, mounts/              layers that outlive their process: see containers.ts
@@ -30,8 +31,16 @@ import { hasSameRoot, inheritRoot } from '../layer/settle-layer.ts'
 import type { RootMount } from '../mount.ts'
 import { discardUnsynced, syncInBackground } from './durability.ts'
 import { type OwnedDirectory, openOwned, sweepOwned } from './owned-directory.ts'
+import { findTarIn, keptIn, type PackedPlace, tarIn, unpackKept } from './packed-layer.ts'
 import { assertConsistent, findSnapshotRecord, writeSnapshotRecord } from './snapshot-record.ts'
-import type { ActiveSnapshot, SnapshotInfo, Snapshotter, StagedLayer } from './snapshotter.ts'
+import type {
+  ActiveSnapshot,
+  PackedLayer,
+  SnapshotInfo,
+  Snapshotter,
+  StagedLayer,
+  UncommittedLayer,
+} from './snapshotter.ts'
 import { openTrash, type Trash } from './trash.ts'
 
 export interface OverlayActive extends ActiveSnapshot {
@@ -80,6 +89,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   readonly #stacks = new Map<ChainId, Stack>()
   /** What was found; it is still true of what has been held since (1). */
   readonly #found = new Map<ChainId, SnapshotInfo>()
+  readonly #place: Omit<PackedPlace, 'directory' | 'lower'>
 
   constructor(root: string, { trash, hold }: Required<SnapshotterOptions>) {
     this.#root = root
@@ -87,6 +97,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     this.#hold = name => hold({ kind: 'snapshot', name })
     this.#active = join(root, 'active')
     this.#committed = join(root, 'snapshots')
+    this.#place = { active: this.#active, locks: join(root, 'locks'), trash }
   }
 
   async find(name: ChainId): Promise<SnapshotInfo | undefined> {
@@ -121,6 +132,11 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     }))
   }
 
+  async stagePacked(): Promise<PackedLayer> {
+    const owned = await openOwned(this.#active, this.#trash)
+    return { ...owned, tar: tarIn(owned.path) }
+  }
+
   async #disposingOnFailure<T>(owned: OwnedDirectory, make: () => Promise<T>): Promise<T> {
     try {
       return await make()
@@ -130,7 +146,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     }
   }
 
-  async commit(active: StagedLayer, info: SnapshotInfo): Promise<void> {
+  async commit(active: UncommittedLayer, info: SnapshotInfo): Promise<void> {
     assertConsistent(info)
     await this.#hold(info.name)
     if (info.parent !== undefined && (await this.find(info.parent)) === undefined) {
@@ -182,6 +198,24 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     return (await this.#stackOf(name)).layers
   }
 
+  async kept(name: ChainId): Promise<readonly string[]> {
+    const places: string[] = []
+    for (let next: ChainId | undefined = name; next !== undefined; ) {
+      await this.#hold(next)
+      const directory = this.#directoryOf(next)
+      const info = findSnapshotRecord(directory)
+      if (info === undefined) throw notFound(next)
+      places.push(keptIn(directory))
+      next = info.parent
+    }
+    return places
+  }
+
+  async packedTar(name: ChainId): Promise<string | undefined> {
+    if ((await this.find(name)) === undefined) throw notFound(name)
+    return findTarIn(this.#directoryOf(name))
+  }
+
   async #stackOf(name: ChainId): Promise<Stack> {
     // All that it builds on is held with it.
     const info = await this.find(name)
@@ -190,7 +224,9 @@ class DirectorySnapshotter implements OverlaySnapshotter {
     // Below a snapshot that is there everything is (1): it need not be read again for every step.
     const { layers, shown } =
       parent === undefined ? nothing : (this.#stacks.get(parent) ?? (await this.#stackOf(parent)))
-    const own = join(this.#directoryOf(name), 'fs')
+    const directory = this.#directoryOf(name)
+    await unpackKept(info, { ...this.#place, directory, lower: layers })
+    const own = join(directory, 'fs')
     const [below] = shown
     const isShown = diffId !== emptyDiff.diffId || below === undefined || !hasSameRoot(own, below)
     const stack = { layers: [own, ...layers], shown: isShown ? [own, ...shown] : shown }

@@ -38,9 +38,19 @@ export function comparedWith(
   return whole === true ? [] : lower
 }
 
-/** A layer directory being filled. Disposing it removes what was written, unless it was committed. */
-export interface StagedLayer extends AsyncDisposable {
+/** A layer being written. Disposing it removes what was written, unless it was committed. */
+export interface UncommittedLayer extends AsyncDisposable {
   readonly key: string
+}
+
+/** One that is kept as its tar until somebody asks for its directory: see packed-layer.ts. */
+export interface PackedLayer extends UncommittedLayer {
+  /** Where the tar goes. */
+  readonly tar: string
+}
+
+/** A layer directory being filled. */
+export interface StagedLayer extends UncommittedLayer {
   /** The layer's directory: what a layer is applied to and a diff walks. */
   readonly upper: string
 }
@@ -62,16 +72,22 @@ export interface Snapshotter {
   prepare(parent: ChainId | undefined): Promise<ActiveSnapshot>
   /** An empty layer directory whose parent is only known, or committed, later. */
   stage(): Promise<StagedLayer>
+  /** The same for a layer whose directory may never be needed. */
+  stagePacked(): Promise<PackedLayer>
   /**
    * Names the layer; it must not be mounted any more. Idempotent across processes: when
    * `info.name` exists already, the active one is removed and the existing one stands. Throws
    * `not-found` when `info.parent` is not committed; the active one is then still to be disposed.
    */
-  commit(active: StagedLayer, info: SnapshotInfo): Promise<void>
+  commit(active: UncommittedLayer, info: SnapshotInfo): Promise<void>
   /** A read-only state. Throws `not-found`. */
   view(name: ChainId): Promise<RootMount>
   /** Layer directories of `name`, **top first**: all, also those that are empty. Throws `not-found`. */
   layers(name: ChainId): Promise<readonly string[]>
+  /** The same as they are now: of one that is packed, and that nobody asked for, the tar. */
+  kept(name: ChainId): Promise<readonly string[]>
+  /** The tar of the topmost layer, where that is kept. Throws `not-found`. */
+  packedTar(name: ChainId): Promise<string | undefined>
   /**
    * Idempotent. Throws `conflict` while another snapshot, committed or active, builds on it. For
    * who collects (leases.ts), and knows that nobody holds it.

@@ -158,6 +158,7 @@ describe('checkOutputs()', () => {
     expect(check({}, 'linux/amd64', { BUILDKIT_MULTI_PLATFORM: '1' })).toMatchObject({
       asIndex: true,
       needsEpoch: false,
+      needsFiles: false,
     })
   })
 
@@ -174,7 +175,7 @@ describe('checkOutputs()', () => {
     const docker = { output: ['type=image,oci-mediatypes=false'], annotation: ['a=b'] }
     expect(() => check(docker, two)).toThrow("need OCI's media types")
     const rewriting = { output: ['type=image,rewrite-timestamp=true'] }
-    expect(check(rewriting, two)).toEqual({ asIndex: true, needsEpoch: true })
+    expect(check(rewriting, two)).toEqual({ asIndex: true, needsEpoch: true, needsFiles: true })
   })
 })
 

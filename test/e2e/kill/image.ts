@@ -25,6 +25,9 @@ FROM busybox AS app
 ENV KILL_MARK=${mark}
 COPY data /data
 RUN setsid sleep 60 & md5sum /data/random > /sum; sleep 0.05
+FROM busybox AS packed
+ENV KILL_MARK=${mark}
+COPY data /packed
 FROM app
 WORKDIR /work
 COPY --from=tools /tools /opt/tools

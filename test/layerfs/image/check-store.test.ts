@@ -1,10 +1,15 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { checkStore, type Finding } from '../../../src/layerfs/image/check-store.ts'
+import {
+  type CheckOptions,
+  checkStore,
+  type Finding,
+} from '../../../src/layerfs/image/check-store.ts'
+import { diffLayer } from '../../../src/layerfs/layer/diff.ts'
 import { openStore, type Store } from '../../../src/layerfs/store.ts'
-import { hexOf } from '../../../src/oci/digest.ts'
+import { chainId, digestOf, hexOf, parseDiffId } from '../../../src/oci/digest.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
 import { describeWith } from '../../support/requires.ts'
 import { freshDirectory, removeDirectories } from '../content/scratch.ts'
@@ -15,9 +20,12 @@ afterAll(removeDirectories)
 
 const reference = parseReference('app')
 
-async function findings(store: Store): Promise<Finding[]> {
+async function findings(
+  store: Store,
+  contents: CheckOptions['contents'] = 'blobs',
+): Promise<Finding[]> {
   const found: Finding[] = []
-  for await (const finding of checkStore(store)) found.push(finding)
+  for await (const finding of checkStore(store, { contents })) found.push(finding)
   return found
 }
 
@@ -69,6 +77,37 @@ describeWith(['root'], 'checkStore', () => {
       found.kind === 'damaged-snapshot' ? found.name : found.kind,
     )
     expect(names.sort()).toEqual([b.name, c.name].sort())
+    await store[Symbol.asyncDispose]()
+  })
+
+  it('reads the tar of a packed layer, and unpacks none', async () => {
+    const { store } = await storeWithImage()
+    const files = freshDirectory()
+    writeFileSync(join(files, 'file'), 'content')
+    const tar = Buffer.concat([...diffLayer({ upper: files, lower: [] })])
+    const diffId = parseDiffId(digestOf(tar))
+    const name = chainId(undefined, diffId)
+    await using staged = await store.snapshots.stagePacked()
+    writeFileSync(staged.tar, tar)
+    await store.snapshots.commit(staged, { name, diffId })
+    const path = join(store.root, 'snapshots', hexOf(name))
+    const named = async () =>
+      (await findings(store, 'read')).map(found => 'name' in found && found.name)
+    expect(await named()).toEqual([])
+    expect(readdirSync(path)).not.toContain('fs')
+    await store.snapshots.layers(name)
+    expect(await named()).toEqual([])
+    const [layer = ''] = await store.snapshots.layers(name)
+    writeFileSync(join(layer, 'file'), 'CONTENT')
+    expect(await named()).toEqual([name])
+    rmSync(layer, { recursive: true })
+    expect(await named()).toEqual([])
+    const damaged = readFileSync(join(path, 'layer.tar'))
+    damaged.write('CONTENT', damaged.indexOf('content'))
+    writeFileSync(join(path, 'layer.tar'), damaged)
+    expect(await named()).toEqual([name])
+    rmSync(join(path, 'layer.tar'))
+    expect(await named()).toEqual([name])
     await store[Symbol.asyncDispose]()
   })
 })

@@ -4,7 +4,8 @@ import { gunzipSync } from 'node:zlib'
 import { afterAll, expect, it } from 'vitest'
 import { putBlob } from '../../../src/layerfs/content/content-store.ts'
 import { openContentStore } from '../../../src/layerfs/content/directory-store.ts'
-import { type LayerDiff, openLayerBlobs } from '../../../src/layerfs/image/layer-blobs.ts'
+import { openLayerBlobs } from '../../../src/layerfs/image/layer-blobs.ts'
+import type { LayerDiff } from '../../../src/layerfs/image/layer-tar.ts'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
 import { hexOf } from '../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
@@ -48,6 +49,18 @@ describeWith(['root'], 'layerBlob', () => {
     expect(gunzipSync(await readBlob(content, descriptor.digest)).toString()).toBe('the tar')
     const [upper, ...lower] = await snapshots.layers(name)
     expect(calls).toEqual([{ upper, lower }])
+  })
+
+  it('sends the tar of a packed layer as it is, and needs none of its files', async () => {
+    const { content, snapshots, layers, calls } = place()
+    const info = layerNamed('packed')
+    await using staged = await snapshots.stagePacked()
+    writeFileSync(staged.tar, 'packed')
+    await snapshots.commit(staged, info)
+    const { digest } = await layers.layerBlob(info.name)
+    expect(gunzipSync(await readBlob(content, digest)).toString()).toBe('packed')
+    expect(calls).toEqual([])
+    expect(await snapshots.kept(info.name)).toEqual([await snapshots.packedTar(info.name)])
   })
 
   it('makes it once: asked again, or by several at once, it is the same blob', async () => {

@@ -1,24 +1,34 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, expect, it } from 'vitest'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
-import { hexOf } from '../../../src/oci/digest.ts'
+import type { SnapshotInfo } from '../../../src/layerfs/snapshot/snapshotter.ts'
+import { type ChainId, chainId, digestOf, hexOf, parseDiffId } from '../../../src/oci/digest.ts'
 import { describeWith } from '../../support/requires.ts'
 import { removeCompiled, startProcess } from '../content/processes.ts'
 import { freshDirectory, removeDirectories } from '../content/scratch.ts'
+import { tarOf } from '../image/sample-image.ts'
 import { commitLayer, layerNamed, snapshotterContract } from './snapshotter.contract.ts'
 
 afterAll(removeDirectories)
 afterAll(removeCompiled)
 
 const killings = 30
+/** Each has a thread to start first. */
+const unpackKillings = 12
 
 /** Makes the next {@link openSnapshotter} believe that the machine was started anew. */
 function reboot(root: string): void {
   writeFileSync(join(root, 'boot'), 'another boot')
+}
+
+/** As a snapshot on top of `parent`. */
+function layerOf(tar: Buffer, parent?: ChainId): SnapshotInfo {
+  const diffId = parseDiffId(digestOf(tar))
+  return { name: chainId(parent, diffId), diffId, ...(parent === undefined ? {} : { parent }) }
 }
 
 describeWith(['root'], 'openSnapshotter', () => {
@@ -90,6 +100,120 @@ describeWith(['root'], 'sweep() after a boot', () => {
     await snapshots.sweep()
     expect(await snapshots.find(name)).toBeDefined()
   })
+})
+
+describeWith(['root'], 'a packed layer', () => {
+  const tar = tarOf({ file: 'content', 'directory/inner': 'x' })
+  const info = layerOf(tar)
+  const kinds = (root: string) => readdirSync(join(root, 'snapshots', hexOf(info.name))).sort()
+
+  async function packed(root = freshDirectory(), layer = info) {
+    const snapshots = openSnapshotter(root)
+    await using staged = await snapshots.stagePacked()
+    writeFileSync(staged.tar, tar)
+    await snapshots.commit(staged, layer)
+    return { root, snapshots, path: join(root, 'snapshots', hexOf(layer.name)) }
+  }
+
+  it('stays a tar until somebody asks for its directory', async () => {
+    const { root, snapshots, path } = await packed()
+    expect(await snapshots.find(info.name)).toEqual(info)
+    expect(await snapshots.kept(info.name)).toEqual([join(path, 'layer.tar')])
+    expect(await snapshots.packedTar(info.name)).toBe(join(path, 'layer.tar'))
+    expect(kinds(root)).toEqual(['layer.tar', 'meta.json'])
+    expect(await snapshots.layers(info.name)).toEqual([join(path, 'fs')])
+    expect(readFileSync(join(path, 'fs/directory/inner'), 'utf8')).toBe('x')
+    expect(await snapshots.kept(info.name)).toEqual([join(path, 'fs')])
+    expect(await snapshots.packedTar(info.name)).toBe(join(path, 'layer.tar'))
+    expect(readdirSync(join(root, 'active'))).toEqual([])
+  })
+
+  it('is unpacked below what is built on it, and has the root of what it is built on', async () => {
+    const root = freshDirectory()
+    const base = openSnapshotter(root)
+    await using bottom = await base.prepare(undefined)
+    await chmod(bottom.upper, 0o1711)
+    await base.commit(bottom, layerNamed('bottom'))
+    const layer = layerOf(tar, layerNamed('bottom').name)
+    const { snapshots, path } = await packed(root, layer)
+    await using active = await snapshots.prepare(layer.name)
+    expect(active.lower[0]).toBe(join(path, 'fs'))
+    expect(statSync(active.upper).mode & 0o7777).toBe(0o1711)
+    expect(readFileSync(join(path, 'fs/file'), 'utf8')).toBe('content')
+  })
+
+  it('is unpacked once, whoever asks at the same time', async () => {
+    const { root } = await packed()
+    const asked = [1, 2, 3].map(() => openSnapshotter(root).view(info.name))
+    expect(new Set((await Promise.all(asked)).map(view => JSON.stringify(view))).size).toBe(1)
+    expect(kinds(root)).toEqual(['fs', 'layer.tar', 'meta.json'])
+    expect(readdirSync(join(root, 'active'))).toEqual([])
+  })
+
+  it('takes more of the disk once it is unpacked', async () => {
+    const { snapshots } = await packed()
+    const before = await snapshots.bytesOf(info.name)
+    await snapshots.layers(info.name)
+    expect(await snapshots.bytesOf(info.name)).toBeGreaterThan(before)
+  })
+
+  it('with other bytes than its name says is not unpacked', async () => {
+    const { root, snapshots, path } = await packed()
+    const bytes = readFileSync(join(path, 'layer.tar'))
+    bytes.write('CONTENT', bytes.indexOf('content'))
+    writeFileSync(join(path, 'layer.tar'), bytes)
+    const expected = { code: 'digest-mismatch', hint: expect.stringContaining('fsck --repair') }
+    await expect(snapshots.layers(info.name)).rejects.toMatchObject(expected)
+    expect(kinds(root)).toEqual(['layer.tar', 'meta.json'])
+    expect(readdirSync(join(root, 'active'))).toEqual([])
+  })
+
+  it('that had reached the disk stays after a boot; what was unpacked of it is made again', async () => {
+    const { root, snapshots, path } = await packed()
+    await snapshots.layers(info.name)
+    writeFileSync(join(path, 'synced'), '')
+    writeFileSync(join(path, 'fs/file'), '')
+    reboot(root)
+    const next = openSnapshotter(root)
+    await next.sweep()
+    expect(kinds(root)).toEqual(['layer.tar', 'meta.json', 'synced'])
+    const [layer = ''] = await next.layers(info.name)
+    expect(readFileSync(join(layer, 'file'), 'utf8')).toBe('content')
+  })
+
+  it('that is not committed leaves nothing', async () => {
+    const root = freshDirectory()
+    {
+      await using staged = await openSnapshotter(root).stagePacked()
+      writeFileSync(staged.tar, tar)
+    }
+    expect(readdirSync(join(root, 'active'))).toEqual([])
+  })
+
+  it(`after ${unpackKillings} processes killed at any moment is a whole tar, and unpacked whole or not at all`, async () => {
+    const root = freshDirectory()
+    await openSnapshotter(root).sweep()
+    for (let round = 0; round < unpackKillings; round++) {
+      const child = startProcess('unpack-packed', [root, '5000', String(round)])
+      for (let lines = 0; lines < 1 + (round % 4); lines++) await child.line()
+      await pause(round * 3)
+      child.kill()
+      expect(await child.ended).toBeNull()
+    }
+    const snapshots = openSnapshotter(root)
+    await snapshots.sweep()
+    expect(readdirSync(join(root, 'active'))).toEqual([])
+    let unpacked = 0
+    for await (const { name, diffId } of snapshots.list()) {
+      const directory = join(root, 'snapshots', hexOf(name))
+      expect(digestOf(readFileSync(join(directory, 'layer.tar')))).toBe(diffId)
+      if (existsSync(join(directory, 'fs'))) unpacked++
+      const [layer = ''] = await snapshots.layers(name)
+      expect(readdirSync(layer).sort()).toEqual(['first', 'second'])
+      expect(readFileSync(join(layer, 'second'), 'utf8')).toBe('x'.repeat(10_000))
+    }
+    expect(unpacked).toBeGreaterThan(0)
+  }, 60_000)
 })
 
 describeWith(['root'], 'openSnapshotter, shared by processes', () => {
