@@ -4,6 +4,7 @@ import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, expect, it } from 'vitest'
+import { openLeases } from '../../../src/layerfs/content/leases.ts'
 import { openSnapshotter } from '../../../src/layerfs/snapshot/overlay.ts'
 import type { SnapshotInfo } from '../../../src/layerfs/snapshot/snapshotter.ts'
 import { type ChainId, chainId, digestOf, hexOf, parseDiffId } from '../../../src/oci/digest.ts'
@@ -60,6 +61,18 @@ describeWith(['root'], 'openSnapshotter', () => {
     expect(await snapshots.find(name)).toBeUndefined()
     await commitLayer(snapshots, 'a')
     expect(await snapshots.find(name)).toBeDefined()
+  })
+
+  it('what is not held any more is looked for again, also when it was found before', async () => {
+    const root = freshDirectory()
+    const leases = openLeases(root)
+    const snapshots = openSnapshotter(root, { hold: leases.hold })
+    const { name } = await commitLayer(snapshots, 'a')
+    expect(await snapshots.find(name)).toMatchObject({ name })
+    leases.letGo()
+    await openSnapshotter(root).remove(name)
+    expect(await snapshots.find(name)).toBeUndefined()
+    await expect(snapshots.layers(name)).rejects.toMatchObject({ code: 'not-found' })
   })
 })
 
