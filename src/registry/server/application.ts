@@ -56,10 +56,10 @@ export interface ApplicationOptions extends Registry {
 }
 
 /** Of 4 MiB each: a bound on the memory of manifests. */
-const largeBodies: PermitOptions = { count: 5, waitMs: 10_000 }
+const largeBodies: PermitOptions = { count: 4, waitMs: 10_000 }
 
-/** Of them, at a time. Each takes the processor or waits for the storage: more would not be faster. */
-const parsedBodies = 2
+/** Of them, at a time: a second one takes 15 MiB more, and either waits for the processor. */
+const parsedBodies = 1
 
 const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 
