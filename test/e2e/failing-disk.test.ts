@@ -53,7 +53,7 @@ const commands: readonly Command[] = [
     args: () => ['rmi', 'busybox'],
     mayBeDone: /Cannot find image "busybox"/,
   },
-  { title: 'a collection', program: 'tsrun', args: () => ['gc'] },
+  { title: 'a collection', program: 'tsrun', args: () => ['gc', '-f'] },
 ]
 
 describeWith(['root', 'build', 'busybox'], 'a disk that fails', () => {
@@ -75,7 +75,7 @@ describeWith(['root', 'build', 'busybox'], 'a disk that fails', () => {
     })
     await full.tsbuild(['-t', `${registry.address}/lib:x`, '--push', context])
     await full.tsrun(['rmi', `${registry.address}/lib:x`])
-    await full.tsrun(['gc'])
+    await full.tsrun(['gc', '-f'])
   })
 
   afterAll(() => workspace.close())
