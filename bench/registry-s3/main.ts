@@ -1,6 +1,7 @@
 /**
  * tsregistry over S3 beside CNCF Distribution over the same S3 server: times of pushes and pulls, and
- * how many requests each makes to S3. `--quick` makes a tenth of the tags.
+ * how many requests each makes to S3. `--quick` makes a tenth of the tags; `--requests` counts only, and
+ * `--trace` tells each request of ours besides.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -111,12 +112,14 @@ async function requests(server: TestS3Server, rivals: readonly Rival[]): Promise
 type Counted = readonly (readonly [what: string, requests: string])[]
 
 async function countedBy(server: TestS3Server, rival: Rival): Promise<Counted> {
-  await using proxy = await startCountingProxy(server.port)
+  const isTold = rival === ours && process.argv.includes('--trace')
+  await using proxy = await startCountingProxy(server.port, isTold ? console.log : undefined)
   await using registry = await rival.start(proxy.port)
   const { port } = registry
   const counted: [string, string][] = []
   const count = async (what: string, work: () => Promise<unknown>) => {
     proxy.take()
+    if (isTold) console.log(what)
     const unit = await work()
     const byMethod = Object.entries(proxy.take()).sort()
     const all = byMethod.reduce((sum, [, number]) => sum + number, 0)

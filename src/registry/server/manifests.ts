@@ -9,7 +9,8 @@ import {
 } from '../storage/manifests.ts'
 import { ResourceError } from '../storage/resource-error.ts'
 import { findManifest, type StoredManifest } from '../storage/stored-manifest.ts'
-import { deleteTag, type TagCondition } from '../storage/tags.ts'
+import type { TagCondition } from '../storage/tag-terms.ts'
+import { deleteTag } from '../storage/tags.ts'
 import {
   author,
   entityTags,

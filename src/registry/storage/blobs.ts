@@ -3,9 +3,11 @@
  *
  * 1. A record or link exists only after its bytes are complete, verified and synced.
  * 2. A blob is read through a repository's link only: knowing a digest gives no access.
- * 3. Order of creation: bytes, record and hint, link. What a crash leaves is never reachable.
- * 4. A link needs its hint, and through it its record: whoever makes a link, or promises that it is
- *    there, reads them afterwards and rescues them (condemn.ts).
+ * 3. A link needs its record, and the record is found to be needed: it names the first repository that
+ *    had the blob, and there is a hint for each other. Whoever makes a link, or promises that it is
+ *    there, makes the hint afterwards and then reads the record, and rescues both (condemn.ts).
+ * 4. A record that is made after the link need not be read: whoever condemns it finds the link.
+ *    So the order of a new blob is bytes, link, record; a link without a record promises nothing.
  */
 
 import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
@@ -15,6 +17,7 @@ import type { RepositoryName } from '../../oci/reference.ts'
 import { askAhead } from './ask-ahead.ts'
 import { atOnce } from './at-once.ts'
 import { makeOrRescue, rescue } from './condemn.ts'
+import { isConfirmed } from './confirmed.ts'
 import { blobLinkKey, blobRecordKey, holderKey, holdersPrefix, nameFromListed } from './keys.ts'
 import type { ObjectBytes, ObjectRange, StoredObject } from './object-store.ts'
 import { decodeRecord, encodeRecord } from './records.ts'
@@ -81,13 +84,42 @@ export async function holdBlob(
   repository: RepositoryName,
   { digest, seen }: { readonly digest: Digest; readonly seen?: StoredObject | undefined },
 ): Promise<StoredBlob | undefined> {
-  const link = await rescue(storage, blobLinkKey(repository, digest), seen)
-  if (blobFrom(digest, link) === undefined) return undefined
-  const record = blobFrom(digest, await rescue(storage, blobRecordKey(digest)))
+  const { objects, confirmed } = storage
+  const key = blobLinkKey(repository, digest)
+  const link = await rescue(storage, key, seen)
+  const named = blobFrom(digest, link)
+  if (link === undefined || named === undefined) return undefined
+  const isFound = isConfirmed(confirmed, key, link)
+  // Who asks whether to send the blob hears the truth of all of it; who has sent it knows of it.
+  const isTrusted = seen !== undefined && objects.isReliable
+  if (isTrusted && isFound) return named
+  const [record, isThere] = await atOnce(
+    storage,
+    () => holdRecord(storage, repository, { named, isFound }),
+    () => isTrusted || hasBytes(storage, named),
+  )
   if (record === undefined) return undefined
-  // Who asks whether to send the blob hears the truth of the bytes; who has sent it knows of them.
-  const isTrusted = seen !== undefined && storage.objects.isReliable
-  return isTrusted || (await hasBytes(storage, record)) ? record : undefined
+  confirmed.set(key, link.etag)
+  const isWhole = record.key === named.key ? isThere : await hasBytes(storage, record)
+  return isWhole ? record : undefined
+}
+
+/** The record of a blob that the repository has a link to, found to be needed from now on. */
+async function holdRecord(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  { named, isFound }: { readonly named: StoredBlob; readonly isFound: boolean },
+): Promise<StoredBlob | undefined> {
+  const { digest } = named
+  const key = blobRecordKey(digest)
+  const record = await rescue(storage, key)
+  if (isFound || record === undefined || firstHolder(record) === repository) {
+    return blobFrom(digest, record)
+  }
+  // Whoever made the link may have been killed before its hint.
+  const hinted = await rescue(storage, holderKey(digest, repository))
+  if (hinted === undefined) await hint(storage, repository, named)
+  return blobFrom(digest, await rescue(storage, key))
 }
 
 export function unknownBlob(repository: RepositoryName, digest: Digest): ResourceError {
@@ -135,17 +167,15 @@ export function commitBlob(
   }: { readonly expected: StoredBlob; readonly complete: () => Promise<StoredBlob> },
 ): Promise<StoredBlob> {
   return together(storage, async storage => {
-    const linkedAt = storage.now().getTime()
-    storage.objects.prepare?.(encodeLinking({ blob: expected, linkedAt }))
+    let linking = newLinking(storage, repository)
+    storage.objects.prepare?.(encodeLinking(expected, linking))
     const blob = await complete()
-    for (;;) {
-      const [kept] = await atOnce(
-        storage,
-        () => keepRecord(storage, { blob, linkedAt }),
-        () => hint(storage, repository, { blob, linkedAt }),
-      )
+    for (; ; linking = newLinking(storage, repository)) {
+      const etag = await putLink(storage, blob, linking)
+      const kept = await keepRecord(storage, blob, linking)
+      if (kept.isFound) storage.confirmed.set(blobLinkKey(repository, blob.digest), etag)
       // Else the record was collected in between: ours takes its place.
-      if (!(await link(storage, repository, { blob: kept, linkedAt }))) continue
+      else if (!(await link(storage, kept, linking))) continue
       if (kept.key !== blob.key) await storage.objects.delete(blob.key)
       return blob
     }
@@ -161,49 +191,51 @@ export function linkBlob(
   repository: RepositoryName,
   blob: StoredBlob,
 ): Promise<boolean> {
-  const linking = { blob, linkedAt: storage.now().getTime() }
-  return together(storage, async storage => {
-    await hint(storage, repository, linking)
-    return link(storage, repository, linking)
-  })
+  return together(storage, storage => link(storage, blob, newLinking(storage, repository)))
 }
 
 interface Linking {
-  readonly blob: StoredBlob
+  readonly repository: RepositoryName
   /** Milliseconds since 1970. */
   readonly linkedAt: number
+  /** Makes every link another version. */
+  readonly id: string
 }
 
-/** Before the link: whoever has that is found by it. Its bytes mean nothing. */
-async function hint(
-  storage: RegistryStorage,
-  repository: RepositoryName,
-  linking: Linking,
-): Promise<void> {
-  const key = holderKey(linking.blob.digest, repository)
-  await makeOrRescue(storage, key, encodeLinking(linking))
+function newLinking(storage: RegistryStorage, repository: RepositoryName): Linking {
+  return { repository, linkedAt: storage.now().getTime(), id: storage.newId() }
 }
 
-/** After the {@link hint}; whether there still is a record. */
+/** Whether there still is a record: then the repository has the blob. */
 async function link(
   storage: RegistryStorage,
-  repository: RepositoryName,
-  { blob, linkedAt }: Linking,
+  { digest, size, key }: StoredBlob,
+  linking: Linking,
 ): Promise<boolean> {
-  let named = blob
+  const { repository } = linking
+  let named: StoredBlob = { digest, size, key }
   for (;;) {
-    const linking = { blob: named, linkedAt }
-    await putLink(storage, blobLinkKey(repository, blob.digest), linking)
-    const hinted = await rescue(storage, holderKey(blob.digest, repository))
-    if (hinted === undefined) {
-      await hint(storage, repository, linking)
-      continue
+    const etag = await putLink(storage, named, linking)
+    await hint(storage, repository, named)
+    const record = blobFrom(digest, await rescue(storage, blobRecordKey(digest)))
+    if (record?.key === named.key) {
+      storage.confirmed.set(blobLinkKey(repository, digest), etag)
+      return true
     }
-    const record = blobFrom(blob.digest, await rescue(storage, blobRecordKey(blob.digest)))
-    if (record === undefined || record.key === named.key) return record !== undefined
+    if (record === undefined) return false
     // The blob was collected and pushed again in between: its bytes are others now.
     named = record
   }
+}
+
+/** After the link: whoever has that is found by it. Its bytes mean nothing. */
+async function hint(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  blob: StoredBlob,
+): Promise<void> {
+  const key = holderKey(blob.digest, repository)
+  await makeOrRescue(storage, key, encodeLinking(blob, newLinking(storage, repository)))
 }
 
 /**
@@ -220,33 +252,51 @@ export async function unlinkBlob(
   await storage.objects.delete(key)
 }
 
-/** Repositories that have the blob, the hints checked. */
+/** Repositories that have the blob: of each that may have it, it is checked. */
 export async function* holdersOf(
   storage: RegistryStorage,
   digest: Digest,
 ): AsyncGenerator<RepositoryName> {
+  const record = await storage.objects.get(blobRecordKey(digest))
+  const first = record === undefined ? undefined : firstHolder(record)
   const prefix = holdersPrefix(digest)
   // A bound on one request's work; who holds the blob beyond it is not found by an anonymous mount.
-  for (const key of await storage.objects.list(prefix, { max: 100 })) {
-    const repository = nameFromListed(key.slice(prefix.length))
+  const keys = await storage.objects.list(prefix, { max: 100 })
+  const hinted = keys.map(key => nameFromListed(key.slice(prefix.length)))
+  for (const repository of new Set([...(first === undefined ? [] : [first]), ...hinted])) {
     if ((await findBlob(storage, repository, digest)) !== undefined) yield repository
   }
 }
 
-/** The same bytes for the record, its hint and the link: in a folder, one file with three names. */
-function encodeLinking({ blob, linkedAt }: Linking): Uint8Array {
-  return encodeRecord({ size: blob.size, key: blob.key, linkedAt })
+/** The same bytes for the record and the link: in a folder, one file with two names. */
+function encodeLinking({ size, key }: StoredBlob, linking: Linking): Uint8Array {
+  const { repository: holder, linkedAt, id } = linking
+  return encodeRecord({ size, key, holder, linkedAt, id })
 }
 
-/** Writes the link unless it is there already, live and the same. */
-async function putLink(storage: RegistryStorage, key: string, linking: Linking): Promise<void> {
-  const { blob } = linking
-  const link = encodeLinking(linking)
-  const existing = await makeOrRescue(storage, key, link)
-  if (existing === undefined) return
+/** The repository whose push made the record. */
+export function firstHolder({ bytes }: StoredObject): RepositoryName | undefined {
+  const { holder } = decodeRecord(bytes) ?? {}
+  return typeof holder === 'string' ? (holder as RepositoryName) : undefined
+}
+
+/** Writes the link unless it is there already, live and the same; returns its etag. */
+async function putLink(
+  storage: RegistryStorage,
+  blob: StoredBlob,
+  linking: Linking,
+): Promise<string> {
+  const key = blobLinkKey(linking.repository, blob.digest)
+  const bytes = encodeLinking(blob, linking)
+  const { etag, existing } = await makeOrRescue(storage, key, bytes)
   const current = blobFrom(blob.digest, existing)
-  if (current?.key === blob.key && current.size === blob.size) return
-  await storage.objects.put(key, link)
+  const isSame = current?.key === blob.key && current.size === blob.size
+  return existing === undefined || isSame ? etag : storage.objects.put(key, bytes)
+}
+
+interface KeptRecord extends StoredBlob {
+  /** Whether it was made here, after the link, and leads to that. */
+  readonly isFound: boolean
 }
 
 /**
@@ -254,19 +304,25 @@ async function putLink(storage: RegistryStorage, key: string, linking: Linking):
  * cut or rotten, and then ours, which were verified just now, replace them. Other repositories find
  * them by the record when their link's bytes are gone.
  */
-async function keepRecord(storage: RegistryStorage, linking: Linking): Promise<StoredBlob> {
+async function keepRecord(
+  storage: RegistryStorage,
+  blob: StoredBlob,
+  linking: Linking,
+): Promise<KeptRecord> {
   const { objects } = storage
-  const { blob } = linking
   const key = blobRecordKey(blob.digest)
-  const bytes = encodeLinking(linking)
   for (let isFirst = true; ; isFirst = false) {
     // At first as if there were none: mostly there is none, and the write itself says so.
     const object = isFirst ? undefined : await objects.get(key)
     const existing = blobFrom(blob.digest, object)
-    if (existing?.size === blob.size && (await isSound(storage, existing))) return existing
+    if (existing?.size === blob.size && (await isSound(storage, existing))) {
+      return { ...existing, isFound: false }
+    }
+    const repository = (object && firstHolder(object)) ?? linking.repository
+    const bytes = encodeLinking(blob, { ...linking, repository })
     if (!(await swapRecord(storage, key, { bytes, etag: object?.etag }))) continue
     if (existing !== undefined && existing.key !== blob.key) await objects.delete(existing.key)
-    return blob
+    return { ...blob, isFound: repository === linking.repository }
   }
 }
 

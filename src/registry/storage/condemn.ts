@@ -52,24 +52,27 @@ export async function rescue(
   }
 }
 
-/**
- * The object that is there under the key, live, after it was made of `bytes` when there was none;
- * `undefined` for the one made here. One request in the usual case, which is that there is none.
- */
+export interface Made {
+  /** Of what is there now, live. */
+  readonly etag: string
+  /** What was there already; `undefined` for one made here. */
+  readonly existing?: StoredObject
+}
+
+/** Makes the object of `bytes` unless there is one. One request in the usual case, which is that there is none. */
 export async function makeOrRescue(
   storage: RegistryStorage,
   key: string,
   bytes: Uint8Array,
-): Promise<StoredObject | undefined> {
+): Promise<Made> {
   for (;;) {
     try {
-      await storage.objects.put(key, bytes, { condition: { kind: 'absent' } })
-      return undefined
+      return { etag: await storage.objects.put(key, bytes, { condition: { kind: 'absent' } }) }
     } catch (error) {
       if (!hasCode(error, 'conflict')) throw error
     }
     const existing = await rescue(storage, key)
-    if (existing !== undefined) return existing
+    if (existing !== undefined) return { etag: existing.etag, existing }
   }
 }
 
@@ -106,14 +109,14 @@ export async function removeVersion(
 export async function removeUnlessNeeded(
   storage: RegistryStorage,
   key: string,
-  isNeeded: () => Promise<boolean>,
+  isNeeded: (seen: StoredObject) => Promise<boolean>,
 ): Promise<boolean> {
   const seen = await storage.objects.get(key)
   // The usual answer, which writes nothing.
-  if (seen === undefined || (await isNeeded())) return false
+  if (seen === undefined || (await isNeeded(seen))) return false
   const etag = await condemn(storage, key, seen)
   if (etag === undefined) return false
-  if (!(await isNeeded())) return removeVersion(storage, key, etag)
+  if (!(await isNeeded(seen))) return removeVersion(storage, key, etag)
   await rescue(storage, key)
   return false
 }

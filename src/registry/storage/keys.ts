@@ -2,7 +2,7 @@
  * Where everything is. One tag is one object, uploads are written once under their final key, and
  * no object lists others: lists are made by listing keys.
  *
- *   b/<alg>/<hh>/<hex>              blob record: {size, key}, immutable
+ *   b/<alg>/<hh>/<hex>              blob record: {size, key, holder: who had it first}
  *   d/<yyyymmdd>/<uuid>             blob bytes
  *   r/<name>/_b/<digest>            the repository has the blob: {size, key}
  *   r/<name>/_m/<digest>            manifest: a line of JSON, then the exact bytes
@@ -10,7 +10,8 @@
  *   r/<name>/_th/<tag>/<time>-<id>  a change of the tag that was there: {at, by, from, to}
  *   r/<name>/_mt/<digest>/<tag>     the tag once pointed here: a hint, checked against `_t`
  *   r/<name>/_r/<subject>/<digest>  descriptor of a referrer
- *   x/<alg>/<hh>/<hex>/<listed>     the repository may have the blob: a hint, checked against `_b`
+ *   x/<alg>/<hh>/<hex>/<listed>     the repository may have the blob, as others than the record's
+ *                                   holder: a hint, checked against `_b`
  *   c/<listed>                      the repository is in the catalog
  *   u/<uuid>                        upload session
  *   a/robot/<name>                  a robot key: {hash, groups, createdAt, expiresAt}

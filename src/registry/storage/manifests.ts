@@ -1,13 +1,15 @@
 /**
  * Manifests: stored as the exact bytes that were pushed, with the type they were pushed as.
  *
- * 1. Order of creation: catalog, manifest, what it refers to is held, referrer and hint, tag. A crash
- *    leaves no tag that points at nothing and no manifest that is in no catalog.
+ * 1. Order of creation: manifest, what it refers to is held, catalog, referrer and hint, tag. A crash
+ *    leaves no tag that points at nothing, and none in a repository that is in no catalog.
  * 2. Order of deletion: tags, manifest: nothing points at what is gone. The rest is collected.
  * 3. A tag is one object and is changed by compare-and-swap.
  * 4. A push is acknowledged when its own version of the manifest was there from before its
  *    references were held until after its tags were set: whoever removes the manifest in between,
  *    or another push that replaced it and then failed, makes the push start over.
+ * 5. A manifest whose version of an earlier push is replaced was there all the time, and so is what it
+ *    needs (confirmed.ts).
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts'
@@ -24,8 +26,15 @@ import { addReferrer, removeReferrer } from './referrers.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { addRepository } from './repositories.ts'
 import { ResourceError } from './resource-error.ts'
-import { findManifest, newManifest, putManifest, type StoredManifest } from './stored-manifest.ts'
+import {
+  findManifest,
+  newManifest,
+  putManifest,
+  replaceManifest,
+  type StoredManifest,
+} from './stored-manifest.ts'
 import { newTag, tagFrom } from './stored-tag.ts'
+import type { TagCondition } from './tag-terms.ts'
 import {
   hintTags,
   immutableTag,
@@ -34,7 +43,6 @@ import {
   putHintedTags,
   removeTagsOf,
   renewTags,
-  type TagCondition,
 } from './tags.ts'
 import { together } from './together.ts'
 
@@ -115,29 +123,95 @@ async function settle(
   { push, writes, document, manifest }: ParsedPush,
 ): Promise<void> {
   const { digest } = manifest
-  let object = newManifest(storage, manifest)
+  const object = newManifest(storage, manifest)
   prepare(storage, [object, ...writes.map(({ record }) => record)])
-  // A tag that points at it was set when it was there.
-  let isThere = writes.some(({ seen }) => seen?.found?.digest === digest)
-  await addRepository(storage, repository)
   if (push.tags.length === 0) await mustMeetCondition(storage, repository, { digest, push })
-  for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const { etag, isNew } = await putManifest(storage, repository, { digest, object, isThere })
-    const newVersion = isNew ? etag : undefined
-    await atOnce(
-      storage,
-      () => vouch(storage, repository, { document, manifest, newVersion }),
-      () => (attempt === 0 ? hintTags(storage, repository, writes) : undefined),
-    )
-    const record = await (attempt === 0 ? putHintedTags : renewTags)(storage, repository, writes)
-    const look = () => storage.objects.get(manifestKey(repository, digest))
-    const [found] = await atOnce(storage, look, record)
-    if (found?.etag === etag) return
+  const known = knownVersion(storage, repository, { writes, manifest })
+  if (known !== undefined && (await repeat(storage, repository, { writes, digest, object, known })))
+    return
+  // A tag that points at it was set when it was there.
+  let isThere = writes.some(({ seen }) => seen.isGuess !== true && seen.found?.digest === digest)
+  for (let attempt = known === undefined ? 0 : 1; attempt < maxAttempts; attempt++) {
+    const version = attempt === 0 ? object : newManifest(storage, manifest)
+    const parsed = { document, manifest, writes, object: version, isThere, attempt }
+    if (await tryToStore(storage, repository, parsed)) return
     if (attempt >= politeAfter) await pause(Math.random() * Math.min(1000, 20 * 2 ** attempt))
-    object = newManifest(storage, manifest)
     isThere = false
   }
   throw new OciError('unavailable', `Cannot store manifest "${digest}": it is pushed too often`)
+}
+
+interface Attempt extends Omit<ParsedPush, 'push'> {
+  readonly object: Uint8Array
+  readonly isThere: boolean
+  /** From 0; in a later one the tags were set. */
+  readonly attempt: number
+}
+
+/** Whether our version of the manifest was there from before its references were held until now. */
+async function tryToStore(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  { document, manifest, writes, object, isThere, attempt }: Attempt,
+): Promise<boolean> {
+  const { digest } = manifest
+  const key = manifestKey(repository, digest)
+  const { etag, isNew } = await putManifest(storage, repository, { digest, object, isThere })
+  const newVersion = isNew ? etag : undefined
+  await atOnce(
+    storage,
+    () => vouch(storage, repository, { document, manifest, newVersion }),
+    () => (attempt === 0 ? hintTags(storage, repository, writes) : undefined),
+  )
+  const setTags = attempt === 0 ? putHintedTags : renewTags
+  const { confirm, record } = await setTags(storage, repository, writes)
+  const look = () => storage.objects.get(key)
+  const finish = () => atOnce(storage, record, confirm)
+  const [[, wereHinted], seen] = await atOnce(storage, finish, look)
+  const found = wereHinted ? seen : await look()
+  if (found?.etag !== etag) return false
+  storage.confirmed.set(key, etag)
+  return true
+}
+
+/** The version that was complete, of a manifest that all the tags point at already. */
+function knownVersion(
+  { objects, confirmed }: RegistryStorage,
+  repository: RepositoryName,
+  { writes, manifest }: Pick<ParsedPush, 'writes' | 'manifest'>,
+): string | undefined {
+  const { digest } = manifest
+  const isRepeated = writes.every(({ seen }) => seen.found?.digest === digest)
+  // A disk may have lost what such a version needs, and the push finds that out.
+  return isRepeated && objects.isReliable
+    ? confirmed.get(manifestKey(repository, digest))
+    : undefined
+}
+
+interface Repetition {
+  readonly writes: readonly NotedWrite[]
+  readonly digest: Digest
+  readonly object: Uint8Array
+  /** See {@link knownVersion}. */
+  readonly known: string
+}
+
+/**
+ * A push of what is there: the tags first, which point at it already, then another version in the place
+ * of the one that was complete: whoever removes that finds the tags. `false` when it is no longer there.
+ */
+async function repeat(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  { writes, known, ...push }: Repetition,
+): Promise<boolean> {
+  const { confirm, record } = await putHintedTags(storage, repository, writes)
+  await atOnce(storage, record, confirm)
+  const etag = await replaceManifest(storage, repository, { ...push, etag: known })
+  const key = manifestKey(repository, push.digest)
+  if (etag === undefined) storage.confirmed.delete(key)
+  else storage.confirmed.set(key, etag)
+  return etag !== undefined
 }
 
 /** The disk has all of a push to do at once. */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { createGuesses, type Guesses } from './ask-ahead.ts'
+import { type Confirmed, createConfirmed } from './confirmed.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
 import type { LiveUploads } from './live-uploads.ts'
 import { createLiveUploads } from './live-uploads.ts'
@@ -25,6 +26,7 @@ export interface RegistryStorage {
   /** Keeps pushes of one manifest, in this process, from undoing each other's last step. */
   readonly pushes: KeyedMutex
   readonly policy: StoragePolicy
+  readonly confirmed: Confirmed
   /** Absent where a question takes less than asking it in vain. */
   readonly guesses?: Guesses
   readonly now: () => Date
@@ -45,6 +47,7 @@ export function createRegistryStorage(
     objects,
     uploads: createLiveUploads(),
     pushes: new KeyedMutex(),
+    confirmed: createConfirmed(),
     policy: {
       missingReferences: options.missingReferences ?? 'accept',
       isImmutable: options.isImmutable ?? (() => false),

@@ -1,24 +1,30 @@
 /** Repositories: they come to be with their first manifest, and are listed in a catalog. */
-import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
-import { rescue } from './condemn.ts'
-import { catalogKey, catalogPrefix, listedName, nameFromListed } from './keys.ts'
+import { makeOrRescue, rescue } from './condemn.ts'
+import {
+  afterRepository,
+  catalogKey,
+  catalogPrefix,
+  listedName,
+  nameFromListed,
+  repositoriesPrefix,
+  repositoryOfKey,
+} from './keys.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
 
-/** After this, and while there is a manifest in it, the repository is in the catalog. */
+/** After a manifest is there: from then on, and while there is one, the repository is in the catalog. */
 export async function addRepository(
   storage: RegistryStorage,
   repository: RepositoryName,
 ): Promise<void> {
   const key = catalogKey(repository)
-  if ((await rescue(storage, key)) !== undefined) return
-  try {
-    await storage.objects.put(key, new Uint8Array(), { condition: { kind: 'absent' } })
-  } catch (error) {
-    if (!hasCode(error, 'conflict')) throw error
-    await addRepository(storage, repository)
+  // One question either way, once it is known which is the right one.
+  const wasThere = storage.confirmed.has(key)
+  if (!wasThere || (await rescue(storage, key)) === undefined) {
+    await makeOrRescue(storage, key, new Uint8Array())
   }
+  storage.confirmed.set(key, '')
 }
 
 /** Throws `not-found` of the repository. */
@@ -40,6 +46,24 @@ export async function listRepositories(
   const startAfter = catalogPrefix + listedName(page.last)
   const keys = await storage.objects.list(catalogPrefix, { startAfter, max: page.max })
   return keys.map(key => nameFromListed(key.slice(catalogPrefix.length)))
+}
+
+/** Also those that have blobs and no manifest yet, which are in no catalog. */
+export async function* repositoriesWithContent(
+  { objects }: RegistryStorage,
+  isMeant: (repository: string) => boolean = () => true,
+): AsyncGenerator<RepositoryName> {
+  let startAfter = repositoriesPrefix
+  for (;;) {
+    const keys = await objects.list(repositoriesPrefix, { startAfter, max: 1000 })
+    if (keys.length === 0) return
+    for (const key of keys) {
+      if (key <= startAfter) continue
+      const repository = repositoryOfKey(key)
+      startAfter = afterRepository(repository)
+      if (isMeant(repository)) yield repository
+    }
+  }
 }
 
 async function hasRepository(

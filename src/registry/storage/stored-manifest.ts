@@ -76,12 +76,26 @@ export async function renewManifest(
   repository: RepositoryName,
   version: ManifestVersion,
 ): Promise<void> {
-  const key = manifestKey(repository, version.digest)
-  const condition: Condition = { kind: 'matches', etag: version.etag }
+  const { digest, etag } = version
+  await replaceManifest(storage, repository, {
+    digest,
+    etag,
+    object: newManifest(storage, version),
+  })
+}
+
+/** Puts another version in the place of the version `etag`; `undefined` when that is no longer there. */
+export async function replaceManifest(
+  { objects }: RegistryStorage,
+  repository: RepositoryName,
+  { digest, object, etag }: Pick<ManifestWrite, 'digest' | 'object'> & { readonly etag: string },
+): Promise<string | undefined> {
+  const condition: Condition = { kind: 'matches', etag }
   try {
-    await storage.objects.put(key, newManifest(storage, version), { condition })
+    return await objects.put(manifestKey(repository, digest), object, { condition })
   } catch (error) {
-    if (!hasCode(error, 'conflict')) throw error
+    if (hasCode(error, 'conflict')) return undefined
+    throw error
   }
 }
 

@@ -10,11 +10,12 @@ import type { Digest } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { makeOrRescue, removeVersion, rescue } from './condemn.ts'
+import { isConfirmed } from './confirmed.ts'
 import { tagHintKey, tagHintsPrefix, tagKey, tagsPrefix } from './keys.ts'
 import { listAll } from './object-store.ts'
 import type { RegistryStorage } from './registry-storage.ts'
 import { ResourceError } from './resource-error.ts'
-import { newTag, type StoredTag, type TaggedManifest, tagFrom } from './stored-tag.ts'
+import { newTag, type StoredTag, tagFrom } from './stored-tag.ts'
 import {
   listRecordedChanges,
   maxTagChanges,
@@ -22,31 +23,7 @@ import {
   recordTagChange,
   type TagChange,
 } from './tag-history.ts'
-
-/** What must be true of a tag for it to be set, decided and written as one step. */
-export type TagCondition =
-  | { readonly kind: 'absent' }
-  /** It must point at one of these; none listed: at anything. */
-  | { readonly kind: 'points-at'; readonly digests: readonly string[] }
-
-export interface TagWrite {
-  readonly tag: Tag
-  readonly manifest: TaggedManifest
-  readonly condition?: TagCondition | undefined
-  /** Whether a tag that exists may be moved; default: it may. */
-  readonly mayOverwrite?: boolean | undefined
-  readonly by?: string | undefined
-  /** The tag as it was a moment ago: the first attempt does without looking. */
-  readonly seen?: SeenTag
-  /** Of {@link newTag}, for the first attempt. */
-  readonly record?: Uint8Array
-}
-
-export interface SeenTag {
-  /** Also of an object that says nothing; `undefined` when there is none. */
-  readonly etag: string | undefined
-  readonly found: StoredTag | undefined
-}
+import { isImmutable, mustAllow, refusal, type SeenTag, type TagWrite } from './tag-terms.ts'
 
 export async function findTag(
   storage: RegistryStorage,
@@ -75,6 +52,13 @@ export async function mayPutTag(
   repository: RepositoryName,
   write: TagWrite,
 ): Promise<SeenTag> {
+  const guess = storage.guesses?.get(tagKey(repository, write.tag))
+  if (guess !== undefined) {
+    const found = tagFrom(guess)
+    // What decides is the write; a refusal is of what is so.
+    const mayBe = refusal(storage, repository, { ...write, found }) === undefined
+    if (mayBe) return { etag: guess.etag, found, isGuess: true }
+  }
   const seen = await seeTag(storage, repository, write.tag)
   mustAllow(storage, repository, { ...write, found: seen.found })
   return seen
@@ -92,7 +76,9 @@ export async function putTag(
   const { seen = await seeTag(storage, repository, write.tag) } = write
   const writes = [{ ...write, seen, record: newTag(storage, { ...write, found: seen.found }) }]
   await hintTags(storage, repository, writes)
-  await (await putHintedTags(storage, repository, writes))()
+  const { confirm, record } = await putHintedTags(storage, repository, writes)
+  await confirm()
+  await record()
 }
 
 /** Before the tags: who deletes the manifest finds them by it. */
@@ -111,55 +97,98 @@ export async function hintTags(
 
 export type NotedWrite = TagWrite & Required<Pick<TagWrite, 'record' | 'seen'>>
 
-/**
- * As {@link putTag} for each, after {@link hintTags}; but what changed is recorded by whoever calls what
- * this returns.
- */
+/** What is left to do after tags were set. */
+export interface TagsSet {
+  /** Whether all hints were still there; those that were collected before the tag was there are again. */
+  confirm(): Promise<boolean>
+  /** What changed, into the history. */
+  record(): Promise<void>
+}
+
+/** Sets each tag, after {@link hintTags}. Throws as {@link putTag}; those before it are set then. */
 export async function putHintedTags(
   storage: RegistryStorage,
   repository: RepositoryName,
   writes: readonly NotedWrite[],
-): Promise<() => Promise<void>> {
-  const changes: NewTagChange[] = []
-  const record = async () => {
-    for (const change of changes) await recordTagChange(storage, repository, change)
-  }
+): Promise<TagsSet> {
+  const set: SetTag[] = []
   try {
-    for (const write of writes) {
-      const change = await swapHintedTag(storage, repository, write)
-      if (change !== undefined) changes.push(change)
-    }
+    for (const write of writes) set.push(await swapHintedTag(storage, repository, write))
   } catch (error) {
+    const { confirm, record } = tagsSet(storage, repository, set)
+    await confirm()
     await record()
     throw error
   }
-  return record
+  return tagsSet(storage, repository, set)
+}
+
+function tagsSet(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  set: readonly SetTag[],
+): TagsSet {
+  return {
+    confirm: async () => {
+      const wereThere: boolean[] = []
+      for (const tag of set) wereThere.push(await confirmHint(storage, repository, tag))
+      return wereThere.every(wasThere => wasThere)
+    },
+    record: async () => {
+      for (const { change } of set) {
+        if (change !== undefined) await recordTagChange(storage, repository, change)
+      }
+    },
+  }
+}
+
+interface SetTag {
+  readonly write: NotedWrite
+  readonly etag: string
+  /** The tag that was there said the same, and its hint was. */
+  readonly isHinted: boolean
+  readonly change: NewTagChange | undefined
 }
 
 async function swapHintedTag(
   storage: RegistryStorage,
   repository: RepositoryName,
   write: NotedWrite,
-): Promise<NewTagChange | undefined> {
+): Promise<SetTag> {
   const { tag, manifest, by, seen, record } = write
-  const hint = tagHintKey(repository, manifest.digest, tag)
+  const key = tagKey(repository, tag)
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const isFirst = attempt === 0
-    const { etag, found } = isFirst ? seen : await seeTag(storage, repository, tag)
+    const { etag: before, found } = isFirst ? seen : await seeTag(storage, repository, tag)
     mustAllow(storage, repository, { ...write, found })
     const next = isFirst ? record : newTag(storage, { ...write, found })
-    if (!(await swapTag(storage, repository, { tag, etag, record: next }))) continue
-    // It may have been collected before the tag was there.
-    if ((await rescue(storage, hint)) === undefined) {
-      await storage.objects.put(hint, record)
-    }
+    const etag = await swapTag(storage, repository, { tag, etag: before, record: next })
+    if (etag === undefined) continue
+    const isSame = found?.digest === manifest.digest
+    const isHinted = isSame && isConfirmed(storage.confirmed, key, found)
+    const set = { write, etag, isHinted }
     // What an upstream did is not undone here, and its history would keep what nobody uses.
-    if (manifest.upstream !== undefined) return undefined
-    if (found === undefined || found.digest === manifest.digest) return undefined
+    if (manifest.upstream !== undefined || found === undefined || isSame) {
+      return { ...set, change: undefined }
+    }
     const { digest: from, created } = found
-    return defined({ tag, by, from, to: manifest.digest, created })
+    return { ...set, change: defined({ tag, by, from, to: manifest.digest, created }) }
   }
   throw new OciError('unavailable', `Cannot set tag "${tag}": it is set too often`)
+}
+
+/** The hint of a tag that is set now; it may have been collected before. Returns whether it was there. */
+async function confirmHint(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  { write, etag, isHinted }: SetTag,
+): Promise<boolean> {
+  const { tag, manifest, record } = write
+  const key = tagHintKey(repository, manifest.digest, tag)
+  const isThere = isHinted || (await rescue(storage, key)) !== undefined
+  if (!isThere) await makeOrRescue(storage, key, record)
+  storage.confirmed.set(tagKey(repository, tag), etag)
+  return isThere
 }
 
 /**
@@ -171,23 +200,29 @@ export async function renewTags(
   storage: RegistryStorage,
   repository: RepositoryName,
   writes: readonly NotedWrite[],
-): Promise<() => Promise<void>> {
-  for (const write of writes) await renewTag(storage, repository, write)
-  return async () => {}
+): Promise<TagsSet> {
+  const set: SetTag[] = []
+  for (const write of writes) {
+    const etag = await renewTag(storage, repository, write)
+    if (etag !== undefined) set.push({ write, etag, isHinted: false, change: undefined })
+  }
+  return tagsSet(storage, repository, set)
 }
 
-/** See {@link renewTags}. */
+/** See {@link renewTags}. Returns its etag, unless it points elsewhere. */
 export async function renewTag(
   storage: RegistryStorage,
   repository: RepositoryName,
   { tag, manifest, by }: TagWrite,
-): Promise<void> {
+): Promise<string | undefined> {
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const found = await findTag(storage, repository, tag)
-    if (found !== undefined && found.digest !== manifest.digest) return
+    if (found !== undefined && found.digest !== manifest.digest) return undefined
     const record = newTag(storage, { manifest, by, found })
-    if (await swapTag(storage, repository, { tag, etag: found?.etag, record })) return
+    const etag = await swapTag(storage, repository, { tag, etag: found?.etag, record })
+    if (etag !== undefined) return etag
   }
+  return undefined
 }
 
 /** The newest changes, newest first. */
@@ -280,7 +315,7 @@ async function* hintedTags(
   for await (const key of listAll(storage.objects, prefix)) yield key.slice(prefix.length) as Tag
 }
 
-/** Whether the tag's object was still the version `etag`, or still absent, and is ours now. */
+/** The etag of our version, if the tag's object was still the version `etag`, or still absent. */
 async function swapTag(
   storage: RegistryStorage,
   repository: RepositoryName,
@@ -289,63 +324,21 @@ async function swapTag(
     etag,
     record,
   }: Required<Pick<TagWrite, 'tag' | 'record'>> & { readonly etag: string | undefined },
-): Promise<boolean> {
+): Promise<string | undefined> {
   const condition =
     etag === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'matches', etag } as const)
   // A power failure must not leave a tag that was there pointing at what it took.
   if (etag !== undefined) await storage.objects.settle?.()
+  const key = tagKey(repository, tag)
   try {
-    await storage.objects.put(tagKey(repository, tag), record, { condition })
-    return true
+    const put = await storage.objects.put(key, record, { condition })
+    storage.guesses?.set(key, { bytes: record, etag: put })
+    return put
   } catch (error) {
-    if (hasCode(error, 'conflict')) return false
+    storage.guesses?.delete(key)
+    if (hasCode(error, 'conflict')) return undefined
     throw error
   }
-}
-
-function mustAllow(
-  storage: RegistryStorage,
-  repository: RepositoryName,
-  {
-    tag,
-    manifest,
-    condition,
-    mayOverwrite,
-    found,
-  }: TagWrite & { readonly found: StoredTag | undefined },
-): void {
-  if (condition?.kind === 'absent' && found !== undefined) throw preconditionFailed(tag)
-  if (condition?.kind === 'points-at') {
-    const { digests } = condition
-    const isMet = found !== undefined && (digests.length === 0 || digests.includes(found.digest))
-    if (!isMet) throw preconditionFailed(tag)
-  }
-  // Once more the same is no change: a client that lost the answer may repeat its push.
-  if (found === undefined || found.digest === manifest.digest) return
-  if (storage.policy.isImmutable(repository, tag)) throw isImmutable(tag)
-  if (mayOverwrite === false) throw isNotTheirs(tag)
-}
-
-function isImmutable(tag: Tag): ResourceError {
-  return new ResourceError('conflict tag', `Cannot change tag "${tag}": it is immutable`, {
-    detail: { tag },
-  })
-}
-
-function isNotTheirs(tag: Tag): ResourceError {
-  return new ResourceError(
-    'denied tag',
-    `Cannot change tag "${tag}": it exists, and you may create tags but not overwrite them`,
-    { detail: { tag } },
-  )
-}
-
-function preconditionFailed(tag: Tag): ResourceError {
-  return new ResourceError(
-    'conflict precondition',
-    `Cannot set tag "${tag}": it does not match the condition of the request`,
-    { detail: { tag } },
-  )
 }
 
 /** Without the members that are `undefined`. */

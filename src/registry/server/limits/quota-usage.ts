@@ -1,16 +1,11 @@
 /** How much repositories hold: what they link to and what is being uploaded, by looking. */
 import { LRUCache } from 'lru-cache'
 import type { RepositoryName } from '../../../oci/reference.ts'
-import {
-  afterRepository,
-  repositoriesPrefix,
-  repositoryOfKey,
-  repositoryPrefix,
-  uploadsPrefix,
-} from '../../storage/keys.ts'
+import { repositoryPrefix, uploadsPrefix } from '../../storage/keys.ts'
 import { listAll } from '../../storage/object-store.ts'
 import { decodeRecord } from '../../storage/records.ts'
 import type { RegistryStorage } from '../../storage/registry-storage.ts'
+import { repositoriesWithContent } from '../../storage/repositories.ts'
 import { readSession } from '../../storage/upload-session.ts'
 
 export interface UsageReader {
@@ -62,24 +57,6 @@ export function usageReader(storage: RegistryStorage): UsageReader {
 
 async function* only(repository: RepositoryName): AsyncGenerator<RepositoryName> {
   yield repository
-}
-
-/** Also those that have blobs and no manifest yet, which are in no catalog. */
-async function* repositoriesWithContent(
-  { objects }: RegistryStorage,
-  isMeant: (repository: string) => boolean,
-): AsyncGenerator<RepositoryName> {
-  let startAfter = repositoriesPrefix
-  for (;;) {
-    const keys = await objects.list(repositoriesPrefix, { startAfter, max: 1000 })
-    if (keys.length === 0) return
-    for (const key of keys) {
-      if (key <= startAfter) continue
-      const repository = repositoryOfKey(key)
-      startAfter = afterRepository(repository)
-      if (isMeant(repository)) yield repository
-    }
-  }
 }
 
 const atOnce = 16

@@ -7,7 +7,8 @@
  * are nobody's.
  */
 import type { Digest } from '../../../oci/digest.ts'
-import { blobFrom } from '../blobs.ts'
+import type { RepositoryName } from '../../../oci/reference.ts'
+import { blobFrom, firstHolder } from '../blobs.ts'
 import {
   allHoldersPrefix,
   blobLinkKey,
@@ -18,7 +19,7 @@ import {
   recordsPrefix,
   uploadsPrefix,
 } from '../keys.ts'
-import { listAll, type Unfinished } from '../object-store.ts'
+import { listAll, type StoredObject, type Unfinished } from '../object-store.ts'
 import { readSession } from '../upload-session.ts'
 import { type Collection, sweepUnlessNeeded } from './collection.ts'
 
@@ -26,7 +27,7 @@ export async function collectBlobs(run: Collection): Promise<void> {
   await sweepHints(run)
   for await (const key of listAll(run.storage.objects, recordsPrefix)) {
     const digest = digestFromSharded(key)
-    const isNeeded = () => hasHolder(run, digest)
+    const isNeeded = (record: StoredObject) => hasHolder(run, digest, record)
     await sweepUnlessNeeded(run, { key, isNeeded }, { kind: 'blob', digest })
   }
 }
@@ -42,10 +43,11 @@ export async function collectBytes(run: Collection): Promise<void> {
   await sweepUnfinished(run, unfinished, written)
   for await (const key of listAll(objects, recordsPrefix)) {
     const digest = digestFromSharded(key)
-    const blob = blobFrom(digest, await objects.get(key))
-    if (blob === undefined) continue
+    const record = await objects.get(key)
+    const blob = blobFrom(digest, record)
+    if (record === undefined || blob === undefined) continue
     // In a dry run its record is still there.
-    if (run.dryRun === true && !(await hasHolder(run, digest))) continue
+    if (run.dryRun === true && !(await hasHolder(run, digest, record))) continue
     nobodys.delete(blob.key)
   }
   for (const key of nobodys) {
@@ -84,19 +86,27 @@ async function sweepHints(run: Collection): Promise<void> {
   const { objects } = run.storage
   for await (const key of listAll(objects, allHoldersPrefix)) {
     const digest = digestFromSharded(key)
-    const isNeeded = () => hasLink(run, digest, key)
+    const repository = nameFromListed(key.slice(key.lastIndexOf('/') + 1))
+    const isNeeded = () => hasLink(run, digest, repository)
     await sweepUnlessNeeded(run, { key, isNeeded }, { kind: 'hint', digest })
   }
 }
 
-async function hasHolder(run: Collection, digest: Digest): Promise<boolean> {
-  for await (const key of listAll(run.storage.objects, holdersPrefix(digest))) {
-    if (await hasLink(run, digest, key)) return true
+/** Whether a repository has the blob: the one that the record names, or one of a hint. */
+async function hasHolder(run: Collection, digest: Digest, record: StoredObject): Promise<boolean> {
+  const first = firstHolder(record)
+  if (first !== undefined && (await hasLink(run, digest, first))) return true
+  const prefix = holdersPrefix(digest)
+  for await (const key of listAll(run.storage.objects, prefix)) {
+    if (await hasLink(run, digest, nameFromListed(key.slice(prefix.length)))) return true
   }
   return false
 }
 
-async function hasLink(run: Collection, digest: Digest, hint: string): Promise<boolean> {
-  const repository = nameFromListed(hint.slice(hint.lastIndexOf('/') + 1))
-  return (await run.storage.objects.size(blobLinkKey(repository, digest))) !== undefined
+async function hasLink(
+  { storage }: Collection,
+  digest: Digest,
+  repository: RepositoryName,
+): Promise<boolean> {
+  return (await storage.objects.size(blobLinkKey(repository, digest))) !== undefined
 }

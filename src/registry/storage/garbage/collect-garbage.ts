@@ -3,9 +3,10 @@
  * that no acknowledged manifest misses a blob.
  */
 import type { RepositoryName } from '../../../oci/reference.ts'
-import { allHoldersPrefix, catalogPrefix, nameFromListed } from '../keys.ts'
+import { catalogPrefix, nameFromListed } from '../keys.ts'
 import { listAll } from '../object-store.ts'
 import type { RegistryStorage } from '../registry-storage.ts'
+import { repositoriesWithContent } from '../repositories.ts'
 import { expireUploads } from '../upload-expiry.ts'
 import { collectBlobs, collectBytes } from './collect-blobs.ts'
 import { collectRepository } from './collect-repository.ts'
@@ -62,15 +63,14 @@ async function collect(storage: RegistryStorage, options: CollectOptions): Promi
   return { ...tally.report(), damaged }
 }
 
-/** Those in the catalog, and those that have blobs and no manifest yet, or no more. */
-async function repositoriesOf(storage: RegistryStorage): Promise<RepositoryName[]> {
+/** Those in the catalog, and those that have blobs or manifests and are in it no more, or not yet. */
+async function repositoriesOf(storage: RegistryStorage): Promise<ReadonlySet<RepositoryName>> {
   const names = new Set<RepositoryName>()
-  for (const prefix of [catalogPrefix, allHoldersPrefix]) {
-    for await (const key of listAll(storage.objects, prefix)) {
-      names.add(nameFromListed(key.slice(key.lastIndexOf('/') + 1)))
-    }
+  for await (const name of repositoriesWithContent(storage)) names.add(name)
+  for await (const key of listAll(storage.objects, catalogPrefix)) {
+    names.add(nameFromListed(key.slice(catalogPrefix.length)))
   }
-  return [...names]
+  return names
 }
 
 interface Tally {

@@ -2,6 +2,7 @@
 import type { Digest } from '../../../oci/digest.ts'
 import type { RepositoryName, Tag } from '../../../oci/reference.ts'
 import { condemn, removeUnlessNeeded, removeVersion, rescue } from '../condemn.ts'
+import type { StoredObject } from '../object-store.ts'
 import type { RegistryStorage } from '../registry-storage.ts'
 import type { RetentionRules } from './retention-rules.ts'
 
@@ -102,15 +103,25 @@ export async function judge(
   return 'removed'
 }
 
+interface Sweep {
+  readonly key: string
+  readonly isNeeded: (seen: StoredObject) => Promise<boolean>
+}
+
 /** For what needs no time of grace; see {@link removeUnlessNeeded}. */
 export async function sweepUnlessNeeded(
   run: Collection,
-  { key, isNeeded }: { readonly key: string; readonly isNeeded: () => Promise<boolean> },
+  { key, isNeeded }: Sweep,
   subject: Subject,
 ): Promise<boolean> {
+  const { storage } = run
   run.signal?.throwIfAborted()
+  const wouldRemove = async () => {
+    const seen = await storage.objects.get(key)
+    return seen !== undefined && !(await isNeeded(seen))
+  }
   const isRemoved =
-    run.dryRun === true ? !(await isNeeded()) : await removeUnlessNeeded(run.storage, key, isNeeded)
+    run.dryRun === true ? await wouldRemove() : await removeUnlessNeeded(storage, key, isNeeded)
   if (isRemoved) run.onEvent?.({ ...subject, action: 'remove' })
   return isRemoved
 }

@@ -6,37 +6,28 @@
  * is proved depends on a clock.
  */
 import { describe, expect, it } from 'vitest'
-import { type Digest, digestOf } from '../../../../src/oci/digest.ts'
+import type { Digest } from '../../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag } from '../../../../src/oci/reference.ts'
-import {
-  findBlob,
-  holdBlob,
-  linkBlob,
-  openBlob,
-  type StoredBlob,
-} from '../../../../src/registry/storage/blobs.ts'
+import { findBlob, holdBlob, linkBlob } from '../../../../src/registry/storage/blobs.ts'
+import { createConfirmed } from '../../../../src/registry/storage/confirmed.ts'
 import { collectGarbage } from '../../../../src/registry/storage/garbage/collect-garbage.ts'
 import { collectRepository } from '../../../../src/registry/storage/garbage/collect-repository.ts'
 import { KeyedMutex } from '../../../../src/registry/storage/keyed-mutex.ts'
 import { leaderKey } from '../../../../src/registry/storage/keys.ts'
-import {
-  deleteManifest,
-  pushManifest,
-  readManifest,
-} from '../../../../src/registry/storage/manifests.ts'
-import { listAll, type ObjectStore } from '../../../../src/registry/storage/object-store.ts'
+import { deleteManifest, pushManifest } from '../../../../src/registry/storage/manifests.ts'
+import type { ObjectStore } from '../../../../src/registry/storage/object-store.ts'
 import {
   createRegistryStorage,
   type RegistryStorage,
 } from '../../../../src/registry/storage/registry-storage.ts'
-import { listRepositories } from '../../../../src/registry/storage/repositories.ts'
 import {
   MissingReferencesError,
   ResourceError,
 } from '../../../../src/registry/storage/resource-error.ts'
 import { uploadWhole } from '../../../../src/registry/storage/uploads.ts'
 import { type Content, content } from '../../server/contents.ts'
+import { type Acknowledged, expectNoGarbage, expectWhole } from './expect-whole.ts'
 import {
   type Actor,
   type Bounds,
@@ -64,13 +55,6 @@ function image(name: string): Content {
 
 const old = image('old')
 
-interface Acknowledged {
-  readonly repository: typeof repository
-  readonly manifest: Content
-  readonly tag: string | undefined
-  readonly blobs: readonly Digest[]
-}
-
 interface World {
   readonly acknowledged: Acknowledged[]
   deleting: Digest | undefined
@@ -93,6 +77,7 @@ function newWorld(): World {
         ...template,
         objects,
         pushes: new KeyedMutex(),
+        confirmed: createConfirmed(),
         newId: () => `${name}-${ids++}`,
       }
     },
@@ -189,6 +174,14 @@ const actors = {
       await push(storage, world, { manifest: old, tag: 'again' })
     },
   }),
+  /** Pushes the image that the deleter deletes again and again: the second time on the strength of the first. */
+  repeater: (world: World): Actor => ({
+    name: 'repeater',
+    run: async objects => {
+      const storage = world.storageOf(objects, 'repeater')
+      for (let i = 0; i < 3; i++) await push(storage, world, { manifest: old, tag: 'old' })
+    },
+  }),
   deleter: (world: World, from = repository): Actor => ({
     name: 'deleter',
     run: async objects => {
@@ -266,54 +259,12 @@ async function collect(storage: RegistryStorage, runs: number): Promise<void> {
 
 async function check(objects: FingerprintedStore, world: World): Promise<void> {
   const storage = world.storageOf(objects, 'check')
-  await expectWhole(storage, world)
+  await expectWhole(storage, world.acknowledged)
   // A collector that died has the lease; a new one may not wait for it here.
   await objects.delete(leaderKey)
   await collect(storage, 4)
-  await expectWhole(storage, world)
+  await expectWhole(storage, world.acknowledged)
   await expectNoGarbage(storage)
-}
-
-async function expectWhole(storage: RegistryStorage, { acknowledged }: World): Promise<void> {
-  for (const { manifest, tag, blobs, repository } of acknowledged) {
-    const found = await readManifest(storage, repository, {
-      kind: 'digest',
-      digest: manifest.digest,
-    })
-    if (!manifest.bytes.equals(found.bytes)) throw new Error('other bytes')
-    if (tag !== undefined)
-      await readManifest(storage, repository, { kind: 'tag', tag: parseTag(tag) })
-    for (const digest of blobs) {
-      const blob = await findBlob(storage, repository, digest)
-      if (blob === undefined || !(await isPulled(storage, blob)))
-        throw new Error(`missing ${digest}`)
-    }
-    const listed = await listRepositories(storage, { last: '', max: 10 })
-    if (!listed.includes(repository)) throw new Error('not in the catalog')
-  }
-}
-
-/** As a client gets it. */
-async function isPulled(storage: RegistryStorage, blob: StoredBlob): Promise<boolean> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of await openBlob(storage, blob)) chunks.push(chunk)
-  return digestOf(Buffer.concat(chunks)) === blob.digest
-}
-
-/** With all time passed, nothing is left that no manifest leads to, except sessions of the dead. */
-async function expectNoGarbage(storage: RegistryStorage): Promise<void> {
-  const all = async (prefix: string) => {
-    const keys: string[] = []
-    for await (const key of listAll(storage.objects, prefix)) keys.push(key)
-    return keys
-  }
-  const sessions = await all('u/')
-  const manifests = (await all('r/')).filter(key => key.includes('/_m/'))
-  if (manifests.length > 0 || sessions.length > 0) return
-  for (const prefix of ['b/', 'd/', 'x/', 'c/']) {
-    const left = await all(prefix)
-    if (left.length > 0) throw new Error(`Left over: ${left}`)
-  }
 }
 
 /** A start with `deletedRunsAgo` has the layer condemned: the next run of the collector removes it. */
@@ -372,6 +323,14 @@ const cases: readonly [string, () => Promise<Scenario>][] = [
       actors.deleter(world),
       actors.collector(world, { deleteUntagged: true }),
       actors.collector(world, { name: 'other', deleteUntagged: true }),
+    ]),
+  ],
+  [
+    'pushes of what is there, its deletion, and a collector that removes the untagged',
+    scenario({ at: repository }, world => [
+      actors.repeater(world),
+      actors.deleter(world),
+      actors.collector(world, { deleteUntagged: true }),
     ]),
   ],
 ]
