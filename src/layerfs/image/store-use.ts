@@ -159,6 +159,8 @@ const wholeKinds: Readonly<Record<string, UseKind>> = {
   layers: 'bookkeeping',
   locks: 'bookkeeping',
   stubs: 'bookkeeping',
+  // The file system's own, where the store has one to itself.
+  'lost+found': 'bookkeeping',
   active: 'working',
   tmp: 'working',
   trash: 'trash',
