@@ -14,8 +14,9 @@ export type Confirmed = LRUCache<string, string>
 
 const maxVersions = 50_000
 
-export function createConfirmed(): Confirmed {
-  return new LRUCache({ max: maxVersions })
+/** `max`: how many it keeps. */
+export function createConfirmed(max = maxVersions): Confirmed {
+  return new LRUCache({ max })
 }
 
 /** Whether the object is a version that was complete. */

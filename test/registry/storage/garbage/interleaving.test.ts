@@ -77,7 +77,7 @@ function newWorld(): World {
         ...template,
         objects,
         pushes: new KeyedMutex(),
-        confirmed: createConfirmed(),
+        confirmed: createConfirmed(100),
         newId: () => `${name}-${ids++}`,
       }
     },
