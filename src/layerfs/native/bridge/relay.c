@@ -99,6 +99,8 @@ int relay_start(struct in_addr container, const struct relayed_port *ports, size
   if (child == -1) return -1;
   close(ends[1]);
   const ssize_t size = TEMP_FAILURE_RETRY(read(ends[0], &byte, 1));
+  /* Its end closes next, and then it has nothing of ours. */
+  if (size == 1) TEMP_FAILURE_RETRY(read(ends[0], &byte, 1));
   close(ends[0]);
   errno = ECHILD;
   return size == 1 ? 0 : -1;
