@@ -2,7 +2,16 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { digestOf, hammer, manifestOf, mustBe, pushBlob, pushManifest, send } from './client.ts'
+import {
+  digestOf,
+  hammer,
+  manifestOf,
+  mustBe,
+  pushBlob,
+  pushManifest,
+  receive,
+  send,
+} from './client.ts'
 import type { MeasuredServer } from './servers.ts'
 
 export interface Row {
@@ -77,7 +86,8 @@ export function rowsOf(tagScale: number): readonly Row[] {
         const bytes = randomBytes(100 * MiB)
         await pushBlob(port, 'large', bytes)
         const path = `/v2/large/blobs/${digestOf(bytes)}`
-        return async () => once(mustBe(200, await send(port, path)))
+        // Through `send` it is the client that takes the time, whoever serves.
+        return () => once(receive(port, path))
       },
     },
     {
