@@ -3,7 +3,7 @@
  * Node's streams, each piece an object with memory of its own, they took four times as long (measured).
  */
 import { getSystemErrorName } from 'node:util'
-import { OciError } from '../../oci/errors.ts'
+import { startingThread } from '../native/starting-thread.ts'
 import { type HashHandle, syscalls } from '../native/syscalls.ts'
 
 /** In the order of the addon's numbers. */
@@ -54,7 +54,7 @@ export async function receive(
   let unwatch = () => {}
   const [end, received, errno] = await new Promise<[number, number, number]>(resolve => {
     const limits = [count, idleMs] as const
-    const reception = unlessShort(() =>
+    const reception = startingThread('receive a blob', () =>
       startReceive(socket, file, limits, hash, (...told) => resolve(told)),
     )
     const onAbort = () => stopReceive(reception)
@@ -69,17 +69,6 @@ export async function receive(
   unwatch()
   const told = { end: receiveEnds[end] ?? 'stopped', received }
   return errno === 0 ? told : { ...told, error: systemError(errno, told.end) }
-}
-
-function unlessShort<T>(start: () => T): T {
-  try {
-    return start()
-  } catch (cause) {
-    throw new OciError('unavailable', 'Cannot receive a blob: no thread can be started for it', {
-      cause,
-      hint: 'the machine may be short of memory; try again',
-    })
-  }
 }
 
 /** As Node makes them. */

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import { type DiffId, parseDiffId } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
+import { startingThread } from '../native/starting-thread.ts'
 import { aheadSlots, inflateWindow, syscalls } from '../native/syscalls.ts'
 
 export interface ReadAhead extends Disposable {
@@ -27,7 +28,9 @@ export function readAhead(fd: number, encoding: 'gzip' | 'none'): ReadAhead {
   const { openHash, finishHash, openAhead, closeAhead } = syscalls()
   const memory = spares.pop() ?? Buffer.allocUnsafeSlow(aheadSlots * slotSize)
   const threadHash = openHash('sha256')
-  const ahead = unlessShort(() => openAhead(fd, encoding === 'gzip', memory, threadHash))
+  const ahead = startingThread('read a layer', () =>
+    openAhead(fd, encoding === 'gzip', memory, threadHash),
+  )
   const ownHash = threadHash === undefined ? createHash('sha256') : undefined
   return {
     chunks: chunksOf(memory, () => syscalls().nextAhead(ahead), ownHash),
@@ -58,16 +61,5 @@ function* chunksOf(
     const chunk = memory.subarray(start, start + length)
     hash?.update(chunk)
     yield chunk
-  }
-}
-
-function unlessShort<T>(open: () => T): T {
-  try {
-    return open()
-  } catch (cause) {
-    throw new OciError('unavailable', 'Cannot read a layer: no thread can be started for it', {
-      cause,
-      hint: 'the machine may be short of memory; try again',
-    })
   }
 }

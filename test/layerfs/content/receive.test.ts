@@ -1,8 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { openContentStore } from '../../../src/layerfs/content/directory-store.ts'
@@ -10,6 +9,7 @@ import { type ReceiveLimits, receive } from '../../../src/layerfs/content/receiv
 import { descriptorOf } from '../../../src/layerfs/content/relay.ts'
 import { openThreadHash } from '../../../src/layerfs/content/thread-hash.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
+import { connection } from './connection.ts'
 import { readBlob } from './content-store.contract.ts'
 import { freshDirectory, removeDirectories } from './scratch.ts'
 
@@ -23,13 +23,7 @@ interface Line extends AsyncDisposable {
 }
 
 async function openLine(): Promise<Line> {
-  const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const accepted = once(server, 'connection')
-  const far = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  const [near] = (await accepted) as [Socket]
-  for (const socket of [near, far]) socket.on('error', () => {})
-  server.close()
+  const { near, far } = await connection()
   const close = async () => {
     for (const socket of [near, far]) socket.destroy()
   }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { open } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { describe, expect, it } from 'vitest'
@@ -11,19 +11,7 @@ import {
   relay,
   sendFile,
 } from '../../../src/layerfs/content/relay.ts'
-
-/** Two ends of a connection: the far one is ours to use, the near one is not read by Node. */
-async function connection(): Promise<{ readonly near: Socket; readonly far: Socket }> {
-  const server = createServer({ pauseOnConnect: true })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const accepted = once(server, 'connection')
-  const far = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  const [near] = (await accepted) as [Socket]
-  for (const socket of [near, far]) socket.on('error', () => {})
-  server.close()
-  return { near, far }
-}
+import { connection } from './connection.ts'
 
 interface Rig extends AsyncDisposable {
   readonly source: Socket

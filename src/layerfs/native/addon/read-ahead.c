@@ -12,11 +12,11 @@
 #define _GNU_SOURCE
 #include "gzip-file.h"
 #include "hash.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -105,12 +105,7 @@ static void end_thread(void *of) {
 }
 
 static bool start(struct ahead *ahead) {
-  sigset_t all, before;
-  sigfillset(&all);
-  /* Signals are for the threads that Node runs. */
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  errno = pthread_create(&ahead->thread, NULL, run, ahead);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  errno = start_thread(&ahead->thread, run, ahead);
   ahead->is_running = errno == 0;
   return ahead->is_running;
 }

@@ -12,12 +12,12 @@
 #define _GNU_SOURCE
 #include "hash.h"
 #include "new-file.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -114,12 +114,7 @@ static void give_up(void *of) {
 }
 
 static bool start(struct reception *reception) {
-  sigset_t all, before;
-  sigfillset(&all);
-  /* Signals are for the threads that Node runs. */
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  errno = pthread_create(&reception->thread, NULL, run, reception);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  errno = start_thread(&reception->thread, run, reception);
   reception->is_running = errno == 0;
   return reception->is_running;
 }
@@ -177,14 +172,6 @@ static bool open_all(struct reception *reception, int socket, int file) {
   return reception->wake_fd >= 0;
 }
 
-static napi_threadsafe_function callback_of(napi_env env, napi_value done) {
-  napi_value name;
-  napi_threadsafe_function result = NULL;
-  napi_create_string_utf8(env, "receive", NAPI_AUTO_LENGTH, &name);
-  napi_create_threadsafe_function(env, done, NULL, name, 0, 1, NULL, NULL, NULL, tell_end, &result);
-  return result;
-}
-
 /* The handle, and what it stands for in `reception`; NULL after throwing. */
 static napi_value new_reception(napi_env env, struct reception **reception) {
   napi_value handle;
@@ -213,7 +200,7 @@ static napi_value call_start_receive(napi_env env, napi_callback_info info) {
   reception->wanted = count;
   reception->idle_ms = idle_ms;
   if (!open_all(reception, socket, file)) return throw_errno(env, "receive", NULL);
-  reception->done = callback_of(env, args.values[4]);
+  reception->done = new_callback(env, args.values[4], "receive", tell_end);
   if (reception->done == NULL) {
     napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "Expected a function");
     return NULL;

@@ -11,13 +11,13 @@
  */
 #define _GNU_SOURCE
 #include "syscalls.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -245,13 +245,8 @@ static int start(struct thread *thread) {
       epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, thread->wake_fd, &wakes) != 0) {
     failure = errno;
   } else {
-    sigset_t all, before;
     pthread_t id;
-    sigfillset(&all);
-    /* Signals are for the threads that Node runs. */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    failure = pthread_create(&id, NULL, run, thread);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    failure = start_thread(&id, run, thread);
     if (failure == 0) pthread_detach(id);
   }
   thread->is_running = failure == 0;
@@ -272,14 +267,6 @@ static void tell_end(napi_env env, napi_value done, void *context, void *data) {
   if (env == NULL) return; /* Its thread of JavaScript has ended. */
   napi_value arguments[] = {number(env, end), number(env, sent)};
   napi_call_function(env, undefined(env), done, 2, arguments, NULL);
-}
-
-static napi_threadsafe_function callback_of(napi_env env, napi_value done) {
-  napi_value name;
-  napi_threadsafe_function result = NULL;
-  napi_create_string_utf8(env, "relay", NAPI_AUTO_LENGTH, &name);
-  napi_create_threadsafe_function(env, done, NULL, name, 0, 1, NULL, NULL, NULL, tell_end, &result);
-  return result;
 }
 
 /* Duplicates, and the pipe of what is no file, or none of them. */
@@ -352,7 +339,7 @@ static napi_value call_start_relay(napi_env env, napi_callback_info info) {
     free(relay);
     return throw_errno(env, "relay", NULL);
   }
-  relay->done = callback_of(env, args.values[4]);
+  relay->done = new_callback(env, args.values[4], "relay", tell_end);
   const uint32_t id = relay->done == NULL ? 0 : enlist(relay);
   if (id != 0) return number(env, id);
   if (relay->done == NULL) {
