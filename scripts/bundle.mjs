@@ -55,6 +55,7 @@ function withRequire(code) {
 
 /** Of Node's own modules those that take milliseconds to load, which few commands need. */
 const slowOnes = [
+  'node_fs_promises',
   'node_http',
   'node_https',
   'node_net',

@@ -224,7 +224,7 @@ async function run(
     ...(world.cacheFrom.length === 0
       ? {}
       : { restoreMount: mount => restoreMount(mount, { store, imports, emit }) }),
-    emptyDirectory: await emptyDirectory(store),
+    emptyDirectory: emptyDirectory(store),
     log: (id, stream, bytes) => emit({ kind: 'log', id, stream, bytes }),
     warn: (id, message) => emit({ kind: 'warning', id, message }),
     now,

@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeDirectory } from '../layerfs/content/atomic-file.ts'
 import type { Store } from '../layerfs/store.ts'
 
 /** What `FROM scratch` looks like to whoever reads it. */
-export async function emptyDirectory({ stubs }: Pick<Store, 'stubs'>): Promise<string> {
+export function emptyDirectory({ stubs }: Pick<Store, 'stubs'>): string {
   const path = join(stubs, 'empty')
-  await mkdir(path, { recursive: true, mode: 0o755 })
+  makeDirectory(path, 0o755)
   return path
 }

@@ -21,7 +21,8 @@ export interface CliContext {
   /** Aborts when the user asks to stop. */
   readonly signal: AbortSignal
   readonly interrupts: Interrupts
-  readonly stdin: Readable & { readonly isTTY?: boolean }
+  /** Made when it is asked for: few commands read it, and it takes a short one a fiftieth of its time. */
+  stdin(): Readable & { readonly isTTY?: boolean }
   /** Data: ids, tables, JSON, archives. */
   readonly stdout: Writable & { readonly isTTY?: boolean }
   /** Everything for people: progress, warnings, errors. */

@@ -27,8 +27,9 @@ export async function readInput<T>(
   }
 }
 
-function openInput(path: string, { stdin, signal }: Streams): Readable {
+function openInput(path: string, { stdin: open, signal }: Streams): Readable {
   if (path !== '-') return createReadStream(path, { signal })
+  const stdin = open()
   if (stdin.isTTY === true) {
     throw usageError('Cannot read an archive from a terminal', 'Name a file, or redirect')
   }

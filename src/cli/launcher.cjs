@@ -7,7 +7,6 @@
  */
 'use strict'
 const { readFileSync, writeFileSync } = require('node:fs')
-const { createRequire } = require('node:module')
 const { join } = require('node:path')
 const { Script } = require('node:vm')
 
@@ -34,7 +33,8 @@ function load(name) {
 function start({ filename, script }) {
   const module = { exports: {} }
   const run = script.runInThisContext()
-  run(module.exports, createRequire(filename), module, filename, __dirname)
+  // What it requires is found from here: it lies beside this file.
+  run(module.exports, require, module, filename, __dirname)
   return module.exports
 }
 

@@ -29,7 +29,7 @@ export async function runProgram(program: Program): Promise<never> {
     environment,
     interrupts,
     signal: interrupts.signal,
-    stdin: process.stdin,
+    stdin: () => process.stdin,
     stdout: process.stdout,
     stderr: terminalOf(process.stderr, environment),
   }

@@ -12,7 +12,7 @@ export async function ask(
   echo: 'shown' | 'hidden',
   { stdin, stderr, interrupts }: Pick<CliContext, 'stdin' | 'stderr' | 'interrupts'>,
 ): Promise<string> {
-  const terminal = stdin as NodeJS.ReadStream
+  const terminal = stdin() as NodeJS.ReadStream
   const line = new LineEditor(text => {
     if (echo === 'shown') stderr.write(text)
   })
@@ -40,7 +40,7 @@ export async function isConfirmed(question: string, context: CliContext): Promis
   const text = `${question} [y/N] `
   const { stdin, stderr } = context
   const answer =
-    stdin.isTTY === true ? await ask(text, 'shown', context) : await readLine(text, context)
+    stdin().isTTY === true ? await ask(text, 'shown', context) : await readLine(text, context)
   if (/^y(es)?$/i.test(answer.trim())) return true
   stderr.write('Canceled: nothing was removed (--force does not ask)\n')
   return false
@@ -56,7 +56,7 @@ async function readLine(
   stderr.write(question)
   let text = ''
   try {
-    for await (const chunk of addAbortSignal(signal, stdin)) {
+    for await (const chunk of addAbortSignal(signal, stdin())) {
       text += String(chunk)
       if (text.includes('\n') || text.length > longestLine) break
     }
@@ -106,7 +106,7 @@ const longestSecret = 64 * 1024
 export async function readSecret({ stdin }: Pick<CliContext, 'stdin'>): Promise<string> {
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of stdin as AsyncIterable<Uint8Array>) {
+  for await (const chunk of stdin() as AsyncIterable<Uint8Array>) {
     chunks.push(chunk)
     size += chunk.length
     if (size > longestSecret) {

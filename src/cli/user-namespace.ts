@@ -26,7 +26,7 @@ export async function runAsNamespaceRoot(context: CliContext): Promise<number> {
     env: { ...environment.variables, TSBUILD_ROOT: environment.root },
   })
   // The keys of a terminal reach it without us.
-  const isTerminal = context.stdin.isTTY === true
+  const isTerminal = context.stdin().isTTY === true
   using _forwarding = interrupts.forwardTo(signal => {
     if (!(isTerminal && signal === 'SIGINT')) child.kill(signal)
   }, forwarded)

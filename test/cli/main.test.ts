@@ -109,7 +109,7 @@ async function run(words: string[], variables: Record<string, string> = {}, of =
       onExit: () => ({ [Symbol.dispose]: () => undefined }),
       [Symbol.dispose]: () => undefined,
     },
-    stdin: new PassThrough(),
+    stdin: () => new PassThrough(),
     stdout,
     stderr: {
       write: text => {

@@ -37,8 +37,7 @@ export async function* filesTar(
 
 async function* rootfsTar(result: BuildResult, world: BuildWorld): AsyncGenerator<Uint8Array> {
   using root = await openResultRoot(result, world)
-  const upper =
-    root === undefined ? await emptyDirectory(world.store) : `/proc/self/fd/${root.fd}/.`
+  const upper = root === undefined ? emptyDirectory(world.store) : `/proc/self/fd/${root.fd}/.`
   for (const chunk of diffLayer({ upper, lower: [], ...clampOf(result) })) {
     world.signal.throwIfAborted()
     yield chunk

@@ -4,7 +4,7 @@
  * What comes from elsewhere lies in a temporary directory of the store; archives are unpacked there
  * and no path in them leads outside. What they hold belongs to root.
  */
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, type Stats, statSync } from 'node:fs'
 import { mkdir, open, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -31,7 +31,7 @@ export interface ContextDirectory extends AsyncDisposable {
 }
 
 export interface ContextWorld extends RemoteWorld {
-  readonly stdin: AsyncIterable<Uint8Array>
+  readonly stdin: () => AsyncIterable<Uint8Array>
   /** Whether checkouts have their `.git` (BUILDKIT_CONTEXT_KEEP_GIT_DIR). */
   readonly keepGitDir: boolean
   /** Whether the files of checkouts have the time of their commit; a URL's `mtime` comes first. */
@@ -52,7 +52,7 @@ export async function openContextDirectory(
 ): Promise<ContextDirectory> {
   switch (name.kind) {
     case 'directory':
-      return await localDirectory(name.path)
+      return localDirectory(name.path)
     case 'git':
       return await checkedOut(name.source, world)
     case 'url':
@@ -62,15 +62,20 @@ export async function openContextDirectory(
   }
 }
 
-async function localDirectory(path: string): Promise<ContextDirectory> {
-  const info = await stat(path).catch(absent)
-  if (info?.isDirectory() === true) return { path, [Symbol.asyncDispose]: async () => {} }
+function localDirectory(path: string): ContextDirectory {
+  if (statIfThere(path)?.isDirectory() === true)
+    return { path, [Symbol.asyncDispose]: async () => {} }
   throw new OciError('not-found', `Build context "${printable(path)}" is not a directory`)
 }
 
-function absent(error: unknown): undefined {
-  if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined
-  throw error
+/** What is at a path of this machine; `undefined` where there is nothing. */
+export function statIfThere(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined
+    throw error
+  }
 }
 
 async function checkedOut(source: GitSource, world: ContextWorld): Promise<ContextDirectory> {
@@ -126,7 +131,7 @@ async function fromStdin(world: ContextWorld): Promise<ContextDirectory> {
   return await vertex('[internal] load remote build context', world.emit, () =>
     inTempDir(world, async place => {
       const file = join(place, 'stdin')
-      await pipeline(world.stdin, createWriteStream(file), { signal: world.signal })
+      await pipeline(world.stdin(), createWriteStream(file), { signal: world.signal })
       return await unpacked(file, place, world)
     }),
   )

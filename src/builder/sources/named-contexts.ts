@@ -50,7 +50,7 @@ async function hold(name: string, world: NamedContextWorld): Promise<Held> {
   const source = filesOf(name, world.contexts.get(name))
   const directory = await openContextDirectory(source, {
     ...world,
-    stdin: nothing(),
+    stdin: nothing,
     keepGitDir: false,
   })
   try {

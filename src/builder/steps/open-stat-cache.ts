@@ -7,7 +7,7 @@
  *
  * A context that did not change needs the first alone.
  */
-import { realpath } from 'node:fs/promises'
+import { realpathSync } from 'node:fs'
 import type { Records } from '../../layerfs/content/records.ts'
 import { Listing } from '../../layerfs/native/listing.ts'
 import { digestOf, hexOf } from '../../oci/digest.ts'
@@ -38,7 +38,7 @@ export async function openStatCache(
   directory: string,
   now: () => Date,
 ): Promise<KeptStatCache> {
-  const hex = hexOf(digestOf(`${version} ${await realpath(directory)}`))
+  const hex = hexOf(digestOf(`${version} ${realpathSync.native(directory)}`))
   const answers = orEmpty(decodeAnswers, await records.get('context', hex))
   let directories: Promise<ReadonlyMap<string, KnownDirectory>> | undefined
   const read = async () => orEmpty(decodeDirectories, await records.getBytes('listing', hex))

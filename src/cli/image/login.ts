@@ -59,7 +59,7 @@ async function credentialsFor(
   flags: LoginFlags,
   context: CliContext,
 ): Promise<{ username: string; password: string }> {
-  const isTerminal = context.stdin.isTTY === true
+  const isTerminal = context.stdin().isTTY === true
   if (flags['password-stdin']) {
     if (flags.password !== undefined) {
       throw usageError('Flags --password and --password-stdin exclude each other')

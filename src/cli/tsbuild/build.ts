@@ -50,7 +50,7 @@ async function runBuild(invocation: BuildInvocation): Promise<number> {
   const outputs = isReproducible ? reproducibleOutputs(asked) : asked
   const platforms = parsePlatforms(flags.platform)
   const context = parseContextName(args[0] ?? '.')
-  await assertContext(context, flags.file)
+  assertContext(context, flags.file)
   if (flags['on-error'] === 'shell' && (context.kind === 'stdin' || flags.file === '-')) {
     throw usageError('Flag --on-error=shell needs standard input for the shell')
   }

@@ -1,8 +1,13 @@
 /** Finding and reading the Dockerfile and the .dockerignore that belong to a build (X01, X03). */
-import { readFile, stat } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, relative } from 'node:path'
 import type { Readable } from 'node:stream'
-import { type ContextDirectory, maxDockerfile } from '../../builder/sources/context-directory.ts'
+import {
+  type ContextDirectory,
+  maxDockerfile,
+  statIfThere,
+} from '../../builder/sources/context-directory.ts'
 import type { ContextName } from '../../builder/sources/context-name.ts'
 import { readIgnoreFile } from '../../builder/sources/ignore-file.ts'
 import { openRoot, type Root } from '../../layerfs/layer/rootfs.ts'
@@ -24,18 +29,18 @@ export interface DockerfilePlace {
   readonly context: ContextDirectory
   /** The value of --file. */
   readonly file: string | undefined
-  readonly stdin: Readable
+  readonly stdin: () => Readable
   /** Reads a text from the network. */
   readonly fetch: (url: string) => Promise<string>
 }
 
 /** Throws a usage error for a context that is not there, or that would be read twice. */
-export async function assertContext(context: ContextName, file: string | undefined): Promise<void> {
+export function assertContext(context: ContextName, file: string | undefined): void {
   if (context.kind === 'stdin' && file === '-') {
     throw usageError("invalid argument: can't use stdin for both build context and dockerfile")
   }
   if (context.kind !== 'directory') return
-  const info = await stat(context.path).catch(missing)
+  const info = statIfThere(context.path)
   if (info?.isDirectory() === true) return
   const state = info === undefined ? 'is not there' : 'is not a directory'
   throw usageError(`Build context "${printable(context.path)}" ${state}`)
@@ -56,7 +61,7 @@ export async function readDockerfile(place: DockerfilePlace): Promise<Dockerfile
     )
   }
   const elsewhere =
-    file === '-' ? () => readAll(stdin) : isUrl(file) ? () => fetch(file) : undefined
+    file === '-' ? () => readAll(stdin()) : isUrl(file) ? () => fetch(file) : undefined
   if (elsewhere !== undefined) {
     const ignore = isLocal ? await readIgnore(context.path, undefined) : ''
     return { name: 'Dockerfile', text: await elsewhere(), ignore }
@@ -72,14 +77,14 @@ function isUrl(file: string | undefined): file is string {
 }
 
 async function readLocal(context: string, file: string | undefined): Promise<DockerfileInput> {
-  const path = file ?? (await defaultDockerfile(context))
+  const path = file ?? defaultDockerfile(context)
   const found = await readFileOfUser(path)
   return { ...found, ignore: await readIgnore(context, path) }
 }
 
 /** Of any kind that can be read, such as a pipe of the shell's: `-f <(program)`. */
 async function readFileOfUser(path: string): Promise<Omit<DockerfileInput, 'ignore'>> {
-  const info = await stat(path).catch(missing)
+  const info = statIfThere(path)
   if (info === undefined) throw notFound(path)
   if (info.isDirectory()) {
     throw new OciError(
@@ -89,14 +94,16 @@ async function readFileOfUser(path: string): Promise<Omit<DockerfileInput, 'igno
     )
   }
   if (info.size > maxDockerfile) throw tooLarge(`"${printable(path)}"`)
-  return { name: basename(path), path: relative('.', path), text: await readFile(path, 'utf8') }
+  // Only a pipe is waited for.
+  const text = info.isFile() ? readFileSync(path, 'utf8') : await readFile(path, 'utf8')
+  return { name: basename(path), path: relative('.', path), text }
 }
 
 /** `Dockerfile`, or `dockerfile` where only that is there. */
-async function defaultDockerfile(context: string): Promise<string> {
+function defaultDockerfile(context: string): string {
   for (const name of ['Dockerfile', 'dockerfile']) {
     const path = join(context, name)
-    if ((await stat(path).catch(missing)) !== undefined) return path
+    if (statIfThere(path) !== undefined) return path
   }
   return join(context, 'Dockerfile')
 }
@@ -156,9 +163,4 @@ async function readAll(stdin: Readable): Promise<string> {
 
 function tooLarge(what: string): OciError {
   return new OciError('too-large', `Cannot read ${what}: more than ${maxDockerfile} bytes`)
-}
-
-function missing(error: unknown): undefined {
-  if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined
-  throw error
 }

@@ -32,7 +32,7 @@ export const execCommand: Command = defineCommand({
     if (flags.tty && flags.detach) {
       throw usageError('Cannot give a detached command a terminal')
     }
-    if (flags.tty && context.stdin.isTTY !== true) {
+    if (flags.tty && context.stdin().isTTY !== true) {
       throw new CliError(exitCodes.usage, 'The input device is not a TTY', {
         hint: 'Leave --tty out when standard input is no terminal',
       })

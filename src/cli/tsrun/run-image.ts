@@ -139,7 +139,7 @@ function wantedImage(name: string, { platform, pull, quiet }: RunFlags): WantedI
 
 /** As docker says it. */
 function assertTerminal(flags: RunFlags, { stdin }: CliContext): void {
-  if (flags.tty && stdin.isTTY !== true) {
+  if (flags.tty && stdin().isTTY !== true) {
     throw new CliError(exitCodes.usage, 'The input device is not a TTY', {
       hint: 'Leave --tty out when standard input is no terminal',
     })

@@ -8,6 +8,7 @@ import {
   createWriteStream,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -187,6 +188,18 @@ export async function namesIn(directory: string): Promise<string[]> {
     return readdirSync(directory).sort()
   } catch (error) {
     return ignoreMissing(error) ?? []
+  }
+}
+
+/**
+ * The whole of a small file; `undefined` when it is missing. Synchronous: by the thread pool it takes
+ * five trips, each of which takes longer than the read.
+ */
+export function readFileIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    return ignoreMissing(error)
   }
 }
 

@@ -9,7 +9,8 @@
  * fsync of the directory. (3) holds after kill -9 too: the first ingest of the next process removes
  * the files in ingest/ that nobody holds a lock on.
  */
-import { open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { statSync } from 'node:fs'
+import { open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   algorithmOf,
@@ -21,7 +22,7 @@ import {
 } from '../../oci/digest.ts'
 import { type Algorithm, hexLengths } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
-import { ignoreMissing, makeDirectory, namesIn } from './atomic-file.ts'
+import { ignoreMissing, makeDirectory, namesIn, readFileIfThere } from './atomic-file.ts'
 import { seemsIntact } from './blob-file.ts'
 import {
   type BlobInfo,
@@ -60,11 +61,11 @@ class DirectoryStore implements ContentStore {
 
   async find(digest: Digest): Promise<BlobInfo | undefined> {
     await this.#hold(digest)
-    return await this.#look(digest)
+    return this.#look(digest)
   }
 
-  async #look(digest: Digest): Promise<BlobInfo | undefined> {
-    const info = await stat(this.pathOf(digest)).catch(ignoreMissing)
+  #look(digest: Digest): BlobInfo | undefined {
+    const info = statSync(this.pathOf(digest), { throwIfNoEntry: false })
     return info === undefined ? undefined : { digest, size: info.size }
   }
 
@@ -95,7 +96,7 @@ class DirectoryStore implements ContentStore {
         `Cannot read blob ${digest} at once: it has ${info.size} bytes, more than ${maxSize}`,
       )
     }
-    const bytes = await readFile(this.pathOf(digest)).catch(ignoreMissing)
+    const bytes = readFileIfThere(this.pathOf(digest))
     if (bytes === undefined) throw notFound(digest)
     assertUndamaged(bytes, digest)
     return bytes
@@ -129,7 +130,7 @@ class DirectoryStore implements ContentStore {
       if (!isAlgorithm(algorithm)) continue
       for (const hex of await readdir(join(this.#root, 'blobs', algorithm))) {
         if (hex.length !== hexLengths[algorithm] || !/^[0-9a-f]+$/.test(hex)) continue
-        const info = await this.#look(parseDigest(`${algorithm}:${hex}`))
+        const info = this.#look(parseDigest(`${algorithm}:${hex}`))
         if (info !== undefined) yield info
       }
     }

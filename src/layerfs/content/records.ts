@@ -18,6 +18,7 @@ import { setImmediate } from 'node:timers/promises'
 import {
   ignoreMissing,
   namesIn,
+  readFileIfThere,
   removeFile,
   sweepTemporaries,
   writeFileAtomic,
@@ -58,7 +59,7 @@ export function openRecords(root: string): Records {
   return {
     get: async (kind, hex) => parseOrAbsent(readText(pathOf(kind, hex))),
     put: (kind, hex, value) => put(pathOf(kind, hex), JSON.stringify(value)),
-    getBytes: async (kind, hex) => verifiedOrAbsent(readBytes(pathOf(kind, hex, 'bytes'))),
+    getBytes: async (kind, hex) => verifiedOrAbsent(readFileIfThere(pathOf(kind, hex, 'bytes'))),
     putBytes: (kind, hex, bytes) =>
       put(pathOf(kind, hex, 'bytes'), Buffer.concat([sumOf(bytes), bytes])),
     touch: async (kind, hex) => touch(pathOf(kind, hex)),
@@ -115,14 +116,6 @@ function readText(path: string): string | undefined {
   if (!existsSync(path)) return undefined
   try {
     return readFileSync(path, 'utf8')
-  } catch (error) {
-    return ignoreMissing(error)
-  }
-}
-
-function readBytes(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path)
   } catch (error) {
     return ignoreMissing(error)
   }

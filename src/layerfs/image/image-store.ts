@@ -8,16 +8,16 @@
  * store; removing a name removes no bytes.
  */
 import { createHash } from 'node:crypto'
-import { readFile, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { asString, field, member, optional, parseJson } from '../../oci/json.ts'
 import { formatReference, parseReference, type Reference } from '../../oci/reference.ts'
 import {
-  ignoreMissing,
   isTemporary,
   namesIn,
+  readFileIfThere,
   sweepTemporaries,
   syncDirectory,
   writeFileAtomic,
@@ -60,13 +60,13 @@ export function openImageStore(directory: string, hold: Hold = async () => false
   const holdStanding = async (record: NamedTarget) => {
     await hold({ kind: 'image', target: record.target })
     // What it named before may be gone, together with the name.
-    const now = await readRecord(pathOf(nameOf(record)))
+    const now = readRecord(pathOf(nameOf(record)))
     return now?.target.digest === record.target.digest
   }
   return {
     get: async reference => {
       for (;;) {
-        const record = await readRecord(pathOf(formatReference(reference)))
+        const record = readRecord(pathOf(formatReference(reference)))
         if (record === undefined || (await holdStanding(record))) return record
       }
     },
@@ -75,12 +75,12 @@ export function openImageStore(directory: string, hold: Hold = async () => false
       const path = pathOf(nameOf(record))
       const text = encodeRecord(record)
       // It was synced when it was written.
-      if ((await readFile(path, 'utf8').catch(ignoreMissing)) === text) return
+      if (readFileIfThere(path)?.toString() === text) return
       await writeFileAtomic(path, text)
     },
     remove: async record => {
       const path = pathOf('target' in record ? nameOf(record) : formatReference(record))
-      if ((await readRecord(path)) === undefined) return false
+      if (readRecord(path) === undefined) return false
       await rm(path, { force: true })
       await syncDirectory(directory)
       return true
@@ -90,14 +90,12 @@ export function openImageStore(directory: string, hold: Hold = async () => false
       const records = (await namesIn(directory))
         .filter(name => name.endsWith('.json'))
         .map(name => readRecord(join(directory, name)))
-      const found = (await Promise.all(records)).filter(record => record !== undefined)
+      const found = records.filter(record => record !== undefined)
       return found.sort((a, b) => compare(sortKey(a), sortKey(b)))
     },
     unreadable: async () => {
       const names = (await namesIn(directory)).filter(name => !isTemporary(name))
-      const records = names.map(name => readRecord(join(directory, name)))
-      const found = await Promise.all(records)
-      return names.filter((_, i) => found[i] === undefined)
+      return names.filter(name => readRecord(join(directory, name)) === undefined)
     },
   }
 }
@@ -121,8 +119,8 @@ function encodeRecord({ reference, target }: ImageRecord): string {
 }
 
 /** A record that a power failure damaged is absent: the image can be pulled or built again. */
-async function readRecord(path: string): Promise<ImageRecord | undefined> {
-  const bytes = await readFile(path).catch(ignoreMissing)
+function readRecord(path: string): ImageRecord | undefined {
+  const bytes = readFileIfThere(path)
   if (bytes === undefined) return undefined
   try {
     const node = parseJson('image record', bytes)

@@ -4,14 +4,13 @@
  * One layer can be in the store compressed in several ways. A record only remembers: whether the
  * blob is still there is for the reader to check.
  */
-import { readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
 import { type DiffId, hexOf } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { asArray, asString, member, parseJson } from '../../oci/json.ts'
-import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { namesIn, readFileIfThere, writeFileAtomic } from '../content/atomic-file.ts'
 import { withLock } from '../content/file-lock.ts'
 
 export interface LayerRecord {
@@ -22,7 +21,7 @@ export interface LayerRecord {
 
 /** Latest first; none when there is no record, or a damaged one. */
 export async function readLayerRecords(directory: string, diffId: DiffId): Promise<LayerRecord[]> {
-  const bytes = readIfThere(pathOf(directory, diffId))
+  const bytes = readFileIfThere(pathOf(directory, diffId))
   if (bytes === undefined) return []
   try {
     return asArray(parseJson('layer record', bytes)).map(node => ({
@@ -39,15 +38,6 @@ export async function readLayerRecords(directory: string, diffId: DiffId): Promi
 export interface LayerRecords {
   readonly directory: string
   readonly locks: string
-}
-
-/** Synchronous, as there is one for each layer of a look at the whole cache. */
-function readIfThere(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    return ignoreMissing(error)
-  }
 }
 
 export async function addLayerRecord(

@@ -14,10 +14,10 @@
  *    it is made again when it is asked for.
  */
 import { spawn } from 'node:child_process'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hexOf } from '../../oci/digest.ts'
-import { ignoreMissing, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { ignoreMissing, namesIn, readFileIfThere, writeFileAtomic } from '../content/atomic-file.ts'
 import { withLock } from '../content/file-lock.ts'
 import { madeOfTarIn } from './packed-layer.ts'
 import { findSnapshotRecord } from './snapshot-record.ts'
@@ -56,10 +56,10 @@ const bootIdFile = '/proc/sys/kernel/random/boot_id'
 /** Rules (2) and (3). Costs two small reads when this boot was checked before. */
 export async function discardUnsynced(check: BootCheck): Promise<void> {
   // A sandbox may hide it: then no boot is told from another, and nothing is discarded.
-  const boot = await readFile(bootIdFile, 'utf8').catch(() => undefined)
-  if (boot === undefined || (await isChecked(check, boot))) return
+  const boot = bootId()
+  if (boot === undefined || isChecked(check, boot)) return
   await withLock(check.lockFile, 'exclusive', async () => {
-    if (await isChecked(check, boot)) return
+    if (isChecked(check, boot)) return
     for (const directory of await unsafeSnapshots(check.snapshots)) {
       await check.trash.discard(directory)
     }
@@ -70,8 +70,16 @@ export async function discardUnsynced(check: BootCheck): Promise<void> {
   })
 }
 
-async function isChecked(check: BootCheck, boot: string): Promise<boolean> {
-  return (await readFile(check.stampFile, 'utf8').catch(ignoreMissing)) === boot
+function isChecked(check: BootCheck, boot: string): boolean {
+  return readFileIfThere(check.stampFile)?.toString() === boot
+}
+
+function bootId(): string | undefined {
+  try {
+    return readFileIfThere(bootIdFile)?.toString()
+  } catch {
+    return undefined
+  }
 }
 
 /** Directories without the mark or without a record, and those of all their descendants. */

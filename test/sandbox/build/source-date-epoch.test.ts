@@ -128,7 +128,7 @@ describeWith(['root', 'busybox', 'git'], 'SOURCE_DATE_EPOCH (A09)', () => {
         ...{ store: shop.store, client, variables: process.env, keepGitDir: false, commitTimes },
         secrets: async () => undefined,
         emit: () => {},
-        stdin: Readable.from([]),
+        stdin: () => Readable.from([]),
         signal: new AbortController().signal,
       })
     const commit = 1_000_000_000

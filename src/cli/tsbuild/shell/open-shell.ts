@@ -15,12 +15,12 @@ export function shellOpener(
   progress: Pick<Progress, 'suspend'>,
 ): OpenShell {
   let last: Promise<unknown> = Promise.resolve()
-  const isTerminal = stdin.isTTY === true && stdout.isTTY === true
   const open = async (request: ShellRequest): Promise<number> => {
     request.signal.throwIfAborted()
     using _quiet = progress.suspend()
     stderr.write(`\n${styled(headOf(request), 'bold', stderr)}\n`)
     const { spec, program, id, stubs, signal } = request
+    const isTerminal = stdin().isTTY === true && stdout.isTTY === true
     const env = isTerminal ? [...spec.env, 'TERM=xterm'] : spec.env
     const shell = { ...spec, argv: [program], env, terminal: isTerminal }
     const io = { stdin: 'inherit', output: 'inherit', volatile: true } as const

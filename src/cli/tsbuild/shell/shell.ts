@@ -52,7 +52,7 @@ export const shellCommand: Command = defineCommand({
     }
     const context = parseContextName(path)
     if (context.kind === 'stdin') throw usageError('Standard input is for the shell')
-    await assertContext(context, invocation.flags.file)
+    assertContext(context, invocation.flags.file)
     const defaults = parseFlags({ flags: buildFlags }, []).values
     const build: BuildInvocation = {
       ...invocation,
