@@ -1,6 +1,6 @@
 /** What a copy of another registry's costs: pulled from it through ours, and where it was pushed. */
 import { randomBytes } from 'node:crypto'
-import { digestOf, manifestOf, mustBe, pushBlob, pushManifest, send } from './client.ts'
+import { blobOf, digestOf, manifestOf, mustBe, pushBlob, pushManifest, send } from './client.ts'
 import { startOurs } from './servers.ts'
 import { type Cost, measureWays } from './ways.ts'
 
@@ -12,7 +12,7 @@ export async function measureCopies(
   const flags = ['--gc-interval', '0', '--upstream', `up=127.0.0.1:${upstream.port}`]
   await using through = await startOurs(flags)
   const [config, layer] = [Buffer.from('{}'), randomBytes(1024 * 1024)]
-  for (const blob of [config, layer]) await pushBlob(upstream.port, 'get', blob)
+  for (const blob of [config, layer]) await pushBlob(upstream.port, 'get', blobOf(blob))
   await pushManifest(upstream.port, { name: 'get', reference: 'x' }, manifestOf(config, [layer]))
   const measured = [
     ['manifest GET of a copy', 'manifests/x'],

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
-import { manifestOf, pushBlob, pushManifest } from './client.ts'
+import { blobOf, manifestOf, pushBlob, pushManifest } from './client.ts'
 import { type MeasuredServer, startOurs } from './servers.ts'
 import { measureWays } from './ways.ts'
 
@@ -48,6 +48,6 @@ export async function measureLogins(median: (values: readonly number[]) => numbe
 
 async function prepare({ port }: MeasuredServer): Promise<void> {
   const config = Buffer.from('{}')
-  await pushBlob(port, 'get', config)
+  await pushBlob(port, 'get', blobOf(config))
   await pushManifest(port, { name: 'get', reference: 'x' }, manifestOf(config, []))
 }

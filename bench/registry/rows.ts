@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import {
+  type Blob,
+  blobOf,
   digestOf,
   hammer,
   manifestOf,
@@ -24,8 +26,8 @@ export interface Row {
 
 const MiB = 1024 * 1024
 
-/** Pushes of images, after which V8 compiles little more. */
-const warmUps = 100
+/** Pushes of images, after which V8 compiles little more: the 100th takes twice as long as the 500th. */
+const warmUps = 400
 
 export function rowsOf(tagScale: number): readonly Row[] {
   return [
@@ -35,7 +37,7 @@ export function rowsOf(tagScale: number): readonly Row[] {
       turns: 4,
       prepare: async ({ port }) => {
         const config = Buffer.from('{}')
-        await pushBlob(port, 'get', config)
+        await pushBlob(port, 'get', blobOf(config))
         await pushManifest(port, { name: 'get', reference: 'x' }, manifestOf(config, []))
         const path = '/v2/get/manifests/x'
         await hammer(port, path, { connections: 32, forMs: 1000 })
@@ -49,7 +51,8 @@ export function rowsOf(tagScale: number): readonly Row[] {
       prepare: async ({ port }) => {
         // A registry runs for weeks: it is measured when its code is compiled, as where GETs are.
         for (let i = 0; i < warmUps; i++) await pushImage(port, `first${i}`)
-        return turn => once(pushImage(port, `p${turn}`))
+        const images = Array.from({ length: 15 }, newImage)
+        return turn => once(pushImage(port, `p${turn}`, images[turn]))
       },
     },
     {
@@ -71,11 +74,8 @@ export function rowsOf(tagScale: number): readonly Row[] {
       goal: 1,
       turns: 5,
       prepare: async ({ port }) => {
-        const bytes = randomBytes(100 * MiB)
-        return turn => {
-          bytes[0] = turn
-          return once(pushBlob(port, 'large', bytes))
-        }
+        const blobs = Array.from({ length: 5 }, () => blobOf(randomBytes(100 * MiB)))
+        return turn => once(pushBlob(port, 'large', blobs[turn] as Blob))
       },
     },
     {
@@ -84,7 +84,7 @@ export function rowsOf(tagScale: number): readonly Row[] {
       turns: 9,
       prepare: async ({ port }) => {
         const bytes = randomBytes(100 * MiB)
-        await pushBlob(port, 'large', bytes)
+        await pushBlob(port, 'large', blobOf(bytes))
         const path = `/v2/large/blobs/${digestOf(bytes)}`
         // Through `send` it is the client that takes the time, whoever serves.
         return () => once(receive(port, path))
@@ -111,7 +111,7 @@ export function rowsOf(tagScale: number): readonly Row[] {
         const digests: string[] = []
         for (let i = 0; i < 4; i++) {
           const config = randomBytes(8)
-          await pushBlob(port, 'few', config)
+          await pushBlob(port, 'few', blobOf(config))
           const manifest = manifestOf(config, [])
           await pushManifest(port, { name: 'few', reference: `own${i}` }, manifest)
           digests.push(digestOf(manifest))
@@ -130,12 +130,27 @@ async function once(what: unknown): Promise<number> {
   return 1
 }
 
-export async function pushImage(port: number, name: string): Promise<string[]> {
-  const blobs = [randomBytes(500), randomBytes(700_000), randomBytes(300_000)] as const
-  const [config, ...layers] = blobs
+interface Image {
+  readonly blobs: readonly Blob[]
+  readonly manifest: Uint8Array
+}
+
+/** Of 1 MB. */
+export function newImage(): Image {
+  const [config, ...layers] = [
+    randomBytes(500),
+    randomBytes(700_000),
+    randomBytes(300_000),
+  ] as const
+  const blobs = [config, ...layers].map(blobOf)
+  return { blobs, manifest: manifestOf(config, layers) }
+}
+
+export async function pushImage(port: number, name: string, image = newImage()): Promise<string[]> {
+  const { blobs, manifest } = image
   await Promise.all(blobs.map(blob => pushBlob(port, name, blob)))
-  await pushManifest(port, { name, reference: 'x' }, manifestOf(config, layers))
-  return [`/v2/${name}/manifests/x`, ...blobs.map(blob => `/v2/${name}/blobs/${digestOf(blob)}`)]
+  await pushManifest(port, { name, reference: 'x' }, manifest)
+  return [`/v2/${name}/manifests/x`, ...blobs.map(({ digest }) => `/v2/${name}/blobs/${digest}`)]
 }
 
 /** Through the storage: a hundred thousand pushes would take longer than all the rest. */
@@ -144,7 +159,7 @@ async function seedTags(
   tags: { readonly name: string; readonly count: number; readonly hints: boolean },
 ): Promise<void> {
   const config = Buffer.from('{}')
-  await pushBlob(port, tags.name, config)
+  await pushBlob(port, tags.name, blobOf(config))
   const manifest = manifestOf(config, [])
   await pushManifest(port, { name: tags.name, reference: 't' }, manifest)
   const digest = digestOf(manifest)

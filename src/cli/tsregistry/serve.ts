@@ -1,4 +1,5 @@
 /** `tsregistry serve`: storage, server and log put together, until a signal stops them. */
+import { setFlagsFromString } from 'node:v8'
 import type { Logger } from 'pino'
 import type { AccessControl } from '../../registry/server/access/open-access-control.ts'
 import type { RequestLogEntry } from '../../registry/server/application.ts'
@@ -47,11 +48,21 @@ export const serveCommand: Command = defineCommand({
   arity: { min: 0, max: 1 },
   flags: serveFlags,
   run: async ({ flags, args, ...context }) => {
+    keepYoungGenerationSmall()
     const [config = flags.config] = args
     const source = { ...context, flags: { ...flags, config } }
     return await serve(await configure(source), source)
   },
 })
+
+/**
+ * Bodies come in buffers beside V8's heap, which are freed with the young generation. Grown to its 16
+ * MiB that is collected so seldom that V8 collects everything for them instead: a third of the
+ * processor time of a push (measured).
+ */
+function keepYoungGenerationSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1')
+}
 
 async function serve(configured: Configured, context: Given & CliContext): Promise<number> {
   const { flags, place } = configured

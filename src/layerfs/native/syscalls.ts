@@ -231,6 +231,8 @@ export interface Syscalls {
   umount2(path: Name, flags: number): void
   /** Two ends of a local socket: of bytes, or of messages that arrive whole. */
   socketPair(kind: 'stream' | 'messages'): [number, number]
+  /** A second descriptor of the same open file or connection. */
+  duplicate(fd: number): number
   /** One message, with descriptors of ours that the other side gets copies of. Waits for room. */
   sendDescriptors(socket: number, message: string, descriptors: readonly number[]): void
   /**

@@ -5,7 +5,7 @@
  * heard; the rest is not sent once the answer has been read.
  */
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
-import { descriptorOf } from '../../layerfs/content/relay.ts'
+import { type TakenBody, takeBody } from '../../layerfs/content/taken-body.ts'
 import type { Route } from './routes.ts'
 
 export interface Question {
@@ -119,45 +119,22 @@ export async function* readAnswer(
   }
 }
 
-/** A body that comes by a plain connection, which Node reads no more. */
-export interface TakenBody extends Disposable {
-  /** Its beginning, which has come. */
-  readonly first: Uint8Array
-  /** The connection's, and how many bytes are to come by it. */
-  readonly descriptor: number
-  readonly left: number
-}
+/** A body with its connection, which disposing it closes. */
+export type OwnedBody = TakenBody & Disposable
 
 /** For fewer the connection is not given up. */
 const worthTaking = 256 * 1024
 
 /**
- * The body with its connection, for a thread to read the rest; disposing it closes the connection.
- * `undefined`, and nothing has happened, unless the body is large, has `length` bytes, and comes as it is.
+ * The body with its connection, for a thread to read the rest. `undefined`, and nothing has happened,
+ * unless the body is large, has `length` bytes, and comes as it is.
  */
-export function takeBody({ message }: Answer, length: number): TakenBody | undefined {
-  const { socket, headers } = message
-  const descriptor = descriptorOf(socket)
-  const { _handle: handle } = socket as unknown as { readonly _handle?: SocketHandle }
-  const isPlain = headers['content-length'] === `${length}` && !('transfer-encoding' in headers)
-  const isLarge = length - message.readableLength >= worthTaking
-  if (!isPlain || !isLarge || socket.readableLength > 0) return undefined
-  if (descriptor === undefined || typeof handle?.readStop !== 'function') return undefined
-  handle.readStop()
-  // To read what has come would have Node go on.
-  handle.readStart = () => 0
-  const chunks: Uint8Array[] = []
-  for (let chunk = message.read(); chunk !== null; chunk = message.read()) chunks.push(chunk)
-  const first = Buffer.concat(chunks)
+export function takeAnswer({ message }: Answer, length: number): OwnedBody | undefined {
+  if (message.headers['content-length'] !== `${length}`) return undefined
+  const taken = takeBody(message, worthTaking)
+  if (taken === undefined) return undefined
   message.on('error', () => {})
-  const close = () => message.destroy()
-  return { first, descriptor, left: length - first.length, [Symbol.dispose]: close }
-}
-
-/** The system's side of a socket, which Node has no other name for. */
-interface SocketHandle {
-  readStop?: () => number
-  readStart?: () => number
+  return { ...taken, [Symbol.dispose]: () => message.destroy() }
 }
 
 /** What is left of a body is read when it is little, so that the connection can be used again. */

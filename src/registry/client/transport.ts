@@ -16,9 +16,9 @@ import {
   type Answer,
   ask,
   discard,
+  type OwnedBody,
   readAnswer,
-  type TakenBody,
-  takeBody,
+  takeAnswer,
   timedOut,
 } from './exchange.ts'
 import { describeUrl, TransportError } from './registry-error.ts'
@@ -53,11 +53,11 @@ export interface HttpResponse extends AsyncDisposable {
   headerList(name: string): readonly string[]
   /** Throws {@link TransportError} when the connection breaks. */
   readonly body: AsyncIterable<Uint8Array>
-  /** Instead of `body`: see {@link takeBody}. */
+  /** Instead of `body`: see {@link takeAnswer}. */
   take(length: number): BodyTaken | undefined
 }
 
-export interface BodyTaken extends TakenBody {
+export interface BodyTaken extends OwnedBody {
   /** How long nothing may come. */
   readonly idleMs: number
   /** Why there was no more. */
@@ -197,7 +197,7 @@ function responseOf(request: HttpRequest, answer: Answer, bodyIdleMs: number): H
     headerList,
     body: readAnswer(answer, bodyIdleMs, translated),
     take: length => {
-      const taken = takeBody(answer, length)
+      const taken = takeAnswer(answer, length)
       if (taken === undefined) return undefined
       return { ...taken, idleMs: bodyIdleMs, brokenBy: received => translated(causeOf(received)) }
     },

@@ -12,13 +12,15 @@ import { createClientBudget } from './client-budget.ts'
 import { clientOf, type IsProxy } from './client-of.ts'
 import { dispatch, type Registry } from './dispatch.ts'
 import type { Reply } from './exchange.ts'
+import type { HttpExchange, Pace } from './http-exchange.ts'
 import { createHealth, type Health } from './operation/health.ts'
 import type { Metrics } from './operation/metrics.ts'
 import { createPermits, type PermitOptions } from './permits.ts'
 import { commonHeaders } from './reply.ts'
-import { openRequestBody, type Pace } from './request-body.ts'
+import { openRequestBody } from './request-body.ts'
 import { splitTarget } from './request-path.ts'
 import { sendReply } from './send-reply.ts'
+import { createTaking } from './taken-request.ts'
 import { answerTokenRequest, readForm, tokenPath } from './token-page.ts'
 
 export interface RequestLogEntry {
@@ -67,17 +69,24 @@ const slowestSender: Pace = { bytes: 16 * 1024, everyMs: 60_000 }
 export const defaultClientUploads = 256
 
 /** Answers one request; never throws. */
-export type Application = (req: IncomingMessage, res: ServerResponse) => void
+export type Application = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  adopt: HttpExchange['adopt'],
+) => void
 
 /** One request, and what becomes known of it for the log and the metrics. */
 interface Served {
   readonly req: IncomingMessage
   readonly res: ServerResponse
+  /** For a connection that goes on under another socket. */
+  readonly adopt: HttpExchange['adopt']
   readonly client: Client
   /** Who it is, once that is known. */
   user: string | undefined
-  /** Bytes of the reply that Node's socket did not count. */
+  /** Bytes of the reply, and of the request, that Node's socket did not count. */
   relayed: number
+  taken: number
   /** Bytes of the reply's body, once that is known. */
   length: number | undefined
 }
@@ -86,9 +95,10 @@ export function createApplication(options: ApplicationOptions): Application {
   const answer = createAnswers(options)
   const showPage = createPages(options).callback()
   const { isProxy = () => false } = options
-  return (req, res) => {
+  return (req, res, adopt) => {
     const client = clientOf(req, isProxy)
-    const served: Served = { req, res, client, user: undefined, relayed: 0, length: undefined }
+    const counts = { relayed: 0, taken: 0, length: undefined }
+    const served: Served = { req, res, adopt, client, user: undefined, ...counts }
     watch(served, options)
     setHeaders(res, options.headers?.())
     if (isPage(req.url ?? '')) void showPage(req, res)
@@ -118,11 +128,15 @@ function createAnswers(options: ApplicationOptions): (served: Served) => Promise
   const limits = {
     pace: options.slowestSender ?? slowestSender,
     budget: createClientBudget(options.clientUploads ?? defaultClientUploads),
+    take: createTaking(),
   }
   return async served => {
-    const { req, res, client } = served
+    const { req, res, client, adopt } = served
     const { method = 'GET', url: target = '/' } = req
-    const body = openRequestBody({ req, res, remote: client.remote }, limits)
+    const onTaken = (bytes: number) => {
+      served.taken += bytes
+    }
+    const body = openRequestBody({ req, res, remote: client.remote, adopt, onTaken }, limits)
     const reply = isToken(target)
       ? await answerTokenRequest(options, {
           method,
@@ -143,7 +157,7 @@ function createAnswers(options: ApplicationOptions): (served: Served) => Promise
           reserveMemory: until => permits[until].acquire(),
         })
     // Else its next request would be read as the body that never came.
-    if (body.isHeldBack()) res.setHeader('Connection', 'close')
+    if (body.mustHangUp()) res.setHeader('Connection', 'close')
     send(served, reply)
   }
 }
@@ -206,7 +220,7 @@ function watch(served: Served, { onRequest, metrics }: ApplicationOptions): void
     if (before === undefined) return
     finish?.({
       status: res.statusCode,
-      received: Math.max(0, socket.bytesRead - before.read),
+      received: Math.max(0, socket.bytesRead - before.read) + served.taken,
       sent: Math.max(0, socket.bytesWritten - before.written) + served.relayed,
     })
   })

@@ -1,6 +1,7 @@
 /** What handlers see of HTTP: a request value and a reply value. Sockets stay in `listen.ts`. */
 import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import type { ArrivingBytes } from '../storage/arriving-bytes.ts'
 import type { ObjectBytes } from '../storage/object-store.ts'
 import type { RegistryStorage } from '../storage/registry-storage.ts'
 import { ResourceError } from '../storage/resource-error.ts'
@@ -14,7 +15,7 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
   /** A header's value by its lower-case name; several of one name joined as HTTP joins them. */
   readonly header: (name: string) => string | undefined
   /** Read at most once. Fails when the client goes away. */
-  readonly body: AsyncIterable<Uint8Array>
+  readonly body: ArrivingBytes
   /** Who asks, and what they may do in repositories that the path does not name: a mount's source. */
   readonly session: Session
   /** Whether this client fetches blobs from the storage itself, where that has addresses. */

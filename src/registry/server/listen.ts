@@ -46,7 +46,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const server = createListening(options.tls)
   const silent = trackSilent(server)
   const refused = new WeakSet<Duplex>()
-  boundSlowReaders(server)
+  const connections = boundSlowReaders(server)
+  const adopt = (socket: Socket) => {
+    if (server.listening) server.emit('connection', socket)
+    else socket.destroy()
+  }
   const serve = (req: IncomingMessage, res: ServerResponse) => {
     if (silent.size > 0) silent.delete(peerOf(req.socket))
     boundUnreadBody(req, res)
@@ -56,7 +60,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       res.writeHead(refusal, { Connection: 'close', 'Content-Length': '0' }).end()
       return
     }
-    handle(req, res)
+    handle(req, res, adopt)
   }
   server.on('request', serve)
   // `Expect: 100-continue`: the body is asked for when it is first read (request-body.ts).
@@ -82,7 +86,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     useCertificates: tls => {
       if ('setSecureContext' in server) server.setSecureContext(tls)
     },
-    close: drainMs => close(server, silent, drainMs),
+    close: drainMs => close({ server, silent, connections }, drainMs),
   }
 }
 
@@ -156,19 +160,29 @@ function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
 }
 
-function close(
-  server: Server,
-  silent: ReadonlyMap<string, Socket>,
-  drainMs: number,
-): Promise<void> {
+interface Listening {
+  readonly server: Server
+  readonly silent: ReadonlyMap<string, Socket>
+  readonly connections: ReadonlyMap<Socket, unknown>
+}
+
+function close({ server, silent, connections }: Listening, drainMs: number): Promise<void> {
   return new Promise(resolve => {
+    let isClosed = false
     const timer = setTimeout(() => server.closeAllConnections(), drainMs)
-    // A connection is of no more use once its request is done.
-    const idle = setInterval(() => server.closeIdleConnections(), 20)
-    server.close(() => {
+    const look = () => {
+      // A connection is of no more use once its request is done.
+      server.closeIdleConnections()
+      // Node does not wait for those that were adopted.
+      if (!isClosed || connections.size > 0) return
       clearTimeout(timer)
-      clearInterval(idle)
+      clearInterval(looking)
       resolve()
+    }
+    const looking = setInterval(look, 20)
+    server.close(() => {
+      isClosed = true
+      look()
     })
     server.closeIdleConnections()
     // What a client has sent already becomes a request first.
@@ -205,7 +219,7 @@ const slowestReader = { bytes: 16 * 1024, everyMs: 60_000 }
  * A client that takes nothing of what is sent for a minute holds a file and memory for nothing. One
  * look at all connections a minute: a timer for each reply costs more than most replies.
  */
-function boundSlowReaders(server: Server): void {
+function boundSlowReaders(server: Server): ReadonlyMap<Socket, unknown> {
   /** With what had been sent at the last look; -1 of one that did not wait for its client then. */
   const connections = new Map<Socket, number>()
   server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
@@ -222,6 +236,7 @@ function boundSlowReaders(server: Server): void {
   const timer = setInterval(look, slowestReader.everyMs)
   timer.unref()
   server.once('close', () => clearInterval(timer))
+  return connections
 }
 
 /** Bytes that the system has of us; Node counts what it holds itself as written. */

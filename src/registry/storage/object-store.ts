@@ -12,6 +12,7 @@
  * Keys are components joined by `/`; no key is another key's directory.
  */
 import { OciError } from '../../oci/errors.ts'
+import type { Arrived } from './arriving-bytes.ts'
 import type { Drain } from './drain.ts'
 
 export type Condition =
@@ -105,6 +106,10 @@ export interface Checkpoint {
 export interface Append extends AsyncDisposable {
   /** Appends the chunks in order. They are the store's from then on: nobody may change them. */
   write(chunks: readonly Uint8Array[]): Promise<void>
+  /**
+   * Has `receive` append to a file, and returns what that does. Absent where the bytes go into none.
+   */
+  receive?(receive: (file: number) => Promise<Arrived>): Promise<Arrived>
   /** Ends the turn; a later `append`, in another process too, continues from the value. */
   checkpoint(): Promise<Checkpoint>
   /**

@@ -10,6 +10,7 @@ import { algorithmOf, type Digest } from '../../oci/digest.ts'
 import type { Algorithm } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import type { ArrivingBytes } from './arriving-bytes.ts'
 import { commitBlob, type StoredBlob } from './blobs.ts'
 import type { RunningHash } from './live-uploads.ts'
 import type { Append, Expected } from './object-store.ts'
@@ -28,7 +29,7 @@ import {
 import { writeHashed } from './write-hashed.ts'
 
 export interface Chunk {
-  readonly bytes: AsyncIterable<Uint8Array>
+  readonly bytes: ArrivingBytes
   /** Where the client says the chunk starts and ends (inclusive); absent when it streams. */
   readonly range?: { readonly first: number; readonly last: number } | undefined
   /** How many bytes there will be, when that is known. */
@@ -285,7 +286,9 @@ function mustStartAtEnd(session: UploadSession, chunk: Chunk): void {
 async function receive(append: Append, chunk: Chunk, hash: RunningHash): Promise<number> {
   if (chunk.range === undefined) return writeHashed(append, chunk.bytes, hash)
   const expected = chunk.range.last - chunk.range.first + 1
-  const size = await writeHashed(append, atMost(chunk.bytes, expected), hash)
+  // Of a body whose length was told there are never more.
+  const bytes = chunk.size === expected ? chunk.bytes : atMost(chunk.bytes, expected)
+  const size = await writeHashed(append, bytes, hash)
   if (size < expected) throw wrongLength(expected, `${size}`)
   return size
 }

@@ -3,19 +3,28 @@
  *
  * At most two batches are held, so a slow disk slows the client down instead of filling memory.
  */
+import { ThreadHash } from '../../layerfs/content/thread-hash.ts'
+import type { ArrivingBytes, TakenBytes } from './arriving-bytes.ts'
 import type { RunningHash } from './live-uploads.ts'
 import type { Append } from './object-store.ts'
 import type { RunningDigest } from './resumable-hash.ts'
+
+type Receiver = Pick<Append, 'write' | 'receive'>
 
 /**
  * Appends everything and returns its length. On failure what was written before stays in `append`,
  * and `hash` has seen exactly the bytes that were written, or is made useless (`size` -1).
  */
 export async function writeHashed(
-  append: Pick<Append, 'write'>,
-  bytes: AsyncIterable<Uint8Array>,
+  append: Receiver,
+  bytes: ArrivingBytes,
   hash: RunningHash,
 ): Promise<number> {
+  if (canReceive(append) && hash.hash instanceof ThreadHash) {
+    using taken = bytes.take?.()
+    const { handle } = hash.hash
+    if (taken !== undefined) return await receiveHashed(taken, hash, { append, handle })
+  }
   const start = hash.size
   let size = 0
   let taking: Promise<void> = Promise.resolve()
@@ -32,6 +41,31 @@ export async function writeHashed(
     await taking
     hash.size = start + size
   }
+  return size
+}
+
+function canReceive(append: Receiver): append is Required<Receiver> {
+  return append.receive !== undefined
+}
+
+/** A thread takes, writes and hashes all but the first of them. */
+async function receiveHashed(
+  { first, receive }: TakenBytes,
+  hash: RunningHash,
+  {
+    append,
+    handle,
+  }: { readonly append: Required<Receiver>; readonly handle: ThreadHash['handle'] },
+): Promise<number> {
+  const start = hash.size
+  hash.size = -1
+  await take(append, [first], hash.hash)
+  const { received, failure, isHashed } = await append.receive(file =>
+    receive({ file, hash: handle }),
+  )
+  const size = first.length + received
+  if (isHashed) hash.size = start + size
+  if (failure !== undefined) throw failure
   return size
 }
 

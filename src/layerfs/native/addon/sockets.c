@@ -1,8 +1,9 @@
-/* Local sockets, and descriptors that go over them: socketpair, sendmsg with SCM_RIGHTS. */
+/* Local sockets, descriptors that go over them, and second ones: socketpair, sendmsg with SCM_RIGHTS, dup. */
 #define _GNU_SOURCE
 #include "syscalls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -51,7 +52,16 @@ static napi_value call_send_descriptors(napi_env env, napi_callback_info info) {
   return sent < 0 ? throw_errno(env, "sendmsg", NULL) : undefined(env);
 }
 
+static napi_value call_duplicate(napi_env env, napi_callback_info info) {
+  struct arguments args = arguments_of(env, info);
+  int fd;
+  if (!read_int(&args, 0, &fd)) return NULL;
+  const int duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return duplicate < 0 ? throw_errno(env, "dup", NULL) : number(env, duplicate);
+}
+
 const struct binding socket_bindings[] = {
+    {"duplicate", call_duplicate},
     {"socketPair", call_socket_pair},
     {"sendDescriptors", call_send_descriptors},
     {NULL, NULL},

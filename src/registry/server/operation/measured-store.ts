@@ -15,12 +15,16 @@ export function measuredStore(
       done()
     }
   }
-  const append = (inner: Append): Append => ({
-    write: chunks => timed('Write', () => inner.write(chunks)),
-    checkpoint: () => timed('Commit', () => inner.checkpoint()),
-    complete: () => timed('Commit', () => inner.complete()),
-    [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
-  })
+  const append = (inner: Append): Append => {
+    const receive = inner.receive?.bind(inner)
+    return {
+      write: chunks => timed('Write', () => inner.write(chunks)),
+      ...(receive && { receive: task => timed('Write', () => receive(task)) }),
+      checkpoint: () => timed('Commit', () => inner.checkpoint()),
+      complete: () => timed('Commit', () => inner.complete()),
+      [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
+    }
+  }
   const { claim, urlOf, batch } = store
   return {
     isShared: store.isShared,

@@ -18,6 +18,7 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { type FileLock, tryLock } from '../../../layerfs/content/file-lock.ts'
 import { hasCode, OciError } from '../../../oci/errors.ts'
+import type { Arrived } from '../arriving-bytes.ts'
 import { type Append, type Checkpoint, conditionFailed } from '../object-store.ts'
 import { type NoteChange, syncAll, withParent } from './durable-files.ts'
 import { isAbsence } from './file-reads.ts'
@@ -25,7 +26,8 @@ import { isAbsence } from './file-reads.ts'
 const writeChunks = promisify(writev)
 const cut: (fd: number, size: number) => Promise<void> = promisify(ftruncate)
 
-const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+/** At the end: also what a thread writes, that knows no position (receive.ts). */
+const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_APPEND
 const writeBits = 0o222
 
 /**
@@ -105,10 +107,16 @@ class FileAppend implements Append {
   async write(chunks: readonly Uint8Array[]): Promise<void> {
     let rest = [...chunks]
     while (rest.length > 0) {
-      const { bytesWritten } = await writeChunks(this.#file, rest, this.#size)
+      const { bytesWritten } = await writeChunks(this.#file, rest)
       this.#size += bytesWritten
       rest = after(rest, bytesWritten)
     }
+  }
+
+  async receive(receive: (file: number) => Promise<Arrived>): Promise<Arrived> {
+    const arrived = await receive(this.#file)
+    this.#size += arrived.received
+    return arrived
   }
 
   async checkpoint(): Promise<Checkpoint> {

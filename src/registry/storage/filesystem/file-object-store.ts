@@ -204,8 +204,10 @@ class FileObjectStore implements ObjectBatch {
   }
 
   append(key: string, from?: Checkpoint): Promise<Append> {
+    const path = this.#pathOf(key)
+    this.#shared.reads.touched(path)
     const sync = (directory: string) => this.#shared.syncs.sync(directory)
-    return appendToFile(this.#pathOf(key), { from: from?.size ?? 0, sync })
+    return appendToFile(path, { from: from?.size ?? 0, sync })
   }
 
   async claim(key: string): Promise<Disposable | undefined> {

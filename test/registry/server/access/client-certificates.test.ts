@@ -43,7 +43,7 @@ describeWith(['openssl'], 'a client certificate', () => {
     })
     const own = authority.issue('server', '/CN=server', 'subjectAltName=DNS:localhost')
     const tls = { ...own, ca: authority.cert, requestCert: true, rejectUnauthorized: false }
-    server = createServer(tls, application)
+    server = createServer(tls, (req, res) => application(req, res, () => {}))
     await new Promise<void>(resolve => {
       server.listen(0, '127.0.0.1', resolve)
     })
