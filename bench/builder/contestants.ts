@@ -1,11 +1,9 @@
-/** Who builds: tsbuild, built, one process for each build; and a private buildkitd of its own. */
-import { type ChildProcess, spawn } from 'node:child_process'
+/** Who builds: what all of them can do, and tsbuild, as it is built, one process for each build. */
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { findBuildkit } from '../../test/support/reference-buildkit.ts'
 import { cleanEnvironment } from '../measure.ts'
 
 export interface BuildAsk {
@@ -16,7 +14,7 @@ export interface BuildAsk {
     | { readonly kind: 'push'; readonly name: string }
 }
 
-export interface Contestant extends AsyncDisposable {
+export interface Contestant {
   readonly name: string
   build(ask: BuildAsk): Promise<void>
   /** All it knows: cache, base images, contexts. */
@@ -62,57 +60,11 @@ export function startTsbuild(directory: string): Contestant {
       peak = 0
       return taken
     },
-    [Symbol.asyncDispose]: async () => {},
   }
-}
-
-/** `undefined` where there is no buildkitd; TSBUILD_BUILDKIT is the directory of another one. */
-export async function startBuildkit(
-  directory: string,
-  registryPort: number,
-): Promise<Contestant | undefined> {
-  const programs = findBuildkit()
-  if (programs === undefined) return undefined
-  mkdirSync(directory)
-  const config = join(directory, 'buildkitd.toml')
-  writeFileSync(config, `[registry."127.0.0.1:${registryPort}"]\nhttp = true\n`)
-  const socket = `unix://${join(directory, 'buildkit.sock')}`
-  const flags = ['--config', config, '--root', join(directory, 'root'), '--addr', socket]
-  const worker = ['--oci-worker-gc=false', '--containerd-worker=false', '--oci-worker-net', 'host']
-  const env = { ...cleanEnvironment, HOME: directory }
-  const daemon = spawn(programs.buildkitd, [...flags, ...worker], { stdio: 'ignore', env })
-  const ask = (args: readonly string[]) =>
-    command(programs.buildctl, ['--addr', socket, ...args], env)
-  await untilAnswers(daemon, () => ask(['debug', 'workers']))
-  return {
-    name: 'buildkitd',
-    build: async ({ context, output }) => {
-      const locals = ['--local', `context=${context}`, '--local', `dockerfile=${context}`]
-      const network = ['--opt', 'force-network-mode=none']
-      const front = ['build', '--progress', 'plain', '--frontend', 'dockerfile.v0']
-      await ask([...front, ...locals, ...network, ...outputFlags(output)])
-    },
-    forget: () => ask(['prune', '--all']),
-    takePeakMemory: () => {
-      const process = `/proc/${daemon.pid}`
-      const kibibytes = /VmHWM:\s+(\d+)/.exec(readFileSync(`${process}/status`, 'utf8'))?.[1]
-      // proc(5): sets the high-water mark to what is resident now.
-      writeFileSync(`${process}/clear_refs`, '5')
-      return Number(kibibytes) * 1024
-    },
-    [Symbol.asyncDispose]: () => stop(daemon),
-  }
-}
-
-function outputFlags(output: BuildAsk['output']): string[] {
-  if (output === undefined) return []
-  return output.kind === 'oci'
-    ? ['--output', `type=oci,dest=${output.path}`]
-    : ['--output', `type=image,name=${output.name},push=true`]
 }
 
 /** Throws, with what it said, unless it ends with 0. */
-async function command(
+export async function command(
   name: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
@@ -125,27 +77,4 @@ async function command(
   const [code] = await once(child, 'close')
   if (code === 0) return
   throw new Error(`${name} ${args.join(' ')}: exit code ${code}\n${Buffer.concat(said)}`)
-}
-
-async function untilAnswers(daemon: ChildProcess, ask: () => Promise<void>): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      await ask()
-      return
-    } catch (error) {
-      if (attempt < 200 && daemon.exitCode === null) {
-        await pause(100)
-        continue
-      }
-      await stop(daemon)
-      throw error
-    }
-  }
-}
-
-async function stop(daemon: ChildProcess): Promise<void> {
-  if (daemon.exitCode !== null) return
-  const ended = once(daemon, 'exit')
-  daemon.kill('SIGTERM')
-  await ended
 }
