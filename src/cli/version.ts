@@ -1,7 +1,10 @@
-import { createRequire } from 'node:module'
+import { readFileSync } from 'node:fs'
 
-/** As in package.json, two directories above both `src/cli` and `dist/cli`. */
+/**
+ * As in package.json, two directories above both `src/cli` and `dist/cli`. Not by `require`, which looks
+ * for a millisecond at where it is.
+ */
 export function programVersion(): string {
-  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
-  return version
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }

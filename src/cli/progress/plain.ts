@@ -92,8 +92,8 @@ class PlainRenderer implements Renderer {
 
   #end(vertex: Vertex, lines: readonly string[]): void {
     this.#takeFloor(vertex)
-    this.#print(vertex, lines)
-    if (vertex.end !== undefined) this.#print(vertex, endLines(vertex, vertex.end))
+    const end = vertex.end === undefined ? [] : endLines(vertex, vertex.end)
+    this.#print(vertex, [...lines, ...end])
     this.#floor = undefined
     const next = this.#mostWaiting()
     if (next !== undefined) this.#takeFloor(next)
@@ -107,11 +107,10 @@ class PlainRenderer implements Renderer {
       // It may still have something to say later, and be waiting for the floor from now on.
       this.#waiting.set(this.#floor, { since: this.#clock.now(), lines: [] })
     }
-    if (!this.#isFirst) this.#out.write('\n')
+    const gap = this.#isFirst ? '' : '\n'
     this.#isFirst = false
     this.#floor = vertex
-    this.#print(vertex, [vertex.name])
-    this.#print(vertex, this.#waiting.get(vertex)?.lines ?? [])
+    this.#print(vertex, [vertex.name, ...(this.#waiting.get(vertex)?.lines ?? [])], gap)
     this.#waiting.delete(vertex)
   }
 
@@ -133,8 +132,10 @@ class PlainRenderer implements Renderer {
     return most
   }
 
-  #print({ index }: Vertex, lines: readonly string[]): void {
-    if (lines.length > 0) this.#out.write(lines.map(line => `#${index} ${line}\n`).join(''))
+  /** In one write: each of them wakes who reads. */
+  #print({ index }: Vertex, lines: readonly string[], gap = ''): void {
+    if (lines.length === 0) return
+    this.#out.write(gap + lines.map(line => `#${index} ${line}\n`).join(''))
   }
 }
 

@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { hasCode } from '../../oci/errors.ts'
@@ -100,8 +100,10 @@ export async function streamFileAtomic(
   if (durability === 'synced') await syncDirectory(dirname(path))
 }
 
+/** Not by `basename` and `join`: they look at each character, of paths that a step has several of. */
 function temporaryFor(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`)
+  const name = path.lastIndexOf('/') + 1
+  return `${path.slice(0, name)}.${path.slice(name)}.${randomUUID()}.tmp`
 }
 
 /** Makes the names in a directory (files made, renamed, removed) survive a power failure. */
