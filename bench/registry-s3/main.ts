@@ -137,6 +137,7 @@ async function countedBy(server: TestS3Server, rival: Rival): Promise<Counted> {
   await count('push of an image of 3 blobs', () => push(port, image))
   await count('push of it again', () => push(port, image))
   await count('pull of it', () => pull(port, image))
+  await count('pull of it again', () => pull(port, image))
   await seedTags(server, rival, digestOf(image.manifest))
   await count('page of 100 tags', async () =>
     mustBe(200, await send(port, '/v2/counted/tags/list?n=100')),

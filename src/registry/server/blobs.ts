@@ -1,7 +1,6 @@
 /** Blobs: end-2 (pull), end-10 (delete). */
 import type { RepositoryName } from '../../oci/reference.ts'
 import {
-  findAndOpenBlob,
   findBlob,
   holdBlob,
   openBlob,
@@ -9,9 +8,8 @@ import {
   unknownBlob,
   unlinkBlob,
 } from '../storage/blobs.ts'
-import type { ObjectBytes, ObjectRange } from '../storage/object-store.ts'
-import type { RegistryStorage } from '../storage/registry-storage.ts'
-import { verified } from '../storage/rot.ts'
+import type { ObjectRange } from '../storage/object-store.ts'
+import { bytesOf, pullBlob } from '../storage/pull-blob.ts'
 import { parseByteRange } from './byte-range.ts'
 import {
   entityTags,
@@ -29,9 +27,9 @@ type BlobEndpoint = Extract<Endpoint, { kind: 'blob' }>
 export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
   const { repository, digest } = request.endpoint
   if (wantsAll(request)) {
-    const found = await findAndOpenBlob(storage, repository, digest)
-    if (found === undefined) throw unknownBlob(repository, digest)
-    return bytesReply(request, found.blob, () => whole(storage, found))
+    const pulled = await pullBlob(storage, repository, digest)
+    if (pulled === undefined) throw unknownBlob(repository, digest)
+    return bytesReply(request, pulled.blob, async () => pulled.bytes)
   }
   const blob = await findBlob(storage, repository, digest)
   if (blob === undefined) throw unknownBlob(repository, digest)
@@ -46,10 +44,9 @@ export const getBlob: Handler<BlobEndpoint> = async (request, storage) => {
       return { ...redirectTo(location, headers), happened: [pullOf(repository, blob)] }
     }
   }
-  return bytesReply(request, blob, async range => {
-    const bytes = await openBlob(storage, blob, range)
-    return range === undefined ? whole(storage, { blob, bytes }) : bytes
-  })
+  return bytesReply(request, blob, range =>
+    range === undefined ? bytesOf(storage, blob) : openBlob(storage, blob, range),
+  )
 }
 
 /** As almost every client does: nothing but the blob's own being there decides what it gets. */
@@ -124,27 +121,6 @@ export function headOf({ header }: Pick<RegistryRequest, 'header'>, blob: NamedB
   const headers = blobHeaders(blob)
   const isKnown = listsDigest(header('if-none-match'), blob.digest)
   return isKnown ? { status: 304, headers } : { status: 200, headers: withLength(headers, blob) }
-}
-
-interface OpenBlob {
-  readonly blob: StoredBlob
-  readonly bytes: ObjectBytes
-}
-
-async function whole(storage: RegistryStorage, { blob, bytes }: OpenBlob): Promise<ReplyBody> {
-  const isChecked = Math.random() < storage.policy.verifyReads
-  const checked = isChecked ? verified(storage, blob, bytes) : undefined
-  if (blob.size <= smallBlobSize) return together(checked ?? bytes)
-  return checked ?? bytes
-}
-
-/** As much as a stream would hold of a larger one. */
-const smallBlobSize = 512 * 1024
-
-async function together(bytes: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of bytes) chunks.push(chunk)
-  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)
 }
 
 export const deleteBlob: Handler<BlobEndpoint> = async (request, storage) => {

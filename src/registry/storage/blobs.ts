@@ -14,7 +14,6 @@ import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
 import { createDigestHash } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
-import { askAhead } from './ask-ahead.ts'
 import { atOnce } from './at-once.ts'
 import { makeOrRescue, rescue } from './condemn.ts'
 import { isConfirmed } from './confirmed.ts'
@@ -43,27 +42,6 @@ export async function findBlob(
   // A push to another repository may have replaced the bytes since.
   const record = await readBlob(storage, blobRecordKey(digest), digest)
   return record !== undefined && (await isWhole(storage, record)) ? record : undefined
-}
-
-/** A blob that the repository has, opened. Throws as {@link openBlob}. */
-export async function findAndOpenBlob(
-  storage: RegistryStorage,
-  repository: RepositoryName,
-  digest: Digest,
-): Promise<{ readonly blob: StoredBlob; readonly bytes: ObjectBytes } | undefined> {
-  if (storage.guesses === undefined) {
-    const blob = await findBlob(storage, repository, digest)
-    return blob && { blob, bytes: await openBlob(storage, blob) }
-  }
-  return askAhead(storage, blobLinkKey(repository, digest), {
-    next: async link => {
-      const blob = blobFrom(digest, link)
-      return blob && { blob, bytes: await openBlob(storage, blob) }
-    },
-    drop: async ({ bytes }) => {
-      for await (const _ of bytes) break
-    },
-  })
 }
 
 /** The blob as some repository has it; who asks must know by other means that they may have it. */

@@ -7,6 +7,7 @@ import { KeyedMutex } from './keyed-mutex.ts'
 import type { LiveUploads } from './live-uploads.ts'
 import { createLiveUploads } from './live-uploads.ts'
 import type { ObjectStore } from './object-store.ts'
+import { createSmallBlobs, type SmallBlobs } from './small-blobs.ts'
 
 export interface StoragePolicy {
   /**
@@ -29,6 +30,8 @@ export interface RegistryStorage {
   readonly confirmed: Confirmed
   /** Absent where a question takes less than asking it in vain. */
   readonly guesses?: Guesses
+  /** Absent as well where a question costs little. */
+  readonly smallBlobs?: SmallBlobs
   readonly now: () => Date
   /** A name that nothing has had before. */
   readonly newId: () => string
@@ -53,7 +56,7 @@ export function createRegistryStorage(
       isImmutable: options.isImmutable ?? (() => false),
       verifyReads: options.verifyReads ?? 0,
     },
-    ...(objects.isFar === true ? { guesses: createGuesses() } : {}),
+    ...(objects.isFar === true ? { guesses: createGuesses(), smallBlobs: createSmallBlobs() } : {}),
     now: options.now ?? (() => new Date()),
     newId: options.newId ?? randomUUID,
   }

@@ -6,11 +6,17 @@ import { scrub } from '../../../src/registry/storage/rot.ts'
 import { content, imageOf, pushBlob, pushManifest } from './contents.ts'
 import { startRegistry } from './registry-server.ts'
 
+class FarStore extends MemoryObjectStore {
+  readonly isFar = true
+}
+
 const layer = content(Buffer.alloc(700_000, 'layer'))
 
-async function rotting(damage: (bytes: Buffer) => Buffer) {
-  const objects = new MemoryObjectStore()
-  const registry = await startRegistry({ objects, verifyReads: 1 })
+async function rotting(
+  damage: (bytes: Buffer) => Buffer,
+  { objects = new MemoryObjectStore(), verifyReads = 1 } = {},
+) {
+  const registry = await startRegistry({ objects, verifyReads })
   for (const name of ['a', 'b']) await pushBlob(registry, name, layer)
   const [key = ''] = await objects.list('d/', { max: 2 })
   const stored = await objects.get(key)
@@ -75,6 +81,35 @@ describe('a blob whose bytes rotted', () => {
       expect((await head()).status).toBe(200)
     },
   )
+})
+
+describe('a small blob in a bucket whose bytes rotted', () => {
+  const far = () => ({ objects: new FarStore(), verifyReads: 0 })
+
+  it('is not sent, answered 404 from then on, and repaired by a push', async () => {
+    await using world = await rotting(flip, far())
+    expect((await world.pull('a')).status).toBe(503)
+    expect((await world.pull('a')).status).toBe(404)
+    expect((await pushBlob(world.registry, 'a', layer)).status).toBe(201)
+    for (const name of ['a', 'b']) {
+      expect((await world.pull(name)).body.equals(layer.bytes)).toBe(true)
+    }
+  })
+
+  it('is sent as it was by who read it before, and pushed again by who asks for it', async () => {
+    await using world = await rotting(bytes => bytes, far())
+    expect((await world.pull('a')).status).toBe(200)
+    const [key = ''] = await world.objects.list('d/', { max: 2 })
+    await world.objects.put(key, flip(Buffer.from(layer.bytes)))
+    expect(await world.scrub()).toEqual([layer.digest])
+    for (const name of ['a', 'b']) {
+      expect((await world.pull(name)).body.equals(layer.bytes)).toBe(true)
+      const path = `/v2/${name}/blobs/${layer.digest}`
+      expect((await world.registry.send('HEAD', path)).status).toBe(404)
+    }
+    expect((await pushBlob(world.registry, 'a', layer)).status).toBe(201)
+    expect(await world.scrub()).toEqual([])
+  })
 })
 
 describe('a manifest that is damaged', () => {

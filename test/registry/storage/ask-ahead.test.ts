@@ -107,13 +107,12 @@ describe('askAhead()', () => {
 })
 
 describe('a replica that has served an image', () => {
-  const layer = content(randomBytes(5000))
-  const image = imageOf([layer])
   const repository = parseRepositoryName('a/b')
   const target = { repository, reference: 'x' }
-  const blobPath = `/v2/a/b/blobs/${layer.digest}`
 
-  async function replicas() {
+  async function replicas(layer = content(randomBytes(5000))) {
+    const image = imageOf([layer])
+    const blobPath = `/v2/a/b/blobs/${layer.digest}`
     const objects = new FarStore()
     const [one, other] = [await startRegistry({ objects }), await startRegistry({ objects })]
     expect((await pushBlob(one, repository, layer)).status).toBe(201)
@@ -124,12 +123,12 @@ describe('a replica that has served an image', () => {
     const close = async () => {
       for (const each of [one, other]) await each[Symbol.asyncDispose]()
     }
-    return { objects, one, other, [Symbol.asyncDispose]: close }
+    return { objects, one, other, layer, image, blobPath, [Symbol.asyncDispose]: close }
   }
 
   it('asks for a tag and its manifest, and for a link and its bytes, at once', async () => {
-    await using all = await replicas()
-    const { objects, one } = all
+    await using all = await replicas(content(randomBytes(2_000_000)))
+    const { objects, one, layer, image, blobPath } = all
     objects.asked.length = 0
     expect((await one.send('GET', '/v2/a/b/manifests/x')).body.equals(image.bytes)).toBe(true)
     expect(objects.asked.sort()).toEqual(
@@ -141,9 +140,36 @@ describe('a replica that has served an image', () => {
     expect(objects.asked).toContain(blobLinkKey(repository, layer.digest))
   })
 
+  it('asks whether a small blob is there, and has its bytes', async () => {
+    await using all = await replicas()
+    const { objects, one, layer, blobPath } = all
+    objects.asked.length = 0
+    expect((await one.send('GET', blobPath)).body.equals(layer.bytes)).toBe(true)
+    expect(objects.asked).toEqual([blobLinkKey(repository, layer.digest)])
+  })
+
+  it('gives bytes that it has to no repository without the blob', async () => {
+    await using all = await replicas()
+    const { one, layer } = all
+    expect((await one.send('GET', `/v2/other/blobs/${layer.digest}`)).status).toBe(404)
+  })
+
+  it('asks for the bytes of many small blobs again: its memory has an end', async () => {
+    await using all = await replicas()
+    const { objects, one, layer, blobPath } = all
+    for (let i = 0; i < 40; i++) {
+      const other = content(randomBytes(1_000_000))
+      await pushBlob(one, repository, other)
+      await one.send('GET', `/v2/a/b/blobs/${other.digest}`)
+    }
+    objects.asked.length = 0
+    expect((await one.send('GET', blobPath)).body.equals(layer.bytes)).toBe(true)
+    expect(objects.asked).toHaveLength(2)
+  })
+
   it('serves nothing that another removed', async () => {
     await using all = await replicas()
-    const { one, other } = all
+    const { one, other, blobPath } = all
     expect((await other.send('DELETE', blobPath)).status).toBe(202)
     expect((await one.send('GET', blobPath)).status).toBe(404)
     expect((await other.send('DELETE', '/v2/a/b/manifests/x')).status).toBe(202)
@@ -152,7 +178,7 @@ describe('a replica that has served an image', () => {
 
   it('serves what another moved the tag to', async () => {
     await using all = await replicas()
-    const { one, other } = all
+    const { one, other, layer } = all
     const moved = imageOf([layer], { annotations: { now: 'another' } })
     expect((await pushManifest(other, target, moved)).status).toBe(201)
     const answer = await one.send('GET', '/v2/a/b/manifests/x')
@@ -161,7 +187,7 @@ describe('a replica that has served an image', () => {
 
   it('asks for no bytes of a blob of which the client wants none, or a part', async () => {
     await using all = await replicas()
-    const { objects, one } = all
+    const { objects, one, layer, blobPath } = all
     objects.asked.length = 0
     const headers = { 'if-none-match': `"${layer.digest}"` }
     expect((await one.send('GET', blobPath, { headers })).status).toBe(304)

@@ -49,8 +49,9 @@ export class Connection {
     return descriptorOf(this.#socket)
   }
 
+  /** Of bytes, a character each. */
   write(text: string): void {
-    this.#socket.write(text)
+    this.#socket.write(text, 'latin1')
   }
 
   /** The next bytes, lent until the next but one are asked for. */
