@@ -14,6 +14,7 @@ import { algorithmOf, type Digest, finishDigest } from '../../oci/digest.ts'
 import { createDigestHash } from '../../oci/digest-hash.ts'
 import { hasCode } from '../../oci/errors.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import { askAhead } from './ask-ahead.ts'
 import { atOnce } from './at-once.ts'
 import { makeOrRescue, rescue } from './condemn.ts'
 import { isConfirmed } from './confirmed.ts'
@@ -63,6 +64,8 @@ export async function holdBlob(
   { digest, seen }: { readonly digest: Digest; readonly seen?: StoredObject | undefined },
 ): Promise<StoredBlob | undefined> {
   const { objects, confirmed } = storage
+  const known = seen === undefined ? await findKnown(storage, repository, digest) : undefined
+  if (known !== undefined) return known
   const key = blobLinkKey(repository, digest)
   const link = await rescue(storage, key, seen)
   const named = blobFrom(digest, link)
@@ -80,6 +83,27 @@ export async function holdBlob(
   confirmed.set(key, link.etag)
   const isWhole = record.key === named.key ? isThere : await hasBytes(storage, record)
   return isWhole ? record : undefined
+}
+
+/**
+ * A blob whose link is the version that this process saw whole, and whose bytes are there: its record
+ * was needed all the time (confirmed.ts). `undefined` is no answer.
+ */
+async function findKnown(
+  storage: RegistryStorage,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<StoredBlob | undefined> {
+  const { objects, confirmed } = storage
+  const key = blobLinkKey(repository, digest)
+  // A disk may have lost the record.
+  if (!objects.isReliable || !confirmed.has(key)) return undefined
+  return askAhead(storage, key, {
+    next: async link => {
+      const named = isConfirmed(confirmed, key, link) ? blobFrom(digest, link) : undefined
+      return named !== undefined && (await hasBytes(storage, named)) ? named : undefined
+    },
+  })
 }
 
 /** The record of a blob that the repository has a link to, found to be needed from now on. */

@@ -17,7 +17,7 @@ import {
 
 export class MemoryObjectStore implements ObjectStore {
   readonly isShared = true
-  readonly isReliable = true
+  readonly isReliable: boolean = true
   readonly #objects = new Map<string, StoredObject>()
   readonly #unfinished = new Map<string, Uint8Array>()
 

@@ -6,6 +6,12 @@ import { scrub } from '../../../src/registry/storage/rot.ts'
 import { content, imageOf, pushBlob, pushManifest } from './contents.ts'
 import { startRegistry } from './registry-server.ts'
 
+/** As a folder, whose disk may damage anything. */
+class DiskStore extends MemoryObjectStore {
+  override readonly isReliable = false
+}
+
+/** As a bucket. */
 class FarStore extends MemoryObjectStore {
   readonly isFar = true
 }
@@ -72,7 +78,7 @@ describe('a blob whose bytes rotted', () => {
   it.each(['r/a/_b/', 'b/'])(
     'with garbage for the object under %s is repaired too',
     async prefix => {
-      await using world = await rotting(bytes => bytes)
+      await using world = await rotting(bytes => bytes, { objects: new DiskStore() })
       const [key = ''] = await world.objects.list(prefix, { max: 1 })
       await world.objects.put(key, Buffer.from('\u0000garbage'))
       const head = () => world.registry.send('HEAD', `/v2/a/blobs/${layer.digest}`)

@@ -28,6 +28,11 @@ class ToldStore extends MemoryObjectStore {
     return super.get(key)
   }
 
+  override size(key: string) {
+    this.asked.push(`size ${key.split('/')[0]}`)
+    return super.size(key)
+  }
+
   override put(key: string, bytes: Uint8Array, options?: PutOptions) {
     this.asked.push(`put ${key.split('/')[0]}`)
     return super.put(key, bytes, options)
@@ -84,6 +89,32 @@ it('a push of what another replica deleted makes it and its tag anew', async () 
   await push(storage)
   const found = await readManifest(other, a, { kind: 'tag', tag: parseTag('x') })
   expect(found.digest).toBe(image.digest)
+})
+
+it('a blob whose link is known is asked for with its bytes, and its record is not', async () => {
+  const { objects, storage } = await pushed()
+  for (let time = 0; time < 2; time++) {
+    objects.asked = []
+    expect(await holdBlob(storage, a, { digest: layer.digest })).toBeDefined()
+    expect(objects.asked.sort()).toEqual(['get r', 'size d'])
+  }
+})
+
+it('a blob whose bytes another replica set aside is not there, whatever is known', async () => {
+  const { objects, storage } = await pushed()
+  await holdBlob(storage, a, { digest: layer.digest })
+  const [bytes = ''] = await objects.list('d/', { max: 1 })
+  await objects.delete(bytes)
+  expect(await holdBlob(storage, a, { digest: layer.digest })).toBeUndefined()
+})
+
+it('a known blob whose bytes another replica replaced is found by its record', async () => {
+  const { objects, storage, other } = await pushed()
+  await holdBlob(storage, a, { digest: layer.digest })
+  const [bytes = ''] = await objects.list('d/', { max: 1 })
+  await objects.delete(bytes)
+  await uploadWhole(other, b, { digest: layer.digest, bytes: bytesOf(layer.bytes) })
+  expect((await holdBlob(storage, a, { digest: layer.digest }))?.key).not.toBe(bytes)
 })
 
 it('a blob that another replica took from the repository is not there', async () => {

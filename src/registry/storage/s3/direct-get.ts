@@ -1,5 +1,5 @@
 /**
- * A GET over a connection that is read by hand. Node's HTTP makes a dozen objects for each request,
+ * A GET or HEAD over a connection that is read by hand. Node's HTTP makes a dozen objects for each request,
  * gives each piece memory of its own and hands it through two streams; here bytes come into two buffers
  * that stay, or do not come into the process at all: the kernel sends them on to a client (relay.ts).
  *
@@ -22,6 +22,7 @@ const maxOpen = 256
 const maxSmall = 8 * 1024 * 1024
 
 export interface DirectRequest {
+  readonly method: 'GET' | 'HEAD'
   /** Its scheme, host and port. */
   readonly server: string
   /** As it is sent, with the query. */
@@ -66,7 +67,14 @@ export interface DirectGets {
   get(request: DirectRequest, range: DirectRange): Promise<DirectBody | undefined>
   /** All of an object of a few MiB; `undefined` for any answer but that and 404, and for none. */
   read(request: DirectRequest): Promise<DirectObject | undefined>
+  /** How large an object is, of an answer to a HEAD; `undefined` for any answer but that and 404. */
+  size(request: DirectRequest): Promise<DirectSize | undefined>
   close(): void
+}
+
+export interface DirectSize {
+  /** `undefined`: there is none. */
+  readonly size: number | undefined
 }
 
 /** Connections to one server; `ca`: who may vouch for it, when not the well-known ones. */
@@ -100,8 +108,8 @@ export function createDirectGets(ca?: readonly string[]): DirectGets {
       return undefined
     }
   }
-  const question = async ({ server, path, headers }: DirectRequest, range = '') => {
-    const text = `GET ${path} HTTP/1.1\r\n${headers}${range}\r\n`
+  const question = async ({ method, server, path, headers }: DirectRequest, range = '') => {
+    const text = `${method} ${path} HTTP/1.1\r\n${headers}${range}\r\n`
     const known = kept.pop()
     known?.onTaken()
     // The server may have closed it since, and of that nothing was heard.
@@ -119,6 +127,10 @@ export function createDirectGets(ca?: readonly string[]): DirectGets {
     read: async request => {
       const answer = await question(request)
       return answer && (await objectOf(answer))
+    },
+    size: async request => {
+      const answer = await question(request)
+      return answer && sizeOf(answer)
     },
     close: () => {
       for (const connection of kept.splice(0)) {
@@ -145,6 +157,17 @@ function bodyOf(answer: Answer, { start, end, isWhole }: DirectRange): DirectBod
     release,
     destroy: () => connection.destroy(),
   }
+}
+
+/** Its length is the object's, and no body follows. */
+function sizeOf({ head, first, connection, length, release }: Answer): DirectSize | undefined {
+  const isThere = head.status === 200 && length !== undefined
+  if ((!isThere && head.status !== 404) || first.length > 0) {
+    connection.destroy()
+    return undefined
+  }
+  release()
+  return { size: isThere ? length : undefined }
 }
 
 async function objectOf(answer: Answer): Promise<DirectObject | undefined> {

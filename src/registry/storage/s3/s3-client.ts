@@ -18,6 +18,7 @@ import {
   type DirectBody,
   type DirectObject,
   type DirectRequest,
+  type DirectSize,
 } from './direct-get.ts'
 import { failureFrom, type S3Failure } from './s3-failure.ts'
 import { describeS3, type S3Credentials, type S3Options } from './s3-options.ts'
@@ -46,6 +47,8 @@ export interface S3Client {
   get(key: string, range: ObjectRange): Promise<DirectBody | undefined>
   /** A small object, or that there is none, if either comes; `undefined`: ask with `send`. */
   read(key: string): Promise<DirectObject | undefined>
+  /** How large an object is, if that comes; `undefined`: ask with `send`. */
+  size(key: string): Promise<DirectSize | undefined>
   /** An address that lets whoever has it read the object for `seconds`. */
   presign(key: string, seconds: number): Promise<string>
   close(): void
@@ -85,16 +88,7 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
       ...(endpoint === undefined || endpoint.port === '' ? {} : { port: Number(endpoint.port) }),
       region: options.region,
       pathStyle: options.pathStyle,
-      ...(role !== undefined ? { credentialsProvider: role } : {}),
-      ...(credentials === undefined
-        ? {}
-        : {
-            accessKey: credentials.accessKeyId,
-            secretKey: credentials.secretAccessKey,
-            ...(credentials.sessionToken === undefined
-              ? {}
-              : { sessionToken: credentials.sessionToken }),
-          }),
+      ...accessOf(credentials, role),
       transportAgent: agent,
       retryOptions: { disableRetry: true },
     })
@@ -121,12 +115,16 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
       return response.headers
     },
     get: async (key, { start, end, of }) => {
-      const request = await requestOf(key)
+      const request = await requestOf('GET', key)
       return request && direct.get(request, { start, end, isWhole: start === 0 && end === of })
     },
     read: async key => {
-      const request = await requestOf(key)
+      const request = await requestOf('GET', key)
       return request && direct.read(request)
+    },
+    size: async key => {
+      const request = await requestOf('HEAD', key)
+      return request && direct.size(request)
     },
     presign: (key, seconds) =>
       outside.presignedUrl('GET', options.bucket, keyIn(options, key), seconds),
@@ -141,14 +139,18 @@ export async function createS3Client(options: S3Options): Promise<S3Client> {
 function directRequests(client: Client, role: IamAwsProvider | undefined, options: S3Options) {
   const sign = createGetSigner(options.region)
   let place: Promise<URL> | undefined
-  return async (key: string): Promise<DirectRequest | undefined> => {
+  return async (
+    method: DirectRequest['method'],
+    key: string,
+  ): Promise<DirectRequest | undefined> => {
     try {
       const credentials = options.credentials ?? credentialsOf(await role?.getCredentials())
       place ??= client.presignedUrl('GET', options.bucket, 'x').then(url => new URL(url))
       const { origin, host, pathname } = await place
       if (credentials === undefined) return undefined
       const path = pathname.slice(0, -1) + pathOf(keyIn(options, key))
-      return { server: origin, path, headers: sign({ host, path }, credentials, new Date()) }
+      const headers = sign({ method, host, path }, credentials, new Date())
+      return { method, server: origin, path, headers }
     } catch {
       // `send` tells why.
       place = undefined
@@ -214,6 +216,21 @@ export function keyIn({ prefix }: S3Options, key: string): string {
 /** As it is sent, and signed. */
 function pathOf(key: string): string {
   return key.split('/').map(escaped).join('/')
+}
+
+/** As `minio` takes them. */
+function accessOf(
+  credentials: S3Credentials | undefined,
+  role: IamAwsProvider | undefined,
+): Partial<ConstructorParameters<typeof Client>[0]> {
+  if (role !== undefined) return { credentialsProvider: role }
+  if (credentials === undefined) return {}
+  const { accessKeyId, secretAccessKey, sessionToken } = credentials
+  return {
+    accessKey: accessKeyId,
+    secretKey: secretAccessKey,
+    ...(sessionToken === undefined ? {} : { sessionToken }),
+  }
 }
 
 type RoleCredentials = Awaited<ReturnType<IamAwsProvider['getCredentials']>>

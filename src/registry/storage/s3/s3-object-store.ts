@@ -60,6 +60,8 @@ export class S3ObjectStore implements ObjectStore {
 
   size(key: string): Promise<number | undefined> {
     return retrying(`Cannot look at object "${key}"`, async () => {
+      const direct = await this.#store.client.size(key)
+      if (direct !== undefined) return direct.size
       try {
         const headers = await this.#store.client.sendOnly({ method: 'HEAD', key })
         return Number(headers['content-length'])

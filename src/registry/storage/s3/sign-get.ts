@@ -1,5 +1,5 @@
 /**
- * The signature of a GET, Version 4. The `minio` client signs everything else; for each request it
+ * The signature of a GET or HEAD, Version 4. The `minio` client signs everything else; for each request it
  * makes the day's key anew, and several objects, which is half of what a small GET costs (measured).
  * Spec: AWS Signature Version 4, signing with an Authorization header.
  */
@@ -7,6 +7,7 @@ import { createHmac, hash } from 'node:crypto'
 import type { S3Credentials } from './s3-options.ts'
 
 export interface GetToSign {
+  readonly method: 'GET' | 'HEAD'
   readonly host: string
   /** As it is sent: percent-encoded. */
   readonly path: string
@@ -28,7 +29,7 @@ export function createGetSigner(region: string): SignGet {
     }
     return key.value
   }
-  return ({ host, path }, { accessKeyId, secretAccessKey, sessionToken }, now) => {
+  return ({ method, host, path }, { accessKeyId, secretAccessKey, sessionToken }, now) => {
     const time = `${now.toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`
     const day = time.slice(0, 8)
     const headers = [
@@ -40,7 +41,7 @@ export function createGetSigner(region: string): SignGet {
     const lines = headers.map(([name, value]) => `${name}:${value}\n`).join('')
     const names = headers.map(([name]) => name).join(';')
     const scope = `${day}/${region}/s3/aws4_request`
-    const canonical = `GET\n${path}\n\n${lines}\n${names}\n${payload}`
+    const canonical = `${method}\n${path}\n\n${lines}\n${names}\n${payload}`
     const text = `AWS4-HMAC-SHA256\n${time}\n${scope}\n${hash('sha256', canonical)}`
     const signature = hmac(keyOf(secretAccessKey, day), text).toString('hex')
     const sent = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')

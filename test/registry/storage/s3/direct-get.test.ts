@@ -31,6 +31,7 @@ async function scripted(answer: (socket: Socket, request: number) => unknown): P
   await once(server, 'listening')
   return {
     request: {
+      method: 'GET',
       server: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
       path: '/bucket/key',
       headers: 'host: here\r\nauthorization: signed\r\n',
@@ -189,5 +190,47 @@ describe('a direct read of a small object', () => {
   it('leaves one that breaks off to the ordinary way', async () => {
     await using server = await scripted(socket => socket.end(`${head('200 OK', 10)}01234`))
     expect(await read(server)).toBeUndefined()
+  })
+})
+
+describe('a direct HEAD', () => {
+  const size = (server: Scripted, gets = createDirectGets()) =>
+    gets.size({ ...server.request, method: 'HEAD' })
+
+  it('tells the size, or that there is none, on a connection that stays', async () => {
+    const answers = [head('200 OK', 5_000_000_000), head('404 Not Found', 99), head('200 OK', 0)]
+    await using server = await scripted((socket, request) => socket.write(answers[request - 1]!))
+    const gets = createDirectGets()
+    for (const expected of [5_000_000_000, undefined, 0]) {
+      expect(await size(server, gets)).toEqual({ size: expected })
+    }
+    expect(server.requests.every(text => text.startsWith('HEAD /bucket/key '))).toBe(true)
+    expect(server.connections()).toBe(1)
+    gets.close()
+  })
+
+  it.each([
+    ['a refusal', head('403 Forbidden', 0)],
+    ['an overload', head('503 Slow Down', 0)],
+    ['no length', 'HTTP/1.1 200 OK\r\nETag: "e"\r\n\r\n'],
+    ['a body', `${head('200 OK', 4)}0123`],
+  ])('leaves %s to the ordinary way, asked once', async (_, answer) => {
+    await using server = await scripted(socket => socket.write(answer))
+    expect(await size(server)).toBeUndefined()
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('does not take a body that comes later for the next answer', async () => {
+    await using server = await scripted(async (socket, request) => {
+      socket.write(head('404 Not Found', 4))
+      await sleep(20)
+      if (request === 1) socket.write('0123')
+    })
+    const gets = createDirectGets()
+    expect(await size(server, gets)).toEqual({ size: undefined })
+    await sleep(50)
+    const later = await size(server, gets)
+    expect([undefined, { size: undefined }]).toContainEqual(later)
+    gets.close()
   })
 })

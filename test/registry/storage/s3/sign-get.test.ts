@@ -1,4 +1,4 @@
-/** Our signature of a GET is the one that the `minio` client makes: the second opinion. */
+/** Our signature of a GET or HEAD is the one that the `minio` client makes: the second opinion. */
 import { createRequire } from 'node:module'
 import { expect, it } from 'vitest'
 import { createGetSigner } from '../../../../src/registry/storage/s3/sign-get.ts'
@@ -13,7 +13,7 @@ const { signV4 } = createRequire(import.meta.url)('minio/dist/main/signing.js') 
 }
 
 const now = new Date('2026-03-04T05:06:07.890Z')
-const get = { host: 'bucket.example:9000', path: '/a/b%20c/%C3%BC' }
+const place = { host: 'bucket.example:9000', path: '/a/b%20c/%C3%BC' }
 
 it.each([
   ['of a user', undefined],
@@ -25,12 +25,16 @@ it.each([
     ...(sessionToken && { sessionToken }),
   }
   const sign = createGetSigner('eu-west-1')
-  for (const date of [now, new Date(now.getTime() + 86_400_000), now]) {
-    const lines = sign(get, credentials, date).trimEnd().split('\r\n')
-    const headers = Object.fromEntries(lines.map(line => line.split(/: (.*)/s).slice(0, 2)))
-    const { authorization, ...rest } = headers
-    const request = { method: 'GET', path: get.path, protocol: 'http:', headers: rest }
-    const theirs = signV4(request, 'AKIA', 's/e+c=r', 'eu-west-1', date, 'UNSIGNED-PAYLOAD')
-    expect(authorization).toBe(theirs)
-  }
+  const methods = ['GET', 'HEAD'] as const
+  for (const method of methods)
+    for (const date of [now, new Date(now.getTime() + 86_400_000), now]) {
+      const lines = sign({ method, ...place }, credentials, date)
+        .trimEnd()
+        .split('\r\n')
+      const headers = Object.fromEntries(lines.map(line => line.split(/: (.*)/s).slice(0, 2)))
+      const { authorization, ...rest } = headers
+      const request = { method, path: place.path, protocol: 'http:', headers: rest }
+      const theirs = signV4(request, 'AKIA', 's/e+c=r', 'eu-west-1', date, 'UNSIGNED-PAYLOAD')
+      expect(authorization).toBe(theirs)
+    }
 })
