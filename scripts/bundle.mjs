@@ -58,6 +58,7 @@ const slowOnes = [
   'node_fs_promises',
   'node_http',
   'node_https',
+  'node_module',
   'node_net',
   'node_tls',
   'node_dns',

@@ -10,7 +10,6 @@
  *
  * Compiled by `npm run build` from addon/; see scripts/build-native.mjs.
  */
-import { createRequire } from 'node:module'
 import { OciError } from '../../oci/errors.ts'
 import { nativeHint, nativePath } from './native-programs.ts'
 
@@ -366,7 +365,10 @@ export function syscalls(): Syscalls {
 function load(): Syscalls {
   const path = nativePath('syscalls.node')
   try {
-    return createRequire(import.meta.url)(path) as Syscalls
+    // As `require` does it, which looks for the package of a file first.
+    const addon = { exports: {} }
+    process.dlopen(addon, path)
+    return addon.exports as Syscalls
   } catch (cause) {
     throw new OciError('unsupported', `Cannot load the native addon "${path}"`, {
       cause,
