@@ -8,6 +8,10 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2
 }
 
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
 export interface Contest {
   /** Ours first. What each does in every run. */
   readonly works: readonly ((run: number) => unknown)[]

@@ -5,9 +5,9 @@ import { startOurs } from './servers.ts'
 import { type Cost, measureWays } from './ways.ts'
 
 /** Of what is asked for: pulled where it was pushed, and as a copy. */
-export async function measureCopies(
-  median: (values: readonly number[]) => number,
-): Promise<readonly { readonly what: string; readonly costs: readonly Cost[] }[]> {
+export async function measureCopies(): Promise<
+  readonly { readonly what: string; readonly costs: readonly Cost[] }[]
+> {
   await using upstream = await startOurs(['--gc-interval', '0'])
   const flags = ['--gc-interval', '0', '--upstream', `up=127.0.0.1:${upstream.port}`]
   await using through = await startOurs(flags)
@@ -25,7 +25,7 @@ export async function measureCopies(
       { how: 'pushed', server: upstream, path: `/v2/get/${path}` },
       { how: 'pulled through', server: through, path: `/v2/up/get/${path}` },
     ]
-    results.push({ what, costs: await measureWays(ways, median) })
+    results.push({ what, costs: await measureWays(ways) })
   }
   return results
 }

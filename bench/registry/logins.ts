@@ -17,7 +17,7 @@ policies:
 `
 
 /** The first is without login, and the last from the open registry. */
-export async function measureLogins(median: (values: readonly number[]) => number) {
+export async function measureLogins() {
   const folder = mkdtempSync(join(tmpdir(), 'tsregistry-logins-'))
   const write = (name: string, text: string) => {
     writeFileSync(join(folder, name), text)
@@ -40,7 +40,7 @@ export async function measureLogins(median: (values: readonly number[]) => numbe
       { how: 'open registry', server: open, path },
     ]
     for (const server of [open, guarded]) await prepare(server)
-    return await measureWays(ways, median)
+    return await measureWays(ways)
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -4,6 +4,7 @@
  * and how much more the others take; the goal is for the clock. `--quick` makes a tenth of the tags;
  * other words on the command line choose the lines that have them.
  */
+import { mean, median } from '../measure.ts'
 import { hammer } from './client.ts'
 import { measureCopies } from './copies.ts'
 import { measureLogins } from './logins.ts'
@@ -15,8 +16,9 @@ const words = process.argv.slice(2)
 const chosen = words.filter(word => !word.startsWith('--'))
 
 interface Cost {
-  /** Medians, in ms for one operation. */
+  /** In ms for one operation: the median. */
   readonly clock: number
+  /** The mean: it comes in steps of 10 ms. */
   readonly processor: number
 }
 
@@ -37,7 +39,7 @@ async function costs(row: Row, servers: readonly MeasuredServer[]): Promise<Cost
   }
   return measured.map(({ costs }) => ({
     clock: median(costs.map(({ clock }) => clock)),
-    processor: median(costs.map(({ processor }) => processor)),
+    processor: mean(costs.map(({ processor }) => processor)),
   }))
 }
 
@@ -81,7 +83,7 @@ async function latencyDuringCollection(): Promise<void> {
 }
 
 async function logins(): Promise<void> {
-  const [anonymous, ...others] = await measureLogins(median)
+  const [anonymous, ...others] = await measureLogins()
   if (anonymous === undefined) return
   const { how, clock, processor } = anonymous
   print(['manifest GET with a login', how, show(clock), show(processor)])
@@ -95,7 +97,7 @@ async function logins(): Promise<void> {
 }
 
 async function copies(): Promise<void> {
-  for (const { what, costs } of await measureCopies(median)) {
+  for (const { what, costs } of await measureCopies()) {
     const [pushed, copy] = costs
     if (pushed === undefined || copy === undefined) return
     const ratio = copy.processor / pushed.processor
@@ -116,10 +118,6 @@ async function memory(what: string, load: (port: number) => Promise<Disposable>)
   clearInterval(timer)
   const verdict = `goal at most 250 MiB ${peak <= 250 ? 'ok' : 'MISSED'}`
   print([what, 'tsregistry', `${peak.toFixed(0)} MiB`, '', '', verdict])
-}
-
-function median(values: readonly number[]): number {
-  return percentile(values, 0.5)
 }
 
 function percentile(values: readonly number[], part: number): number {

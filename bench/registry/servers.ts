@@ -1,7 +1,7 @@
 /** The registries that are compared: ours, built, and CNCF Distribution, as Debian has it and newer. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ export interface MeasuredServer extends AsyncDisposable {
   readonly root: string
   /** Resident memory now, in MiB. */
   rss(): number
-  /** What all its threads have used so far. */
+  /** See {@link processorMs}. */
   processorMs(): number
 }
 
@@ -100,11 +100,11 @@ async function serving(
   }
 }
 
-/** What all threads of a process have used so far. */
+/** What a process has used so far, with those of its threads that have ended: in steps of 10 ms. */
 export function processorMs(pid: number): number {
-  const threads = readdirSync(`/proc/${pid}/task`)
-  const times = threads.map(id => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8'))
-  return times.reduce((sum, time) => sum + Number(time.split(' ', 1)[0]) / 1e6, 0)
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const [user, system] = stat.slice(stat.lastIndexOf(')')).split(' ').slice(12, 14).map(Number)
+  return ((user ?? Number.NaN) + (system ?? Number.NaN)) * 10
 }
 
 function newRoot(): string {
