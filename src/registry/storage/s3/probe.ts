@@ -118,12 +118,13 @@ async function deletesWhatItKnows(trial: Trial): Promise<boolean> {
 
 async function completesOnce(trial: Trial): Promise<boolean> {
   const key = newKey(trial, 'completed')
-  const complete = async () => {
+  // Others each time: after an answer that was lost, whose object it is is told by its bytes.
+  const complete = async (text: string) => {
     const multipart = await beginMultipart(trial.client, key)
-    const part = await uploadPart(trial.client, multipart, { index: 0, body: Buffer.from('part') })
+    const part = await uploadPart(trial.client, multipart, { index: 0, body: Buffer.from(text) })
     await completeMultipart(trial.client, multipart, { parts: [part], isConditional: true })
   }
-  return (await succeeds(complete())) && !(await succeeds(complete()))
+  return (await succeeds(complete('one'))) && !(await succeeds(complete('two')))
 }
 
 /** A server that does not know a condition may also refuse it by name. */

@@ -25,6 +25,7 @@ import {
   type Unfinished,
 } from '../object-store.ts'
 import { removePieces } from './pieces.ts'
+import { retrying } from './retries.ts'
 import type { S3Client } from './s3-client.ts'
 import { isAbsence } from './s3-failure.ts'
 
@@ -90,14 +91,16 @@ function otherWriter(ageMs: number, expiryMs: number): OciError {
   })
 }
 
-async function ageOf(client: S3Client): Promise<number | undefined> {
-  try {
-    const headers = await client.sendOnly({ method: 'HEAD', key: writerKey })
-    return Date.parse(headers.date ?? '') - Date.parse(headers['last-modified'] ?? '')
-  } catch (error) {
-    if (isAbsence(error)) return undefined
-    throw error
-  }
+function ageOf(client: S3Client): Promise<number | undefined> {
+  return retrying('Cannot look for another writer', async () => {
+    try {
+      const headers = await client.sendOnly({ method: 'HEAD', key: writerKey })
+      return Date.parse(headers.date ?? '') - Date.parse(headers['last-modified'] ?? '')
+    } catch (error) {
+      if (isAbsence(error)) return undefined
+      throw error
+    }
+  })
 }
 
 /** The bucket as its only writer sees it: conditions are decided here, one write of a key at a time. */

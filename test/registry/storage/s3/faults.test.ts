@@ -52,6 +52,18 @@ describe.skipIf(product === undefined)(
       }
     })
 
+    it('a fault while the server is tried is not taken for a lack of it', async () => {
+      const modes = new Set<string>()
+      const tryOften = async () => {
+        for (let i = 0; i < 15; i++) {
+          await using store = await open()
+          modes.add(store.findings.mode)
+        }
+      }
+      await Promise.all([tryOften(), tryOften(), tryOften()])
+      expect([...modes]).toEqual(['full'])
+    })
+
     it('had faults of every kind', () => {
       expect(Math.min(...Object.values(proxy.faults))).toBeGreaterThan(0)
     })
