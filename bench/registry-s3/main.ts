@@ -86,9 +86,9 @@ async function times(server: TestS3Server, rivals: readonly Rival[]): Promise<vo
       ])
     }
   }
-  for (const [title, sizes, runs] of [
-    ['1 MB', small, 15],
-    ['100 MB', large, 3],
+  for (const [title, sizes, runs, pulls] of [
+    ['1 MB', small, 15, 45],
+    ['100 MB', large, 3, 11],
   ] as const) {
     const images = Array.from({ length: runs }, (_, run) =>
       newImage(`p${sizes.length}-${run}`, sizes),
@@ -96,7 +96,7 @@ async function times(server: TestS3Server, rivals: readonly Rival[]): Promise<vo
     await measure(`image of ${title}, push`, runs, (port, run) => push(port, images[run] as Image))
     const image = newImage('pull', sizes)
     for (const { port } of running) await push(port, image)
-    await measure(`image of ${title}, pull`, runs, port => pull(port, image))
+    await measure(`image of ${title}, pull`, pulls, port => pull(port, image))
   }
   console.log(
     table(['', ...rivals.flatMap(({ name }, i) => (i === 0 ? [name] : [name, 'ratio']))], rows),
