@@ -20,17 +20,12 @@ import { type Item, itemsOf } from './copy-items.ts'
 import { makeLayer } from './new-layer.ts'
 import { openedContext, openResult } from './open-source.ts'
 import { type Owner, ownerIn } from './owner.ts'
-import { packedCopy } from './packed-copy.ts'
+import { type PackContext, packedCopy } from './packed-copy.ts'
 import { isDirectory, isRegularFile } from './source-tree.ts'
-import type { StepWorld } from './step-world.ts'
 
-export interface CopyContext {
-  readonly nodeId: string
-  readonly parent: StepResult
+export interface CopyContext extends PackContext {
   /** What it reads from; absent: the build context or a named one. */
   readonly source: StepResult | undefined
-  readonly world: StepWorld
-  readonly signal: AbortSignal
 }
 
 export async function executeCopy(step: CopyStep, context: CopyContext): Promise<StepResult> {

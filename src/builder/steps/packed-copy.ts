@@ -7,24 +7,30 @@ import { openRoot } from '../../layerfs/layer/rootfs.ts'
 import { field } from '../../oci/json.ts'
 import type { CopyStep } from '../plan/step.ts'
 import type { StepResult } from '../solve/graph.ts'
-import type { CopyContext } from './copy.ts'
 import { filterOf } from './copy-filter.ts'
 import type { Item } from './copy-items.ts'
 import { packLayer } from './new-layer.ts'
 import { viewOf } from './open-source.ts'
 import { isDirectory, joinPath, type Located } from './source-tree.ts'
-import type { OpenedContext } from './step-world.ts'
+import type { OpenedContext, StepWorld } from './step-world.ts'
 
 export interface PackedSource {
   readonly items: readonly Item[]
   readonly context: OpenedContext
 }
 
+export interface PackContext {
+  readonly nodeId: string
+  readonly parent: StepResult
+  readonly world: StepWorld
+  readonly signal: AbortSignal
+}
+
 /** `undefined` for a COPY that is not like that; nothing was done. */
 export async function packedCopy(
   { dest, chown, chmod }: CopyStep,
   { items, context }: PackedSource,
-  { nodeId, parent, world, signal }: CopyContext,
+  { nodeId, parent, world, signal }: PackContext,
 ): Promise<StepResult | undefined> {
   const [item, ...others] = items
   if (item?.kind !== 'selected' || others.length > 0) return undefined

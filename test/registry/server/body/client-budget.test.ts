@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { startUpload } from './contents.ts'
-import { startRegistry, type TestRegistry } from './registry-server.ts'
+import { startUpload } from '../contents.ts'
+import { startRegistry, type TestRegistry } from '../registry-server.ts'
 
 /** A PATCH that begins to send and does not end. */
 async function begin({ port }: TestRegistry, location: string): Promise<Socket> {

@@ -1,5 +1,5 @@
 /** A fixed number of permits, given in the order they are asked for. */
-import { OciError } from '../../oci/errors.ts'
+import { OciError } from '../../../oci/errors.ts'
 
 export interface Permits {
   /** Waits for its turn; throws `unavailable` when none comes to its end for too long. Dispose to give it back. */

@@ -1,5 +1,5 @@
 /** How much of the server one client may hold: who opens connections without end locks nobody out. */
-import { ResourceError } from '../storage/resource-error.ts'
+import { ResourceError } from '../../storage/resource-error.ts'
 
 export interface ClientBudget {
   /**

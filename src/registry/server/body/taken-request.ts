@@ -9,8 +9,8 @@
  * 2. Where the body broke off the connection is broken, as Node does it; where the file failed it is
  *    given back to Node, for the reply to reach the client, and is good for nothing else.
  */
-import type { Arrived, Received, ReceiveInto, TakenBytes } from '../storage/arriving-bytes.ts'
-import { type TakenConnection, takeConnection } from '../storage/take-connection.ts'
+import type { Arrived, Received, ReceiveInto, TakenBytes } from '../../storage/arriving-bytes.ts'
+import { type TakenConnection, takeConnection } from '../../storage/take-connection.ts'
 import { goneAway, type HttpExchange, type Pace } from './http-exchange.ts'
 
 /** For fewer a thread and a new socket are not worth their start (measured). */

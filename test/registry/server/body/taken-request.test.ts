@@ -8,10 +8,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { syscalls } from '../../../src/layerfs/native/syscalls.ts'
-import { openFileObjectStore } from '../../../src/registry/storage/filesystem/file-object-store.ts'
-import { content, startUpload } from './contents.ts'
-import { startRegistry, type TestRegistry } from './registry-server.ts'
+import { syscalls } from '../../../../src/layerfs/native/syscalls.ts'
+import { openFileObjectStore } from '../../../../src/registry/storage/filesystem/file-object-store.ts'
+import { content, startUpload } from '../contents.ts'
+import { startRegistry, type TestRegistry } from '../registry-server.ts'
 
 const size = 3_000_000
 const blob = content(randomBytes(size))

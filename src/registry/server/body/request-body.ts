@@ -8,7 +8,7 @@
  *    is no limit to the whole: a 100 GB layer over a slow line is fine.
  */
 import type { IncomingMessage } from 'node:http'
-import type { ArrivingBytes, TakenBytes } from '../storage/arriving-bytes.ts'
+import type { ArrivingBytes, TakenBytes } from '../../storage/arriving-bytes.ts'
 import type { ClientBudget } from './client-budget.ts'
 import { goneAway, type HttpExchange, type Pace } from './http-exchange.ts'
 import type { TakeBody } from './taken-request.ts'

@@ -1,7 +1,7 @@
 /** One request on its connection, as far as its body needs it. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { OciError } from '../../oci/errors.ts'
+import { OciError } from '../../../oci/errors.ts'
 
 export interface HttpExchange {
   readonly req: IncomingMessage
