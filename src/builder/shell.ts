@@ -7,8 +7,8 @@ import type { SandboxSpec } from '../layerfs/sandbox/spec.ts'
 import { OciError } from '../oci/errors.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instruction.ts'
 import type { Dockerfile } from './dockerfile/parse.ts'
-import { splitStages } from './plan/split-stages.ts'
-import { isStageCalled, type StepPlace } from './step-place.ts'
+import { type Stage, splitStages } from './plan/split-stages.ts'
+import { instructionsAt, type StepPlace } from './step-place.ts'
 
 export interface ShellRequest {
   /** The step's own sandbox: its files so far, mounts, environment, user and limits. */
@@ -53,33 +53,29 @@ export interface ShellBuild {
 /** The Dockerfile up to `place`, and a shell after it. Throws `not-found`. */
 export function withShell(dockerfile: Dockerfile, place: StepPlace): ShellBuild {
   const { stages } = splitStages(dockerfile)
-  const stage = stages.find(
-    stage =>
-      (place.stage === undefined || isStageCalled(stage, place.stage)) &&
-      (place.line === undefined || isWithin([stage.from, ...stage.instructions], place.line)),
-  )
-  if (stage === undefined) {
-    const names = stages.map(({ index, from }) => from.as ?? String(index)).join(', ')
-    throw new OciError('not-found', `The Dockerfile has no such stage or line`, {
-      hint: `Its stages: ${names}; name a place as STAGE, STAGE:LINE or :LINE`,
-    })
+  for (const stage of stages) {
+    const last = instructionsAt(stage, place).at(-1)
+    if (last === undefined) continue
+    const end = dockerfile.instructions.indexOf(last) + 1
+    const instructions = [...dockerfile.instructions.slice(0, end), shellAfter(last)]
+    return { dockerfile: { ...dockerfile, instructions }, target: String(stage.index) }
   }
-  const own = [stage.from, ...stage.instructions]
-  const { line = Number.POSITIVE_INFINITY } = place
-  const last = own.findLast(({ span }) => span.startLine <= line) ?? stage.from
-  const end = dockerfile.instructions.indexOf(last) + 1
-  const instructions = [...dockerfile.instructions.slice(0, end), shellAfter(last)]
-  return { dockerfile: { ...dockerfile, instructions }, target: String(stage.index) }
+  throw notFound(stages, place)
 }
 
-function isWithin(own: readonly Instruction[], line: number): boolean {
-  const [first, last] = [own[0], own.at(-1)]
-  return (
-    first !== undefined &&
-    last !== undefined &&
-    first.span.startLine <= line &&
-    line <= last.span.endLine
-  )
+function notFound(stages: readonly Stage[], { line = 0, ...place }: StepPlace): OciError {
+  const names = stages.map(({ index, from }) => from.as ?? String(index)).join(', ')
+  const starts = stages.flatMap(stage => instructionsAt(stage, place)).map(startOf)
+  const around = [starts.findLast(start => start < line), starts.find(start => start > line)]
+  const nearest = around.filter(start => start !== undefined).join(' and ')
+  const there = line === 0 || nearest === '' ? '' : `; the nearest instructions are at ${nearest}`
+  return new OciError('not-found', 'The Dockerfile has no such stage or line', {
+    hint: `Its stages: ${names}${there}. Name a place as STAGE, STAGE:LINE or :LINE`,
+  })
+}
+
+function startOf({ span }: Instruction): number {
+  return span.startLine
 }
 
 /** With the mounts and rights of the RUN that it stands behind. */

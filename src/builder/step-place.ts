@@ -1,4 +1,6 @@
 /** How people name steps: `build`, `build:12`, `:12` — a stage, a line of it, a line of the file. */
+import type { Instruction } from './dockerfile/instruction.ts'
+import type { Stage } from './plan/split-stages.ts'
 import type { StepSource } from './solve/graph.ts'
 
 export interface StepPlace {
@@ -24,8 +26,19 @@ interface NamedStage {
 }
 
 /** By its name, its number, or as a build shows one that has no name. */
-export function isStageCalled({ index, from }: NamedStage, name: string): boolean {
+function isStageCalled({ index, from }: NamedStage, name: string): boolean {
   return name === String(index) || name === (from.as ?? `stage-${index}`)
+}
+
+/**
+ * What a place means of a stage: all of it, or the instruction that its line is a part of. A line
+ * between two is neither's.
+ */
+export function instructionsAt(stage: Stage, { stage: name, line }: StepPlace): Instruction[] {
+  if (name !== undefined && !isStageCalled(stage, name)) return []
+  return [stage.from, ...stage.instructions].filter(
+    ({ span }) => line === undefined || (span.startLine <= line && line <= span.endLine),
+  )
 }
 
 /** Whether a step stands there. */

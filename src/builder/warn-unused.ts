@@ -4,8 +4,8 @@ import { suggest } from '../oci/suggest.ts'
 import type { BuildRequest, BuildWorld } from './build-request.ts'
 import type { Dockerfile } from './dockerfile/parse.ts'
 import { unusedBuildArgs } from './plan/build-args.ts'
-import { type Stage, splitStages } from './plan/split-stages.ts'
-import { isStageCalled, parseStepPlace, type StepPlace } from './step-place.ts'
+import { splitStages } from './plan/split-stages.ts'
+import { instructionsAt, parseStepPlace } from './step-place.ts'
 
 /** A misspelt name is the likeliest reason (A06, K10). */
 export function warnUnused(
@@ -23,18 +23,9 @@ export function warnUnused(
   const { stages } = splitStages(dockerfile)
   for (const text of rerun === 'all' ? [] : rerun) {
     const place = parseStepPlace(text)
-    if (place !== undefined && stages.some(stage => hasPlace(stage, place))) continue
+    if (place !== undefined && stages.some(stage => instructionsAt(stage, place).length > 0))
+      continue
     const what = `no-cache-filter "${printable(text)}"`
     emit({ kind: 'warning', message: `${what} is no stage or step of the Dockerfile` })
   }
-}
-
-function hasPlace(stage: Stage, { stage: name, line }: StepPlace): boolean {
-  return (
-    (name === undefined || isStageCalled(stage, name)) &&
-    (line === undefined ||
-      [stage.from, ...stage.instructions].some(
-        ({ span }) => span.startLine <= line && line <= span.endLine,
-      ))
-  )
 }

@@ -45,6 +45,7 @@ test('shell opens one after any line or stage, from the cache, and leaves nothin
       'RUN echo 1 > /first',
       'RUN mkdir /t && echo 2 > /t/second',
       'USER 5',
+      '# between two instructions',
       'FROM busybox AS two',
       'RUN false',
     ].join('\n'),
@@ -55,10 +56,13 @@ test('shell opens one after any line or stage, from the cache, and leaves nothin
   expect({ code: second.code, stdout: second.stdout }).toEqual({ code: 3, stdout: '1\n2\n5\n' })
   const first = await shell('one:2', 'ls -d /t; rm /first; id -u\n')
   expect({ code: first.code, stdout: first.stdout }).toEqual({ code: 0, stdout: '0\n' })
-  expect((await shell(':5', 'ls /first\n')).code).toBe(1)
+  expect((await shell(':6', 'ls /first\n')).code).toBe(1)
   expect((await shell('two', '')).stderr).toContain('exit code: 1')
   const none = await shell('three', '')
-  expect(none.stderr).toContain('Its stages: one, two')
+  expect(none.stderr).toContain('Its stages: one, two. Name')
+  const between = await shell('one:5', 'ls\n')
+  expect(between.stderr).toContain('Its stages: one, two; the nearest instructions are at 4. Name')
+  expect(first.stderr).not.toContain('not cached')
   expect((await store.tsbuild(['shell', '--help'])).stdout).not.toContain('--push')
 })
 

@@ -22,7 +22,7 @@ import type { StepCache, StepRecord } from './step-cache.ts'
 export interface Executor<Work> {
   /**
    * What the step's result depends on; `undefined` when it has no key (a base image, whose result
-   * is its identity).
+   * is its identity, and a shell, which gives none).
    */
   keyParts(
     node: Node<Work>,

@@ -4,7 +4,7 @@
 import type { DiffId } from '../../oci/digest.ts'
 import { unreachable } from '../../oci/errors.ts'
 import { atSpanAsync, type Place } from '../dockerfile/error.ts'
-import type { CopyStep, RunStep, WorkdirStep } from '../plan/step.ts'
+import type { CopyStep, RunStep, Step, WorkdirStep } from '../plan/step.ts'
 import type { KeyParts, Node, StepResult } from '../solve/graph.ts'
 import type { Executor } from '../solve/solver.ts'
 import { executeCopy } from './copy.ts'
@@ -35,7 +35,7 @@ export function stepExecutor(world: StepWorld): Executor<Work> {
   return {
     keyParts: async (node, inputs, signal) => {
       const { work } = node
-      if (work.kind !== 'step') return undefined
+      if (work.kind !== 'step' || isShell(work.step)) return undefined
       return atSpanAsync(work.place, () => keyOf(node, work.step, { inputs, world, signal }))
     },
     execute: async (node, inputs, signal) => {
@@ -48,6 +48,11 @@ export function stepExecutor(world: StepWorld): Executor<Work> {
     },
     mayReuse: ({ work }) => work.kind === 'step' && work.rerun === 'never',
   }
+}
+
+/** It gives no result, so nothing is kept of it, and two at once do not wait for each other. */
+function isShell(step: Step): boolean {
+  return step.kind === 'run' && step.isShell === true
 }
 
 interface StepInputs {
