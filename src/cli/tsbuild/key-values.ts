@@ -8,7 +8,19 @@ export function parseSettings<Key extends string>(
   text: string,
   keys: readonly Key[],
 ): ReadonlyMap<Key, string> {
-  return settingsFrom(splitFields(text), keys, `flag --${flag} "${text}"`)
+  return settingsFrom(splitFields(text), keys, flagNamed(flag, text))
+}
+
+/** A flag as errors name it, which end up in logs: without the keys to a bucket that it may hold. */
+export function flagNamed(flag: string, text: string): string {
+  const fields = splitFields(text)
+  const shown = fields.map(withoutSecret)
+  return `flag --${flag} "${shown.some((one, i) => one !== fields[i]) ? shown.join(',') : text}"`
+}
+
+/** By a part of the name: a misspelt setting is as secret. */
+function withoutSecret(fieldText: string): string {
+  return fieldText.replace(/^([^=]*(?:secret|token|password)[^=]*=).+$/is, '$1***')
 }
 
 /** As {@link parseSettings}, of fields that were split before; `subject` is what errors are about. */
@@ -25,7 +37,7 @@ export function settingsFrom<Key extends string>(
     if (key === undefined || equals === -1) {
       const meant = suggest(name, keys)
       throw usageError(
-        `Cannot use ${subject}: expected ${keys.map(known => `${known}=…`).join(', ')}, got "${fieldText}"`,
+        `Cannot use ${subject}: expected ${keys.map(known => `${known}=…`).join(', ')}, got "${withoutSecret(fieldText)}"`,
         meant === undefined ? undefined : `Did you mean ${meant}=?`,
       )
     }

@@ -73,6 +73,17 @@ describe('--cache-from and --cache-to', () => {
   })
 
   test.each([
+    'type=s3,secret_access_key=hush,session_token=hush,mode=max',
+    'type=s3,bucket=abc,"secret_access_key=hush,hush",name=../a',
+    'type=s3,bucket=abc,secret_acess_key=hush',
+    'type=s3,bucket=abc,secret_access_key=hush,mode=all',
+  ])('--cache-to %s is refused without its secrets', text => {
+    const said = () => parseCacheTo([text], world)
+    expect(said).toThrow(/=\*\*\*/)
+    expect(said).not.toThrow('hush')
+  })
+
+  test.each([
     ['type=inline', 'got "inline"'],
     ['type=local,dest=/x', 'src=…'],
     ['type=local,src=/x,digest=sha256:1', 'digest'],

@@ -9,7 +9,7 @@ import type { RegistryClient } from '../../../registry/client/client.ts'
 import { usageError } from '../../cli-error.ts'
 import { parseAs } from '../../flags/flag-values.ts'
 import type { EnvironmentLookup } from '../../flags/flags.ts'
-import { settingsFrom, splitFields } from '../key-values.ts'
+import { flagNamed, settingsFrom, splitFields } from '../key-values.ts'
 import { s3Place } from './s3-flag.ts'
 
 export interface CacheWorld {
@@ -36,7 +36,7 @@ const elsewhere: Readonly<Record<string, string>> = {
 
 /** A bare name is a repository's. Throws a usage error for a type, or a setting, that there is not. */
 export function parseCacheFlag(flag: string, text: string, types: CacheTypes): CacheFlag {
-  const subject = `flag --${flag} "${text}"`
+  const subject = flagNamed(flag, text)
   if (!text.includes('=')) {
     return { subject, type: 'registry', settings: new Map([['ref', text]]) }
   }
