@@ -25,16 +25,17 @@
  * leaves is unlocked, and the next {@link openStore} discards it. What nothing refers to is removed
  * while others go on; what they found or made is theirs until they end (content/leases.ts).
  */
-import { chmodSync, readFileSync, realpathSync, rmSync, statfsSync, statSync } from 'node:fs'
+import { chmodSync, realpathSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { OciError, printable } from '../oci/errors.ts'
 import { systemReason } from '../oci/system-error.ts'
-import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from './content/atomic-file.ts'
+import { ignoreMissing, makeDirectory, writeFileAtomic } from './content/atomic-file.ts'
 import type { ContentStore } from './content/content-store.ts'
 import { sweepIngests } from './content/directory-ingest.ts'
 import { openContentStore } from './content/directory-store.ts'
 import { tryLock } from './content/file-lock.ts'
 import { type Held, type Leases, openLeases } from './content/leases.ts'
+import { filesIn, readOwnText } from './content/own-files.ts'
 import { openRecords, type Records } from './content/records.ts'
 import { type ImageStore, openImageStore } from './image/image-store.ts'
 import { type LayerBlobs, openLayerBlobs } from './image/layer-blobs.ts'
@@ -134,7 +135,7 @@ async function makeRoot(directory: string): Promise<string> {
 
 async function assertVersion(root: string): Promise<void> {
   const path = join(root, 'version')
-  const found = readVersion(path)
+  const found = readOwnText(path)?.trim()
   if (found === layoutVersion) return
   if (found === undefined || found === '') return writeFileAtomic(path, `${layoutVersion}\n`)
   throw new OciError(
@@ -142,14 +143,6 @@ async function assertVersion(root: string): Promise<void> {
     `Cannot open store "${printable(root)}": expected layout version ${layoutVersion}, found "${printable(found)}"`,
     { hint: 'use another directory (TSBUILD_ROOT), or the program that made this one' },
   )
-}
-
-function readVersion(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8').trim()
-  } catch (error) {
-    return ignoreMissing(error)
-  }
 }
 
 function compose(root: string, leases: Leases): Store {
@@ -207,7 +200,7 @@ function isAlmostFull(root: string): boolean {
 
 /** Lock files are made by who waits: removing one is safe for who holds it (file-lock.ts, 2). */
 async function sweepLocks(directory: string): Promise<void> {
-  for (const name of await namesIn(directory)) {
+  for (const name of filesIn(directory)) {
     const path = join(directory, name)
     try {
       if (Date.now() - statSync(path).mtimeMs < lockAgeMs) continue

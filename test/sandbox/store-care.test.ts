@@ -10,9 +10,10 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -84,6 +85,30 @@ describeWith(['root', 'busybox'], 'the care of a store', () => {
       /** The names in a directory of the store. */
       list: (...path: string[]) => readdirSync(join(store, ...path)),
     }
+  }
+
+  /** Puts what is none of ours into the folders of a store; which paths `fsck` has to name. */
+  function plant(store: string, put: (path: string) => void): string[] {
+    const hex = 'a'.repeat(64)
+    const [build = ''] = readdirSync(join(store, 'builds'))
+    const folders = ['images', 'layers', 'locks', 'leases', 'blobs/sha256', 'records/step']
+    const foreign = [
+      ...[...folders, `builds/${build}`].flatMap(each => [`${each}/foreign`, `${each}/${hex}`]),
+      ...[`images/${hex}.json`, `records/step/${hex}.json`, `ingest/sha256-${hex}`, 'blobs/other'],
+    ]
+    for (const path of foreign) {
+      put(join(store, path))
+      // Old enough to be swept.
+      execFileSync('touch', ['-h', '-d', '3 days ago', join(store, path)])
+    }
+    // Where a directory belongs, another is told by what is in it.
+    for (const folder of ['snapshots', 'active', 'tmp', 'containers', 'mounts', 'volumes']) {
+      mkdirSync(join(store, folder), { recursive: true })
+      const path = join(folder, 'foreign')
+      execFileSync('mkfifo', [join(store, path)])
+      foreign.push(path)
+    }
+    return foreign
   }
 
   /** Changes a byte in the middle of a file that nobody may write to. */
@@ -254,6 +279,32 @@ describeWith(['root', 'busybox'], 'the care of a store', () => {
     expect(list()).toContain('notes.txt')
     rmSync(join(store, 'notes.txt'))
     expect(works('fsck')).toContain('No faults\n')
+  })
+
+  test.each([
+    ['directory', (path: string) => mkdirSync(join(path, 'x'), { recursive: true })],
+    ['link to nowhere', (path: string) => symlinkSync('/nowhere', path)],
+    ['link to itself', (path: string) => symlinkSync(basename(path), path)],
+    ['FIFO', (path: string) => execFileSync('mkfifo', [path])],
+  ] as const)('a %s in the folders of a store stops nothing, and is told', (_, put) => {
+    const { store, works, tsrun, tsbuild } = built('foreign')
+    const foreign = plant(store, put)
+    for (const args of [['images'], ['ps', '-a'], ['df'], ['volume', 'ls'], ['mount']])
+      works(...args)
+    expect(works('run', '--rm', '--network', 'none', 'app', 'cat', '/one')).toBe('one\n')
+    expect(tsbuild('-q', '--no-cache', '--network', 'none', 'context').status).toBe(0)
+    for (const args of [['history'], ['why'], ['logs', '2'], ['du']]) {
+      expect(tsbuild(...args).status).toBe(0)
+    }
+    for (const flags of [['--quick'], []]) {
+      const { status, stdout } = tsrun('fsck', ...flags)
+      expect(status).toBe(1)
+      for (const path of foreign) expect(stdout).toContain(`fault  ${path} `)
+    }
+    works('prune', '--force')
+    works('fsck', '--repair')
+    expect(works('fsck')).toContain('No faults\n')
+    expect(works('images')).toContain('app')
   })
 
   test('a container whose layers are gone is told', () => {

@@ -1,9 +1,15 @@
 /** The builds that a store remembers: the latest ones, with the whole output of their steps. */
-import { createReadStream, rmdirSync, statSync, unlinkSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { createReadStream, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { ignoreMissing, namesIn } from '../../layerfs/content/atomic-file.ts'
+import { ignoreMissing } from '../../layerfs/content/atomic-file.ts'
 import { tryLock } from '../../layerfs/content/file-lock.ts'
+import {
+  directoriesIn,
+  filesIn,
+  ownFileSize,
+  readOwnText,
+} from '../../layerfs/content/own-files.ts'
+import { removePath } from '../../layerfs/layer/remove-tree.ts'
 import type { Store } from '../../layerfs/store.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { type RecordedBuild, readRecord } from './build-record.ts'
@@ -40,12 +46,12 @@ export async function listBuilds(store: HistoryStore): Promise<RecordedBuild[]> 
 }
 
 async function idsOf(store: HistoryStore): Promise<string[]> {
-  return (await namesIn(buildsDirectory(store))).filter(isBuildId).reverse()
+  return directoriesIn(buildsDirectory(store)).filter(isBuildId).reverse()
 }
 
 async function readBuild(store: HistoryStore, id: string): Promise<RecordedBuild | undefined> {
   const path = join(directoryOf(store, id), 'events.jsonl')
-  const text = await readFile(path, 'utf8').catch(ignoreMissing)
+  const text = readOwnText(path)
   if (text === undefined) return undefined
   try {
     return readRecord(text, isRunning(store, id))
@@ -87,8 +93,7 @@ export async function openLog(
   number: number,
 ): Promise<AsyncIterable<Uint8Array> | undefined> {
   const path = join(directoryOf(store, id), `${number}.log`)
-  const info = await stat(path).catch(ignoreMissing)
-  return info === undefined ? undefined : createReadStream(path)
+  return ownFileSize(path) === undefined ? undefined : createReadStream(path)
 }
 
 /** Idempotent. Throws `conflict` for a build that runs. */
@@ -99,9 +104,7 @@ export async function removeBuild(store: HistoryStore, id: string): Promise<void
   }
   const directory = directoryOf(store, id)
   try {
-    // It has files alone.
-    for (const name of await namesIn(directory)) unlinkSync(join(directory, name))
-    rmdirSync(directory)
+    removePath(directory)
   } catch (error) {
     ignoreMissing(error)
   }
@@ -124,12 +127,12 @@ export async function pruneBuilds(store: HistoryStore): Promise<void> {
 }
 
 async function hasOutput(directory: string): Promise<boolean> {
-  return (await namesIn(directory)).some(name => name.endsWith('.log'))
+  return filesIn(directory).some(name => name.endsWith('.log'))
 }
 
 async function sizeOf(directory: string): Promise<number> {
   let bytes = 0
-  for (const name of await namesIn(directory)) {
+  for (const name of filesIn(directory)) {
     bytes += statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0
   }
   return bytes

@@ -6,9 +6,9 @@
 import { randomUUID } from 'node:crypto'
 import {
   createWriteStream,
+  lstatSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -179,8 +179,8 @@ export async function sweepTemporaries(directory: string, now = Date.now()): Pro
   for (const name of await namesIn(directory)) {
     if (!isTemporary(name)) continue
     const path = join(directory, name)
-    const modified = statSync(path, { throwIfNoEntry: false })?.mtimeMs
-    if (modified !== undefined && now - modified > abandonedAfterMs) await rm(path, { force: true })
+    const found = lstatSync(path, { throwIfNoEntry: false })
+    if (found?.isFile() && now - found.mtimeMs > abandonedAfterMs) await rm(path, { force: true })
   }
 }
 
@@ -190,18 +190,6 @@ export async function namesIn(directory: string): Promise<string[]> {
     return readdirSync(directory).sort()
   } catch (error) {
     return ignoreMissing(error) ?? []
-  }
-}
-
-/**
- * The whole of a small file; `undefined` when it is missing. Synchronous: by the thread pool it takes
- * five trips, each of which takes longer than the read.
- */
-export function readFileIfThere(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    return ignoreMissing(error)
   }
 }
 

@@ -16,7 +16,7 @@ import { algorithmOf, type Digest, finishDigest, hexOf } from '../../oci/digest.
 import type { Algorithm } from '../../oci/digest-hash.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { ignoreMissing, makeDirectorySynced, namesIn, syncDirectory } from './atomic-file.ts'
+import { ignoreMissing, makeDirectorySynced, syncDirectory } from './atomic-file.ts'
 import { isIntact, seemsIntact } from './blob-file.ts'
 import {
   assertExpected,
@@ -26,6 +26,7 @@ import {
   type Ingest,
 } from './content-store.ts'
 import { tryLock } from './file-lock.ts'
+import { filesIn } from './own-files.ts'
 import { type Received, receive } from './receive.ts'
 import { openAnyHash, ThreadHash } from './thread-hash.ts'
 
@@ -128,7 +129,7 @@ export async function sweepIngests(
   directory: string,
   partials: 'old' | 'all' = 'old',
 ): Promise<void> {
-  for (const name of await namesIn(directory)) {
+  for (const name of filesIn(directory)) {
     const path = join(directory, name)
     try {
       if (partials === 'old' && isPartial(name) && (await isWorthKeeping(path))) continue

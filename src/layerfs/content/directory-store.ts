@@ -9,8 +9,8 @@
  * fsync of the directory. (3) holds after kill -9 too: the first ingest of the next process removes
  * the files in ingest/ that nobody holds a lock on.
  */
-import { statSync } from 'node:fs'
-import { open, readdir, rm } from 'node:fs/promises'
+import { fstatSync } from 'node:fs'
+import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   algorithmOf,
@@ -22,7 +22,7 @@ import {
 } from '../../oci/digest.ts'
 import { type Algorithm, hexLengths } from '../../oci/digest-hash.ts'
 import { OciError } from '../../oci/errors.ts'
-import { ignoreMissing, makeDirectory, namesIn, readFileIfThere } from './atomic-file.ts'
+import { makeDirectory } from './atomic-file.ts'
 import { seemsIntact } from './blob-file.ts'
 import {
   type BlobInfo,
@@ -34,6 +34,14 @@ import {
 } from './content-store.ts'
 import { beginDownload, beginIngest, type IngestRequest, sweepIngests } from './directory-ingest.ts'
 import type { Hold } from './leases.ts'
+import {
+  directoriesIn,
+  filesIn,
+  ignoreForeign,
+  ownFileFlags,
+  ownFileSize,
+  readOwnBytes,
+} from './own-files.ts'
 
 const readSize = 256 * 1024
 
@@ -65,15 +73,16 @@ class DirectoryStore implements ContentStore {
   }
 
   #look(digest: Digest): BlobInfo | undefined {
-    const info = statSync(this.pathOf(digest), { throwIfNoEntry: false })
-    return info === undefined ? undefined : { digest, size: info.size }
+    const size = ownFileSize(this.pathOf(digest))
+    return size === undefined ? undefined : { digest, size }
   }
 
   async *open(digest: Digest, range: ByteRange = { start: 0 }): AsyncGenerator<Uint8Array> {
     await this.#hold(digest)
-    const file = await open(this.pathOf(digest), 'r').catch(ignoreMissing)
+    const file = await open(this.pathOf(digest), ownFileFlags).catch(ignoreForeign)
     if (file === undefined) throw notFound(digest)
     await using _closed = file
+    if (!fstatSync(file.fd).isFile()) throw notFound(digest)
     const end = range.end ?? Number.MAX_SAFE_INTEGER
     for (let position = range.start; position < end; ) {
       const length = Math.min(readSize, end - position)
@@ -96,7 +105,7 @@ class DirectoryStore implements ContentStore {
         `Cannot read blob ${digest} at once: it has ${info.size} bytes, more than ${maxSize}`,
       )
     }
-    const bytes = readFileIfThere(this.pathOf(digest))
+    const bytes = readOwnBytes(this.pathOf(digest))
     if (bytes === undefined) throw notFound(digest)
     assertUndamaged(bytes, digest)
     return bytes
@@ -126,9 +135,9 @@ class DirectoryStore implements ContentStore {
   }
 
   async *list(): AsyncGenerator<BlobInfo> {
-    for (const algorithm of await namesIn(join(this.#root, 'blobs'))) {
+    for (const algorithm of directoriesIn(join(this.#root, 'blobs'))) {
       if (!isAlgorithm(algorithm)) continue
-      for (const hex of await readdir(join(this.#root, 'blobs', algorithm))) {
+      for (const hex of filesIn(join(this.#root, 'blobs', algorithm))) {
         if (hex.length !== hexLengths[algorithm] || !/^[0-9a-f]+$/.test(hex)) continue
         const info = this.#look(parseDigest(`${algorithm}:${hex}`))
         if (info !== undefined) yield info

@@ -15,6 +15,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../../oci/errors.ts'
 import { syscalls } from '../native/syscalls.ts'
 import { inDirectory, removeFile } from './atomic-file.ts'
+import { ownFileFlags } from './own-files.ts'
 
 export type LockMode = 'shared' | 'exclusive'
 
@@ -85,7 +86,7 @@ export function tryAcquireLock(path: string, mode: LockMode): FileLock | undefin
 
 /** The lock on an existing file or directory; `undefined` when it is held. Throws ENOENT. */
 export function tryLock(path: string, mode: LockMode): FileLock | undefined {
-  return lockOpened(path, openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW), mode)
+  return lockOpened(path, openSync(path, ownFileFlags), mode)
 }
 
 /** Locks what `fd` has open, closing it when another holds the lock or on any failure. */

@@ -19,7 +19,7 @@
  * may need is known, and the rest goes at once.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
 import {
@@ -33,8 +33,9 @@ import {
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
 import { syscalls } from '../native/syscalls.ts'
-import { ignoreMissing, makeDirectory, namesIn, removeFile } from './atomic-file.ts'
+import { ignoreMissing, makeDirectory, removeFile } from './atomic-file.ts'
 import { acquireLock, type FileLock, tryAcquireLock, tryLock } from './file-lock.ts'
+import { filesIn, readOwnText } from './own-files.ts'
 
 /** `layer`: what is remembered of it. `image`: all that it consists of. */
 export type Thing =
@@ -166,14 +167,14 @@ class FileLeases implements Leases {
     const all: Growing = { blobs: new Set(), snapshots: new Set(), layers: new Set(), images: [] }
     for (const path of await this.#living()) {
       // The last is empty, or was cut short when the disk was full: see #write.
-      const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1)
+      const lines = (readOwnText(path) ?? '').split('\n').slice(0, -1)
       for (const line of lines) add(parseThing(line), all)
     }
     return all
   }
 
   async #living(): Promise<string[]> {
-    const paths = (await namesIn(this.#directory)).map(name => join(this.#directory, name))
+    const paths = filesIn(this.#directory).map(name => join(this.#directory, name))
     return paths.filter(path => {
       try {
         using dead = tryLock(path, 'exclusive')
@@ -188,7 +189,7 @@ class FileLeases implements Leases {
   }
 
   async sweep(): Promise<void> {
-    if ((await namesIn(this.#directory)).length === 0) return
+    if (filesIn(this.#directory).length === 0) return
     using alone = tryAcquireLock(this.#gate, 'exclusive')
     if (alone !== undefined) await this.#living()
   }

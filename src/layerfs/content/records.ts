@@ -12,17 +12,11 @@
  * pool takes ten times as long as such a read.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, statSync, utimesSync } from 'node:fs'
+import { statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import {
-  ignoreMissing,
-  namesIn,
-  readFileIfThere,
-  removeFile,
-  sweepTemporaries,
-  writeFileAtomic,
-} from './atomic-file.ts'
+import { ignoreMissing, removeFile, sweepTemporaries, writeFileAtomic } from './atomic-file.ts'
+import { filesIn, readOwnBytes, readOwnText } from './own-files.ts'
 
 export interface Record {
   readonly hex: string
@@ -57,9 +51,9 @@ export function openRecords(root: string): Records {
   const put = (path: string, data: string | Uint8Array) =>
     writeFileAtomic(path, data, { durability: 'unsynced' })
   return {
-    get: async (kind, hex) => parseOrAbsent(readText(pathOf(kind, hex))),
+    get: async (kind, hex) => parseOrAbsent(readOwnText(pathOf(kind, hex))),
     put: (kind, hex, value) => put(pathOf(kind, hex), JSON.stringify(value)),
-    getBytes: async (kind, hex) => verifiedOrAbsent(readFileIfThere(pathOf(kind, hex, 'bytes'))),
+    getBytes: async (kind, hex) => verifiedOrAbsent(readOwnBytes(pathOf(kind, hex, 'bytes'))),
     putBytes: (kind, hex, bytes) =>
       put(pathOf(kind, hex, 'bytes'), Buffer.concat([sumOf(bytes), bytes])),
     touch: async (kind, hex) => touch(pathOf(kind, hex)),
@@ -93,13 +87,13 @@ function directoryOf(root: string, kind: string): string {
 async function* listRecords(directory: string): AsyncGenerator<Record> {
   await sweepTemporaries(directory)
   let read = 0
-  for (const name of await namesIn(directory)) {
+  for (const name of filesIn(directory)) {
     const isJson = name.endsWith(suffixes.json)
     if (!isJson && !name.endsWith(suffixes.bytes)) continue
     // Others have their turn.
     if (++read % readAtOnce === 0) await setImmediate()
     const path = join(directory, name)
-    const value = isJson ? parseOrAbsent(readText(path)) : undefined
+    const value = isJson ? parseOrAbsent(readOwnText(path)) : undefined
     const info = statSync(path, { throwIfNoEntry: false })
     if ((isJson && value === undefined) || info === undefined) continue
     yield { hex: name.slice(0, name.indexOf('.')), value, usedAt: info.mtime }
@@ -107,19 +101,6 @@ async function* listRecords(directory: string): AsyncGenerator<Record> {
 }
 
 const readAtOnce = 32
-
-/**
- * Node reads text in one call, and bytes in four; an error takes as long as all of them, and most
- * records that a build asks for are absent.
- */
-function readText(path: string): string | undefined {
-  if (!existsSync(path)) return undefined
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    return ignoreMissing(error)
-  }
-}
 
 function parseOrAbsent(text: string | undefined): unknown {
   if (text === undefined) return undefined

@@ -4,7 +4,7 @@
  * Others go on meanwhile. What is looked at is held while it is (content/leases.ts), so that nothing
  * is called damaged that is being removed, and let go of before the next, so that it can be.
  */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Descriptor } from '../../oci/descriptor.ts'
 import {
@@ -21,6 +21,7 @@ import { parseImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
 import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
 import type { BlobInfo } from '../content/content-store.ts'
+import { readOwnText } from '../content/own-files.ts'
 import type { Store } from '../store.ts'
 import { filesFault } from './check-files.ts'
 import { walkImage } from './image-graph.ts'
@@ -144,17 +145,17 @@ async function* checkUsers({ root, snapshots, letGo }: Store): AsyncGenerator<Fi
   for (const directory of ['containers', 'mounts']) {
     for (const name of await namesIn(join(root, directory))) {
       const path = join(directory, name)
-      const parent = await parentOf(join(root, path))
+      const parent = parentOf(join(root, path))
       if (parent === undefined || (await snapshots.find(parent)) !== undefined) continue
       // The container may have been removed, and then what it was built on.
-      if ((await parentOf(join(root, path))) !== undefined) yield { kind: 'orphan', path, parent }
+      if (parentOf(join(root, path)) !== undefined) yield { kind: 'orphan', path, parent }
     }
     letGo()
   }
 }
 
-async function parentOf(user: string): Promise<ChainId | undefined> {
-  const text = await readFile(join(user, 'parent'), 'utf8').catch(ignoreMissing)
+function parentOf(user: string): ChainId | undefined {
+  const text = readOwnText(join(user, 'parent'))
   return text === undefined || text === '' ? undefined : parseChainId(text)
 }
 

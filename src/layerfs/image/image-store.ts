@@ -17,12 +17,12 @@ import { formatReference, parseReference, type Reference } from '../../oci/refer
 import {
   isTemporary,
   namesIn,
-  readFileIfThere,
   sweepTemporaries,
   syncDirectory,
   writeFileAtomic,
 } from '../content/atomic-file.ts'
 import type { Hold } from '../content/leases.ts'
+import { readOwnBytes, readOwnText } from '../content/own-files.ts'
 
 export interface ImageRecord {
   /** Absent: an image that was built or loaded without a name. */
@@ -75,7 +75,7 @@ export function openImageStore(directory: string, hold: Hold = async () => false
       const path = pathOf(nameOf(record))
       const text = encodeRecord(record)
       // It was synced when it was written.
-      if (readFileIfThere(path)?.toString() === text) return
+      if (readOwnText(path) === text) return
       await writeFileAtomic(path, text)
     },
     remove: async record => {
@@ -120,7 +120,7 @@ function encodeRecord({ reference, target }: ImageRecord): string {
 
 /** A record that a power failure damaged is absent: the image can be pulled or built again. */
 function readRecord(path: string): ImageRecord | undefined {
-  const bytes = readFileIfThere(path)
+  const bytes = readOwnBytes(path)
   if (bytes === undefined) return undefined
   try {
     const node = parseJson('image record', bytes)

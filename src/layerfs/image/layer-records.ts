@@ -10,8 +10,9 @@ import { type Descriptor, descriptorFrom } from '../../oci/descriptor.ts'
 import { type DiffId, hexOf } from '../../oci/digest.ts'
 import { hasCode } from '../../oci/errors.ts'
 import { asArray, asString, member, parseJson } from '../../oci/json.ts'
-import { namesIn, readFileIfThere, writeFileAtomic } from '../content/atomic-file.ts'
+import { writeFileAtomic } from '../content/atomic-file.ts'
 import { withLock } from '../content/file-lock.ts'
+import { filesIn, readOwnBytes } from '../content/own-files.ts'
 
 export interface LayerRecord {
   /** `received` from a registry or an archive, or `made` here from a snapshot. */
@@ -21,7 +22,7 @@ export interface LayerRecord {
 
 /** Latest first; none when there is no record, or a damaged one. */
 export async function readLayerRecords(directory: string, diffId: DiffId): Promise<LayerRecord[]> {
-  const bytes = readFileIfThere(pathOf(directory, diffId))
+  const bytes = readOwnBytes(pathOf(directory, diffId))
   if (bytes === undefined) return []
   try {
     return asArray(parseJson('layer record', bytes)).map(node => ({
@@ -64,7 +65,7 @@ export async function removeOtherRecords(
   layers: ReadonlySet<DiffId>,
 ): Promise<void> {
   const kept = new Set([...layers].map(layer => pathOf(directory, layer)))
-  for (const name of await namesIn(directory)) {
+  for (const name of filesIn(directory)) {
     const path = join(directory, name)
     if (!kept.has(path)) await rm(path, { force: true })
   }

@@ -16,11 +16,12 @@ import { type ChainId, chainIds, type DiffId, type Digest } from '../../oci/dige
 import { hasCode } from '../../oci/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import type { Manifest } from '../../oci/manifest.ts'
-import { ignoreMissing, namesIn } from '../content/atomic-file.ts'
+import { ignoreMissing } from '../content/atomic-file.ts'
 import type { BlobInfo, BlobReader } from '../content/content-store.ts'
 import { isPartial } from '../content/directory-ingest.ts'
 import { tryLock } from '../content/file-lock.ts'
 import type { Held } from '../content/leases.ts'
+import { filesIn } from '../content/own-files.ts'
 import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
 import type { Store } from '../store.ts'
 import { walkImage } from './image-graph.ts'
@@ -139,7 +140,7 @@ function ignoreUnreadable(error: unknown): void {
 /** What is left of downloads that nobody goes on with just now. */
 export async function discardDownloads({ root, trash }: Store): Promise<void> {
   const directory = join(root, 'ingest')
-  for (const name of await namesIn(directory)) {
+  for (const name of filesIn(directory)) {
     if (!isPartial(name)) continue
     try {
       // Who goes on with one holds its lock; who is about to sees that it has gone.

@@ -12,7 +12,7 @@
  *   bookkeeping   names, locks, records
  *   stray         what no version of this program puts there
  */
-import { readdir } from 'node:fs/promises'
+import { type Dirent, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   algorithmOf,
@@ -23,9 +23,10 @@ import {
   isAlgorithm,
 } from '../../oci/digest.ts'
 import { hexLengths } from '../../oci/digest-hash.ts'
-import { ignoreMissing, isTemporary, namesIn } from '../content/atomic-file.ts'
+import { isTemporary, namesIn } from '../content/atomic-file.ts'
 import { isPartial } from '../content/directory-ingest.ts'
 import { DiskMeter } from '../content/disk-use.ts'
+import { ignoreForeign } from '../content/own-files.ts'
 import type { SnapshotInfo } from '../snapshot/snapshotter.ts'
 import type { Store } from '../store.ts'
 import { referredTo, targetsOf } from './prune.ts'
@@ -62,7 +63,7 @@ export async function measureStore(store: Store, cached: Iterable<ChainId>): Pro
   const kinds = await kindsOf(store, cached)
   const sums = new Sums(store.root)
   sums.addDirectory('bookkeeping', '')
-  for (const name of await namesIn(store.root)) await measureEntry(name, kinds, sums)
+  for (const name of await namesIn(store.root)) measureEntry(name, kinds, sums)
   return { kinds: sums.kinds, strays: sums.strays }
 }
 
@@ -89,8 +90,13 @@ class Sums {
     this.#count(kind, this.#meter.measureOne(join(this.#root, path)))
   }
 
-  async list(path: string): Promise<string[]> {
-    return ((await readdir(join(this.#root, path)).catch(ignoreMissing)) ?? []).sort()
+  list(path: string): Dirent[] {
+    try {
+      const entries = readdirSync(join(this.#root, path), { withFileTypes: true })
+      return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
+    } catch (error) {
+      return ignoreForeign(error) ?? []
+    }
   }
 
   #count(kind: UseKind, use: KindUse): void {
@@ -171,35 +177,94 @@ const wholeKinds: Readonly<Record<string, UseKind>> = {
   volumes: 'volumes',
 }
 
-async function measureEntry(name: string, kinds: Kinds, sums: Sums): Promise<void> {
+type EntryType = 'file' | 'directory'
+
+/**
+ * What is in those folders, and what in that: anything else is nobody's. Of images/, the check tells
+ * which of its files cannot be read.
+ */
+const entryTypes: Readonly<Record<string, readonly EntryType[]>> = {
+  leases: ['file'],
+  layers: ['file'],
+  locks: ['file'],
+  builds: ['directory', 'file'],
+  records: ['directory', 'file'],
+  active: ['directory'],
+  tmp: ['directory'],
+  'cache-mounts': ['directory'],
+  containers: ['directory'],
+  mounts: ['directory'],
+  volumes: ['directory'],
+}
+
+function measureEntry(name: string, kinds: Kinds, sums: Sums): void {
   const whole = wholeKinds[name]
-  if (whole !== undefined) return sums.add(whole, name)
-  if (name === 'blobs') return measureBlobs(kinds, sums)
-  const kindOf = partKinds[name]
-  if (kindOf === undefined) return sums.add(isTemporary(name) ? 'bookkeeping' : 'stray', name)
-  sums.addDirectory('bookkeeping', name)
-  for (const part of await sums.list(name)) sums.add(kindOf(part, kinds), join(name, part))
+  const part = partKinds[name]
+  if (whole !== undefined) measureWhole(name, { kind: whole, types: entryTypes[name] }, sums)
+  else if (name === 'blobs') measureBlobs(kinds, sums)
+  else if (part !== undefined) measureParts(name, { ...part, kinds }, sums)
+  else sums.add(isTemporary(name) ? 'bookkeeping' : 'stray', name)
 }
 
-const partKinds: Readonly<Record<string, (name: string, kinds: Kinds) => UseKind>> = {
-  snapshots: (name, { snapshots }) => snapshots.get(name) ?? 'stray',
-  ingest: name => (isPartial(name) ? 'downloads' : 'working'),
+interface Whole {
+  readonly kind: UseKind
+  readonly types: readonly EntryType[] | undefined
 }
 
-async function measureBlobs({ blobs }: Kinds, sums: Sums): Promise<void> {
+function measureWhole(path: string, { kind, types = [] }: Whole, sums: Sums): void {
+  const [type, ...below] = types
+  if (type === undefined) {
+    sums.add(kind, path)
+    return
+  }
+  sums.addDirectory(kind, path)
+  for (const entry of sums.list(path)) {
+    const inside = join(path, entry.name)
+    if (isA(entry, type)) measureWhole(inside, { kind, types: below }, sums)
+    else sums.add('stray', inside)
+  }
+}
+
+function isA(entry: Dirent, type: EntryType): boolean {
+  return type === 'file' ? entry.isFile() : entry.isDirectory()
+}
+
+interface Part {
+  readonly type: EntryType
+  readonly kindOf: (name: string, kinds: Kinds) => UseKind
+}
+
+const partKinds: Readonly<Record<string, Part>> = {
+  snapshots: {
+    type: 'directory',
+    kindOf: (name, { snapshots }) => snapshots.get(name) ?? 'stray',
+  },
+  ingest: { type: 'file', kindOf: name => (isPartial(name) ? 'downloads' : 'working') },
+}
+
+function measureParts(path: string, part: Part & { kinds: Kinds }, sums: Sums): void {
+  const { type, kindOf, kinds } = part
+  sums.addDirectory('bookkeeping', path)
+  for (const entry of sums.list(path)) {
+    sums.add(isA(entry, type) ? kindOf(entry.name, kinds) : 'stray', join(path, entry.name))
+  }
+}
+
+function measureBlobs({ blobs }: Kinds, sums: Sums): void {
   const byPath = new Map([...blobs].map(([digest, kind]) => [blobPathOf(digest), kind]))
   sums.addDirectory('bookkeeping', 'blobs')
-  for (const algorithm of await sums.list('blobs')) {
+  for (const folder of sums.list('blobs')) {
+    const algorithm = folder.name
     const directory = join('blobs', algorithm)
-    if (!isAlgorithm(algorithm)) {
+    if (!isAlgorithm(algorithm) || !folder.isDirectory()) {
       sums.add('stray', directory)
       continue
     }
     sums.addDirectory('bookkeeping', directory)
-    for (const hex of await sums.list(directory)) {
-      const path = join(directory, hex)
-      const isBlob = hex.length === hexLengths[algorithm] && /^[0-9a-f]+$/.test(hex)
-      sums.add(isBlob ? (byPath.get(path) ?? 'unused') : 'stray', path)
+    for (const entry of sums.list(directory)) {
+      const path = join(directory, entry.name)
+      const isHex = entry.name.length === hexLengths[algorithm] && /^[0-9a-f]+$/.test(entry.name)
+      sums.add(isHex && entry.isFile() ? (byPath.get(path) ?? 'unused') : 'stray', path)
     }
   }
 }

@@ -10,13 +10,13 @@
  *    be handed to a child as a descriptor; however the holder dies, the container has stopped.
  * 3. A running container is not removed, and the snapshot it builds on neither.
  */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type ChainId, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
-import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { makeDirectory, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, type LockMode, tryLock } from '../content/file-lock.ts'
+import { directoriesIn, readOwnText } from '../content/own-files.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import type { RootMount } from '../mount.ts'
 import type { OverlaySnapshotter } from './overlay.ts'
@@ -122,7 +122,7 @@ class DirectoryContainers implements Containers {
   }
 
   async #below(path: string): Promise<readonly string[]> {
-    const parent = await readFile(join(path, 'parent'), 'utf8').catch(ignoreMissing)
+    const parent = readOwnText(join(path, 'parent'))
     return parent === undefined ? [] : this.#snapshots.layers(parseChainId(parent))
   }
 
@@ -135,7 +135,7 @@ class DirectoryContainers implements Containers {
 
   async get(id: string): Promise<ContainerEntry> {
     const place = this.#placeOf(id)
-    const text = await readFile(join(place.path, 'record.json'), 'utf8').catch(ignoreMissing)
+    const text = readOwnText(join(place.path, 'record.json'))
     if (text === undefined) throw notFound(id)
     return { ...place, record: parseOrAbsent(text), isRunning: this.#isRunning(place) }
   }
@@ -155,7 +155,7 @@ class DirectoryContainers implements Containers {
   }
 
   async list(): Promise<ContainerEntry[]> {
-    const entries = (await namesIn(this.#directory)).map(id =>
+    const entries = directoriesIn(this.#directory).map(id =>
       this.get(id).catch((error: unknown) => {
         // Removed since the directory was read.
         if (!hasCode(error, 'not-found')) throw error

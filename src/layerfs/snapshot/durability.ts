@@ -17,8 +17,9 @@ import { spawn } from 'node:child_process'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hexOf } from '../../oci/digest.ts'
-import { ignoreMissing, namesIn, readFileIfThere, writeFileAtomic } from '../content/atomic-file.ts'
+import { ignoreMissing, writeFileAtomic } from '../content/atomic-file.ts'
 import { withLock } from '../content/file-lock.ts'
+import { directoriesIn, readOwnText } from '../content/own-files.ts'
 import { madeOfTarIn } from './packed-layer.ts'
 import { findSnapshotRecord } from './snapshot-record.ts'
 import type { Trash } from './trash.ts'
@@ -63,7 +64,7 @@ export async function discardUnsynced(check: BootCheck): Promise<void> {
     for (const directory of await unsafeSnapshots(check.snapshots)) {
       await check.trash.discard(directory)
     }
-    for (const name of await namesIn(check.snapshots)) {
+    for (const name of directoriesIn(check.snapshots)) {
       for (const path of madeOfTarIn(join(check.snapshots, name))) await check.trash.discard(path)
     }
     await writeFileAtomic(check.stampFile, boot)
@@ -71,12 +72,12 @@ export async function discardUnsynced(check: BootCheck): Promise<void> {
 }
 
 function isChecked(check: BootCheck, boot: string): boolean {
-  return readFileIfThere(check.stampFile)?.toString() === boot
+  return readOwnText(check.stampFile) === boot
 }
 
 function bootId(): string | undefined {
   try {
-    return readFileIfThere(bootIdFile)?.toString()
+    return readOwnText(bootIdFile)
   } catch {
     return undefined
   }
@@ -86,7 +87,7 @@ function bootId(): string | undefined {
 async function unsafeSnapshots(snapshots: string): Promise<Set<string>> {
   const unsafe = new Set<string>()
   const children = new Map<string, string[]>()
-  for (const name of await namesIn(snapshots)) {
+  for (const name of directoriesIn(snapshots)) {
     const directory = join(snapshots, name)
     const info = findSnapshotRecord(directory)
     if (info === undefined || !(await isMarked(directory))) unsafe.add(directory)

@@ -11,14 +11,15 @@
  *    reboot, a kill, or an `umount` by other hands.
  * 2. Nobody gains rights by what an image contains: set-user-id bits and devices have no effect.
  */
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ChainId } from '../../oci/digest.ts'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import { asString, type JsonNode, member, parseJson } from '../../oci/json.ts'
-import { makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { makeDirectory, writeFileAtomic } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
+import { directoriesIn, readOwnBytes } from '../content/own-files.ts'
 import { copiedTree } from '../layer/copied-tree.ts'
 import { mountOverlay } from '../layer/detached-mount.ts'
 import { openAs } from '../layer/file-type.ts'
@@ -77,7 +78,7 @@ export function openImageMounts({ root, snapshots, trash }: ImageMountsPlace): I
   const list = async () => {
     const sources = mountSources()
     const mounted: MountedImage[] = []
-    for (const id of await namesIn(directory)) {
+    for (const id of directoriesIn(directory)) {
       const found = await findMounted(join(directory, id), { id, sources, trash })
       if (found !== undefined) mounted.push(found)
     }
@@ -249,14 +250,17 @@ function lockUnlessGone(path: string): FileLock | undefined {
 /** A record that a power failure damaged describes no mount: there is none after one. */
 function recordIn(path: string): Omit<MountedImage, 'id'> {
   try {
-    const node: JsonNode = parseJson('mount record', readFileSync(join(path, 'record.json')))
+    const node: JsonNode = parseJson(
+      'mount record',
+      readOwnBytes(join(path, 'record.json')) ?? Buffer.of(),
+    )
     return {
       target: asString(member(node, 'target')),
       image: asString(member(node, 'image')),
       mode: asString(member(node, 'mode')) === 'scratch' ? 'scratch' : 'read-only',
     }
   } catch (error) {
-    if (!hasCode(error, 'invalid') && !hasCode(error, 'ENOENT')) throw error
+    if (!hasCode(error, 'invalid')) throw error
     return { target: '', image: '', mode: 'read-only' }
   }
 }

@@ -16,15 +16,15 @@
  * complete directory to a name that must not exist. (1) holds because who builds on a snapshot
  * holds it (leases.ts) until that is written down, and a removal refuses what another builds on.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ChainId, hexOf, parseChainId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
-import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { DiskMeter } from '../content/disk-use.ts'
 import type { FileLock } from '../content/file-lock.ts'
 import type { Hold } from '../content/leases.ts'
+import { directoriesIn, readOwnText } from '../content/own-files.ts'
 import { emptyDiff } from '../layer/diff.ts'
 import { recordChanges } from '../layer/record-changes.ts'
 import { hasSameRoot, inheritRoot } from '../layer/settle-layer.ts'
@@ -263,7 +263,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   async bytesOf(name: ChainId): Promise<number> {
     const directory = this.#directoryOf(name)
     const path = join(directory, 'bytes')
-    const known = Number.parseInt(readIfThere(path) ?? '', 10)
+    const known = Number.parseInt(readOwnText(path) ?? '', 10)
     if (known >= 0) return known
     const { bytes } = new DiskMeter().measure(directory)
     await writeFileAtomic(path, `${bytes}\n`, { durability: 'unsynced' }).catch(() => {})
@@ -303,7 +303,7 @@ class DirectorySnapshotter implements OverlaySnapshotter {
   }
 
   async *list(): AsyncGenerator<SnapshotInfo> {
-    for (const name of await namesIn(this.#committed)) {
+    for (const name of directoriesIn(this.#committed)) {
       const info = findSnapshotRecord(join(this.#committed, name))
       if (info !== undefined) yield info
     }
@@ -358,19 +358,11 @@ function notFound(name: ChainId): OciError {
   return new OciError('not-found', `Cannot open snapshot ${name}: not in the store`)
 }
 
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    return ignoreMissing(error)
-  }
-}
-
 /** What the layers in `directory` build on. */
 async function parentsIn(directory: string): Promise<ChainId[]> {
   const parents: ChainId[] = []
   for (const key of await namesIn(directory)) {
-    const parent = await readFile(join(directory, key, 'parent'), 'utf8').catch(ignoreMissing)
+    const parent = readOwnText(join(directory, key, 'parent'))
     if (parent !== undefined && parent !== '') parents.push(parseChainId(parent))
   }
   return parents

@@ -10,8 +10,9 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ignoreMissing, inDirectory, namesIn } from '../content/atomic-file.ts'
+import { ignoreMissing, inDirectory } from '../content/atomic-file.ts'
 import { type FileLock, tryLock } from '../content/file-lock.ts'
+import { directoriesIn } from '../content/own-files.ts'
 import type { Trash } from './trash.ts'
 
 /** Disposing it discards the directory, if it is still there, and ends the ownership. */
@@ -68,7 +69,7 @@ function owned(
 
 /** Discards the directories in `parent` whose owners are gone. */
 export async function sweepOwned(parent: string, trash: Trash): Promise<void> {
-  for (const key of await namesIn(parent)) {
+  for (const key of directoriesIn(parent)) {
     const path = join(parent, key)
     using lock = lockUnlessSwept(path)
     if (lock !== undefined) await trash.discard(path)

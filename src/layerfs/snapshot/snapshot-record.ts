@@ -1,12 +1,12 @@
 /**
  * `meta.json`: what a committed snapshot's directory says about itself.
  */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ChainId, chainId, parseChainId, parseDiffId } from '../../oci/digest.ts'
 import { hasCode, OciError } from '../../oci/errors.ts'
 import { asBoolean, asSize, asString, field, member, optional, parseJson } from '../../oci/json.ts'
 import { writeFileAtomic } from '../content/atomic-file.ts'
+import { readOwnBytes } from '../content/own-files.ts'
 import type { SnapshotInfo } from './snapshotter.ts'
 
 const fileName = 'meta.json'
@@ -24,9 +24,10 @@ export async function writeSnapshotRecord(directory: string, info: SnapshotInfo)
  */
 export function findSnapshotRecord(directory: string): SnapshotInfo | undefined {
   try {
-    return parseSnapshotRecord(readFileSync(join(directory, fileName)))
+    const bytes = readOwnBytes(join(directory, fileName))
+    return bytes === undefined ? undefined : parseSnapshotRecord(bytes)
   } catch (error) {
-    if (hasCode(error, 'ENOENT') || hasCode(error, 'invalid')) return undefined
+    if (hasCode(error, 'invalid')) return undefined
     throw error
   }
 }
