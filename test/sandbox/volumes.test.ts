@@ -112,6 +112,17 @@ describe.skipIf(missing !== undefined)(`volumes${missing ? ` (${missing})` : ''}
       expect(lines('volume', 'prune', '-af', '--filter', 'label=app')).toEqual(['named'])
     })
 
+    test('outlive their record', () => {
+      tsrun('volume', 'create', 'worn')
+      writeFileSync(join(store, 'volumes/worn/_data/kept'), 'data')
+      for (const record of ['', '{"createdAt":', '[]']) {
+        writeFileSync(join(store, 'volumes/worn/volume.json'), record)
+        expect(lines('volume', 'ls', '-q')).toContain('worn')
+        expect(run('--rm', '-v', 'worn:/v', 'bb', 'cat', '/v/kept')).toBe('data')
+      }
+      expect(tsrun('volume', 'rm', 'worn').status).toBe(0)
+    })
+
     test('are counted by fsck, and nothing of them is stray', () => {
       const { status, stdout } = tsrun('fsck')
       expect(status).toBe(0)

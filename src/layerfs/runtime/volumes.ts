@@ -12,14 +12,22 @@
  *    goes with it, whoever removes that.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OciError, printable } from '../../oci/errors.ts'
 import type { RunConfig } from '../../oci/image-config.ts'
-import { asString, asStringMap, member, optional } from '../../oci/json.ts'
-import { ignoreMissing, makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
+import { asString, asStringMap, member, optional, parseJson } from '../../oci/json.ts'
+import { makeDirectory, namesIn, writeFileAtomic } from '../content/atomic-file.ts'
 import { acquireLock, withLock } from '../content/file-lock.ts'
+import { readOwnBytes } from '../content/own-files.ts'
 import { copyTree } from '../layer/copy.ts'
 import { isDirectory } from '../layer/file-type.ts'
 import { openRoot, type Root } from '../layer/rootfs.ts'
@@ -104,15 +112,27 @@ const dataOf = (directory: string): string => join(directory, '_data')
 
 async function readVolume(store: Store, name: string): Promise<Volume | undefined> {
   const directory = directoryOf(store, name)
-  const text = await readFile(join(directory, 'volume.json'), 'utf8').catch(ignoreMissing)
-  if (text === undefined) return undefined
-  const node = { document: `volume ${name}`, path: '', value: JSON.parse(text) as unknown }
-  return {
-    name,
-    path: dataOf(directory),
-    createdAt: asString(member(node, 'createdAt')),
-    labels: optional(member(node, 'labels'), asStringMap) ?? {},
-    isAnonymous: member(node, 'isAnonymous').value === true,
+  const bytes = readOwnBytes(join(directory, 'volume.json'))
+  if (bytes === undefined) return undefined
+  return { name, path: dataOf(directory), ...factsIn(bytes, directory) }
+}
+
+/** A damaged record takes no data with it: the volume is one without labels, as old as it looks. */
+function factsIn(
+  bytes: Uint8Array,
+  directory: string,
+): Pick<Volume, 'createdAt' | 'labels' | 'isAnonymous'> {
+  try {
+    const node = parseJson('volume record', bytes)
+    return {
+      createdAt: asString(member(node, 'createdAt')),
+      labels: optional(member(node, 'labels'), asStringMap) ?? {},
+      isAnonymous: member(node, 'isAnonymous').value === true,
+    }
+  } catch (error) {
+    if (!hasCode(error, 'invalid')) throw error
+    const createdAt = statSync(directory).mtime.toISOString()
+    return { createdAt, labels: {}, isAnonymous: false }
   }
 }
 
