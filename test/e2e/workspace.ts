@@ -125,9 +125,12 @@ function storeAt(root: string, env: Workspace['env']): Store {
   }
 }
 
+/** Of a server, which lives as long as its suite: soaks take hours. */
+const longestMs = 24 * 60 * 60 * 1000
+
 async function serveRegistry(flags: readonly string[], env: Workspace['env']): Promise<Registry> {
   const args = ['serve', '--addr', '127.0.0.1:0', ...flags]
-  const server = start(builtProgram('tsregistry'), args, { env, timeoutMs: 600_000 })
+  const server = start(builtProgram('tsregistry'), args, { env, timeoutMs: longestMs })
   const [, address = ''] = await server.said(/Listening on https?:\/\/(127\.0\.0\.1:\d+),/)
   return {
     address,
