@@ -291,9 +291,14 @@ async function putLink(
   const key = blobLinkKey(linking.repository, blob.digest)
   const bytes = encodeLinking(blob, linking)
   const { etag, existing } = await makeOrRescue(storage, key, bytes)
+  if (existing === undefined) {
+    // Who pushes a blob, or another who waits for it, asks for it soon.
+    storage.guesses?.set(key, { bytes, etag })
+    return etag
+  }
   const current = blobFrom(blob.digest, existing)
   const isSame = current?.key === blob.key && current.size === blob.size
-  return existing === undefined || isSame ? etag : storage.objects.put(key, bytes)
+  return isSame ? etag : storage.objects.put(key, bytes)
 }
 
 interface KeptRecord extends StoredBlob {

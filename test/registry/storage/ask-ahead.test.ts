@@ -140,6 +140,29 @@ describe('a replica that has served an image', () => {
     expect(objects.asked).toContain(blobLinkKey(repository, layer.digest))
   })
 
+  it('asks for a link and its bytes at once the first time too, of what it stored', async () => {
+    await using all = await replicas()
+    const { objects, one } = all
+    const pushed = content(randomBytes(2_000_000))
+    expect((await pushBlob(one, repository, pushed)).status).toBe(201)
+    const { get, open } = objects
+    let tell = () => {}
+    const isOpened = new Promise<void>(resolve => {
+      tell = resolve
+    })
+    objects.open = (...of) => {
+      tell()
+      return open.apply(objects, of)
+    }
+    // The link is told of once the bytes were asked for.
+    objects.get = async key => {
+      await isOpened
+      return get.call(objects, key)
+    }
+    const answer = await one.send('GET', `/v2/a/b/blobs/${pushed.digest}`)
+    expect(answer.body.equals(pushed.bytes)).toBe(true)
+  })
+
   it('asks whether a small blob is there, and has its bytes', async () => {
     await using all = await replicas()
     const { objects, one, layer, blobPath } = all
