@@ -130,15 +130,22 @@ function waitingForRestart(before: Configured, after: Configured): readonly stri
   ]
 }
 
-/** A pair that does not fit yet, between the writing of its two files, is tried again. */
+/**
+ * A pair that does not fit yet, between the writing of its two files, is tried again: also one that is
+ * renewed as the server starts, which has the pair of before.
+ */
 async function watchCertificates(
   { listener, log }: Reloading,
   configured: Configured,
 ): Promise<readonly Watched<unknown>[]> {
-  const load = async () => {
-    const tls = await readTls(configured.flags)
-    if (tls !== undefined) listener.useCertificates(tls)
-  }
   const onError = (err: unknown) => log.warn({ err }, 'certificates: not read again')
+  const load = async () => {
+    try {
+      const tls = await readTls(configured.flags)
+      if (tls !== undefined) listener.useCertificates(tls)
+    } catch (error) {
+      onError(error)
+    }
+  }
   return await Promise.all(tlsFiles(configured.flags).map(path => watch({ path, load, onError })))
 }

@@ -162,6 +162,25 @@ describeWith(['build', 'openssl'], 'tsregistry serve config.yml', () => {
     await eventually(async () => (await put(server.url, '3')).status === 201)
   })
 
+  it('goes on when its certificate is renewed as it starts', async () => {
+    const place = join(folder, 'early')
+    await mkdir(place)
+    const use = async (name: string) => {
+      for (const end of ['key', 'crt']) {
+        await copyFile(join(folder, `${name}.${end}`), join(place, `tls.${end}`))
+      }
+    }
+    const tls = `  tls: {certificate: ${place}/tls.crt, key: ${place}/tls.key}`
+    // It listens some moments before it looks after the files.
+    for (let i = 0; i < 6; i++) {
+      await use('one')
+      const name = `early-${i}`
+      await using server = await serve(name, basics(name, `http:\n${listening}\n${tls}`))
+      await use('two')
+      await eventually(async () => (await nameShown(server.url)) === 'two')
+    }
+  })
+
   it('shows a renewed certificate to new connections, under load, dropping no request', async () => {
     const place = join(folder, 'tls')
     await mkdir(place)
