@@ -163,13 +163,7 @@ describeWith(['build', 'openssl'], 'tsregistry serve config.yml', () => {
   })
 
   it('goes on when its certificate is renewed as it starts', async () => {
-    const place = join(folder, 'early')
-    await mkdir(place)
-    const use = async (name: string) => {
-      for (const end of ['key', 'crt']) {
-        await copyFile(join(folder, `${name}.${end}`), join(place, `tls.${end}`))
-      }
-    }
+    const { place, use } = await replaceable('early')
     const tls = `  tls: {certificate: ${place}/tls.crt, key: ${place}/tls.key}`
     // It listens some moments before it looks after the files.
     for (let i = 0; i < 6; i++) {
@@ -182,13 +176,7 @@ describeWith(['build', 'openssl'], 'tsregistry serve config.yml', () => {
   })
 
   it('shows a renewed certificate to new connections, under load, dropping no request', async () => {
-    const place = join(folder, 'tls')
-    await mkdir(place)
-    const use = async (name: string) => {
-      for (const end of ['key', 'crt']) {
-        await copyFile(join(folder, `${name}.${end}`), join(place, `tls.${end}`))
-      }
-    }
+    const { place, use } = await replaceable('tls')
     await use('one')
     const tls = `  tls: {certificate: ${place}/tls.crt, key: ${place}/tls.key, minimumtls: tls1.3}`
     await using server = await serve('tls', basics('tls', `http:\n${listening}\n${tls}`))
@@ -306,6 +294,18 @@ function get(url: string, agent: Agent): Promise<{ status: number; name: string 
     })
     req.once('error', reject).end()
   })
+}
+
+/** A folder whose certificate and key are written anew, one after the other, by `use`. */
+async function replaceable(name: string) {
+  const place = join(folder, name)
+  await mkdir(place)
+  const use = async (pair: string) => {
+    for (const end of ['key', 'crt']) {
+      await copyFile(join(folder, `${pair}.${end}`), join(place, `tls.${end}`))
+    }
+  }
+  return { place, use }
 }
 
 async function nameShown(url: string): Promise<string> {
