@@ -16,6 +16,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
 import { type ApplicationOptions, createApplication } from './application.ts'
+import { restConnections } from './resting-connections.ts'
 
 /** Certificates, and whether clients must have one: as Node takes them. */
 export type TlsOptions = SecureContextOptions &
@@ -28,6 +29,24 @@ export interface ListenOptions extends ApplicationOptions {
   readonly port: number
   /** Absent: plain HTTP. */
   readonly tls?: TlsOptions | undefined
+  /** How long a client may take; default: {@link patience}. */
+  readonly patience?: Patience
+}
+
+export interface Patience {
+  /** To send the head of a request, from its first byte or the connection's beginning. */
+  readonly headMs: number
+  /** Between two requests. */
+  readonly restMs: number
+  /** How often it is looked at. */
+  readonly lookMs: number
+}
+
+const patience: Patience = {
+  headMs: 20_000,
+  // Longer than load balancers keep theirs, so it is never we who close under a request.
+  restMs: 75_000,
+  lookMs: 5_000,
 }
 
 export interface Listener {
@@ -43,14 +62,11 @@ export interface Listener {
 /** Throws the system's error when the address cannot be had. */
 export async function listen(options: ListenOptions): Promise<Listener> {
   const handle = createApplication(options)
-  const server = createListening(options.tls)
+  const server = createListening(options)
   const silent = trackSilent(server)
   const refused = new WeakSet<Duplex>()
   const connections = boundSlowReaders(server)
-  const adopt = (socket: Socket) => {
-    if (server.listening) server.emit('connection', socket)
-    else socket.destroy()
-  }
+  const resting = restConnections(server)
   const serve = (req: IncomingMessage, res: ServerResponse) => {
     if (silent.size > 0) silent.delete(peerOf(req.socket))
     boundUnreadBody(req, res)
@@ -60,7 +76,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       res.writeHead(refusal, { Connection: 'close', 'Content-Length': '0' }).end()
       return
     }
-    handle(req, res, adopt)
+    handle(req, res, resting.adopt)
   }
   server.on('request', serve)
   // `Expect: 100-continue`: the body is asked for when it is first read (request-body.ts).
@@ -86,7 +102,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     useCertificates: tls => {
       if ('setSecureContext' in server) server.setSecureContext(tls)
     },
-    close: drainMs => close({ server, silent, connections }, drainMs),
+    close: drainMs => {
+      resting.close()
+      return close({ server, silent, connections }, drainMs)
+    },
   }
 }
 
@@ -115,14 +134,16 @@ function refusalOf({
 
 type Server = ReturnType<typeof createServer> | TlsServer
 
-function createListening(tls: TlsOptions | undefined): Server {
+function createListening({
+  tls,
+  patience: { headMs, restMs, lookMs } = patience,
+}: ListenOptions): Server {
   const pace = {
     // Ours is by pace, not by time: a large layer takes as long as it takes.
     requestTimeout: 0,
-    headersTimeout: 20_000,
-    // Longer than load balancers keep theirs, so it is never we who close under a request.
-    keepAliveTimeout: 75_000,
-    connectionsCheckingInterval: 5_000,
+    headersTimeout: headMs,
+    keepAliveTimeout: restMs,
+    connectionsCheckingInterval: lookMs,
     insecureHTTPParser: false,
   }
   if (tls === undefined) return createServer(pace)

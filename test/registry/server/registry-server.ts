@@ -49,7 +49,9 @@ export interface TestRegistry extends AsyncDisposable {
 
 export async function startRegistry(
   options: StorageOptions &
-    Partial<Pick<ListenOptions, 'access' | 'slowestSender' | 'largeBodies' | 'clientUploads'>> & {
+    Partial<
+      Pick<ListenOptions, 'access' | 'slowestSender' | 'largeBodies' | 'clientUploads' | 'patience'>
+    > & {
       objects?: ObjectStore
       limits?: (storage: RegistryStorage) => Limits
       /** Over the storage of this registry; closed with it. */
@@ -69,6 +71,7 @@ export async function startRegistry(
     access: options.access ?? openAccess,
     ...(options.largeBodies === undefined ? {} : { largeBodies: options.largeBodies }),
     ...(options.clientUploads === undefined ? {} : { clientUploads: options.clientUploads }),
+    ...(options.patience === undefined ? {} : { patience: options.patience }),
     ...(options.slowestSender === undefined ? {} : { slowestSender: options.slowestSender }),
     onError: error => failures.push(error),
     onRequest: () => {},

@@ -8,7 +8,7 @@ export interface HttpExchange {
   readonly res: ServerResponse
   /** The client's address. */
   readonly remote: string | undefined
-  /** Serves the connection, which goes on under this socket. */
+  /** Serves the connection's next requests, under this socket. */
   readonly adopt: (socket: Socket) => void
   /** Told of bytes that came and that the request's socket does not count. */
   readonly onTaken: (bytes: number) => void

@@ -5,7 +5,7 @@
  *   Node reads the head ─► a thread reads the body ─► the reply ─► the connection under a new socket
  *
  * 1. Node's parser has not seen the bytes, and waits for them for ever. So once the reply is sent, the
- *    connection goes on as one that has just come; the client notices nothing.
+ *    connection goes on under a new socket (resting-connections.ts); the client notices nothing.
  * 2. Where the body broke off the connection is broken, as Node does it; where the file failed it is
  *    given back to Node, for the reply to reach the client, and is good for nothing else.
  */

@@ -164,6 +164,32 @@ describe('a large request body', () => {
     expect(taken).toHaveBeenCalledTimes(1)
   })
 
+  it('may be followed by a rest as long as any other', async () => {
+    const patience = { headMs: 200, restMs: 2000, lookMs: 50 }
+    await using own = await startRegistry({ objects: store.objects, patience })
+    using client = await open(own)
+    client.write(head(`PUT ${await finishing(own, 'resting')}`, size))
+    client.write(blob.bytes)
+    await expect.poll(client.answers).toEqual(['HTTP/1.1 201'])
+    await sleep(1000)
+    client.write(head('GET /v2/', 0))
+    await expect.poll(client.answers).toEqual(['HTTP/1.1 201', 'HTTP/1.1 200'])
+    await sleep(1000)
+    expect(client.isClosed()).toBe(false)
+    await expect.poll(client.isClosed, { timeout: 4000 }).toBe(true)
+    expect(client.answers()).toEqual(['HTTP/1.1 201', 'HTTP/1.1 200'])
+  })
+
+  it('may be followed by a rest that is too long', async () => {
+    const patience = { headMs: 200, restMs: 500, lookMs: 50 }
+    await using own = await startRegistry({ objects: store.objects, patience })
+    using client = await open(own)
+    client.write(head(`PUT ${await finishing(own, 'resting')}`, size))
+    client.write(blob.bytes)
+    await expect.poll(client.isClosed, { timeout: 4000 }).toBe(true)
+    expect(client.answers()).toEqual(['HTTP/1.1 201'])
+  })
+
   it('is kept as far as it came when the client goes away', async () => {
     const location = await startUpload(registry, 'away')
     using client = await open(registry)
