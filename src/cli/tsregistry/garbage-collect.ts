@@ -5,12 +5,11 @@ import {
   type GarbageReport,
 } from '../../registry/storage/garbage/collect-garbage.ts'
 import type { GarbageEvent } from '../../registry/storage/garbage/collection.ts'
-import { parseImmutableTags } from '../../registry/storage/immutable-tags.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import { type Command, defineCommand } from '../command.ts'
-import { parseAs } from '../flags/flag-values.ts'
 import { humanSize } from '../human.ts'
 import { collectFlags, collectOptions } from './collect-flags.ts'
+import { immutableTagsFlag, isImmutableFrom } from './immutable-tags-flag.ts'
 import { openExistingStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const garbageCollectCommand: Command = defineCommand({
@@ -25,11 +24,7 @@ export const garbageCollectCommand: Command = defineCommand({
   flags: {
     ...storageFlags,
     'dry-run': { kind: 'boolean', help: 'Say what would be done, and do nothing' },
-    'immutable-tags': {
-      kind: 'strings',
-      value: 'REPOSITORIES:TAGS',
-      help: 'Tags that retention leaves alone, as serve has them',
-    },
+    ...immutableTagsFlag('Tags that retention leaves alone, as serve has them'),
     'upload-expiry': {
       kind: 'duration',
       value: 'TIME',
@@ -39,9 +34,7 @@ export const garbageCollectCommand: Command = defineCommand({
     ...collectFlags,
   } as const,
   run: async ({ flags, given, environment, signal, stdout }) => {
-    const isImmutable = parseAs('flag --immutable-tags', () =>
-      parseImmutableTags(flags['immutable-tags']),
-    )
+    const isImmutable = isImmutableFrom(flags)
     const options = await collectOptions(flags)
     await using store = await openExistingStorage(storagePlace(flags, given, environment))
     const report = await collectGarbage(createRegistryStorage(store.objects, { isImmutable }), {

@@ -3,6 +3,7 @@ import { defaultClientUploads } from '../../registry/server/application.ts'
 import type { FlagValues } from '../flags/flags.ts'
 import { accessFlags } from './access-flags.ts'
 import { collectFlags } from './collect-flags.ts'
+import { immutableTagsFlag } from './immutable-tags-flag.ts'
 import { limitFlags } from './limits.ts'
 import { proxyFlag } from './networks.ts'
 import { redirectFlag } from './redirects.ts'
@@ -108,11 +109,7 @@ export const serveFlags = {
     help: 'Manifests that name blobs which the repository does not have',
     default: 'accept',
   },
-  'immutable-tags': {
-    kind: 'strings',
-    value: 'REPOSITORIES:TAGS',
-    help: 'Tags that are set once and stay, by patterns such as "app/**:v*"',
-  },
+  ...immutableTagsFlag('Tags that are set once and stay, by patterns such as "app/**:v*"'),
   'verify-reads': {
     kind: 'number',
     value: 'PERCENT',

@@ -7,12 +7,10 @@ import { type Listener, listen } from '../../registry/server/listen.ts'
 import { createHealth } from '../../registry/server/operation/health.ts'
 import { measuredStore } from '../../registry/server/operation/measured-store.ts'
 import { createMetrics, type Metrics } from '../../registry/server/operation/metrics.ts'
-import { parseImmutableTags } from '../../registry/storage/immutable-tags.ts'
 import { createRegistryStorage } from '../../registry/storage/registry-storage.ts'
 import type { Findings } from '../../registry/storage/s3/probe.ts'
 import { usageError } from '../cli-error.ts'
 import { type CliContext, type Command, defineCommand } from '../command.ts'
-import { parseAs } from '../flags/flag-values.ts'
 import { programVersion } from '../version.ts'
 import { accessOptions, openAccessFrom } from './access-flags.ts'
 import { explainListenFailure, isLoopback, parseAddress } from './address.ts'
@@ -22,6 +20,7 @@ import { type Configured, configure, type Given } from './config/apply-config.ts
 import { mustNotBeDistributions } from './copy-place.ts'
 import { serveDebug } from './debug-server.ts'
 import { startHousekeeping } from './housekeeping.ts'
+import { isImmutableFrom } from './immutable-tags-flag.ts'
 import { openLimits, readLimits } from './limits.ts'
 import { createLog } from './log.ts'
 import { networksFrom } from './networks.ts'
@@ -134,9 +133,7 @@ async function serve(configured: Configured, context: Given & CliContext): Promi
 /** All that flags can be wrong about, before anything is opened. Throws usage errors and `invalid`. */
 export async function readParts(configured: Configured) {
   const { flags, given, place } = configured
-  const isImmutable = parseAs('flag --immutable-tags', () =>
-    parseImmutableTags(flags['immutable-tags']),
-  )
+  const isImmutable = isImmutableFrom(flags)
   return {
     access: accessOptions(flags, { given, isMutual: flags['client-ca'].length > 0 }),
     listen: {

@@ -9,6 +9,7 @@ import { usageError } from '../cli-error.ts'
 import { type Command, defineCommand } from '../command.ts'
 import { parseAs } from '../flags/flag-values.ts'
 import { formatTable } from '../lists/table.ts'
+import { immutableTagsFlag, isImmutableFrom } from './immutable-tags-flag.ts'
 import { openExistingStorage, storageFlags, storagePlace } from './storage-place.ts'
 
 export const tagsCommand: Command = defineCommand({
@@ -17,12 +18,16 @@ export const tagsCommand: Command = defineCommand({
   summary: 'Show what a tag pointed at, or set it back',
   examples: ['tsregistry tags history app:latest', 'tsregistry tags undo app:latest'],
   arity: { min: 2, max: 2 },
-  flags: storageFlags,
+  flags: {
+    ...storageFlags,
+    ...immutableTagsFlag('Tags that undo leaves alone, as serve has them'),
+  } as const,
   run: async ({ flags, given, args, environment, stdout }) => {
     const [action = '', name = ''] = args
     const { repository, tag } = parseAs(`"${name}"`, () => parseTagName(name))
+    const isImmutable = isImmutableFrom(flags)
     await using store = await openExistingStorage(storagePlace(flags, given, environment))
-    const storage = createRegistryStorage(store.objects)
+    const storage = createRegistryStorage(store.objects, { isImmutable })
     if (action === 'history') {
       const changes = await listTagChanges(storage, repository, tag)
       if (changes.length === 0 && (await findTag(storage, repository, tag)) === undefined) {

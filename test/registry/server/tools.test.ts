@@ -96,6 +96,8 @@ describe('tsregistry tags', () => {
     expect((await run('tags', 'history', 'tags:x')).stdout).toMatch(
       new RegExp(`${first.digest} +${second.digest}\n.*\\(created\\) +${first.digest}`),
     )
+    const refused = await run('tags', 'undo', 'tags:x', '--immutable-tags', '**:x')
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('immutable')])
     expect((await run('tags', 'undo', 'tags:x')).stdout).toBe(`tags:x is ${first.digest}\n`)
     const head = await send('HEAD', 'tags/manifests/x')
     expect(head.headers.get('docker-content-digest')).toBe(first.digest)

@@ -8,7 +8,7 @@
  */
 import { type Answer, answerOver } from './direct-answer.ts'
 import { Connection } from './direct-connection.ts'
-import { codeIn } from './s3-failure.ts'
+import { codeIn, isOfObject } from './s3-failure.ts'
 
 /** An unused connection is kept so long: less than servers do. */
 const keepMs = 4000
@@ -185,7 +185,7 @@ async function objectOf(answer: Answer): Promise<DirectObject | undefined> {
   if (head.status === 200) {
     return { kind: 'object', bytes, etag: etag ?? '', header: name => head.headers.get(name) }
   }
-  return codeIn(bytes.toString()) === 'NoSuchBucket' ? undefined : { kind: 'absent' }
+  return isOfObject(codeIn(bytes.toString())) ? { kind: 'absent' } : undefined
 }
 
 /** `undefined` when more comes than was told. Throws when less does. */

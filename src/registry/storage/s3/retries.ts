@@ -1,7 +1,7 @@
 /** Again, when a request failed for a reason that passes; then `unavailable`. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { OciError } from '../../../oci/errors.ts'
-import { isPassing, S3Failure, untrustedReason } from './s3-failure.ts'
+import { isOfObject, isPassing, S3Failure, untrustedReason } from './s3-failure.ts'
 
 /** A client waits for its answer meanwhile, so this is what a server may take to start again. */
 const patienceMs = 10_000
@@ -48,7 +48,7 @@ function isSilence(error: unknown): boolean {
 function refusalFrom(what: string, error: unknown): unknown {
   if (untrustedReason(error) !== undefined) return unavailable(what, error)
   if (!(error instanceof S3Failure)) return error
-  if (error.s3Code !== 'NoSuchBucket' && [404, 412, 416].includes(error.status)) return error
+  if (isOfObject(error.s3Code) && [404, 412, 416].includes(error.status)) return error
   return unavailable(what, error)
 }
 
@@ -79,6 +79,7 @@ function hintFor(cause: unknown): string | undefined {
 
 const hints: ReadonlyMap<string, string> = new Map([
   ['NoSuchBucket', 'Make the bucket first, or name another one'],
+  ['XAdminUserNotFound', 'The storage knows no such access key: look at the credentials'],
   ['RequestTimeTooSkewed', "Set this machine's clock: it differs too much from the storage's"],
   ['QuotaExceeded', 'The storage is full: its quota is used up'],
 ])

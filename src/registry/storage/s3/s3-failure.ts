@@ -47,8 +47,16 @@ export function codeIn(document: string): string {
   return /<Code>([A-Za-z0-9.]{1,100})<\/Code>/.exec(document)?.[1] ?? ''
 }
 
+/** What a 404 may lack that is not the object. The second is versitygw's, of an access key. */
+const otherAbsences: ReadonlySet<string> = new Set(['NoSuchBucket', 'XAdminUserNotFound'])
+
+/** Whether a 404 with this code says that there is no such object. */
+export function isOfObject(s3Code: string): boolean {
+  return !otherAbsences.has(s3Code)
+}
+
 export function isAbsence(error: unknown): boolean {
-  return error instanceof S3Failure && error.status === 404 && error.s3Code !== 'NoSuchBucket'
+  return error instanceof S3Failure && error.status === 404 && isOfObject(error.s3Code)
 }
 
 /** 404 is here too: a condition on an object that is gone fails so on some servers. */

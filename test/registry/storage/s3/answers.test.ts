@@ -113,6 +113,7 @@ describe('a refusal', () => {
     ['a full disk', 507, error('XMinioStorageFull'), 'The storage is full'],
     ['a quota', 400, error('QuotaExceeded'), 'The storage is full'],
     ['no such bucket', 404, error('NoSuchBucket'), 'Make the bucket first'],
+    ['no such access key', 404, error('XAdminUserNotFound'), 'look at the credentials'],
     ['a name of an object of JavaScript', 403, error('constructor'), 'look at the credentials'],
   ])('for %s (%i) says what to do', async (...[, status, document, hint]) => {
     await using storage = await answering(res => res.writeHead(status).end(document))
