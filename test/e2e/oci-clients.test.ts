@@ -50,6 +50,8 @@ describeWith(['root', 'build', 'busybox', 'podman', 'script'], 'podman --runtime
     await podman(
       'run',
       '-d',
+      // A second try finds what the first one left.
+      '--replace',
       '--name',
       'background',
       ...offline,

@@ -4,6 +4,7 @@
  */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 
 export interface Watched<T> extends Disposable {
   current(): T
@@ -20,6 +21,9 @@ export interface WatchOptions<T> {
 
 const everyMs = 1000
 
+/** After which a file that changed is looked at again: who writes one mostly empties it first. */
+const settleMs = 50
+
 /** Throws what `load` throws. By asking: a folder that Kubernetes swaps under a link tells no watcher. */
 export async function watch<T>({ path, load, onError }: WatchOptions<T>): Promise<Watched<T>> {
   let seen = await signatureOf(path)
@@ -34,7 +38,11 @@ export async function watch<T>({ path, load, onError }: WatchOptions<T>): Promis
     if (isBusy) return
     isBusy = true
     try {
-      if ((await signatureOf(path)) !== seen) await reload()
+      const changed = await signatureOf(path)
+      if (changed === seen) return
+      await pause(settleMs, undefined, { ref: false })
+      // Else it is being written, and the next look finds it.
+      if ((await signatureOf(path)) === changed) await reload()
     } catch (error) {
       onError(error)
     } finally {
