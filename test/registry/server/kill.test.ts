@@ -140,7 +140,8 @@ async function expectWhole(port: number, { blobs, tags }: Acknowledged): Promise
   await Promise.all([...isBlobWhole, ...isImageWhole])
   if (tags.size === 0) return
   const listed = JSON.parse((await bytesOf('tags/list?n=1000')).toString()).tags
-  if (tags.size < 1000) expect(listed).toEqual(expect.arrayContaining([...tags.keys()]))
+  // Tags that were made and not acknowledged fill the page as well.
+  if (listed.length < 1000) expect(listed).toEqual(expect.arrayContaining([...tags.keys()]))
   // A tag that is listed can be pulled, acknowledged or not.
   await Promise.all(listed.slice(-20).map((tag: string) => bytesOf(`manifests/${tag}`)))
 }
