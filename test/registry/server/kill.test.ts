@@ -140,8 +140,10 @@ async function expectWhole(port: number, { blobs, tags }: Acknowledged): Promise
   await Promise.all([...isBlobWhole, ...isImageWhole])
   if (tags.size === 0) return
   const listed = JSON.parse((await bytesOf('tags/list?n=1000')).toString()).tags
-  // Tags that were made and not acknowledged fill the page as well.
-  if (listed.length < 1000) expect(listed).toEqual(expect.arrayContaining([...tags.keys()]))
+  // Of a page that is full, which it also is of tags that nobody was told of, the rest comes next.
+  const last = listed.length < 900 ? undefined : listed.at(-1)
+  const due = [...tags.keys()].filter(tag => last === undefined || tag <= last)
+  expect(listed).toEqual(expect.arrayContaining(due))
   // A tag that is listed can be pulled, acknowledged or not.
   await Promise.all(listed.slice(-20).map((tag: string) => bytesOf(`manifests/${tag}`)))
 }
