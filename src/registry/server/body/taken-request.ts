@@ -91,7 +91,13 @@ function settle(
 
 /** Unless the connection ends with its reply. */
 function goOn({ req: { socket }, adopt }: HttpExchange, taken: TakenConnection): void {
-  if (!socket.destroyed && socket.writable) adopt(taken.goOn())
+  if (socket.destroyed || !socket.writable) return
+  try {
+    adopt(taken.goOn())
+  } catch {
+    // Such as for want of descriptors: the client has its reply, and connects anew.
+    socket.destroy()
+  }
 }
 
 /** To be told of progress; calls `onSlow` when the client sends less than it must. */
