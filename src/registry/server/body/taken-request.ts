@@ -35,11 +35,17 @@ export function createTaking(): TakeBody {
     const taken = count < maxTaken ? takeConnection(http.req, worthTaking) : undefined
     if (taken === undefined) return undefined
     count++
+    let isReceived = false
     return {
       first: taken.first,
-      receive: into => receiveRest(http, taken, { ...options, into }),
+      receive: into => {
+        isReceived = true
+        return receiveRest(http, taken, { ...options, into })
+      },
       [Symbol.dispose]: () => {
         count--
+        // What had come could not be written: Node reads the rest, and drops it.
+        if (!isReceived) taken.giveBack()
       },
     }
   }
